@@ -1,0 +1,1 @@
+"""autoseg: self-configuring segmentation of medical images."""

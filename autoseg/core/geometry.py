@@ -1,0 +1,93 @@
+"""Where voxels are. This is the one statement of axis order and units.
+
+Image arrays are ``(channels, z, y, x)``, label maps ``(z, y, x)``, vectors ``(z, y, x)``, lengths millimetres.
+A 2-D image is one slice: its arrays keep a z axis of length 1 and its slice spacing is
+``SLICE_SPACING_2D`` times the larger in-plane spacing, so that no rule ever takes neighbouring slices together.
+``origin`` and ``direction`` stay in the file's own (x, y[, z]) order: autoseg only hands them back to the writer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SLICE_SPACING_2D = 999.0  # as nnU-Net's readers write it (Isensee et al. 2021, nnU-Net v2 imageio)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Size and place of one image's voxels."""
+
+    shape: tuple[int, int, int]
+    """Voxels along (z, y, x)."""
+    spacing: tuple[float, float, float]
+    """Millimetres between voxel centres along (z, y, x)."""
+    origin: tuple[float, ...]
+    """Millimetres, (x, y, z) or (x, y): as in the file."""
+    direction: tuple[float, ...]
+    """Row-major direction cosines, 9 or 4 numbers: as in the file."""
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3, as in the file."""
+        return len(self.origin)
+
+    @classmethod
+    def plain(cls, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Geometry:
+        """A 3-D geometry at the origin with identity direction."""
+        return cls(shape, spacing, (0.0,) * 3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+    @classmethod
+    def plain_2d(cls, shape: tuple[int, int], spacing: tuple[float, float] = (1.0, 1.0)) -> Geometry:
+        """A 2-D geometry (one slice) at the origin with identity direction; arguments are (y, x)."""
+        depth = SLICE_SPACING_2D * max(spacing)
+        return cls((1, *shape), (depth, *spacing), (0.0,) * 2, (1.0, 0.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Image:
+    """One case's channels on one grid."""
+
+    array: np.ndarray
+    """float32, (channels, z, y, x)."""
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Box:
+    """A block of voxels: ``start`` inclusive, ``stop`` exclusive, along (z, y, x)."""
+
+    start: tuple[int, int, int]
+    stop: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        a, b = self.start, self.stop
+        return (b[0] - a[0], b[1] - a[1], b[2] - a[2])
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        a, b = self.start, self.stop
+        return (slice(a[0], b[0]), slice(a[1], b[1]), slice(a[2], b[2]))
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int, int]) -> Box:
+        return cls((0, 0, 0), shape)
+
+
+def nonzero_box(array: np.ndarray) -> Box:
+    """The smallest box that holds every voxel that is nonzero in any channel of ``(channels, z, y, x)``.
+
+    An image without any nonzero voxel is kept whole.
+    """
+    any_channel = (array != 0).any(axis=0)
+    start, stop = [], []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        (hits,) = np.nonzero(any_channel.any(axis=others))
+        if not hits.size:
+            return Box.whole(any_channel.shape)
+        start.append(int(hits[0]))
+        stop.append(int(hits[-1]) + 1)
+    return Box(tuple(start), tuple(stop))

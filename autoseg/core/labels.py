@@ -1,0 +1,140 @@
+"""What a label map means: the user's values, our dense indices, the network's heads.
+
+Three number systems meet here and nowhere else:
+
+* *values* are what the user wrote into the label files (0/255, 205/420/..., anything integer);
+* *indices* are dense, 0 = background, 1..n = the other values in ascending order, ``ignore_index`` = the ignore value.
+  Prepared label maps and training targets hold indices;
+* *heads* are the network's output channels: one per index for exclusive labels (softmax), one per region for
+  regions (sigmoid).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Union
+
+import numpy as np
+
+from ..errors import DatasetError
+
+
+@dataclass(frozen=True)
+class ExclusiveLabels:
+    """Every voxel carries exactly one label."""
+
+    KIND: ClassVar[str] = "exclusive"
+
+    names: dict[str, int]
+    """Name to the value in the user's files; ``background`` is among them, ``ignore`` is not."""
+    ignore: int | None = None
+    """The value that means "not annotated": left out of loss, statistics and scores."""
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The value of every index, background first, the rest ascending."""
+        background = self.names["background"]
+        return (background, *sorted(value for value in self.names.values() if value != background))
+
+    @property
+    def ignore_index(self) -> int | None:
+        return None if self.ignore is None else len(self.values)
+
+    @property
+    def heads(self) -> int:
+        return len(self.values)
+
+    @property
+    def foreground(self) -> dict[str, tuple[int, ...]]:
+        """What is scored: name to the values that make it up, in the order of the heads."""
+        by_value = {value: name for name, value in self.names.items()}
+        return {by_value[value]: (value,) for value in self.values[1:]}
+
+    @property
+    def index_table(self) -> np.ndarray:
+        """(heads, indices) bool: which head is on for which index."""
+        return np.eye(len(self.values), dtype=bool)
+
+    def encode(self, label_map: np.ndarray) -> np.ndarray:
+        """User's values to indices (uint8 or uint16), same shape. Raises DatasetError on an unknown value."""
+        return _indices(label_map, self.values, self.ignore)
+
+    def decode(self, logits: np.ndarray) -> np.ndarray:
+        """Logits ``(heads, ...)`` to a map of the user's values (smallest fitting integer type)."""
+        return _value_table(self.values)[logits.argmax(axis=0)]
+
+
+@dataclass(frozen=True)
+class RegionLabels:
+    """Labels that are unions of values and may overlap (whole tumour, tumour core, ...)."""
+
+    KIND: ClassVar[str] = "regions"
+
+    regions: dict[str, tuple[int, ...]]
+    """Region name to the values it unites, in the order of the heads; without background."""
+    class_order: tuple[int, ...]
+    """The value each region paints, in turn, when a prediction is written (nnU-Net's regions_class_order)."""
+    background: int = 0
+    ignore: int | None = None
+    """The value that means "not annotated"."""
+
+    def __post_init__(self) -> None:
+        if len(self.class_order) != len(self.regions):
+            raise DatasetError(
+                f"regions_class_order has {len(self.class_order)} entries for {len(self.regions)} regions; "
+                "give one value per region, in the order in which they are painted"
+            )
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        united = {value for values in self.regions.values() for value in values} - {self.background}
+        return (self.background, *sorted(united))
+
+    @property
+    def ignore_index(self) -> int | None:
+        return None if self.ignore is None else len(self.values)
+
+    @property
+    def heads(self) -> int:
+        return len(self.regions)
+
+    @property
+    def foreground(self) -> dict[str, tuple[int, ...]]:
+        return dict(self.regions)
+
+    @property
+    def index_table(self) -> np.ndarray:
+        """(heads, indices) bool: which head is on for which index."""
+        return np.array([[value in region for value in self.values] for region in self.regions.values()])
+
+    def encode(self, label_map: np.ndarray) -> np.ndarray:
+        """User's values to indices (uint8 or uint16), same shape. Raises DatasetError on an unknown value."""
+        return _indices(label_map, self.values, self.ignore)
+
+    def decode(self, logits: np.ndarray) -> np.ndarray:
+        """Logits ``(heads, ...)`` to a map of the user's values: each region paints over the ones before it."""
+        table = _value_table((self.background, *self.class_order))
+        painted = np.full(logits.shape[1:], table[0], table.dtype)
+        for head, value in enumerate(table[1:]):
+            painted[logits[head] > 0] = value  # sigmoid(logit) > 0.5
+        return painted
+
+
+Labels = Union[ExclusiveLabels, RegionLabels]
+
+
+def _indices(label_map: np.ndarray, values: tuple[int, ...], ignore: int | None) -> np.ndarray:
+    index_of = {value: index for index, value in enumerate(values)}
+    if ignore is not None:
+        index_of[ignore] = len(values)
+    found = np.unique(label_map)
+    unknown = [value for value in found.tolist() if value not in index_of]
+    if unknown:
+        raise DatasetError(f"label values {unknown[:10]} are not among those named in the dataset: {sorted(index_of)}")
+    dtype = np.uint8 if len(values) < 255 else np.uint16
+    return np.array([index_of[value] for value in found.tolist()], dtype)[np.searchsorted(found, label_map)]
+
+
+def _value_table(values: tuple[int, ...]) -> np.ndarray:
+    smallest = np.result_type(np.min_scalar_type(min(values)), np.min_scalar_type(max(values)))
+    return np.array(values, smallest)

@@ -1,0 +1,151 @@
+"""Frozen dataclass to JSON and back, strictly: a missing, unknown or mistyped field is an error that names it.
+
+A field whose metadata holds a ``family`` is a part: ``{"name": "plain_unet", ...}`` in JSON, the part's ``Spec`` in
+memory. A union of dataclasses is told apart by their ``KIND``, written as ``"kind"``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ..errors import RecordError
+from .family import Family
+from .files import atomic_file
+
+Record = TypeVar("Record")
+
+
+def to_json(value: Any) -> Any:
+    """A record (or a tuple, dict, number, string or None) as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = {"kind": value.KIND} if hasattr(type(value), "KIND") else {}
+        return kind | {
+            field.name: _field_to_json(field, getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_json(item) for key, item in value.items()}
+    return value
+
+
+def _field_to_json(field: dataclasses.Field[Any], value: Any) -> Any:
+    family: Family | None = field.metadata.get("family")
+    if family is None:
+        return to_json(value)
+    if isinstance(value, tuple):
+        return [{"name": family.name_of(part)} | to_json(part) for part in value]
+    return {"name": family.name_of(value)} | to_json(value)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Writes a record, atomically, indented, UTF-8."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(to_json(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, kind: type[Record], trusted: tuple[str, ...] = ()) -> Record:
+    """Reads a record. Raises RecordError naming the file and the field."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path}: not readable as JSON ({error})") from None
+    return from_json(kind, value, where=path.name, trusted=trusted)
+
+
+def from_json(kind: Any, value: Any, where: str = "", trusted: tuple[str, ...] = ()) -> Any:
+    """The record of type ``kind`` that ``value`` describes; ``where`` starts the message of a RecordError."""
+    return _Reader(trusted).read(kind, value, where or getattr(kind, "__name__", str(kind)))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    trusted: tuple[str, ...]
+
+    def read(self, kind: Any, value: Any, where: str) -> Any:
+        origin = get_origin(kind)
+        if kind is Any:
+            return value
+        if origin in (Union, types.UnionType):
+            return self._union(get_args(kind), value, where)
+        if origin is tuple:
+            return self._tuple(get_args(kind), value, where)
+        if origin is dict:
+            if not isinstance(value, dict):
+                raise RecordError(f"{where}: expected an object, found {value!r}")
+            return {key: self.read(get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
+        if dataclasses.is_dataclass(kind):
+            return self.record(kind, value, where)
+        return _scalar(kind, value, where)
+
+    def record(self, kind: Any, value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            raise RecordError(f"{where}: expected an object, found {value!r}")
+        value = {key: item for key, item in value.items() if key != "kind" or not hasattr(kind, "KIND")}
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        required = {
+            name
+            for name, field in fields.items()
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        }
+        wrong = sorted((set(value) - set(fields)) | (required - set(value)))
+        if wrong:
+            raise RecordError(f"{where}: missing or unknown {wrong}; known are {sorted(fields)}")
+        hints = get_type_hints(kind)
+        read = {
+            name: self._part(fields[name].metadata["family"], item, f"{where}.{name}")
+            if "family" in fields[name].metadata
+            else self.read(hints[name], item, f"{where}.{name}")
+            for name, item in value.items()
+        }
+        try:
+            return kind(**read)
+        except ValueError as error:
+            raise RecordError(f"{where}: {error}") from None
+
+    def _part(self, family: Family, value: Any, where: str) -> Any:
+        if isinstance(value, list):
+            return tuple(self._part(family, item, f"{where}[{index}]") for index, item in enumerate(value))
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise RecordError(f"{where}: expected an object with a name, found {value!r}")
+        spec = family.load(value["name"], self.trusted)
+        return self.record(spec, {key: item for key, item in value.items() if key != "name"}, where)
+
+    def _union(self, kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+        if value is None and type(None) in kinds:
+            return None
+        kinds = tuple(kind for kind in kinds if kind is not type(None))
+        tagged = {kind.KIND: kind for kind in kinds if hasattr(kind, "KIND")}
+        if tagged:
+            name = value.get("kind") if isinstance(value, dict) else None
+            if name not in tagged:
+                raise RecordError(f"{where}.kind: expected one of {sorted(tagged)}, found {name!r}")
+            return self.record(tagged[name], value, where)
+        for kind in kinds:
+            try:
+                return self.read(kind, value, where)
+            except RecordError as error:
+                problem = error
+        raise problem
+
+    def _tuple(self, kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+        if not isinstance(value, list | tuple):
+            raise RecordError(f"{where}: expected a list, found {value!r}")
+        if len(kinds) == 2 and kinds[1] is Ellipsis:
+            kinds = (kinds[0],) * len(value)
+        if len(kinds) != len(value):
+            raise RecordError(f"{where}: expected {len(kinds)} entries, found {len(value)}")
+        return tuple(self.read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value)))
+
+
+def _scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise RecordError(f"{where}: expected {kind.__name__}, found {value!r}")
+    return value

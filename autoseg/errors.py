@@ -1,0 +1,55 @@
+"""Every error autoseg raises on purpose. The command line prints them without a traceback and exits with 2.
+
+AutosegError
+├── UsageError           a flag or argument that cannot be right
+├── DatasetError         the user's images, labels or dataset.json; may carry a table of problems
+├── ImageFileError       one file that cannot be read or written
+├── RecordError          a JSON file (plan, fingerprint, ...) with a missing, unknown or impossible field
+│   └── UnknownPartError a part's name that no module carries
+├── PlanningError        a dataset for which no sensible plan exists
+├── WorkspaceError       a step whose predecessor has not run, or a folder that is in use
+├── TrainingError        a run that cannot start or must not go on
+└── ModelError           a trained model that is incomplete or does not fit the images
+
+A message says which case or file, what is wrong, and what to do.
+"""
+
+
+class AutosegError(Exception):
+    """Base of every error that is a message to the user and not a defect of autoseg."""
+
+
+class UsageError(AutosegError):
+    """A flag or argument that cannot be right."""
+
+
+class DatasetError(AutosegError):
+    """The user's images, labels or dataset.json cannot be used as they are."""
+
+
+class ImageFileError(AutosegError):
+    """One image file cannot be read or written."""
+
+
+class RecordError(AutosegError):
+    """A JSON record has a missing, unknown or impossible field."""
+
+
+class UnknownPartError(RecordError):
+    """No part carries this name."""
+
+
+class PlanningError(AutosegError):
+    """No sensible plan exists for this dataset or budget."""
+
+
+class WorkspaceError(AutosegError):
+    """A step whose predecessor has not run, or a folder that cannot be used."""
+
+
+class TrainingError(AutosegError):
+    """A training run cannot start or must not go on."""
+
+
+class ModelError(AutosegError):
+    """A trained model is incomplete or does not fit the images it was given."""

@@ -1,0 +1,52 @@
+"""What was measured on a dataset: the only thing, besides the labels, that planning looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CaseFingerprint:
+    """One case, as it lies in its file (axes (z, y, x), before any transposition)."""
+
+    shape: tuple[int, int, int]
+    """Voxels."""
+    spacing: tuple[float, float, float]
+    """Millimetres."""
+    cropped_shape: tuple[int, int, int]
+    """Voxels of the box around all nonzero voxels."""
+    cropped_fraction: float
+    """Voxels of that box divided by voxels of the image."""
+    content: str
+    """SHA-256 over the case's files: tells whether anything changed."""
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """Statistics of one channel over the foreground voxels of all training cases (ignored voxels left out)."""
+
+    mean: float
+    median: float
+    std: float
+    min: float
+    max: float
+    percentile_00_5: float
+    percentile_99_5: float
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """One dataset."""
+
+    cases: dict[str, CaseFingerprint]
+    intensities: tuple[Intensities, ...]
+    """One per channel."""
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Cropped shapes, in the order of the cases."""
+        return [case.cropped_shape for case in self.cases.values()]
+
+    @property
+    def spacings(self) -> list[tuple[float, float, float]]:
+        return [case.spacing for case in self.cases.values()]

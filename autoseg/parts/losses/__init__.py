@@ -1,0 +1,1 @@
+"""Losses of one scale. A part defines ``Spec`` with ``build(labels)``."""

@@ -1,0 +1,1 @@
+"""Optimizers. A part defines ``Spec`` with ``build(parameters)``."""

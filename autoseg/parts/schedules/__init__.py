@@ -1,0 +1,1 @@
+"""Learning-rate schedules. A part defines ``Spec`` with ``factor(progress, step)``."""

@@ -1,0 +1,115 @@
+"""What was decided, as data: one JSON file with units, readable and editable by a person.
+
+Axes of everything in a ``Configuration`` are those of the network: (z, y, x) after ``Plan.axis_order`` was applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .core.family import Family
+from .core.labels import Labels
+from .core.records import read_json
+from .errors import RecordError
+
+NORMALIZERS = Family("autoseg.parts.normalizers", "Spec")
+RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")
+NETWORKS = Family("autoseg.parts.networks", "Spec")
+LOSSES = Family("autoseg.parts.losses", "Spec")
+AUGMENTATIONS = Family("autoseg.parts.augmentations", "Spec")
+OPTIMIZERS = Family("autoseg.parts.optimizers", "Spec")
+SCHEDULES = Family("autoseg.parts.schedules", "Spec")
+
+
+@dataclass(frozen=True)
+class TrainingRules:
+    """How long and on what a configuration trains."""
+
+    epochs: int
+    iterations_per_epoch: int = 250
+    foreground: float = 0.33
+    """Share of the patches of a batch that are centred on a foreground voxel."""
+    gradient_clip: float = 12.0
+    """Largest norm of the gradient over all weights."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.iterations_per_epoch < 1:
+            raise ValueError(f"epochs and iterations_per_epoch must be at least 1, found {self}")
+        if not 0 <= self.foreground <= 1:
+            raise ValueError(f"foreground must lie in 0..1, found {self.foreground}")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One way to see the dataset: ``2d``, ``3d_fullres``, ``3d_lowres``, ``3d_cascade_fullres``."""
+
+    spacing: tuple[float | None, float, float]
+    """Target spacing in mm; None: keep each case's own slice distance (2-D)."""
+    median_shape: tuple[int, int, int]
+    """Median shape of the training cases at that spacing, voxels."""
+    patch_size: tuple[int, ...]
+    """Voxels; two entries for 2-D configurations."""
+    batch_size: int
+    normalizers: tuple[Any, ...] = field(metadata={"family": NORMALIZERS})
+    """One per channel."""
+    resampler: Any = field(metadata={"family": RESAMPLERS})
+    network: Any = field(metadata={"family": NETWORKS})
+    loss: Any = field(metadata={"family": LOSSES})
+    augmentation: Any = field(metadata={"family": AUGMENTATIONS})
+    optimizer: Any = field(metadata={"family": OPTIMIZERS})
+    schedule: Any = field(metadata={"family": SCHEDULES})
+    training: TrainingRules
+    previous: str | None = None
+    """The configuration whose prediction comes in as extra channels (cascade)."""
+    reasons: tuple[str, ...] = ()
+    """Why this was decided, in sentences with numbers."""
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.patch_size)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every decision for one dataset."""
+
+    dataset: str
+    planner: str
+    axis_order: tuple[int, int, int]
+    """Network axis i is file axis ``axis_order[i]``: the coarsest axis comes first."""
+    channels: tuple[str, ...]
+    labels: Labels
+    file_ending: str
+    """Ending of predicted label maps."""
+    mirror_axes: tuple[int, ...]
+    """Network axes (0 = z) along which images may be mirrored in training and prediction; a 2-D network uses y and x."""
+    configurations: dict[str, Configuration]
+    default: str
+    """The configuration taken when the user names none."""
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if sorted(self.axis_order) != [0, 1, 2]:
+            raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
+        for name, configuration in self.configurations.items():
+            if len(configuration.normalizers) != len(self.channels):
+                raise ValueError(
+                    f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries "
+                    f"for {len(self.channels)} channels"
+                )
+        if self.default not in self.configurations:
+            raise ValueError(f"default {self.default!r} is not among {list(self.configurations)}")
+
+    def configuration(self, name: str | None = None) -> tuple[str, Configuration]:
+        """Name and configuration; the default one for None. Raises RecordError listing the choices."""
+        name = name or self.default
+        if name not in self.configurations:
+            raise RecordError(f"the plan has no configuration {name!r}; choose one of {', '.join(self.configurations)}")
+        return name, self.configurations[name]
+
+
+def read_plan(path: Path, trusted: tuple[str, ...] = ()) -> Plan:
+    """Reads ``plan.json``. Raises RecordError naming the field that is wrong."""
+    return read_json(path, Plan, trusted)

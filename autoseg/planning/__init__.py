@@ -1,0 +1,1 @@
+"""From fingerprint to plan. Writes no file."""

@@ -1,0 +1,1 @@
+"""The training loop. Knows nothing of inference."""

@@ -1,0 +1,120 @@
+"""Every file name the pipeline writes. One folder holds it all:
+
+workspace/
+    Dataset004_Hippocampus/
+        dataset.json  fingerprint.json  plan.json  folds.json
+        measured/<case>.npz                     one case's fingerprint, reused while its files do not change
+        prepared/<configuration>/<case>/        network-grid arrays of one case
+        runs/<configuration>/fold_0/            checkpoints, log, metrics and validation of one training
+            fold_0.json  weights.safetensors    what prediction needs
+            checkpoints/  log.txt  metrics.csv  progress.json  validation/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .dataset import Dataset
+from .core.records import read_json
+from .errors import WorkspaceError
+from .plan import Plan, read_plan
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one training."""
+
+    root: Path
+
+    @property
+    def weights(self) -> Path:
+        """Exists only once training has finished."""
+        return self.root / "weights.safetensors"
+
+    @property
+    def effective(self) -> Path:
+        """The plan with one configuration, as it was trained (after --set and --epochs)."""
+        return self.root / "plan.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.csv"
+
+    @property
+    def validation(self) -> Path:
+        return self.root / "validation"
+
+    @property
+    def scores(self) -> Path:
+        return self.validation / "scores.json"
+
+
+@dataclass(frozen=True)
+class DatasetFolder:
+    """Everything written for one dataset."""
+
+    root: Path
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / "dataset.json"
+
+    @property
+    def fingerprint(self) -> Path:
+        return self.root / "fingerprint.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def folds(self) -> Path:
+        return self.root / "folds.json"
+
+    @property
+    def measured(self) -> Path:
+        return self.root / "measured"
+
+    def prepared(self, configuration: str) -> Path:
+        return self.root / "prepared" / configuration
+
+    def run(self, configuration: str, fold: str) -> RunFolder:
+        return RunFolder(self.root / "runs" / configuration / f"fold_{fold}")
+
+    def read_dataset(self) -> Dataset:
+        """Raises WorkspaceError when nothing was written yet."""
+        return read_json(self._existing(self.dataset, "fingerprint"), Dataset)
+
+    def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
+        """Raises WorkspaceError when the dataset was not planned yet."""
+        return read_plan(self._existing(self.plan, "plan"), trusted)
+
+    def _existing(self, path: Path, step: str) -> Path:
+        if not path.exists():
+            raise WorkspaceError(
+                f"{path} does not exist. Run `autoseg plan_and_preprocess DATASET` (or its step `autoseg {step}`) first."
+            )
+        return path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The one folder under which everything is written."""
+
+    root: Path
+
+    def dataset_folder(self, name: str) -> DatasetFolder:
+        return DatasetFolder(self.root / name)
+
+    def dataset_names(self) -> list[str]:
+        """Datasets that were read into this workspace, sorted."""
+        return sorted(path.parent.name for path in self.root.glob("*/dataset.json"))
