@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .core import machine
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("auto", "bfloat16", "float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -18,3 +25,49 @@ class RunSettings:
     precision: str = "auto"
     """``bfloat16``, ``float16`` or ``float32``; ``auto`` takes bfloat16 where the device computes in it."""
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings with every ``auto`` decided for this machine."""
+
+    device: torch.device
+    dtype: torch.dtype | None
+    """What autocast computes in; None: plain float32, no autocast."""
+
+
+def resolve(settings: RunSettings) -> Resolved:
+    """Decides device and precision. Raises UsageError for a device that is not there or an unknown precision."""
+    device = _device(settings.device)
+    return Resolved(device, _dtype(settings.precision, device))
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device {name!r} is unknown; give auto, cpu, cuda, cuda:1 or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device 'mps' is not there: it needs a Mac with an Apple GPU; give --device cpu")
+    return device
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    import torch
+
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}[precision]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    # Without these instructions a processor only emulates bfloat16, slower than float32.
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if device.type == "cpu" and fast else None
