@@ -84,7 +84,7 @@ class Plan:
     file_ending: str
     """Ending of predicted label maps."""
     mirror_axes: tuple[int, ...]
-    """Network axes (0 = z) along which images may be mirrored in training and prediction; a 2-D network uses y and x."""
+    """Network axes (0 = z) along which images may be mirrored in training and prediction; 2-D networks use y and x."""
     configurations: dict[str, Configuration]
     default: str
     """The configuration taken when the user names none."""

@@ -5,9 +5,9 @@ workspace/
         dataset.json  fingerprint.json  plan.json  folds.json
         measured/<case>.npz                     one case's fingerprint, reused while its files do not change
         prepared/<configuration>/<case>/        network-grid arrays of one case
-        runs/<configuration>/fold_0/            checkpoints, log, metrics and validation of one training
-            fold_0.json  weights.safetensors    what prediction needs
-            checkpoints/  log.txt  metrics.csv  progress.json  validation/
+        runs/<configuration>/fold_0/            one training:
+            plan.json  weights.safetensors      what prediction needs (weights appear when training has finished)
+            checkpoints/  log.txt  metrics.csv  validation/
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .dataset import Dataset
 from .core.records import read_json
+from .dataset import Dataset
 from .errors import WorkspaceError
+from .fingerprint import Fingerprint
+from .folds import Folds
 from .plan import Plan, read_plan
 
 
@@ -77,6 +79,11 @@ class DatasetFolder:
         return self.root / "plan.json"
 
     @property
+    def old_plan(self) -> Path:
+        """The plan before the last planning, if that decided differently (it may hold a user's edits)."""
+        return self.root / "plan.old.json"
+
+    @property
     def folds(self) -> Path:
         return self.root / "folds.json"
 
@@ -87,12 +94,24 @@ class DatasetFolder:
     def prepared(self, configuration: str) -> Path:
         return self.root / "prepared" / configuration
 
+    def runs(self, configuration: str) -> Path:
+        """The trained model of one configuration: its folds."""
+        return self.root / "runs" / configuration
+
     def run(self, configuration: str, fold: str) -> RunFolder:
-        return RunFolder(self.root / "runs" / configuration / f"fold_{fold}")
+        return RunFolder(self.runs(configuration) / f"fold_{fold}")
 
     def read_dataset(self) -> Dataset:
         """Raises WorkspaceError when nothing was written yet."""
         return read_json(self._existing(self.dataset, "fingerprint"), Dataset)
+
+    def read_fingerprint(self) -> Fingerprint:
+        """Raises WorkspaceError when the dataset was not measured yet."""
+        return read_json(self._existing(self.fingerprint, "fingerprint"), Fingerprint)
+
+    def read_folds(self) -> Folds:
+        """Raises WorkspaceError when the dataset was not planned yet."""
+        return read_json(self._existing(self.folds, "plan"), Folds)
 
     def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
         """Raises WorkspaceError when the dataset was not planned yet."""
@@ -101,7 +120,8 @@ class DatasetFolder:
     def _existing(self, path: Path, step: str) -> Path:
         if not path.exists():
             raise WorkspaceError(
-                f"{path} does not exist. Run `autoseg plan_and_preprocess DATASET` (or its step `autoseg {step}`) first."
+                f"{path} does not exist. "
+                f"Run `autoseg plan_and_preprocess DATASET` (or its step `autoseg {step}`) first."
             )
         return path
 

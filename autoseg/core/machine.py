@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -33,3 +34,8 @@ def memory_bytes() -> int:
         return min(total, int(limit)) if limit != "max" else total
     except (OSError, ValueError):
         return total
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver is present. Asks the system and not torch, whose import alone takes seconds."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None

@@ -1,0 +1,142 @@
+"""From a dataset folder to a plan and prepared cases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from .. import planners
+from ..core.family import Family
+from ..core.files import remove_unfinished
+from ..core.machine import has_gpu
+from ..core.parallel import ordered_map
+from ..core.progress import progress
+from ..core.records import to_json, write_json
+from ..dataset import Case, Dataset
+from ..errors import DatasetError
+from ..fingerprint import Fingerprint
+from ..folds import Folds, likely_group, make_folds
+from ..inspection.check import Problem, check_headers, table
+from ..inspection.extract import extract_fingerprint
+from ..layouts import read_dataset
+from ..parts.readers import read_image, read_labels
+from ..plan import Configuration, Plan
+from ..preprocessing.prepare import prepare
+from ..preprocessing.store import CaseStore
+from ..settings import RunSettings
+from ..workspace import DatasetFolder, Workspace
+
+LOG = logging.getLogger("autoseg")
+PREPARED_VERSION = 1  # raise it when preparing the same files with the same plan gives something else
+PLANNERS = Family(planners.__name__, "PLANNER")
+
+
+def plan_and_preprocess(
+    folder: Path,
+    workspace: Workspace,
+    *,
+    planner: str | None = None,
+    group: str | None = None,
+    configurations: Sequence[str] | None = None,
+    settings: RunSettings | None = None,
+) -> Plan:
+    """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
+
+    ``planner`` None takes the one for this machine; ``group`` is a pattern that names the patient in a case key;
+    ``configurations`` None prepares all that were planned. Raises DatasetError with a table of all problems.
+    """
+    settings = settings or RunSettings()
+    dataset, _ = fingerprint(folder, workspace, settings=settings)
+    files = workspace.dataset_folder(dataset.name)
+    result = plan(files, planner=planner, group=group)
+    preprocess(files, configurations=configurations, settings=settings)
+    return result
+
+
+def fingerprint(folder: Path, workspace: Workspace, *, settings: RunSettings) -> tuple[Dataset, Fingerprint]:
+    """Reads the layout, checks every file, measures every case; cases that did not change are not read again."""
+    dataset = read_dataset(folder)
+    files = workspace.dataset_folder(dataset.name)
+    LOG.info("%s: %d cases, channels %s", dataset.name, len(dataset.cases), ", ".join(dataset.channels))
+    report(check_headers(dataset, settings.threads), dataset)
+    remove_unfinished(files.measured)
+    measured, problems = extract_fingerprint(dataset, files.measured, settings.threads)
+    report(problems, dataset)
+    write_json(files.dataset, dataset)
+    write_json(files.fingerprint, measured)
+    return dataset, measured
+
+
+def report(problems: list[Problem], dataset: Dataset) -> None:
+    """Shows notes; raises DatasetError with the whole table when there is an error among the problems."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        repair = "; `autoseg check DATASET --fix` repairs those marked fixable" if any(e.fixable for e in errors) else ""
+        raise DatasetError(f"{dataset.name}: {len(errors)} problems{repair}\n{table(problems)}")
+    if problems:
+        LOG.info("%d notes:\n%s", len(problems), table(problems))
+
+
+def plan(files: DatasetFolder, *, planner: str | None = None, group: str | None = None) -> Plan:
+    """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
+    dataset, measured = files.read_dataset(), files.read_fingerprint()
+    name = planner or ("plain_unet" if has_gpu() else "cpu")
+    result: Plan = PLANNERS.load(name).plan(dataset, measured)
+    if files.plan.exists() and json.loads(files.plan.read_text()) != json.loads(json.dumps(to_json(result))):
+        LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
+        files.old_plan.write_bytes(files.plan.read_bytes())
+    write_json(files.plan, result)
+    LOG.info("planner %s, default configuration %s; written to %s", name, result.default, files.plan)
+    for title, configuration in result.configurations.items():
+        LOG.info("%s: %s", title, "; ".join(configuration.reasons))
+    _write_folds(files, dataset, group)
+    return result
+
+
+def _write_folds(files: DatasetFolder, dataset: Dataset, group: str | None) -> None:
+    if len(dataset.cases) < 2:
+        LOG.warning("one case only: there is nothing to validate on; train with fold `all`")
+        folds = Folds(())
+    else:
+        folds = make_folds(dataset.keys, group)
+        likely = likely_group(dataset.keys)
+        if group is None and likely:
+            LOG.warning("several cases seem to belong to one patient; to keep them in one fold: --group '%s'", likely)
+    if files.folds.exists() and files.read_folds() != folds:
+        LOG.warning("the folds have changed; runs trained on the old folds no longer validate on unseen cases")
+    write_json(files.folds, folds)
+
+
+def preprocess(files: DatasetFolder, *, configurations: Sequence[str] | None = None, settings: RunSettings) -> None:
+    """Prepares every case for every configuration; a case whose files and plan did not change is not redone."""
+    dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan()
+    for name in configurations or planned.configurations:
+        name, configuration = planned.configuration(name)
+        store = CaseStore(files.prepared(name))
+        remove_unfinished(store.folder)
+        keys = {case.key: _key(planned, configuration, measured.cases[case.key].content) for case in dataset.cases}
+        todo = [case for case in dataset.cases if store.content(case.key) != keys[case.key]]
+
+        work = partial(_prepare_one, plan=planned, configuration=configuration, store=store, keys=keys)
+        for _ in progress(ordered_map(work, todo, settings.threads), len(todo), f"preparing {name}"):
+            pass
+        LOG.info("%s: %d cases prepared, %d were up to date", name, len(todo), len(dataset.cases) - len(todo))
+
+
+def _prepare_one(
+    case: Case, *, plan: Plan, configuration: Configuration, store: CaseStore, keys: dict[str, str]
+) -> None:
+    *images, label = case.files
+    store.write(case.key, prepare(read_image(images), read_labels(label)[0], plan, configuration), keys[case.key])
+
+
+def _key(plan: Plan, configuration: Configuration, content: str) -> str:
+    """Changes when anything changes that a prepared case depends on: its files or these decisions."""
+    decisions = [plan.axis_order, plan.labels, configuration.spacing, configuration.patch_size]
+    parts = to_json(configuration)
+    text = json.dumps([PREPARED_VERSION, content, to_json(decisions), parts["normalizers"], parts["resampler"]])
+    return hashlib.sha256(text.encode()).hexdigest()
