@@ -1,0 +1,103 @@
+"""The augmentations of Isensee et al. 2021 with the probabilities and ranges of nnU-Net v2 2.8.1, a batch at a time.
+
+Order: rotation, scaling and mirroring (one resampling), noise, blur, brightness, contrast, low resolution, inverted
+gamma, gamma. ``draw`` decides everything and returns plain numbers; ``apply`` holds no randomness but a noise seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cos, radians, sin
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ._draw import Params
+
+LOADED_SCALE = 0.85  # nnU-Net enlarges the loaded patch by 1 / 0.85 so that most zoomed-out patches are filled
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A ``..._probability`` is per patch; a ``..._channel_probability`` is per channel of a patch that was chosen."""
+
+    dummy_2d: bool = False
+    """Rotate and scale within slices only, for patches much thinner along z than across."""
+    rotation_degrees: float = 30.0
+    """Angles are uniform in +- this, about every axis (2-D and dummy_2d: in the plane)."""
+    rotation_probability: float = 0.2
+    scaling: tuple[float, float] = (0.7, 1.4)
+    """Range of the factor by which the loaded region is larger than the patch; the same along every axis."""
+    scaling_probability: float = 0.2
+    mirror_probability: float = 0.5
+    """Along each axis that may be mirrored."""
+    noise_variance: tuple[float, float] = (0.0, 0.1)
+    noise_probability: float = 0.1
+    blur_sigma: tuple[float, float] = (0.5, 1.0)
+    """Voxels."""
+    blur_probability: float = 0.2
+    blur_channel_probability: float = 0.5
+    brightness: tuple[float, float] = (0.75, 1.25)
+    brightness_probability: float = 0.15
+    contrast: tuple[float, float] = (0.75, 1.25)
+    contrast_probability: float = 0.15
+    low_resolution: tuple[float, float] = (0.5, 1.0)
+    """Range of the factor by which the number of voxels along an axis is reduced before it is restored."""
+    low_resolution_probability: float = 0.25
+    low_resolution_channel_probability: float = 0.5
+    gamma: tuple[float, float] = (0.7, 1.5)
+    inverted_gamma_probability: float = 0.1
+    gamma_probability: float = 0.3
+    masked_channels: tuple[int, ...] = ()
+    """Channels normalised inside a mask: their exact zeros (outside it) are zero again after all changes."""
+
+    def __post_init__(self) -> None:
+        ranges = ("scaling", "noise_variance", "blur_sigma", "brightness", "contrast", "low_resolution", "gamma")
+        for name in ranges:
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise ValueError(f"{name} must be a range low..high of numbers that are not negative, found {low}..{high}")
+        for name, value in vars(self).items():
+            if name.endswith("probability") and not 0 <= value <= 1:
+                raise ValueError(f"{name} must lie in 0..1, found {value}")
+
+    def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape to read so that a rotated or scaled patch has no empty corners (facts: nnU-Net v2 2.8.1).
+
+        Each axis grows to what a rotation about any single axis by the largest angle needs, then by 1 / 0.85.
+        """
+        patch = np.array(patch_size, float)
+        angle = radians(min(90.0, self.rotation_degrees)) if self.rotation_probability else 0.0
+        thick = self.dummy_2d and patch.size == 3
+        axes = (1, 2) if thick else tuple(range(patch.size))
+        needed = patch.copy()
+        for a in axes:
+            for b in axes:
+                if a != b:
+                    needed[a] = max(needed[a], cos(angle) * patch[a] + sin(angle) * patch[b])
+        if self.scaling_probability:
+            grown = needed / min(LOADED_SCALE, 1.0)
+            needed[list(axes)] = grown[list(axes)]
+        return tuple(int(size) for size in needed)
+
+    def draw(
+        self, generator: np.random.Generator, *, batch: int, channels: int, mirror_axes: Sequence[int], dimensions: int
+    ) -> Params:
+        """Everything random about one batch as plain numbers. ``mirror_axes`` count the patch's own axes."""
+        from ._draw import draw
+
+        return draw(self, generator, batch, channels, tuple(mirror_axes), dimensions)
+
+    def apply(
+        self, images: Tensor, targets: Tensor, params: Params, patch_size: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """``(B, C, *loaded)`` and ``(B, *loaded)`` to float32 ``(B, C, *patch)`` and label indices ``(B, *patch)``."""
+        from ._intensity import change_intensities
+        from ._spatial import resample_patches
+
+        images, targets = resample_patches(images, targets, params, patch_size)
+        return change_intensities(images, params, self.masked_channels), targets

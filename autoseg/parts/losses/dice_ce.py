@@ -1,0 +1,33 @@
+"""Soft Dice plus cross-entropy (Isensee et al. 2021): softmax for exclusive labels, sigmoid for regions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...core.labels import Labels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Spec:
+    """``dice_weight * (1 - mean soft Dice) + ce_weight * mean cross-entropy``."""
+
+    batch_dice: bool
+    """True: one Dice over all patches of a batch, as if they were one; False: one per patch."""
+    smooth: float = 1e-5
+    """Added to numerator and denominator of each Dice, as nnU-Net v2 2.8.1 does."""
+    dice_weight: float = 1.0
+    ce_weight: float = 1.0
+
+    def build(self, labels: Labels) -> Callable[[Tensor, Tensor], Tensor]:
+        """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``.
+
+        Voxels that hold ``labels.ignore_index`` count nowhere. Background has no Dice of its own.
+        """
+        from ._dice_ce import DiceCE
+
+        return DiceCE(self, labels)
