@@ -136,5 +136,10 @@ def _indices(label_map: np.ndarray, values: tuple[int, ...], ignore: int | None)
 
 
 def _value_table(values: tuple[int, ...]) -> np.ndarray:
-    smallest = np.result_type(np.min_scalar_type(min(values)), np.min_scalar_type(max(values)))
+    signed = "i" if min(values) < 0 else "u"
+    smallest = next(
+        kind
+        for kind in (np.dtype(f"{signed}{size}") for size in (1, 2, 4, 8))
+        if np.iinfo(kind).min <= min(values) and max(values) <= np.iinfo(kind).max
+    )
     return np.array(values, smallest)

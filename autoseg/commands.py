@@ -1,0 +1,163 @@
+"""One function per command: parsed flags to a call of the pipeline. Each imports only what it needs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from .errors import UsageError, WorkspaceError
+
+LOG = logging.getLogger("autoseg")
+
+
+def check(options: Namespace) -> int:
+    from .inspection.check import check_dataset, fix, table
+    from .layouts import read_dataset
+
+    dataset = read_dataset(_raw_folder(options))
+    if options.fix:
+        for done in fix(dataset):
+            LOG.info("%s", done)
+    problems = check_dataset(dataset, _settings(options).threads)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if problems:
+        sys.stdout.write(table(problems) + "\n")
+    sys.stdout.write(f"{dataset.name}: {len(dataset.cases)} cases, {len(errors)} errors\n")
+    return 2 if errors else 0
+
+
+def fingerprint(options: Namespace) -> None:
+    from .pipeline import plan_and_preprocess as story
+
+    story.fingerprint(_raw_folder(options), _workspace(options), settings=_settings(options))
+
+
+def plan(options: Namespace) -> None:
+    from .pipeline import plan_and_preprocess as story
+
+    story.plan(_dataset_folder(options), planner=options.planner, group=options.group, trusted=tuple(options.trust))
+
+
+def preprocess(options: Namespace) -> None:
+    from .pipeline import plan_and_preprocess as story
+
+    story.preprocess(_dataset_folder(options), configurations=options.configuration, settings=_settings(options))
+
+
+def plan_and_preprocess(options: Namespace) -> None:
+    from .pipeline import plan_and_preprocess as story
+
+    story.plan_and_preprocess(
+        _raw_folder(options),
+        _workspace(options),
+        planner=options.planner,
+        group=options.group,
+        configurations=options.configuration,
+        settings=_settings(options),
+        trusted=tuple(options.trust),
+    )
+
+
+def train(options: Namespace) -> None:
+    from .pipeline import train as story
+
+    if options.epochs is not None and options.epochs < 1:
+        raise UsageError(f"--epochs must be at least 1, found {options.epochs}")
+    story.train(
+        _dataset_folder(options),
+        options.fold,
+        configuration=options.configuration,
+        epochs=options.epochs,
+        seconds=options.time,
+        checkpoint_every=options.checkpoint_every,
+        settings=_settings(options),
+        trusted=tuple(options.trust),
+    )
+
+
+def predict(options: Namespace) -> int:
+    from .inference.model import Model
+    from .layouts import find_images
+    from .pipeline import predict as story
+
+    folder = options.model or _trained_model(options)
+    model = Model.read(folder, options.folds, settings=_settings(options), trusted=tuple(options.trust))
+    cases = find_images(options.input, len(model.plan.channels))
+    report = story.predict(
+        model, cases, options.output, probabilities=options.probabilities, mirroring=not options.no_mirroring
+    )
+    return 1 if report.failed else 0
+
+
+def evaluate(options: Namespace) -> None:
+    from .evaluation.scores import table
+    from .pipeline import evaluate as story
+
+    summary = story.evaluate(
+        options.reference,
+        options.predictions,
+        labels=options.labels,
+        output=options.output,
+        tolerance=options.tolerance,
+        workers=_settings(options).threads,
+    )
+    sys.stdout.write(table(summary) + "\n")
+
+
+def demo(options: Namespace) -> None:
+    from .pipeline import demo as story
+
+    sys.stdout.write(story.demo(options.folder, settings=_settings(options)) + "\n")
+
+
+def _settings(options: Namespace):  # type: ignore[no-untyped-def]  # RunSettings, imported late
+    from .settings import RunSettings
+
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"--threads must be at least 1, found {options.threads}")
+    given = {"threads": options.threads} if options.threads else {}
+    return RunSettings(device=options.device, precision=options.precision, seed=getattr(options, "seed", 0), **given)
+
+
+def _workspace(options: Namespace):  # type: ignore[no-untyped-def]  # Workspace, imported late
+    from .workspace import Workspace
+
+    return Workspace(options.workspace)
+
+
+def _raw_folder(options: Namespace) -> Path:
+    """The folder that holds DATASET's images."""
+    from .layouts import find_dataset
+
+    return find_dataset(options.dataset, _workspace(options)).folder
+
+
+def _dataset_folder(options: Namespace):  # type: ignore[no-untyped-def]  # DatasetFolder, imported late
+    """What the workspace holds for DATASET."""
+    from .layouts import find_dataset
+
+    workspace = _workspace(options)
+    return workspace.dataset_folder(find_dataset(options.dataset, workspace).name)
+
+
+def _trained_model(options: Namespace) -> Path:
+    """The newest finished model of the named dataset, or of the whole workspace."""
+    workspace = _workspace(options)
+    folders = (
+        [_dataset_folder(options)] if options.dataset else map(workspace.dataset_folder, workspace.dataset_names())
+    )
+    wanted = options.configuration or "*"
+    finished = [
+        path for folder in folders for path in folder.runs(wanted).parent.glob(f"{wanted}/fold_*/weights.safetensors")
+    ]
+    if not finished:
+        of = f" for {options.dataset}" if options.dataset else ""
+        raise WorkspaceError(
+            f"no trained model{of} in {workspace.root}. Train one with `autoseg train DATASET 0`, "
+            "or name its folder with -m, or its workspace with --workspace."
+        )
+    newest = max(finished, key=lambda path: path.stat().st_mtime).parents[1]
+    LOG.info("model: %s", newest)
+    return newest

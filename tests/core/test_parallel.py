@@ -1,0 +1,53 @@
+"""The threaded map keeps order, passes errors on, and looks only so far ahead."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from autoseg.core.parallel import ordered_map
+from autoseg.core.progress import duration
+from autoseg.core.seeds import generator
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_results_come_in_order(workers: int) -> None:
+    assert list(ordered_map(lambda x: x * x, range(50), workers)) == [x * x for x in range(50)]
+
+
+def test_an_error_arrives_at_its_turn_with_its_type() -> None:
+    results = []
+    with pytest.raises(ZeroDivisionError):
+        for result in ordered_map(lambda x: 1 // (3 - x), range(10), 2):
+            results.append(result)
+    assert len(results) == 3
+
+
+def test_the_source_is_read_only_as_far_as_needed() -> None:
+    taken = []
+
+    def source():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = ordered_map(lambda x: x, source(), workers=2, ahead=1)
+    next(results)
+    assert len(taken) <= 4
+    results.close()
+
+
+def test_work_is_done_by_threads_of_this_process() -> None:
+    assert set(ordered_map(lambda _: threading.get_ident(), range(4), 2)) != {threading.get_ident()}
+
+
+def test_a_generator_depends_on_seed_and_purpose_only() -> None:
+    assert generator(1, "patches", 3).integers(1 << 60) == generator(1, "patches", 3).integers(1 << 60)
+    assert generator(1, "patches", 3).integers(1 << 60) != generator(1, "patches", 4).integers(1 << 60)
+    assert generator(1, "patches", 3).integers(1 << 60) != generator(2, "patches", 3).integers(1 << 60)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(8.2, "8 s"), (720, "12 min"), (12000, "3 h 20 min")])
+def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

@@ -1,0 +1,128 @@
+"""Records survive the way to JSON and back; anything else is an error that names the field."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoseg.core.family import Family
+from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
+from autoseg.core.records import from_json, read_json, to_json, write_json
+from autoseg.errors import RecordError, UnknownPartError
+
+SCHEDULES = Family("autoseg.parts.schedules", "Spec")
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: tuple[int, int]
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner
+    table: dict[str, tuple[float, ...]]
+    flag: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name == "forbidden":
+            raise ValueError("name must not be forbidden")
+
+
+@dataclass(frozen=True)
+class WithPart:
+    schedule: Any = field(metadata={"family": SCHEDULES})
+
+
+@dataclass(frozen=True)
+class WithLabels:
+    labels: Labels
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+outers = st.builds(
+    Outer,
+    name=st.text().filter(lambda text: text != "forbidden"),
+    inner=st.builds(Inner, size=st.tuples(st.integers(), st.integers()), ratio=st.none() | numbers),
+    table=st.dictionaries(st.text(), st.lists(numbers).map(tuple)),
+    flag=st.booleans(),
+)
+
+
+@given(outers)
+def test_a_record_survives_json(record: Outer) -> None:
+    assert from_json(Outer, json.loads(json.dumps(to_json(record)))) == record
+
+
+def test_a_part_is_written_with_its_name_and_found_by_it() -> None:
+    record = WithPart(SCHEDULES.load("polynomial")(power=0.5))
+    written = to_json(record)
+    assert written["schedule"]["name"] == "polynomial"
+    assert from_json(WithPart, written) == record
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ExclusiveLabels({"background": 0, "organ": 205}, ignore=255),
+        RegionLabels({"whole": (1, 2), "core": (2,)}, class_order=(1, 2)),
+    ],
+)
+def test_kinds_of_labels_are_told_apart(labels: Labels) -> None:
+    assert from_json(WithLabels, json.loads(json.dumps(to_json(WithLabels(labels))))) == WithLabels(labels)
+
+
+GOOD = {"name": "a", "inner": {"size": [1, 2]}, "table": {}}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"nam": "x"}, "nam"),
+        ({"inner": {"size": [1]}}, "inner.size"),
+        ({"inner": {"size": [1, "2"]}}, r"inner.size\[1\]"),
+        ({"inner": {"size": [1, True]}}, r"inner.size\[1\]"),
+        ({"inner": 3}, "inner"),
+        ({"table": {"row": 1}}, "table.row"),
+        ({"name": "forbidden"}, "must not be forbidden"),
+        ({"flag": "yes"}, "flag"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(RecordError, match=named):
+        from_json(Outer, GOOD | change)
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(RecordError, match="inner"):
+        from_json(Outer, {"name": "a", "table": {}})
+
+
+def test_an_unknown_part_lists_the_choices() -> None:
+    with pytest.raises(UnknownPartError, match="polynomial"):
+        from_json(WithPart, {"schedule": {"name": "no_such_schedule"}})
+
+
+def test_a_foreign_module_is_refused_unless_trusted() -> None:
+    with pytest.raises(UnknownPartError, match="--trust os"):
+        from_json(WithPart, {"schedule": {"name": "os.path"}})
+
+
+def test_a_written_file_reads_back(tmp_path) -> None:
+    record = Outer("a", Inner((1, 2), 0.5), {"row": (1.0, 2.0)})
+    write_json(tmp_path / "record.json", record)
+    assert read_json(tmp_path / "record.json", Outer) == record
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path) -> None:
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(RecordError, match=r"plan\.json"):
+        read_json(tmp_path / "plan.json", Outer)

@@ -1,0 +1,119 @@
+"""The house keeps its shape: imports go down only, files stay small, one place reads the environment."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted([*(ROOT / "autoseg").rglob("*.py"), *(ROOT / "planners").rglob("*.py")])
+
+# Lowest first. A module may import modules of lower floors and of its own package; within a floor, packages and
+# modules are blind to each other.
+FLOORS: list[set[str]] = [
+    {"errors"},
+    {"core"},
+    {"parts"},
+    {"dataset", "fingerprint", "folds", "plan", "settings"},
+    {"workspace"},
+    {"layouts"},
+    {"planning", "preprocessing", "inspection"},
+    {"planners", "training", "inference", "evaluation"},
+    {"pipeline"},
+    {"commands"},
+    {"cli", "__init__"},
+    {"__main__"},
+]
+MAY_LOOK_ASIDE = {("inference", "preprocessing")}
+LONGEST_MODULE = 300
+LONGEST_FUNCTION = 50
+
+
+def room(path: Path) -> str:
+    """The package or module of autoseg that a file belongs to."""
+    if path.is_relative_to(ROOT / "planners"):
+        return "planners"
+    return path.relative_to(ROOT / "autoseg").parts[0].removesuffix(".py")
+
+
+def package_of(path: Path) -> list[str]:
+    if path.is_relative_to(ROOT / "planners"):
+        return ["autoseg", "planners"]
+    return ["autoseg", *path.relative_to(ROOT / "autoseg").parts[:-1]]
+
+
+def imports(path: Path) -> set[str]:
+    """Full dotted names of everything a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package_of(path)[: len(package_of(path)) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def floor(name: str) -> int:
+    return next(height for height, rooms in enumerate(FLOORS) if name in rooms)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path: Path) -> None:
+    here = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "autoseg" or len(parts) < 2 or parts[1].startswith("__version__"):
+            continue
+        there = parts[1]
+        allowed = there == here or (here, there) in MAY_LOOK_ASIDE or floor(there) < floor(here)
+        assert allowed, f"{path.relative_to(ROOT)} imports {name}: {here} may not look at {there}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "autoseg" / "parts").rglob("*.py")), ids=lambda path: path.stem)
+def test_families_of_parts_are_blind_to_each_other(path: Path) -> None:
+    family = path.relative_to(ROOT / "autoseg" / "parts").parts[0]
+    for name in imports(path):
+        if name.startswith("autoseg.parts.") and len(name.split(".")) > 2:
+            assert name.split(".")[2] == family, f"{family} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_MODULE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_command_line_reads_the_environment_and_nothing_prints(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}:
+            assert path.name == "cli.py"
+        assert not (isinstance(node, ast.Name) and node.id == "print")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("autoseg.cli", ("numpy", "torch", "SimpleITK", "pandas")),
+        ("autoseg.pipeline.plan_and_preprocess", ("torch", "pandas", "matplotlib", "skimage")),
+    ],
+)
+def test_what_is_not_needed_is_not_imported(module: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print(sorted(set(sys.modules) & set({heavy!r})))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
