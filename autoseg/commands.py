@@ -6,8 +6,13 @@ import logging
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .errors import UsageError, WorkspaceError
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .settings import RunSettings
+    from .workspace import DatasetFolder, Workspace
 
 LOG = logging.getLogger("autoseg")
 
@@ -79,10 +84,13 @@ def train(options: Namespace) -> None:
 
 def predict(options: Namespace) -> int:
     from .inference.model import Model
-    from .layouts import find_images
+    from .layouts import find_dataset, find_images
     from .pipeline import predict as story
 
-    folder = options.model or _trained_model(options)
+    workspace = _workspace(options)
+    named = find_dataset(options.dataset, workspace).name if options.dataset else None
+    folder = options.model or workspace.newest_model(named, options.configuration)
+    LOG.info("model: %s", folder)
     model = Model.read(folder, options.folds, settings=_settings(options), trusted=tuple(options.trust))
     cases = find_images(options.input, len(model.plan.channels))
     report = story.predict(
@@ -112,7 +120,7 @@ def demo(options: Namespace) -> None:
     sys.stdout.write(story.demo(options.folder, settings=_settings(options)) + "\n")
 
 
-def _settings(options: Namespace):  # type: ignore[no-untyped-def]  # RunSettings, imported late
+def _settings(options: Namespace) -> RunSettings:
     from .settings import RunSettings
 
     if options.threads is not None and options.threads < 1:
@@ -121,7 +129,7 @@ def _settings(options: Namespace):  # type: ignore[no-untyped-def]  # RunSetting
     return RunSettings(device=options.device, precision=options.precision, seed=getattr(options, "seed", 0), **given)
 
 
-def _workspace(options: Namespace):  # type: ignore[no-untyped-def]  # Workspace, imported late
+def _workspace(options: Namespace) -> Workspace:
     from .workspace import Workspace
 
     return Workspace(options.workspace)
@@ -134,30 +142,9 @@ def _raw_folder(options: Namespace) -> Path:
     return find_dataset(options.dataset, _workspace(options)).folder
 
 
-def _dataset_folder(options: Namespace):  # type: ignore[no-untyped-def]  # DatasetFolder, imported late
+def _dataset_folder(options: Namespace) -> DatasetFolder:
     """What the workspace holds for DATASET."""
     from .layouts import find_dataset
 
     workspace = _workspace(options)
     return workspace.dataset_folder(find_dataset(options.dataset, workspace).name)
-
-
-def _trained_model(options: Namespace) -> Path:
-    """The newest finished model of the named dataset, or of the whole workspace."""
-    workspace = _workspace(options)
-    folders = (
-        [_dataset_folder(options)] if options.dataset else map(workspace.dataset_folder, workspace.dataset_names())
-    )
-    wanted = options.configuration or "*"
-    finished = [
-        path for folder in folders for path in folder.runs(wanted).parent.glob(f"{wanted}/fold_*/weights.safetensors")
-    ]
-    if not finished:
-        of = f" for {options.dataset}" if options.dataset else ""
-        raise WorkspaceError(
-            f"no trained model{of} in {workspace.root}. Train one with `autoseg train DATASET 0`, "
-            "or name its folder with -m, or its workspace with --workspace."
-        )
-    newest = max(finished, key=lambda path: path.stat().st_mtime).parents[1]
-    LOG.info("model: %s", newest)
-    return newest

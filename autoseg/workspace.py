@@ -128,7 +128,7 @@ class DatasetFolder:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The one folder under which everything is written."""
+    """The one folder under which everything is written: ``--workspace``."""
 
     root: Path
 
@@ -138,3 +138,20 @@ class Workspace:
     def dataset_names(self) -> list[str]:
         """Datasets that were read into this workspace, sorted."""
         return sorted(path.parent.name for path in self.root.glob("*/dataset.json"))
+
+    def newest_model(self, dataset: str | None = None, configuration: str | None = None) -> Path:
+        """Folder of the model that finished training last. Raises WorkspaceError when there is none.
+
+        ``dataset`` is a full name; None takes any dataset of the workspace, and likewise ``configuration``.
+        """
+        names = [dataset] if dataset else self.dataset_names()
+        folders = [self.dataset_folder(name).runs(configuration or "*") for name in names]
+        finished = [
+            weights for folder in folders for weights in folder.parent.glob(f"{folder.name}/fold_*/weights.safetensors")
+        ]
+        if not finished:
+            raise WorkspaceError(
+                f"no trained model{f' for {dataset}' if dataset else ''} in {self.root}. "
+                "Train one with `autoseg train DATASET 0`, or name its folder with -m, or its workspace with --workspace."
+            )
+        return max(finished, key=lambda path: path.stat().st_mtime).parents[1]

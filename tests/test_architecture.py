@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"planning", "preprocessing", "inspection"},
     {"planners", "training", "inference", "evaluation"},
     {"pipeline"},
-    {"commands"},
+    {"commands", "api"},
     {"cli", "__init__"},
     {"__main__"},
 ]

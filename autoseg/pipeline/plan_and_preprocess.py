@@ -43,6 +43,7 @@ def plan_and_preprocess(
     group: str | None = None,
     configurations: Sequence[str] | None = None,
     settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
@@ -52,7 +53,7 @@ def plan_and_preprocess(
     settings = settings or RunSettings()
     dataset, _ = fingerprint(folder, workspace, settings=settings)
     files = workspace.dataset_folder(dataset.name)
-    result = plan(files, planner=planner, group=group)
+    result = plan(files, planner=planner, group=group, trusted=trusted)
     preprocess(files, configurations=configurations, settings=settings)
     return result
 
@@ -75,17 +76,21 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
     """Shows notes; raises DatasetError with the whole table when there is an error among the problems."""
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        repair = "; `autoseg check DATASET --fix` repairs those marked fixable" if any(e.fixable for e in errors) else ""
+        repair = (
+            "; `autoseg check DATASET --fix` repairs those marked fixable" if any(e.fixable for e in errors) else ""
+        )
         raise DatasetError(f"{dataset.name}: {len(errors)} problems{repair}\n{table(problems)}")
     if problems:
         LOG.info("%d notes:\n%s", len(problems), table(problems))
 
 
-def plan(files: DatasetFolder, *, planner: str | None = None, group: str | None = None) -> Plan:
+def plan(
+    files: DatasetFolder, *, planner: str | None = None, group: str | None = None, trusted: tuple[str, ...] = ()
+) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
     dataset, measured = files.read_dataset(), files.read_fingerprint()
     name = planner or ("plain_unet" if has_gpu() else "cpu")
-    result: Plan = PLANNERS.load(name).plan(dataset, measured)
+    result: Plan = PLANNERS.load(name, trusted).plan(dataset, measured)
     if files.plan.exists() and json.loads(files.plan.read_text()) != json.loads(json.dumps(to_json(result))):
         LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
         files.old_plan.write_bytes(files.plan.read_bytes())

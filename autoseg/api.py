@@ -1,0 +1,94 @@
+"""The pipeline as plain functions for notebooks: the same code as the commands, with paths and names as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .inference.model import Model
+    from .pipeline.predict import PredictReport
+    from .plan import Plan
+    from .settings import RunSettings
+
+WORKSPACE = "autoseg_workspace"
+
+
+def plan_and_preprocess(
+    folder: str | Path,
+    workspace: str | Path = WORKSPACE,
+    *,
+    planner: str | None = None,
+    group: str | None = None,
+    settings: RunSettings | None = None,
+) -> Plan:
+    """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
+
+    ``planner`` None takes the one for this machine, ``group`` is a regular expression that names the patient in a
+    case name. Raises DatasetError with a table of all problems of all cases.
+    """
+    from .pipeline import plan_and_preprocess as story
+    from .workspace import Workspace
+
+    return story.plan_and_preprocess(
+        Path(folder), Workspace(Path(workspace)), planner=planner, group=group, settings=settings
+    )
+
+
+def train(
+    dataset: str,
+    fold: int | str,
+    workspace: str | Path = WORKSPACE,
+    *,
+    configuration: str | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    settings: RunSettings | None = None,
+) -> Path:
+    """Trains one fold (0-4, ``"all"`` or ``"cv"``), continuing where it was; returns the model's folder.
+
+    ``dataset`` is a name or number known to the workspace. Raises TrainingError, WorkspaceError or UsageError.
+    """
+    from .layouts import find_dataset
+    from .pipeline import train as story
+    from .workspace import Workspace
+
+    root = Workspace(Path(workspace))
+    files = root.dataset_folder(find_dataset(dataset, root).name)
+    seconds = None if minutes is None else 60 * minutes
+    return story.train(files, str(fold), configuration=configuration, epochs=epochs, seconds=seconds, settings=settings)
+
+
+def newest_model(
+    dataset: str | None = None, workspace: str | Path = WORKSPACE, *, configuration: str | None = None
+) -> Path:
+    """Folder of the model that finished training last. Raises WorkspaceError when there is none."""
+    from .layouts import find_dataset
+    from .workspace import Workspace
+
+    root = Workspace(Path(workspace))
+    return root.newest_model(find_dataset(dataset, root).name if dataset else None, configuration)
+
+
+def predict(
+    model: Model | str | Path,
+    images: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    probabilities: bool = False,
+    mirroring: bool = True,
+    settings: RunSettings | None = None,
+) -> PredictReport:
+    """Segments image files (or a folder of them) into ``output``; for one image in memory see ``Model.predict``."""
+    from .inference.model import Model as ModelRecord
+    from .layouts import find_images
+    from .pipeline import predict as story
+    from .settings import RunSettings
+
+    read = (
+        model if isinstance(model, ModelRecord) else ModelRecord.read(Path(model), settings=settings or RunSettings())
+    )
+    paths = [images] if isinstance(images, str | Path) else images
+    cases = find_images([Path(path) for path in paths], len(read.plan.channels))
+    return story.predict(read, cases, Path(output), probabilities=probabilities, mirroring=mirroring)
