@@ -1,0 +1,119 @@
+"""One case from its file's grid and units to the network's.
+
+Order (Isensee et al. 2021): transpose, crop to nonzero, normalise, resample, sample class locations. Normalising comes
+before resampling because interpolation would blur the border of the nonzero region that masked statistics need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.geometry import Geometry, Image, nonzero_box
+from ..core.labels import Labels
+from ..core.seeds import generator
+from ..errors import DatasetError
+from ..plan import Configuration, Plan
+from .spatial import SpatialRecord, spatial_record
+
+LOCATIONS = 10_000  # nnU-Net v2 2.8.1: voxels remembered per class, or
+SHARE_OF_LOCATIONS = 0.01  # this share of the class where that is more
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """What the network sees of one case."""
+
+    image: np.ndarray
+    """float32, (channels, z, y, x), on the network's grid."""
+    labels: np.ndarray | None
+    """Label indices, uint8 or uint16, (z, y, x); None for a case to be predicted."""
+    record: SpatialRecord
+    """How it got there."""
+    geometry: Geometry
+    """The file's grid."""
+    foreground: dict[int, np.ndarray]
+    """Label index to (n, 3) int32 positions of its voxels. Index 0 is there only where an ignore label exists:
+    then it tells which background voxels are annotated."""
+
+
+def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: Configuration) -> PreparedCase:
+    """Brings ``image`` and the user's ``labels`` (z, y, x) to the network's grid.
+
+    Raises DatasetError when channels or shapes do not fit, or a label value is unknown.
+    """
+    _check(image, labels, plan)
+    order = plan.axis_order
+    array = image.array.transpose(0, *(axis + 1 for axis in order))
+    box = nonzero_box(array)
+    shape, spacing = image.geometry.shape, image.geometry.spacing
+    record = spatial_record(shape, spacing, order, box, configuration.spacing)
+    before, resampling = record.split()
+    cropped = array[(slice(None), *box.slices)]
+    resampler = configuration.resampler
+    resampled = resampling.apply(_normalised(cropped, configuration), resampler.resample_image)
+    indices, foreground = None, {}
+    if labels is not None:
+        cropped_labels = plan.labels.encode(before.apply(labels, resampler.resample_labels))
+        indices = np.ascontiguousarray(resampling.apply(cropped_labels, resampler.resample_labels))
+        foreground = class_locations(indices, plan.labels)
+    return PreparedCase(np.ascontiguousarray(resampled), indices, record, image.geometry, foreground)
+
+
+def class_locations(indices: np.ndarray, labels: Labels) -> dict[int, np.ndarray]:
+    """Positions (n, 3) int32 of voxels of every label index present, at random but always the same ones.
+
+    Each index gets ``max(min(LOCATIONS, voxels), 1 % of its voxels)``. The ignored index has none.
+    """
+    random = generator(0, "class locations")
+    annotated_background = labels.ignore_index is not None
+    flat = np.arange(indices.size) if annotated_background else np.flatnonzero(indices)
+    values = indices.reshape(-1)[flat]
+    flat = flat[np.argsort(values, kind="stable")]
+    counts = np.bincount(values, minlength=1)
+    ends = np.cumsum(counts)
+    locations = {}
+    for index in np.flatnonzero(counts).tolist():
+        if index == labels.ignore_index:
+            continue
+        count = int(counts[index])
+        wanted = max(min(LOCATIONS, count), int(np.ceil(count * SHARE_OF_LOCATIONS)))
+        chosen = flat[ends[index] - count : ends[index]]
+        if wanted < count:
+            chosen = chosen[random.choice(count, wanted, replace=False, shuffle=False)]
+        locations[index] = np.stack(np.unravel_index(chosen, indices.shape), axis=1).astype(np.int32)
+    return locations
+
+
+def _normalised(array: np.ndarray, configuration: Configuration) -> np.ndarray:
+    needs_mask = any(getattr(normalizer, "mask", False) for normalizer in configuration.normalizers)
+    mask = _filled_nonzero(array) if needs_mask else None
+    normalised = np.empty(array.shape, np.float32)
+    for target, channel, normalizer in zip(normalised, array, configuration.normalizers):
+        target[...] = normalizer.apply(channel, mask)
+    return normalised
+
+
+def _filled_nonzero(array: np.ndarray) -> np.ndarray:
+    """Voxels that are nonzero in any channel, and the holes among them.
+
+    nnU-Net also counts labelled voxels outside; we do not, since in prediction nobody knows them.
+    """
+    from scipy.ndimage import binary_fill_holes
+
+    filled: np.ndarray = binary_fill_holes((array != 0).any(axis=0))
+    return filled
+
+
+def _check(image: Image, labels: np.ndarray | None, plan: Plan) -> None:
+    if len(image.array) != len(plan.channels):
+        raise DatasetError(
+            f"the image has {len(image.array)} channels, the plan expects {len(plan.channels)}: "
+            f"{', '.join(plan.channels)}; give one per name, in this order"
+        )
+    if labels is not None and labels.shape != image.array.shape[1:]:
+        raise DatasetError(
+            f"the label map has {labels.shape} voxels (z, y, x), the image {image.array.shape[1:]}; "
+            "both must lie on the same grid"
+        )

@@ -1,0 +1,132 @@
+"""The way from a file's grid to the network's and back: steps that know their own undo, recorded with each case.
+
+Steps act on the last three axes of an array, whatever stands before them: channels, heads or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Union
+
+import numpy as np
+
+from ..core.geometry import Box
+
+Shape = tuple[int, int, int]
+Spacing = tuple[float, float, float]
+Method = Callable[[np.ndarray, Shape, Sequence[float], Sequence[float]], np.ndarray]
+"""Resamples an array to a shape, given old and new spacing: ``resample_image`` or ``resample_labels`` of a resampler."""
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """Brings the coarsest axis to the front."""
+
+    KIND: ClassVar[str] = "transpose"
+
+    order: tuple[int, int, int]
+    """New axis i is old axis ``order[i]``."""
+
+    def apply(self, array: np.ndarray, method: Method) -> np.ndarray:
+        return _permuted(array, self.order)
+
+    def undo(self, array: np.ndarray, method: Method, fill: float = 0) -> np.ndarray:
+        return _permuted(array, tuple(self.order.index(axis) for axis in range(3)))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Keeps the box around everything that is not zero."""
+
+    KIND: ClassVar[str] = "crop"
+
+    box: Box
+    shape: Shape
+    """Before the crop."""
+
+    def apply(self, array: np.ndarray, method: Method) -> np.ndarray:
+        return array[(..., *self.box.slices)]
+
+    def undo(self, array: np.ndarray, method: Method, fill: float = 0) -> np.ndarray:
+        if self.box == Box.whole(self.shape):
+            return array
+        whole = np.full((*array.shape[:-3], *self.shape), fill, array.dtype)
+        whole[(..., *self.box.slices)] = array
+        return whole
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Changes the spacing; the corners of the volume stay where they are."""
+
+    KIND: ClassVar[str] = "resample"
+
+    shape: Shape
+    """Before, voxels."""
+    spacing: Spacing
+    """Before, mm."""
+    new_shape: Shape
+    new_spacing: Spacing
+
+    def apply(self, array: np.ndarray, method: Method) -> np.ndarray:
+        return method(array, self.new_shape, self.spacing, self.new_spacing)
+
+    def undo(self, array: np.ndarray, method: Method, fill: float = 0) -> np.ndarray:
+        return method(array, self.shape, self.new_spacing, self.spacing)
+
+
+Step = Union[Transpose, Crop, Resample]
+
+
+@dataclass(frozen=True)
+class SpatialRecord:
+    """The steps one case went through, first to last; JSON keeps it beside the prepared arrays."""
+
+    steps: tuple[Step, ...]
+
+    def apply(self, array: np.ndarray, method: Method) -> np.ndarray:
+        """From the file's grid to the network's."""
+        for step in self.steps:
+            array = step.apply(array, method)
+        return array
+
+    def undo(self, array: np.ndarray, method: Method, fill: float = 0) -> np.ndarray:
+        """From the network's grid to the file's; voxels that were cropped away become ``fill``."""
+        for step in reversed(self.steps):
+            array = step.undo(array, method, fill)
+        return array
+
+    def split(self) -> tuple[SpatialRecord, Resample]:
+        """The steps before resampling, and the resampling: export undoes the latter slab by slab, then the former."""
+        *before, last = self.steps
+        assert isinstance(last, Resample), "prepare() always resamples last"
+        return SpatialRecord(tuple(before)), last
+
+
+def spatial_record(
+    shape: Shape, spacing: Spacing, order: tuple[int, int, int], box: Box, target: Sequence[float | None]
+) -> SpatialRecord:
+    """The steps for one image.
+
+    ``shape`` and ``spacing`` are the file's; ``box`` is in the transposed grid; ``target`` is the network's spacing in
+    mm, where None keeps the image's own.
+    """
+    turned_shape = (shape[order[0]], shape[order[1]], shape[order[2]])
+    turned_spacing = (spacing[order[0]], spacing[order[1]], spacing[order[2]])
+    z, y, x = (old if new is None else new for old, new in zip(turned_spacing, target))
+    new_shape = resampled_shape(box.shape, turned_spacing, (z, y, x))
+    return SpatialRecord(
+        (Transpose(order), Crop(box, turned_shape), Resample(box.shape, turned_spacing, new_shape, (z, y, x)))
+    )
+
+
+def resampled_shape(shape: Shape, spacing: Spacing, new_spacing: Spacing) -> Shape:
+    """Voxels at the new spacing: the physical extent kept, rounded half to even (as nnU-Net v2), at least one."""
+    z, y, x = (max(1, round(old / new * size)) for old, new, size in zip(spacing, new_spacing, shape))
+    return z, y, x
+
+
+def _permuted(array: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    leading = array.ndim - 3
+    return array.transpose(*range(leading), *(leading + axis for axis in order))
