@@ -1,0 +1,234 @@
+"""How good predictions are: every metric for every label of every case, and what that amounts to over all cases.
+
+The rule for empty labels, stated once:
+
+* a label absent from both reference and prediction is no success and no failure: its scores are NaN and left out;
+* a label present in only one of them has Dice, IoU and surface Dice 0, and its distances are the image's diagonal, the
+  largest an image can show: a missed structure must not improve the mean distance by leaving it;
+* a ratio that is undefined even so (the precision of an empty prediction) is NaN and left out.
+
+A mean is taken over the cases that have a number; how many those are is stored beside it. The overall mean is the mean
+over labels of these means, as nnU-Net's ``foreground_mean``, except that a label without any number is left out.
+Voxels with the ignore label in the reference count for nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.family import Family
+from ..core.files import atomic_file
+from ..core.geometry import Geometry
+from ..core.labels import Labels
+from ..core.records import write_json
+from ..core.seeds import generator
+from ..errors import DatasetError
+
+METRICS = Family("autoseg.parts.metrics", "Spec")
+RESAMPLES = 2000  # the interval's ends then vary by about 1 % of its width from seed to seed
+
+CaseScores = dict[str, dict[str, float]]
+"""Label name to metric name to number; NaN where there is none."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over cases with its 95 % bootstrap interval."""
+
+    mean: float | None
+    """None when no case has a number."""
+    low: float | None
+    high: float | None
+    """None when fewer than two cases have a number."""
+    cases: int
+    """Cases that have a number."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Scores of all cases; ``scores.json``."""
+
+    overall: dict[str, Estimate]
+    """Metric to its mean over labels."""
+    labels: dict[str, dict[str, Estimate]]
+    """Label to metric to its mean over cases."""
+    cases: dict[str, dict[str, dict[str, float | None]]]
+    """Case to label to metric; None where there is no number."""
+    missing: tuple[str, ...] = ()
+    """Cases that have a reference but no prediction: in none of the means."""
+
+    @property
+    def dice(self) -> float:
+        """Mean Dice over labels; NaN when no case has any foreground."""
+        mean = self.overall["dice"].mean if "dice" in self.overall else None
+        return math.nan if mean is None else mean
+
+
+def standard_metrics(tolerance_mm: float = 1.0) -> tuple[Any, ...]:
+    """Every metric there is: a new file in ``parts/metrics`` is a new column in every table."""
+    options = {"surface": {"tolerance_mm": tolerance_mm}}
+    return tuple(METRICS.load(name)(**options.get(name, {})) for name in METRICS)
+
+
+def score_case(
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    labels: Labels,
+    geometry: Geometry,
+    metrics: Sequence[Any] | None = None,
+) -> CaseScores:
+    """Scores one case; both label maps hold the user's values, integer ``(z, y, x)``.
+
+    Raises DatasetError when the shapes differ or a value is unknown.
+    """
+    if reference.shape != prediction.shape:
+        raise DatasetError(
+            f"the reference has {_size(reference)} voxels (z x y x x) but the prediction {_size(prediction)}. "
+            "Predict from the images the reference was drawn on"
+        )
+    indices = [labels.encode(reference), labels.encode(prediction)]
+    spacing: tuple[float, ...] = geometry.spacing
+    if reference.shape[0] == 1:  # a 2-D image has no surface towards slices that do not exist
+        indices, spacing = [array[0] for array in indices], spacing[1:]
+    heads = labels.index_table
+    if labels.ignore_index is not None:
+        indices[1][indices[0] == labels.ignore_index] = labels.ignore_index
+        heads = np.pad(heads, ((0, 0), (0, 1)))  # no head is on where nothing is known
+    diagonal = math.hypot(*(size * step for size, step in zip(indices[0].shape, spacing)))
+    boxes = _boxes(indices, heads.shape[1])
+    metrics = standard_metrics() if metrics is None else metrics
+    scores: CaseScores = {}
+    for name, head in zip(labels.foreground, heads):
+        box = _union([boxes[index] for index in np.flatnonzero(head)], len(spacing))
+        masks = [head[array[box]] for array in indices]
+        numbers: dict[str, float] = {}
+        for metric in metrics:
+            numbers |= metric.score(*masks, spacing)
+        scores[name] = {key: diagonal if math.isinf(value) else value for key, value in numbers.items()}
+    return scores
+
+
+Slices = tuple[slice, ...]
+
+
+def _boxes(indices: Sequence[np.ndarray], count: int) -> list[list[Slices]]:
+    """For every index the boxes that hold it, found in one pass per map: scores need to look nowhere else."""
+    from scipy.ndimage import find_objects
+
+    found = [find_objects(array, max_label=count - 1) for array in indices]
+    everywhere = tuple(slice(0, size) for size in indices[0].shape)  # background: only an odd region holds it
+    return [[everywhere], *([boxes[n] for boxes in found if boxes[n] is not None] for n in range(count - 1))]
+
+
+def _union(groups: list[list[Slices]], dimensions: int) -> Slices:
+    boxes = [box for group in groups for box in group]
+    if not boxes:
+        return (slice(0, 0),) * dimensions
+    return tuple(slice(min(part.start for part in parts), max(part.stop for part in parts)) for parts in zip(*boxes))
+
+
+def _size(array: np.ndarray) -> str:
+    return " x ".join(map(str, array.shape))
+
+
+def summarise(cases: Mapping[str, CaseScores], *, missing: Sequence[str] = (), seed: int = 0) -> Summary:
+    """Means over cases with 95 % percentile bootstrap intervals (Efron 1979), whole cases drawn with replacement."""
+    if not cases:
+        raise DatasetError("there is nothing to summarise: no case has both a reference and a prediction")
+    first = next(iter(cases.values()))
+    labels, metrics = list(first), list(next(iter(first.values()), {}))
+    # (cases, labels, metrics)
+    numbers = np.array([[[case[label][metric] for metric in metrics] for label in labels] for case in cases.values()])
+    count = len(numbers)
+    draws = generator(seed, "bootstrap").multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(float)
+    resampled = _weighted_means(draws, numbers)  # (resamples, labels, metrics)
+    means = _weighted_means(np.ones((1, count)), numbers)
+    counts = (~np.isnan(numbers)).sum(axis=0)
+    over_labels = [_mean(array, axis=1) for array in (means, resampled)]
+    any_label = (~np.isnan(numbers)).any(axis=1).sum(axis=0)
+    return Summary(
+        overall={
+            metric: _estimate(over_labels[0][0, m], over_labels[1][:, m], any_label[m])
+            for m, metric in enumerate(metrics)
+        },
+        labels={
+            label: {
+                metric: _estimate(means[0, n, m], resampled[:, n, m], counts[n, m]) for m, metric in enumerate(metrics)
+            }
+            for n, label in enumerate(labels)
+        },
+        cases={
+            key: {
+                label: {metric: None if math.isnan(value) else value for metric, value in row.items()}
+                for label, row in case.items()
+            }
+            for key, case in cases.items()
+        },
+        missing=tuple(missing),
+    )
+
+
+def _weighted_means(weights: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Means over cases, NaN left out: (resamples, cases) and (cases, ...) to (resamples, ...)."""
+    known = ~np.isnan(numbers)
+    sums, counts = np.tensordot(weights, np.where(known, numbers, 0), 1), np.tensordot(weights, known, 1)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def _mean(numbers: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of what is not NaN; NaN, without numpy's warning, where nothing is left."""
+    known = ~np.isnan(numbers)
+    sums, counts = np.where(known, numbers, 0).sum(axis), known.sum(axis)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def _estimate(mean: float, resampled: np.ndarray, cases: int) -> Estimate:
+    if cases == 0:
+        return Estimate(None, None, None, 0)
+    if cases == 1:
+        return Estimate(float(mean), None, None, 1)
+    low, high = np.percentile(resampled[~np.isnan(resampled)], [2.5, 97.5])
+    return Estimate(float(mean), float(low), float(high), int(cases))
+
+
+def write_scores(folder: Path, summary: Summary) -> None:
+    """Writes ``scores.json`` (everything) and ``scores.csv`` (a row per case and label, an empty cell for NaN)."""
+    write_json(folder / "scores.json", summary)
+    with atomic_file(folder / "scores.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["case", "label", *summary.overall])
+        for key, case in summary.cases.items():
+            for label, row in case.items():
+                writer.writerow([key, label, *("" if value is None else f"{value:.6g}" for value in row.values())])
+
+
+def table(summary: Summary) -> str:
+    """The summary as aligned text for a terminal; IoU (it follows from Dice) and voxel counts are in the files only."""
+    metrics = [name for name in summary.overall if name not in ("dice", "iou") and not name.endswith("_voxels")]
+    rows = [["label", "cases", "dice", "(95 % interval)", *metrics]]
+    for label, estimates in [*summary.labels.items(), ("mean over labels", summary.overall)]:
+        dice = estimates["dice"]
+        interval = "" if dice.low is None else f"({dice.low:.3f}-{dice.high:.3f})"
+        means = [_text(estimates[name].mean) for name in metrics]
+        rows.append([label, str(dice.cases), _text(dice.mean), interval, *means])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
+        for row in rows
+    ]
+    if summary.missing:
+        total = len(summary.cases) + len(summary.missing)
+        some = ", ".join(summary.missing[:10]) + (", ..." if len(summary.missing) > 10 else "")
+        lines.append(f"{len(summary.missing)} of {total} cases have no prediction and are in none of the means: {some}")
+    return "\n".join(lines)
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
