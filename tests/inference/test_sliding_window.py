@@ -1,0 +1,139 @@
+"""Patches cover the image, weigh as a Gaussian, and add up to the logits of the whole."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from autoseg.inference.mirroring import mean_logits, mirrorings
+from autoseg.inference.sliding_window import axis_weights, sliding_window, starts, tiles
+from autoseg.settings import RunSettings, resolve
+
+CPU = resolve(RunSettings(device="cpu", precision="float32"))
+
+
+class Pointwise(nn.Module):
+    """Logits that depend on one voxel only, so any tiling must give the same; two scales as a network returns them."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        first = x[:, :1]
+        return [torch.cat([first, 2 * first + 1], dim=1), first]
+
+
+class Position(nn.Module):
+    """Logits that depend on where the voxel lies in its patch: not equivariant, so the weighting shows."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        ramp = torch.arange(x[0, 0].numel(), dtype=torch.float32).reshape(x.shape[2:])
+        return [ramp.expand(x.shape[0], 1, *x.shape[2:]) + x[:, :1]]
+
+
+# Values that nnU-Net 2.8.1's compute_steps_for_sliding_window returned for step 0.5.
+NNUNET_STARTS = [
+    (110, 64, [0, 23, 46]),
+    (128, 64, [0, 32, 64]),
+    (64, 64, [0]),
+    (65, 64, [0, 1]),
+    (97, 64, [0, 16, 33]),
+    (512, 96, [0, 46, 92, 139, 185, 231, 277, 324, 370, 416]),
+    (43, 40, [0, 3]),
+    (61, 40, [0, 10, 21]),
+]
+
+
+@pytest.mark.parametrize("size, patch, expected", NNUNET_STARTS)
+def test_patches_start_where_nnunet_starts_them(size, patch, expected):
+    assert starts(size, patch) == expected
+
+
+@given(st.integers(1, 40), st.integers(0, 300))
+def test_patches_cover_every_voxel_and_overlap_by_half(patch, extra):
+    size = patch + extra
+    found = starts(size, patch)
+    assert found[0] == 0 and found[-1] == size - patch
+    assert all(0 < b - a <= max(1, patch / 2 + 0.5) for a, b in zip(found, found[1:]))
+
+
+def test_a_slice_wise_patch_starts_once_on_every_slice():
+    assert starts(7, 1) == list(range(7))
+
+
+@given(st.integers(1, 40), st.integers(0, 100))
+def test_weights_sum_to_one_at_every_voxel(patch, extra):
+    total = np.zeros(patch + extra)
+    for start, weights in zip(starts(patch + extra, patch), axis_weights(patch + extra, patch)):
+        total[start : start + patch] += weights
+    np.testing.assert_allclose(total, 1, rtol=1e-5)
+
+
+def reference_window(volume: np.ndarray, patch: tuple[int, int, int]) -> np.ndarray:
+    """Accumulate and divide with scipy's Gaussian, as nnU-Net describes it, for the network ``Position``."""
+    impulse = np.zeros(patch)
+    impulse[tuple(p // 2 for p in patch)] = 1
+    gaussian = gaussian_filter(impulse, [p / 8 for p in patch], mode="constant")
+    gaussian /= gaussian.max()
+    total, weight = np.zeros(volume.shape), np.zeros(volume.shape)
+    ramp = np.arange(np.prod(patch)).reshape(patch)
+    for tile in tiles(volume.shape, patch):
+        total[tile.box.slices] += gaussian * (ramp + volume[tile.box.slices])
+        weight[tile.box.slices] += gaussian
+    return total / weight
+
+
+def test_weighting_equals_a_gaussian_accumulated_and_divided():
+    volume = np.random.default_rng(0).normal(size=(13, 21, 17)).astype(np.float32)
+    found = sliding_window([Position()], volume[None], (8, 12, 16), heads=1, batch_size=3, mirror_axes=(), run=CPU)
+    np.testing.assert_allclose(found[0].numpy(), reference_window(volume, (8, 12, 16)), rtol=2e-5, atol=1e-3)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.tuples(*[st.integers(1, 14)] * 3), st.sampled_from([(4, 6, 8), (5, 7), (8, 8, 8)]), st.integers(1, 5))
+def test_any_size_and_batch_gives_the_logits_of_the_whole(shape, patch, batch_size):
+    image = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
+    found = sliding_window([Pointwise()], image, patch, heads=2, batch_size=batch_size, mirror_axes=(0, 1, 2), run=CPU)
+    expected = np.stack([image[0], 2 * image[0] + 1])
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_three_axes_have_eight_mirrorings_and_the_identity_comes_first():
+    assert mirrorings((0, 1, 2))[0] == ()
+    assert len(set(mirrorings((0, 1, 2)))) == 8
+
+
+def test_mirrored_logits_come_back_to_their_voxels():
+    patches = torch.randn(1, 1, 3, 4, 5)
+    torch.testing.assert_close(mean_logits([Pointwise()], patches, (0, 1, 2))[:, :1], patches)
+
+
+def test_mirroring_averages_over_all_orientations():
+    ramp = torch.arange(4.0).reshape(1, 1, 1, 4)
+    found = mean_logits([Position()], torch.zeros_like(ramp), (1,))
+    torch.testing.assert_close(found, (ramp + ramp.flip(3)) / 2)
+
+
+def test_folds_are_averaged_as_logits():
+    class Constant(nn.Module):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            self.value = value
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [torch.full_like(x, self.value)]
+
+    assert mean_logits([Constant(1), Constant(4)], torch.zeros(1, 1, 2, 2, 2), (0,)).unique().tolist() == [2.5]
+
+
+def test_a_2d_network_is_mirrored_in_the_plane_only():
+    seen = []
+
+    class Recorder(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            seen.append(tuple(x.shape))
+            return [x]
+
+    image = np.zeros((1, 3, 8, 8), np.float32)
+    sliding_window([Recorder()], image, (8, 8), heads=1, batch_size=3, mirror_axes=(0, 1, 2), run=CPU)
+    assert seen == [(3, 1, 8, 8)] * 4
