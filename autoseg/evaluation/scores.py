@@ -90,24 +90,25 @@ def score_case(
     """
     if reference.shape != prediction.shape:
         raise DatasetError(
-            f"the reference has {_size(reference)} voxels (z x y x x) but the prediction {_size(prediction)}. "
+            f"the reference has {_size(reference)} voxels along z, y, x but the prediction {_size(prediction)}. "
             "Predict from the images the reference was drawn on"
         )
     indices = [labels.encode(reference), labels.encode(prediction)]
     spacing: tuple[float, ...] = geometry.spacing
     if reference.shape[0] == 1:  # a 2-D image has no surface towards slices that do not exist
         indices, spacing = [array[0] for array in indices], spacing[1:]
-    heads = labels.index_table
     if labels.ignore_index is not None:
         indices[1][indices[0] == labels.ignore_index] = labels.ignore_index
-        heads = np.pad(heads, ((0, 0), (0, 1)))  # no head is on where nothing is known
     diagonal = math.hypot(*(size * step for size, step in zip(indices[0].shape, spacing)))
-    boxes = _boxes(indices, heads.shape[1])
+    boxes = _boxes(indices, len(labels.values))
     metrics = standard_metrics() if metrics is None else metrics
     scores: CaseScores = {}
-    for name, head in zip(labels.foreground, heads):
-        box = _union([boxes[index] for index in np.flatnonzero(head)], len(spacing))
-        masks = [head[array[box]] for array in indices]
+    for name, values in labels.foreground.items():
+        members = [labels.values.index(value) for value in values]
+        belongs = np.zeros(len(labels.values) + 1, bool)  # the last entry is the ignore index: part of no label
+        belongs[members] = True
+        box = _union([boxes[index] for index in members], len(spacing))
+        masks = [belongs[array[box]] for array in indices]
         numbers: dict[str, float] = {}
         for metric in metrics:
             numbers |= metric.score(*masks, spacing)
