@@ -60,28 +60,29 @@ class Spec:
         for name in ranges:
             low, high = getattr(self, name)
             if not 0 <= low <= high:
-                raise ValueError(f"{name} must be a range low..high of numbers that are not negative, found {low}..{high}")
+                raise ValueError(
+                    f"{name} must be a range low..high of numbers that are not negative, found {low}..{high}"
+                )
         for name, value in vars(self).items():
             if name.endswith("probability") and not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie in 0..1, found {value}")
 
     def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape to read so that a rotated or scaled patch has no empty corners (facts: nnU-Net v2 2.8.1).
+        """The shape to read so that a rotated or scaled patch has few empty corners.
 
-        Each axis grows to what a rotation about any single axis by the largest angle needs, then by 1 / 0.85.
+        As nnU-Net v2 2.8.1: each axis grows to what a rotation about one axis by the largest angle (90 degrees at
+        most) needs, then by 1 / 0.85.
         """
         patch = np.array(patch_size, float)
         angle = radians(min(90.0, self.rotation_degrees)) if self.rotation_probability else 0.0
-        thick = self.dummy_2d and patch.size == 3
-        axes = (1, 2) if thick else tuple(range(patch.size))
+        axes = (1, 2) if self.dummy_2d else tuple(range(patch.size))
         needed = patch.copy()
         for a in axes:
             for b in axes:
                 if a != b:
                     needed[a] = max(needed[a], cos(angle) * patch[a] + sin(angle) * patch[b])
         if self.scaling_probability:
-            grown = needed / min(LOADED_SCALE, 1.0)
-            needed[list(axes)] = grown[list(axes)]
+            needed[list(axes)] /= LOADED_SCALE
         return tuple(int(size) for size in needed)
 
     def draw(

@@ -29,7 +29,11 @@ class Spec:
         stages = len(self.features)
         if stages < 2:
             raise ValueError(f"a U-Net needs at least two stages, found features {self.features}")
-        lengths = {"kernels": len(self.kernels), "strides": len(self.strides), "blocks_encoder": len(self.blocks_encoder)}
+        lengths = {
+            "kernels": len(self.kernels),
+            "strides": len(self.strides),
+            "blocks_encoder": len(self.blocks_encoder),
+        }
         wrong = {name: length for name, length in lengths.items() if length != stages}
         if wrong or len(self.blocks_decoder) != stages - 1:
             raise ValueError(
@@ -40,7 +44,12 @@ class Spec:
             raise ValueError("every kernel and stride needs 2 entries (2-D) or 3 entries (3-D)")
         if any(size < 1 or size % 2 == 0 for kernel in self.kernels for size in kernel):
             raise ValueError(f"kernels must be odd, found {self.kernels}")
-        counts = (*self.features, *self.blocks_encoder, *self.blocks_decoder, *(s for axes in self.strides for s in axes))
+        counts = (
+            *self.features,
+            *self.blocks_encoder,
+            *self.blocks_decoder,
+            *(s for axes in self.strides for s in axes),
+        )
         if min(counts) < 1:
             raise ValueError("features, strides and blocks must be at least 1")
 
@@ -57,7 +66,7 @@ class Spec:
     def build(self, channels: int, heads: int) -> nn.Module:
         """The network with fresh weights: ``(B, channels, *patch)`` to a list of logits, finest first.
 
-        Logits of scale i are ``(B, heads, *(patch / product of strides up to i))``; all but the coarsest stage give one.
+        Logits of scale i are ``(B, heads, *(patch / product of strides up to i))``; the coarsest stage gives none.
         """
         from ._plain_unet import PlainUNet
 
