@@ -81,11 +81,11 @@ def sliding_window(
     remaining = tiles(padded.shape[1:], patch)
     with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
         while batch := list(islice(remaining, batch_size)):
-            patches = torch.stack([whole[(slice(None), *tile.box.slices)] for tile in batch]).to(run.device)
+            patches = torch.stack([whole[(slice(None),) + tile.box.slices] for tile in batch]).to(run.device)
             found = mean_logits(networks, patches.squeeze(2) if flat else patches, axes)
             for tile, part in zip(batch, found.unsqueeze(2) if flat else found):
-                logits[(slice(None), *tile.box.slices)] += part.mul_(_weight(tile, part.device)).to(logits.device)
-    return logits[(slice(None), *inner.slices)]
+                logits[(slice(None),) + tile.box.slices] += part.mul_(_weight(tile, part.device)).to(logits.device)
+    return logits[(slice(None),) + inner.slices]
 
 
 def _weight(tile: Tile, device: torch.device) -> torch.Tensor:
@@ -98,11 +98,11 @@ def _pad(image: np.ndarray, patch: Shape) -> tuple[np.ndarray, Box]:
     shape = image.shape[1:]
     missing = [max(0, p - n) for n, p in zip(shape, patch)]
     before = [m // 2 for m in missing]
-    inner = Box(tuple(before), tuple(b + n for b, n in zip(before, shape)))  # type: ignore[arg-type]
+    inner = Box(tuple(before), tuple(b + n for b, n in zip(before, shape)))
     if not any(missing):
         return np.ascontiguousarray(image, np.float32), inner
     padded = np.zeros((image.shape[0], *(n + m for n, m in zip(shape, missing))), np.float32)
-    padded[(slice(None), *inner.slices)] = image
+    padded[(slice(None),) + inner.slices] = image
     return padded, inner
 
 

@@ -1,5 +1,7 @@
 """Patches cover the image, weigh as a Gaussian, and add up to the logits of the whole."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,7 @@ def test_patches_cover_every_voxel_and_overlap_by_half(patch, extra):
     size = patch + extra
     found = starts(size, patch)
     assert found[0] == 0 and found[-1] == size - patch
-    assert all(0 < b - a <= max(1, patch / 2 + 0.5) for a, b in zip(found, found[1:]))
+    assert all(0 < b - a <= max(1, patch / 2 + 0.5) for a, b in pairwise(found))
 
 
 def test_a_slice_wise_patch_starts_once_on_every_slice():

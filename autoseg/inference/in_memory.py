@@ -1,0 +1,100 @@
+"""Images of other libraries, in and out: whatever kind of object comes in, the label map goes back as that kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.geometry import Geometry, Image
+from ..errors import ModelError
+from ..parts.readers import read_image
+from .export import Prediction
+
+GiveBack = Callable[[Prediction], Any]
+
+
+def opened(source: Any, spacing: Sequence[float] | None = None) -> tuple[Image, GiveBack]:
+    """The image in ``source`` and a function that turns its prediction into the same kind of object.
+
+    Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm belongs to arrays only.
+    Raises ModelError for anything else.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, spacing), lambda prediction: prediction.labels
+    if spacing is not None:
+        raise ModelError("spacing is for arrays; every other kind of image carries its own")
+    if isinstance(source, Image):
+        return source, lambda prediction: prediction
+    paths = [source] if isinstance(source, str | Path) else source
+    if isinstance(paths, list | tuple) and all(isinstance(path, str | Path) for path in paths):
+        return read_image([Path(path) for path in paths]), lambda prediction: prediction
+    library = type(source).__module__.partition(".")[0]
+    if library == "SimpleITK":
+        return _from_simpleitk(source), lambda prediction: _to_simpleitk(prediction, source)
+    if library == "nibabel":  # who hands us its image has imported it; autoseg itself never needs it
+        return _from_nibabel(source), lambda prediction: _to_nibabel(prediction, source)
+    raise ModelError(
+        f"cannot predict on {type(source).__name__}; "
+        "give a path, a SimpleITK or nibabel image, or an array (z, y, x) with spacing"
+    )
+
+
+def _from_array(array: np.ndarray, spacing: Sequence[float] | None) -> Image:
+    if array.ndim not in (3, 4):
+        raise ModelError(f"an array must be (z, y, x) or (channels, z, y, x), found {array.ndim} axes")
+    if spacing is None or len(spacing) != 3 or min(spacing) <= 0:
+        raise ModelError(f"an array needs spacing=(z, y, x) in millimetres, found {spacing}")
+    z, y, x = array.shape[-3:]
+    geometry = Geometry.plain((z, y, x), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
+    return Image(array.reshape(-1, z, y, x).astype(np.float32), geometry)
+
+
+def _from_simpleitk(source: Any) -> Image:
+    import SimpleITK
+
+    grid = _grid(source)
+    array = SimpleITK.GetArrayFromImage(source).astype(np.float32)
+    if source.GetNumberOfComponentsPerPixel() > 1:
+        array = np.moveaxis(array, -1, 0)  # the components of a voxel are channels
+    if grid.GetDimension() == 2:
+        x, y = grid.GetSpacing()
+        geometry = Geometry.plain_2d(array.shape[-2:], (y, x))
+    else:
+        x, y, z = grid.GetSpacing()
+        geometry = Geometry(array.shape[-3:], (z, y, x), grid.GetOrigin(), grid.GetDirection())
+    return Image(np.ascontiguousarray(array.reshape(-1, *geometry.shape)), geometry)
+
+
+def _to_simpleitk(prediction: Prediction, source: Any) -> Any:
+    import SimpleITK
+
+    grid = _grid(source)
+    labels = SimpleITK.GetImageFromArray(prediction.labels if grid.GetDimension() == 3 else prediction.labels[0])
+    labels.CopyInformation(grid)
+    return labels
+
+
+def _grid(source: Any) -> Any:
+    """The image that has the grid of the label map: the image itself, or its first channel where it has four axes."""
+    if source.GetDimension() not in (2, 3, 4):
+        raise ModelError(
+            f"a SimpleITK image must have 2 or 3 axes, or 4 with channels last; found {source.GetDimension()}"
+        )
+    return source[:, :, :, 0] if source.GetDimension() == 4 else source
+
+
+def _from_nibabel(source: Any) -> Image:
+    """nibabel's arrays are (x, y, z[, channels]); the affine gives the spacing."""
+    array = np.asarray(source.dataobj, dtype=np.float32)
+    if array.ndim not in (3, 4):
+        raise ModelError(f"a nibabel image must have 3 axes, or 4 with channels last, found {array.ndim}")
+    x, y, z = (float(step) for step in np.linalg.norm(source.affine[:3, :3], axis=0))
+    array = array.T.reshape(-1, *array.shape[2::-1])
+    return Image(np.ascontiguousarray(array), Geometry.plain(array.shape[1:], (z, y, x)))
+
+
+def _to_nibabel(prediction: Prediction, source: Any) -> Any:
+    return type(source)(np.ascontiguousarray(prediction.labels.T), source.affine)
