@@ -45,14 +45,14 @@ def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: 
     """
     _check(image, labels, plan)
     order = plan.axis_order
-    array = image.array.transpose(0, *(axis + 1 for axis in order))
+    array = image.array.transpose(0, *[axis + 1 for axis in order])
     box = nonzero_box(array)
     shape, spacing = image.geometry.shape, image.geometry.spacing
     record = spatial_record(shape, spacing, order, box, configuration.spacing)
     before, resampling = record.split()
-    cropped = array[(slice(None), *box.slices)]
     resampler = configuration.resampler
-    resampled = resampling.apply(_normalised(cropped, configuration), resampler.resample_image)
+    inside = (slice(None), *box.slices)
+    resampled = resampling.apply(_normalised(array[inside], configuration), resampler.resample_image)
     indices, foreground = None, {}
     if labels is not None:
         cropped_labels = plan.labels.encode(before.apply(labels, resampler.resample_labels))

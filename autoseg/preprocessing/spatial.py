@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Union
+from typing import Any, ClassVar, Union
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..core.geometry import Box
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 Method = Callable[[np.ndarray, Shape, Sequence[float], Sequence[float]], np.ndarray]
-"""Resamples an array to a shape, given old and new spacing: ``resample_image`` or ``resample_labels`` of a resampler."""
+"""Resamples an array to a shape, given old and new spacing: ``resample_image``, say, of a resampler."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,18 @@ class Crop:
     """Before the crop."""
 
     def apply(self, array: np.ndarray, method: Method) -> np.ndarray:
-        return array[(..., *self.box.slices)]
+        return array[self._inside]
 
     def undo(self, array: np.ndarray, method: Method, fill: float = 0) -> np.ndarray:
         if self.box == Box.whole(self.shape):
             return array
         whole = np.full((*array.shape[:-3], *self.shape), fill, array.dtype)
-        whole[(..., *self.box.slices)] = array
+        whole[self._inside] = array
         return whole
+
+    @property
+    def _inside(self) -> tuple[Any, ...]:
+        return (..., *self.box.slices)
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,7 @@ class Spec:
         if indices.shape == tuple(shape):
             return indices
         axis = self.separate_axis(spacing, new_spacing)
-        in_plane = tuple(indices.shape[i] if i == axis else shape[i] for i in range(3))
-        resized = _resize_labels(indices, in_plane, self.order_labels)
+        resized = _resize_labels(indices, _keeping(axis, indices.shape, shape), self.order_labels)
         return resized if axis is None else _resize_labels(resized, shape, self.order_z)
 
     def matrices(
@@ -89,8 +88,7 @@ class Spec:
         if array.shape[1:] == tuple(shape):
             return array
         array = array.astype(np.float32, copy=False)
-        in_plane = tuple(array.shape[1 + i] if i == axis else shape[i] for i in range(3))
-        resized = _separable.resize(array, in_plane, order)
+        resized = _separable.resize(array, _keeping(axis, array.shape[1:], shape), order)
         if order > 1 and resized is not array:
             # what is interpolated together is clipped together: the channel, or each slice when slices stand alone
             together = tuple(i + 1 for i in range(3) if i != axis)
@@ -98,19 +96,24 @@ class Spec:
         return resized if axis is None else _separable.resize_axis(resized, 1 + axis, shape[axis], self.order_z)
 
 
-def _resize_labels(indices: np.ndarray, shape: tuple[int, ...], order: int) -> np.ndarray:
-    if indices.shape == tuple(shape):
+def _keeping(axis: int | None, old: Sequence[int], new: Sequence[int]) -> tuple[int, int, int]:
+    """``new``, but the separate axis stays as it is for now."""
+    z, y, x = (old[i] if i == axis else new[i] for i in range(3))
+    return z, y, x
+
+
+def _resize_labels(indices: np.ndarray, shape: tuple[int, int, int], order: int) -> np.ndarray:
+    if indices.shape == shape:
         return indices
-    size = (shape[0], shape[1], shape[2])
-    nearest = indices[np.ix_(*(_separable.nearest(indices.shape[axis], size[axis]) for axis in range(3)))]
+    nearest = indices[np.ix_(*(_separable.nearest(indices.shape[axis], shape[axis]) for axis in range(3)))]
     if order == 0:
         return nearest
     present = np.unique(indices)
     if len(present) == 1:
         return nearest
-    winner, best = np.empty_like(nearest), np.full(size, -1, np.float32)
+    winner, best = np.empty_like(nearest), np.full(shape, -1, np.float32)
     for label in present:
-        score = _separable.resize((indices == label).astype(np.float32), size, order)
+        score = _separable.resize((indices == label).astype(np.float32), shape, order)
         if order > 1:
             np.clip(score, 0, 1, out=score)
         score += np.float32(TIE) * (nearest == label)

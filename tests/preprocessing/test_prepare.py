@@ -1,0 +1,161 @@
+"""``prepare``: nnU-Net's numbers, and what holds for any image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoseg.core.geometry import Geometry, Image
+from autoseg.core.labels import ExclusiveLabels
+from autoseg.errors import DatasetError
+from autoseg.parts.normalizers import ct, none, rescale, zscore
+from autoseg.parts.resamplers import spline
+from autoseg.plan import Configuration, Plan, TrainingRules
+from autoseg.preprocessing import prepare as module
+from autoseg.preprocessing.prepare import class_locations, prepare
+
+# made by benchmarks/oracle_preprocessing.py with nnU-Net v2 2.8.1
+NNUNET = np.load(Path(__file__).with_name("nnunet_preprocessing.npz"), allow_pickle=False)
+STATISTICS = {"mean": 20.0, "std": 33.0, "percentile_00_5": -60.0, "percentile_99_5": 90.0}
+LABELS = ExclusiveLabels({"background": 0, "one": 1, "two": 2, "three": 3})
+
+
+def make_plan(
+    normalizers: tuple[Any, ...],
+    *,
+    spacing: tuple[float | None, float, float] = (1.0, 1.0, 1.0),
+    axis_order: tuple[int, int, int] = (0, 1, 2),
+    labels: ExclusiveLabels = LABELS,
+) -> Plan:
+    unused = SimpleNamespace()
+    configuration = Configuration(
+        spacing=spacing, median_shape=(8, 8, 8), patch_size=(8, 8, 8), batch_size=2, normalizers=normalizers,
+        resampler=spline.Spec(), network=unused, loss=unused, augmentation=unused, optimizer=unused, schedule=unused,
+        training=TrainingRules(epochs=1),
+    )  # fmt: skip
+    channels = tuple(str(index) for index in range(len(normalizers)))
+    return Plan("d", "p", axis_order, channels, labels, ".nii.gz", (0, 1, 2), {"it": configuration}, "it")
+
+
+def run(image: np.ndarray, labels: np.ndarray | None, spacing: tuple[float, float, float], plan: Plan) -> Any:
+    geometry = Geometry.plain(image.shape[1:], spacing)
+    return prepare(Image(image, geometry), labels, plan, plan.configurations["it"])
+
+
+def from_nnunet(name: str) -> tuple[Any, Any, Any]:
+    """Our result and nnU-Net's image and labels."""
+    case = {key.split("/")[1]: NNUNET[key] for key in NNUNET.files if key.startswith(f"{name}/")}
+    normalizer = {
+        "ZScoreNormalization": zscore.Spec(mask=bool(case["mask"])),
+        "CTNormalization": ct.Spec(**STATISTICS),
+        "NoNormalization": none.Spec(),
+        "RescaleTo01Normalization": rescale.Spec(),
+    }[str(case["normalization"])]
+    spacing = tuple(None if np.isnan(value) else float(value) for value in case["target"])
+    plan = make_plan((normalizer,) * 2, spacing=spacing, axis_order=tuple(case["transpose"].tolist()))
+    ours = run(case["image"].astype(np.float32), case["labels"], tuple(case["spacing"].tolist()), plan)
+    return ours, case["prepared_image"], case["prepared_labels"]
+
+
+NAMES = sorted({key.split("/")[0] for key in NNUNET.files})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_image_equals_nnunets(name: str) -> None:
+    ours, image, _ = from_nnunet(name)
+    assert ours.image.shape == image.shape
+    assert np.abs(ours.image - image).max() < 1e-5 * np.abs(image).max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_equal_nnunets_wherever_one_label_wins(name: str) -> None:
+    ours, _, labels = from_nnunet(name)
+    expected = np.where(labels < 0, 0, labels)  # nnU-Net's mark for "outside the nonzero region" is our background
+    differs = ours.labels != expected
+    before, resampling = ours.record.split()
+    cropped = before.apply(NNUNET[f"{name}/labels"], spline.Spec().resample_labels)
+    indicators = np.stack([cropped == label for label in range(4)]).astype(np.float32)
+    scores = np.sort(resampling.apply(indicators, spline.Spec(order=1).resample_image), axis=0)
+    # an exact tie at a point halfway between two voxels: there nnU-Net's float64 rounding decides
+    assert (scores[-1] - scores[-2])[differs].max(initial=0) < 1e-5
+    assert differs.mean() < 0.02
+
+
+def test_preparing_does_not_change_the_image_it_was_given() -> None:
+    random = np.random.default_rng(0)
+    image, labels = random.normal(size=(1, 6, 7, 8)).astype(np.float32), random.integers(0, 4, (6, 7, 8))
+    before = image.copy(), labels.copy()
+    for normalizer in (zscore.Spec(), none.Spec(), rescale.Spec(), ct.Spec(**STATISTICS)):
+        prepared = run(image, labels, (1.0, 1.0, 1.0), make_plan((normalizer,)))
+        assert prepared.image.dtype == np.float32
+        np.testing.assert_array_equal(image, before[0])
+        np.testing.assert_array_equal(labels, before[1])
+
+
+def test_undo_returns_every_label_to_its_voxel() -> None:
+    random = np.random.default_rng(1)
+    image, labels = np.zeros((1, 9, 11, 7), np.float32), np.zeros((9, 11, 7), np.uint8)
+    image[:, 2:8, 1:9, 1:6] = random.normal(size=(6, 8, 5))
+    labels[2:8, 1:9, 1:6] = random.integers(0, 4, (6, 8, 5))
+    plan = make_plan((zscore.Spec(),), axis_order=(2, 0, 1))
+    prepared = run(image, labels, (1.0, 1.0, 1.0), plan)
+    assert prepared.labels.shape == (5, 6, 8)
+    np.testing.assert_array_equal(prepared.record.undo(prepared.labels, spline.Spec().resample_labels), labels)
+
+
+def test_users_values_become_indices() -> None:
+    labels = np.full((4, 4, 4), 420)
+    labels[:2] = 205
+    odd = ExclusiveLabels({"background": 205, "heart": 420})
+    prepared = run(np.ones((1, 4, 4, 4), np.float32), labels, (1.0, 1.0, 1.0), make_plan((none.Spec(),), labels=odd))
+    assert sorted(np.unique(prepared.labels)) == [0, 1]
+    assert (prepared.labels[2:] == 1).all()
+
+
+def test_locations_are_of_their_class_and_unique(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCATIONS", 20)
+    indices = np.random.default_rng(2).integers(0, 4, (12, 13, 14)).astype(np.uint8)
+    indices[indices == 2] = 0
+    locations = class_locations(indices, LABELS)
+    assert sorted(locations) == [1, 3]
+    for index, positions in locations.items():
+        assert positions.dtype == np.int32
+        assert len(np.unique(positions, axis=0)) == len(positions) == 20
+        assert (indices[tuple(positions.T)] == index).all()
+
+
+def test_one_percent_of_a_large_class_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCATIONS", 20)
+    assert len(class_locations(np.ones((20, 20, 20), np.uint8), LABELS)[1]) == 80
+
+
+def test_ignored_voxels_have_no_locations_and_annotated_background_has() -> None:
+    scribbles = replace(LABELS, ignore=9)
+    indices = np.zeros((4, 4, 4), np.uint8)
+    indices[0], indices[1] = 1, scribbles.ignore_index or 0
+    locations = class_locations(indices, scribbles)
+    assert {index: len(positions) for index, positions in locations.items()} == {0: 32, 1: 16}
+
+
+def test_an_empty_image_is_kept_whole() -> None:
+    prepared = run(
+        np.zeros((1, 5, 6, 7), np.float32), np.zeros((5, 6, 7), int), (1.0,) * 3, make_plan((zscore.Spec(),))
+    )
+    assert prepared.image.shape == (1, 5, 6, 7)
+    assert np.isfinite(prepared.image).all()
+    assert prepared.foreground == {}
+
+
+def test_a_wrong_number_of_channels_is_named() -> None:
+    with pytest.raises(DatasetError, match="has 1 channels, the plan expects 2"):
+        run(np.zeros((1, 4, 4, 4), np.float32), None, (1.0, 1.0, 1.0), make_plan((none.Spec(),) * 2))
+
+
+def test_labels_on_another_grid_are_refused() -> None:
+    with pytest.raises(DatasetError, match="same grid"):
+        run(np.zeros((1, 4, 4, 4), np.float32), np.zeros((4, 4, 5), int), (1.0,) * 3, make_plan((none.Spec(),)))

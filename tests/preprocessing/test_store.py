@@ -1,0 +1,130 @@
+"""The store of prepared cases: what is written comes back, whole or in part, or not at all."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoseg.core.geometry import Box, Geometry
+from autoseg.errors import ImageFileError, WorkspaceError
+from autoseg.preprocessing import store as module
+from autoseg.preprocessing.prepare import PreparedCase
+from autoseg.preprocessing.spatial import spatial_record
+from autoseg.preprocessing.store import CaseStore, chunks_and_blocks
+
+
+def make_case(shape: tuple[int, int, int] = (9, 20, 17), channels: int = 2, seed: int = 0) -> PreparedCase:
+    random = np.random.default_rng(seed)
+    record = spatial_record(shape, (1.0, 2.0, 3.0), (2, 1, 0), Box.whole(shape), (None, None, None))
+    geometry = Geometry(shape, (1.0, 2.0, 3.0), (0.5, 1 / 3, 7.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    foreground = {1: np.array([[0, 1, 2], [3, 4, 5]], np.int32), 4: np.array([[8, 19, 16]], np.int32)}
+    labels = random.integers(0, 5, shape).astype(np.uint8)
+    return PreparedCase(random.normal(size=(channels, *shape)).astype(np.float32), labels, record, geometry, foreground)
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    case = make_case()
+    CaseStore(tmp_path, (8, 8, 8)).write("a", case, "key")
+    stored = CaseStore(tmp_path).open("a")
+    image, labels = stored.read_whole()
+    np.testing.assert_array_equal(image, case.image.astype(np.float16))
+    np.testing.assert_array_equal(labels, case.labels)
+    assert (stored.shape, stored.channels) == ((9, 20, 17), 2)
+    assert (stored.record, stored.geometry) == (case.record, case.geometry)
+    assert stored.foreground.keys() == case.foreground.keys()
+    for index, positions in case.foreground.items():
+        np.testing.assert_array_equal(stored.foreground[index], positions)
+
+
+@given(data=st.data())
+def test_a_box_is_that_part_of_the_whole(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.getbasetemp() / "boxes"
+    case = make_case()
+    if CaseStore(folder).content("a") is None:
+        CaseStore(folder, (4, 8, 8)).write("a", case, "key")
+    start = tuple(data.draw(st.integers(0, size - 1)) for size in (9, 20, 17))
+    stop = tuple(data.draw(st.integers(low + 1, size)) for low, size in zip(start, (9, 20, 17)))
+    box = Box(start, stop)
+    image, labels = CaseStore(folder).open("a").read(box)
+    np.testing.assert_array_equal(image, case.image.astype(np.float16)[(slice(None), *box.slices)])
+    np.testing.assert_array_equal(labels, case.labels[box.slices])
+
+
+def test_threads_may_read_one_case_at_once(tmp_path: Path) -> None:
+    case = make_case((30, 40, 50))
+    CaseStore(tmp_path, (8, 8, 8)).write("a", case, "key")
+    stored = CaseStore(tmp_path).open("a")
+    boxes = [Box((i, j, 0), (i + 5, j + 5, 50)) for i in range(0, 25, 3) for j in range(0, 35, 3)]
+    with ThreadPoolExecutor(4) as pool:
+        for box, (image, labels) in zip(boxes, pool.map(stored.read, boxes)):
+            np.testing.assert_array_equal(image, case.image.astype(np.float16)[(slice(None), *box.slices)])
+            np.testing.assert_array_equal(labels, case.labels[box.slices])
+
+
+def test_a_case_without_foreground_comes_back_so(tmp_path: Path) -> None:
+    case = make_case()
+    CaseStore(tmp_path).write("a", PreparedCase(case.image, case.labels, case.record, case.geometry, {}), "key")
+    assert CaseStore(tmp_path).open("a").foreground == {}
+
+
+def test_large_values_are_kept_in_single_precision(tmp_path: Path) -> None:
+    case = make_case()
+    large = PreparedCase(case.image * 1e5, case.labels, case.record, case.geometry, {})
+    CaseStore(tmp_path).write("a", large, "key")
+    np.testing.assert_array_equal(CaseStore(tmp_path).open("a").read_whole()[0], large.image)
+
+
+def test_content_tells_what_a_case_was_made_from(tmp_path: Path) -> None:
+    store = CaseStore(tmp_path)
+    assert store.content("a") is None
+    store.write("a", make_case(), "old")
+    store.write("a", make_case(seed=1), "new")
+    assert store.content("a") == "new"
+    np.testing.assert_array_equal(store.open("a").read_whole()[1], make_case(seed=1).labels)
+
+
+def test_a_case_killed_while_being_written_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_write_foreground", killed)
+    with pytest.raises(KeyboardInterrupt):
+        CaseStore(tmp_path).write("a", make_case(), "key")
+    assert CaseStore(tmp_path).keys() == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_are_sorted_and_complete(tmp_path: Path) -> None:
+    store = CaseStore(tmp_path)
+    for key in ("b", "a"):
+        store.write(key, make_case(), "key")
+    (tmp_path / "c").mkdir()
+    assert store.keys() == ("a", "b")
+
+
+def test_a_missing_case_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="autoseg preprocess"):
+        CaseStore(tmp_path).open("a")
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    CaseStore(tmp_path).write("a", make_case(), "key")
+    file = tmp_path / "a" / "labels.b2nd"
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(ImageFileError, match=r"labels\.b2nd is damaged"):
+        CaseStore(tmp_path).open("a").read_whole()
+
+
+@given(st.tuples(*[st.integers(1, 300)] * 3), st.tuples(*[st.integers(1, 300)] * 3), st.integers(1, 4))
+def test_chunks_hold_a_patch_and_blocks_fit_the_cache(
+    shape: tuple[int, int, int], patch: tuple[int, int, int], channels: int
+) -> None:
+    chunk, block = chunks_and_blocks((channels, *shape), patch)
+    assert chunk == (channels, *(min(size, edge) for size, edge in zip(shape, patch)))
+    assert np.prod(block) <= module.BLOCK_VOXELS
+    assert all(1 <= small <= large for small, large in zip(block, chunk))
