@@ -67,7 +67,7 @@ def draw(
     return Params(
         affine=affine,
         mirrored=mirrored,
-        # nnU-Net draws a "variance" and uses it as the standard deviation; the same here, so that the noise is the same.
+        # nnU-Net draws a "variance" and uses it as the standard deviation: the same noise here.
         noise_std=np.where(
             generator.random(batch) < spec.noise_probability, generator.uniform(*spec.noise_variance, batch), 0.0
         ),

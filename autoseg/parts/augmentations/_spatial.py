@@ -12,9 +12,9 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from ._draw import Params
 
+# Up to so many foreground labels in a patch, the label whose linearly interpolated membership is largest wins (as in
+# nnU-Net); a patch with more of them takes the nearest voxel's label, to keep time and memory within bounds.
 LINEAR_LABELS = 8
-"""Up to so many foreground labels in a patch, the label whose linearly interpolated membership is largest wins (as in
-nnU-Net); a patch with more of them takes the nearest voxel's label, to keep time and memory within bounds."""
 
 
 def resample_patches(
@@ -30,7 +30,7 @@ def resample_patches(
     new_targets = torch.empty((len(targets), *patch_size), dtype=targets.dtype, device=targets.device)
     for index, (matrix, mirrored) in enumerate(zip(params.affine, params.mirrored)):
         if matrix is None:
-            image, target = images[index][(slice(None), *window)], targets[index][window]
+            image, target = images[(index, slice(None), *window)], targets[(index, *window)]
         else:
             image, target = _warp(images[index], targets[index], matrix, margin, patch_size)
         new_images[index] = image.flip([axis + 1 for axis in mirrored])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-5
 SLOPE = 0.01  # of the leaky ReLU; both as in Isensee et al. 2021
+CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 class InstanceNorm(nn.Module):
@@ -35,8 +38,8 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...]) -> None:
         super().__init__()
-        convolution = nn.Conv2d if len(kernel) == 2 else nn.Conv3d
-        self.convolution = convolution(inputs, outputs, kernel, stride, tuple(size // 2 for size in kernel))
+        padding = tuple(size // 2 for size in kernel)
+        self.convolution = CONVOLUTION[len(kernel)](inputs, outputs, kernel, stride, padding)
         self.norm = InstanceNorm(outputs)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -55,9 +58,7 @@ class PlainUNet(nn.Module):
     def __init__(self, spec: Spec, channels: int, heads: int) -> None:
         super().__init__()
         features, ones = spec.features, (1,) * spec.dimensions
-        convolution, transposed = (
-            (nn.Conv2d, nn.ConvTranspose2d) if spec.dimensions == 2 else (nn.Conv3d, nn.ConvTranspose3d)
-        )
+        convolution, transposed = CONVOLUTION[spec.dimensions], TRANSPOSED[spec.dimensions]
         down = zip((channels, *features), features, spec.kernels, spec.strides, spec.blocks_encoder)
         self.encoder = nn.ModuleList(stage(*choices) for choices in down)
         self.up = nn.ModuleList(
@@ -73,7 +74,7 @@ class PlainUNet(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         if images.device.type == "cpu" and not torch.is_grad_enabled():
-            # Prediction is a quarter faster with channels last; training is not, for want of a fast backward of the norm.
+            # Prediction is a quarter faster with channels last; training is not: the norm's backward is slow there.
             last = torch.channels_last if images.dim() == 4 else torch.channels_last_3d
             images = images.contiguous(memory_format=last)
         skips, maps = [], images
