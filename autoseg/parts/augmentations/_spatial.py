@@ -26,11 +26,12 @@ def resample_patches(
     """
     margin = tuple((size - kept) // 2 for size, kept in zip(targets.shape[1:], patch_size))
     window = tuple(slice(start, start + kept) for start, kept in zip(margin, patch_size))
+    all_channels = (slice(None), *window)
     new_images = torch.empty((*images.shape[:2], *patch_size), dtype=torch.float32, device=images.device)
     new_targets = torch.empty((len(targets), *patch_size), dtype=targets.dtype, device=targets.device)
     for index, (matrix, mirrored) in enumerate(zip(params.affine, params.mirrored)):
         if matrix is None:
-            image, target = images[(index, slice(None), *window)], targets[(index, *window)]
+            image, target = images[index][all_channels], targets[index][window]
         else:
             image, target = _warp(images[index], targets[index], matrix, margin, patch_size)
         new_images[index] = image.flip([axis + 1 for axis in mirrored])
