@@ -1,0 +1,212 @@
+"""A model is read safely, says what does not fit, and gives back the kind of image it was given."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from autoseg.core.geometry import Geometry, Image
+from autoseg.core.records import write_json
+from autoseg.errors import ModelError, UnknownPartError
+from autoseg.inference.model import Model
+from autoseg.plan import Plan
+from autoseg.settings import RunSettings
+
+SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
+
+
+class AboveHalf(nn.Module):
+    """Two heads that decide ``image > 0.5``: what comes out must be the image itself, on the file's grid."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.cat([0.5 - x[:, :1], x[:, :1] - 0.5], dim=1)]
+
+
+def copying(plan: Plan) -> Model:
+    return Model(plan, plan.default, (AboveHalf(),), ("0",), SETTINGS)
+
+
+def write_fold(folder: Path, plan: Plan, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    write_json(folder / "plan.json", plan)
+    network = plan.configuration()[1].network.build(len(plan.channels), plan.labels.heads)
+    save_file(network.state_dict(), folder / "weights.safetensors")
+    return folder
+
+
+def changed(plan: Plan, **changes: object) -> Plan:
+    return replace(plan, configurations={plan.default: replace(plan.configurations[plan.default], **changes)})
+
+
+def block() -> np.ndarray:
+    array = np.zeros((14, 18, 10), np.float32)
+    array[1:13, 2:16, 1:9] = 0.1
+    array[3:11, 4:12, 3:8] = 1
+    return array
+
+
+def test_a_copying_network_gives_the_image_back_at_its_own_spacing(small_plan):
+    found = copying(small_plan).predict(block(), spacing=(2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(found, np.where(block() > 0.5, 7, 0))
+
+
+def test_a_copying_network_gives_the_image_back_from_another_spacing(small_plan):
+    found = copying(small_plan).predict(block(), spacing=(1.0, 3.0, 2.5))
+    expected = np.where(block() > 0.5, 7, 0)
+    assert found.shape == expected.shape
+    assert 2 * ((found == 7) & (expected == 7)).sum() / ((found == 7).sum() + (expected == 7).sum()) > 0.85
+
+
+def test_a_simpleitk_image_comes_back_with_its_place_in_space(small_plan):
+    image = sitk.GetImageFromArray(block())
+    image.SetSpacing((2.0, 2.0, 2.0))
+    image.SetOrigin((5.0, -3.0, 8.0))
+    image.SetDirection((0, 1, 0, 1, 0, 0, 0, 0, -1))
+    found = copying(small_plan).predict(image)
+    assert isinstance(found, sitk.Image)
+    assert (found.GetSpacing(), found.GetOrigin(), found.GetDirection()) == (
+        image.GetSpacing(), image.GetOrigin(), image.GetDirection(),
+    )  # fmt: skip
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), np.where(block() > 0.5, 7, 0))
+
+
+def test_a_two_dimensional_simpleitk_image_stays_two_dimensional(small_plan):
+    plan = replace(changed(small_plan, patch_size=(8, 8), spacing=(None, 1.0, 1.0)), axis_order=(0, 1, 2))
+    found = copying(plan).predict(sitk.GetImageFromArray(block()[5]))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), np.where(block()[5] > 0.5, 7, 0))
+
+
+def two_channels(plan: Plan) -> Plan:
+    normalizers = plan.configuration()[1].normalizers * 2
+    configuration = replace(plan.configurations[plan.default], normalizers=normalizers)
+    return replace(plan, channels=("A", "B"), configurations={plan.default: configuration})
+
+
+@pytest.mark.parametrize("layout", ["components", "fourth axis"])
+def test_channels_of_a_simpleitk_image_are_its_components_or_fourth_axis(small_plan, layout):
+    channels = [sitk.GetImageFromArray(block()), sitk.GetImageFromArray(0 * block())]
+    for channel in channels:
+        channel.SetSpacing((2.0, 2.0, 2.0))
+    image = sitk.Compose(channels) if layout == "components" else sitk.JoinSeries(channels)
+    found = copying(two_channels(small_plan)).predict(image)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), np.where(block() > 0.5, 7, 0))
+
+
+def test_a_nibabel_image_comes_back_with_its_affine(small_plan):
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
+    affine = np.array([[0, -2.0, 0, 4], [2.0, 0, 0, 5], [0, 0, 2.0, 6], [0, 0, 0, 1]])
+    found = copying(small_plan).predict(nibabel.Nifti1Image(block().T, affine))
+    np.testing.assert_array_equal(found.affine, affine)
+    np.testing.assert_array_equal(np.asarray(found.dataobj).T, np.where(block() > 0.5, 7, 0))
+
+
+def test_a_path_gives_a_prediction(small_plan, tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(block()), tmp_path / "case.nii.gz")
+    found = copying(small_plan).predict(tmp_path / "case.nii.gz")
+    assert found.labels.shape == block().shape and found.geometry.spacing == (1.0, 1.0, 1.0)
+
+
+def test_an_array_without_spacing_is_refused(small_plan):
+    with pytest.raises(ModelError, match="spacing"):
+        copying(small_plan).predict(block())
+
+
+def test_an_unknown_kind_of_image_is_refused(small_plan):
+    with pytest.raises(ModelError, match="dict"):
+        copying(small_plan).predict({"image": block()})
+
+
+def test_a_wrong_number_of_channels_names_those_expected(small_plan):
+    with pytest.raises(ModelError, match="2 channels, but the model was trained on 1: MR"):
+        copying(small_plan).predict(np.zeros((2, 9, 9, 9)), spacing=(1.0, 1.0, 1.0))
+
+
+def test_an_image_with_nan_is_refused(small_plan):
+    array = block()
+    array[0, 0, 0] = np.nan
+    with pytest.raises(ModelError, match="NaN"):
+        copying(small_plan).predict(array, spacing=(1.0, 1.0, 1.0))
+
+
+def test_a_network_that_overflows_is_reported_and_not_believed(small_plan):
+    class Overflow(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [torch.full((len(x), 2, *x.shape[2:]), torch.inf)]
+
+    model = replace(copying(small_plan), networks=(Overflow(),))
+    with pytest.raises(ModelError, match="not finite"):
+        model.segment(Image(block()[None], Geometry.plain(block().shape, (1.0, 1.0, 1.0))))
+
+
+def test_folds_are_read_by_name_and_average(small_plan, tmp_path):
+    for fold in ("0", "1"):
+        write_fold(tmp_path / f"fold_{fold}", small_plan, seed=int(fold))
+    both = Model.read(tmp_path, settings=SETTINGS)
+    alone = [Model.read(tmp_path, [fold], settings=SETTINGS) for fold in ("0", "1")]
+    assert both.folds == ("0", "1") and [model.folds for model in alone] == [("0",), ("1",)]
+    image = Image(
+        np.random.default_rng(0).normal(size=(1, 9, 11, 10)).astype(np.float32), Geometry.plain((9, 11, 10), (2.0,) * 3)
+    )
+    prepared = both.prepare(image)
+    mean = sum(model.logits(prepared) for model in alone) / 2
+    torch.testing.assert_close(both.logits(prepared), mean, rtol=1e-4, atol=1e-5)
+
+
+def test_a_single_fold_folder_is_a_model(small_plan, tmp_path):
+    assert Model.read(write_fold(tmp_path / "fold_all", small_plan), settings=SETTINGS).folds == ("all",)
+
+
+def test_unfinished_folds_are_left_out(small_plan, tmp_path):
+    write_fold(tmp_path / "fold_0", small_plan)
+    (tmp_path / "fold_1" / "checkpoints").mkdir(parents=True)
+    assert Model.read(tmp_path, settings=SETTINGS).folds == ("0",)
+    with pytest.raises(ModelError, match="fold 1 is not trained; finished are 0"):
+        Model.read(tmp_path, ["1"], settings=SETTINGS)
+
+
+def test_a_model_without_a_finished_fold_says_so(tmp_path):
+    (tmp_path / "fold_3").mkdir()
+    with pytest.raises(ModelError, match="fold 3 has not finished"):
+        Model.read(tmp_path, settings=SETTINGS)
+
+
+def test_folds_that_were_not_trained_alike_are_refused(small_plan, tmp_path):
+    write_fold(tmp_path / "fold_0", small_plan)
+    write_fold(tmp_path / "fold_1", changed(small_plan, patch_size=(16, 8, 8)))
+    with pytest.raises(ModelError, match="patch_size differ"):
+        Model.read(tmp_path, settings=SETTINGS)
+
+
+def test_folds_that_differ_in_epochs_only_belong_together(small_plan, tmp_path):
+    write_fold(tmp_path / "fold_0", small_plan)
+    rules = replace(small_plan.configuration()[1].training, epochs=9)
+    write_fold(tmp_path / "fold_1", changed(small_plan, training=rules))
+    assert len(Model.read(tmp_path, settings=SETTINGS).networks) == 2
+
+
+def test_a_truncated_weight_file_is_named(small_plan, tmp_path):
+    weights = write_fold(tmp_path / "fold_0", small_plan) / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError, match=r"weights\.safetensors is damaged"):
+        Model.read(tmp_path, settings=SETTINGS)
+
+
+def test_weights_of_another_network_are_refused(small_plan, tmp_path):
+    write_fold(tmp_path / "fold_0", small_plan)
+    network = replace(small_plan.configuration()[1].network, features=(4, 6))
+    write_json(tmp_path / "fold_0" / "plan.json", changed(small_plan, network=network))
+    with pytest.raises(ModelError, match="does not belong to the plan"):
+        Model.read(tmp_path, settings=SETTINGS)
+
+
+def test_a_strangers_plan_cannot_name_code_to_run(small_plan, tmp_path):
+    plan = write_fold(tmp_path / "fold_0", small_plan) / "plan.json"
+    plan.write_text(plan.read_text().replace('"name": "plain_unet"', '"name": "antigravity.evil"'))
+    with pytest.raises(UnknownPartError, match="--trust antigravity"):
+        Model.read(tmp_path, settings=SETTINGS)
