@@ -1,3 +1,7 @@
+"""Scoring a case and summing up cases."""
+
+from __future__ import annotations
+
 import csv
 import json
 import math
@@ -32,7 +36,7 @@ def case(organ, lesion=math.nan):
 
 @settings(max_examples=30, deadline=None)
 @given(label_maps, label_maps)
-def test_scores_of_a_label_are_the_metrics_of_its_mask_in_the_whole_image(reference, prediction):
+def test_scores_of_a_label_are_the_metrics_of_its_mask_in_the_whole_image(reference, prediction) -> None:
     found = score(reference, prediction)
     for name, value in (("organ", 205), ("lesion", 420)):
         expected = {}
@@ -42,14 +46,14 @@ def test_scores_of_a_label_are_the_metrics_of_its_mask_in_the_whole_image(refere
         assert {key: found[name][key] for key in finite} == pytest.approx(finite, nan_ok=True)
 
 
-def test_a_label_absent_from_both_has_no_score():
+def test_a_label_absent_from_both_has_no_score() -> None:
     empty = np.zeros((3, 4, 5), np.uint8)
     scores = score(empty, empty)["organ"]
     assert scores.pop("reference_voxels") == scores.pop("prediction_voxels") == 0
     assert all(math.isnan(value) for value in scores.values())
 
 
-def test_a_missed_label_has_dice_0_and_the_images_diagonal_as_distance():
+def test_a_missed_label_has_dice_0_and_the_images_diagonal_as_distance() -> None:
     reference, prediction = np.zeros((2, 4, 5, 6), np.int16)
     reference[1:3, 2:4, 2:4] = 205
     diagonal = math.sqrt(12**2 + 5**2 + 6**2)
@@ -59,7 +63,7 @@ def test_a_missed_label_has_dice_0_and_the_images_diagonal_as_distance():
         assert scores["hd95_mm"] == scores["assd_mm"] == pytest.approx(diagonal)
 
 
-def test_ignored_voxels_count_for_nothing():
+def test_ignored_voxels_count_for_nothing() -> None:
     labels = ExclusiveLabels({"background": 0, "organ": 1}, ignore=9)
     reference, prediction = np.zeros((2, 3, 6, 6), np.uint8)
     reference[:, 1:4, 1:4] = prediction[:, 1:4, 1:4] = 1
@@ -69,7 +73,7 @@ def test_ignored_voxels_count_for_nothing():
     assert scores["dice"] == 1 and scores["hd95_mm"] == 0 and scores["prediction_voxels"] == 27
 
 
-def test_a_region_is_the_union_of_its_values():
+def test_a_region_is_the_union_of_its_values() -> None:
     labels = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))
     reference, prediction = np.zeros((2, 3, 6, 6), np.uint8)
     reference[:, 1:5, 1:5] = 1
@@ -80,7 +84,7 @@ def test_a_region_is_the_union_of_its_values():
     assert scores["whole"]["dice"] == 1 and scores["core"]["dice"] == 0
 
 
-def test_slices_of_a_2d_image_have_their_outline_as_surface():
+def test_slices_of_a_2d_image_have_their_outline_as_surface() -> None:
     reference, prediction = np.zeros((2, 1, 9, 9), np.uint8)
     reference[0, 2:7, 2:7], prediction[0, 2:7, 2:7] = 1, 1
     prediction[0, 4, 4] = 0  # a hole of one voxel, 2 voxels inside the outline
@@ -89,17 +93,17 @@ def test_slices_of_a_2d_image_have_their_outline_as_surface():
     assert scores["assd_mm"] == pytest.approx((16 * 0 + 16 * 0 + 4 * 1) / (16 + 20))
 
 
-def test_different_shapes_are_refused_with_both_sizes():
+def test_different_shapes_are_refused_with_both_sizes() -> None:
     with pytest.raises(DatasetError, match="3 x 4 x 5 voxels along z, y, x but the prediction 3 x 4 x 6"):
         score_case(np.zeros((3, 4, 5), int), np.zeros((3, 4, 6), int), TWO, geometry((3, 4, 5)))
 
 
-def test_the_tolerance_names_its_column():
+def test_the_tolerance_names_its_column() -> None:
     maps = np.full((2, 3, 4, 5), 205, np.int16)
     assert "nsd_2.5mm" in score(*maps, metrics=standard_metrics(2.5))["organ"]
 
 
-def test_means_leave_out_cases_without_a_number_and_count_the_rest():
+def test_means_leave_out_cases_without_a_number_and_count_the_rest() -> None:
     summary = summarise({"a": case(0.8, 0.4), "b": case(0.6), "c": case(0.7)})
     assert summary.labels["organ"]["dice"].mean == pytest.approx(0.7)
     assert summary.labels["organ"]["dice"].cases == 3
@@ -108,14 +112,14 @@ def test_means_leave_out_cases_without_a_number_and_count_the_rest():
     assert summary.dice == pytest.approx((0.7 + 0.4) / 2)
 
 
-def test_a_label_without_any_number_is_left_out_of_the_overall_mean():
+def test_a_label_without_any_number_is_left_out_of_the_overall_mean() -> None:
     summary = summarise({"a": case(0.8), "b": case(0.6)})
     assert summary.labels["lesion"]["dice"].mean is None
     assert summary.dice == pytest.approx(0.7)
     assert math.isnan(summarise({"a": case(math.nan)}).dice)
 
 
-def test_the_interval_is_that_of_the_normal_approximation_for_many_cases():
+def test_the_interval_is_that_of_the_normal_approximation_for_many_cases() -> None:
     values = np.random.default_rng(0).normal(0.8, 0.05, 200)
     estimate = summarise({str(n): case(value, value) for n, value in enumerate(values)}).overall["dice"]
     half = 1.96 * values.std() / math.sqrt(len(values))
@@ -123,19 +127,19 @@ def test_the_interval_is_that_of_the_normal_approximation_for_many_cases():
     assert estimate.high == pytest.approx(values.mean() + half, abs=0.1 * half)
 
 
-def test_the_same_seed_gives_the_same_interval():
+def test_the_same_seed_gives_the_same_interval() -> None:
     cases = {str(n): case(value, value) for n, value in enumerate((0.2, 0.5, 0.9))}
     assert summarise(cases, seed=1) == summarise(cases, seed=1)
     wide = {str(n): case(value, value) for n, value in enumerate(np.random.default_rng(1).random(15))}
     assert summarise(wide, seed=1) != summarise(wide, seed=2)
 
 
-def test_nothing_to_summarise_is_an_error():
+def test_nothing_to_summarise_is_an_error() -> None:
     with pytest.raises(DatasetError, match="nothing to summarise"):
         summarise({})
 
 
-def test_written_scores_are_read_back_and_valid_json(tmp_path):
+def test_written_scores_are_read_back_and_valid_json(tmp_path) -> None:
     summary = summarise({"a": case(0.8, 0.4), "b": case(0.6)}, missing=["c"])
     write_scores(tmp_path, summary)
     assert read_json(tmp_path / "scores.json", Summary) == summary
@@ -150,7 +154,7 @@ def test_written_scores_are_read_back_and_valid_json(tmp_path):
     assert rows[0]["dice"] == "0.8" and rows[3]["dice"] == ""
 
 
-def test_the_table_shows_labels_means_and_missing_cases():
+def test_the_table_shows_labels_means_and_missing_cases() -> None:
     lines = table(summarise({"a": case(0.8, 0.4), "b": case(0.6)}, missing=["c"])).splitlines()
     assert lines[0].split() == ["label", "cases", "dice", "(95", "%", "interval)", "hd95_mm"]
     assert lines[1].split()[:3] == ["organ", "2", "0.700"]

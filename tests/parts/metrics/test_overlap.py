@@ -1,3 +1,7 @@
+"""Overlap metrics follow from three counts."""
+
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -15,7 +19,7 @@ def score(reference, prediction):
     return overlap.Spec().score(reference, prediction, (1.0, 1.0, 1.0))
 
 
-def test_counts_by_hand():
+def test_counts_by_hand() -> None:
     reference, prediction = np.zeros((2, 1, 1, 10), bool)
     reference[..., :6] = True
     prediction[..., 4:8] = True
@@ -31,7 +35,7 @@ def test_counts_by_hand():
 
 
 @given(masks, masks)
-def test_dice_follows_from_iou(reference, prediction):
+def test_dice_follows_from_iou(reference, prediction) -> None:
     scores = score(reference, prediction)
     if (reference | prediction).any():
         assert scores["dice"] == pytest.approx(2 * scores["iou"] / (1 + scores["iou"]))
@@ -40,20 +44,20 @@ def test_dice_follows_from_iou(reference, prediction):
 
 
 @given(masks, masks)
-def test_exchanging_the_masks_exchanges_precision_and_recall(reference, prediction):
+def test_exchanging_the_masks_exchanges_precision_and_recall(reference, prediction) -> None:
     there, back = score(reference, prediction), score(prediction, reference)
     assert there["precision"] == pytest.approx(back["recall"], nan_ok=True)
     assert there["dice"] == pytest.approx(back["dice"], nan_ok=True)
 
 
 @given(masks, st.data())
-def test_no_prediction_beats_the_reference_itself(reference, data):
+def test_no_prediction_beats_the_reference_itself(reference, data) -> None:
     prediction = data.draw(masks)
     best = score(reference, reference)["dice"]
     assert not score(reference, prediction)["dice"] > best
 
 
-def test_undefined_ratios_are_nan():
+def test_undefined_ratios_are_nan() -> None:
     nothing, something = np.zeros((2, 2, 2), bool), np.ones((2, 2, 2), bool)
     missed, invented = score(something, nothing), score(nothing, something)
     assert missed["dice"] == missed["iou"] == missed["recall"] == 0 and math.isnan(missed["precision"])
