@@ -1,0 +1,138 @@
+"""Prediction of many cases: every outcome is told, nothing half written, one bad case harms no other."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from torch import nn
+
+from autoseg.dataset import Case
+from autoseg.errors import UsageError
+from autoseg.inference.model import Model
+from autoseg.pipeline.predict import predict
+from autoseg.settings import RunSettings
+
+
+class AboveHalf(nn.Module):
+    """Decides ``image > 0.5``."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.cat([0.5 - x, x - 0.5], dim=1)]
+
+
+@pytest.fixture
+def model(small_plan) -> Model:
+    return Model(small_plan, small_plan.default, (AboveHalf(),), ("0",), RunSettings(device="cpu", precision="float32"))
+
+
+def write_case(folder: Path, key: str, seed: int) -> Case:
+    array = np.random.default_rng(seed).integers(0, 2, (9, 11, 10)).astype(np.float32)
+    array[0, 0, 0] = array[-1, -1, -1] = 1  # nothing is cropped
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((2.0, 2.0, 2.0))
+    image.SetOrigin((1.0, 2.0, float(seed)))
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{key}_0000.nii.gz"
+    sitk.WriteImage(image, path)
+    return Case(key, (str(path),))
+
+
+@pytest.fixture
+def cases(tmp_path) -> list[Case]:
+    return [write_case(tmp_path / "images", f"case.{number}", number) for number in range(5)]
+
+
+def test_every_case_is_written_on_its_own_grid(model, cases, tmp_path):
+    report = predict(model, cases, tmp_path / "out")
+    assert [path.name for path in report.written] == [f"case.{number}.nii.gz" for number in range(5)]
+    for case, path in zip(cases, report.written):
+        image, labels = sitk.ReadImage(case.images[0]), sitk.ReadImage(path)
+        assert labels.GetOrigin() == image.GetOrigin()
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), 7 * (sitk.GetArrayFromImage(image) > 0.5))
+
+
+def test_a_broken_file_is_reported_and_the_others_go_on(model, cases, tmp_path):
+    Path(cases[2].images[0]).write_bytes(b"not an image")
+    report = predict(model, cases, tmp_path / "out")
+    assert list(report.failed) == ["case.2"] and "case.2_0000.nii.gz" in report.failed["case.2"]
+    assert len(report.written) == 4
+    assert "FAILED case.2: read failed" in report.table()
+
+
+def test_a_case_with_too_many_channels_is_reported_and_the_others_go_on(model, cases, tmp_path):
+    cases[0] = replace(cases[0], images=cases[0].images * 2)
+    report = predict(model, cases, tmp_path / "out")
+    assert "2 channels, but the model was trained on 1: MR" in report.failed["case.0"]
+    assert len(report.written) == 4
+
+
+def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, tmp_path):
+    class Defect(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="multiplied"):
+        predict(replace(model, networks=(Defect(),)), cases, tmp_path / "out")
+
+
+def test_a_label_map_never_replaces_an_image(model, cases, tmp_path):
+    key = cases[0].key + "_0000"
+    with pytest.raises(UsageError, match="would replace an image"):
+        predict(model, [replace(cases[0], key=key)], tmp_path / "images")
+
+
+def test_finished_cases_are_kept_on_request(model, cases, tmp_path):
+    predict(model, cases[:2], tmp_path / "out")
+    before = (tmp_path / "out" / "case.0.nii.gz").stat().st_mtime_ns
+    report = predict(model, cases, tmp_path / "out", overwrite=False)
+    assert report.skipped == ("case.0", "case.1") and len(report.written) == 3
+    assert (tmp_path / "out" / "case.0.nii.gz").stat().st_mtime_ns == before
+
+
+def test_leftovers_of_a_killed_run_are_removed(model, cases, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".writing-1234-case.0.nii.gz").write_bytes(b"half")
+    predict(model, cases, tmp_path / "out")
+    assert not list((tmp_path / "out").glob(".writing-*"))
+
+
+def test_probabilities_lie_beside_the_label_maps_not_among_them(model, cases, tmp_path):
+    predict(model, cases[:1], tmp_path / "out", probabilities=True)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["case.0.nii.gz"]
+    chances = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "probabilities" / "case.0.nii.gz"))
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "case.0.nii.gz"))
+    assert chances.size == 2 * labels.size
+    np.testing.assert_array_equal((chances > 0.5).sum(axis=None), labels.size)
+
+
+def test_the_label_of_a_training_case_is_not_read_as_a_channel(model, cases, tmp_path):
+    labelled = replace(cases[0], label=cases[1].images[0])
+    assert not predict(model, [labelled], tmp_path / "out").failed
+
+
+def test_the_report_tells_the_time_of_every_stage(model, cases, tmp_path):
+    report = predict(model, cases, tmp_path / "out")
+    assert list(report.seconds) == ["read", "prepare", "network", "export", "write"]
+    assert all(taken > 0 for taken in report.seconds.values())
+    assert "5 cases written" in report.table()
+
+
+def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, tmp_path):
+    configuration = replace(model.configuration, patch_size=(8, 8), spacing=(None, 1.0, 1.0))
+    plan = replace(
+        model.plan,
+        axis_order=(0, 1, 2),
+        labels=replace(model.plan.labels, names={"background": 0, "vessel": 255}),
+        file_ending=".png",
+        configurations={model.plan.default: configuration},
+    )
+    pixels = np.zeros((20, 30), np.uint8)
+    pixels[5:12, 8:25] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "scan.png")
+    case = Case("scan", (str(tmp_path / "scan.png"),))
+    report = predict(replace(model, plan=plan), [case], tmp_path / "out", probabilities=True)
+    assert not report.failed
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "scan.png")), 255 * pixels)
