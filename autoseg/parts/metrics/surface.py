@@ -60,8 +60,10 @@ def surface_points(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
 def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Distance from each point to the nearest of the others, (n,), same unit as the points.
 
-    A k-d tree gives the numbers of a distance transform, 3 times faster on a 120-voxel ball and without a float volume.
+    A k-d tree gives the numbers of a distance transform, 3 times faster for one 120-voxel ball and without volumes of
+    floats. Points of a regular grid need no balancing, which is most of the cost of building the tree.
     """
     from scipy.spatial import KDTree
 
-    return KDTree(others).query(points)[0]
+    distances: np.ndarray = KDTree(others, balanced_tree=False).query(points)[0]
+    return distances
