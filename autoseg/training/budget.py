@@ -1,0 +1,38 @@
+"""How long a training goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..plan import Configuration
+from .state import TrainingState
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A number of iterations, a time, or both: then whichever is reached first."""
+
+    iterations: int | None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        limits = [limit for limit in (self.iterations, self.seconds) if limit is not None]
+        if not limits or min(limits) <= 0:
+            raise ValueError(f"a budget needs iterations, seconds or both, more than 0; found {self}")
+
+    @classmethod
+    def of(cls, configuration: Configuration, seconds: float | None = None) -> Budget:
+        """The epochs of the plan; ``seconds`` instead of them when given."""
+        rules = configuration.training
+        return cls(rules.epochs * rules.iterations_per_epoch) if seconds is None else cls(None, seconds)
+
+    def progress(self, state: TrainingState) -> float:
+        """0 at the beginning, 1 or more when spent."""
+        by_count = state.iteration / self.iterations if self.iterations else 0.0
+        by_time = state.seconds_trained / self.seconds if self.seconds else 0.0
+        return max(by_count, by_time)
+
+    def seconds_left(self, state: TrainingState) -> float:
+        """As far as the pace so far tells."""
+        progress = self.progress(state)
+        return state.seconds_trained * (1 - progress) / progress if 0 < progress < 1 else 0.0

@@ -1,0 +1,84 @@
+"""What is measured and told at the end of every epoch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from math import nan
+from statistics import fmean
+
+from ..core.progress import duration
+from ..plan import Configuration, Plan
+from ..settings import Resolved
+from .batches import PatchSampler
+from .budget import Budget
+from .log import MetricsTable
+from .online import online_dice
+from .state import TrainingState
+
+LOG = logging.getLogger("autoseg")
+ITERATIONS_PER_LOOK = 25  # one validation batch for so many training batches of an epoch
+DICE_MEMORY = 0.9  # of the moving average of the online Dice, as nnU-Net v2 2.8.1
+
+
+@dataclass
+class Epoch:
+    """Mutable: the time spent since the last epoch ended, and all that is needed to report one."""
+
+    plan: Plan
+    configuration: Configuration
+    validation: PatchSampler | None
+    budget: Budget
+    resolved: Resolved
+    table: MetricsTable
+    iterations: int = 0
+    seconds_waiting: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    def count(self, seconds_waiting: float) -> None:
+        """One more iteration, of which so many seconds were spent waiting for the batch."""
+        self.iterations += 1
+        self.seconds_waiting += seconds_waiting
+
+    def end(self, state: TrainingState) -> None:
+        """Looks at the validation patches, adds a row to the table, logs a line, and begins the next epoch."""
+        seconds = time.monotonic() - self.began
+        dice = self._look(state)
+        row = {
+            "epoch": float(-(-state.iteration // self.configuration.training.iterations_per_epoch)),
+            "iteration": float(state.iteration),
+            "seconds_trained": state.seconds_trained,
+            "loss": fmean(state.losses) if state.losses else nan,
+            "learning_rate": state.optimizer.param_groups[0]["lr"],
+            "seconds_per_iteration": seconds / self.iterations,
+            "share_waiting": self.seconds_waiting / seconds,
+            "dice": fmean(dice.values()) if dice else nan,
+        }
+        names = {f"dice_{name}": dice.get(name, nan) for name in self.plan.labels.foreground}
+        self.table.add(row | (names if self.validation else {}))
+        LOG.info(
+            "epoch %d: loss %.4f, learning rate %.2g, %.3f s per iteration (%.0f %% waiting)%s, %s left",
+            *(row["epoch"], row["loss"], row["learning_rate"], row["seconds_per_iteration"]),
+            *(100 * row["share_waiting"], _told(dice), duration(self.budget.seconds_left(state))),
+        )
+        state.losses = []
+        self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()
+
+    def _look(self, state: TrainingState) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        batches = max(1, self.configuration.training.iterations_per_epoch // ITERATIONS_PER_LOOK)
+        dice = online_dice(state.network, self.validation, batches, self.plan.labels, self.resolved)
+        if dice:
+            mean, before = fmean(dice.values()), state.smooth_dice
+            state.smooth_dice = mean if before is None else DICE_MEMORY * before + (1 - DICE_MEMORY) * mean
+            state.best_dice = max(state.smooth_dice, state.best_dice or 0.0)
+        return dice
+
+
+def _told(dice: dict[str, float]) -> str:
+    if not dice:
+        return ""
+    each = ", ".join(f"{name} {value:.3f}" for name, value in dice.items())
+    return f", Dice on validation patches {fmean(dice.values()):.3f} ({each})"

@@ -1,0 +1,73 @@
+"""What a training tells while it runs: a row of metrics.csv and a line per epoch, a bar on a terminal."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.files import atomic_file
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+LOG = logging.getLogger("autoseg")
+
+
+@dataclass
+class MetricsTable:
+    """Mutable: the rows of ``metrics.csv``, one per epoch."""
+
+    path: Path
+    rows: list[dict[str, str]]
+
+    @classmethod
+    def open(cls, path: Path, iteration: int) -> MetricsTable:
+        """Rows written before, without those beyond ``iteration``: a resumed training writes these again."""
+        if not path.exists():
+            return cls(path, [])
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["iteration"]) <= iteration]
+        return cls(path, rows)
+
+    def add(self, row: dict[str, float]) -> None:
+        """Appends a row and writes the file anew, complete at any moment."""
+        self.rows.append({name: f"{value:.6g}" for name, value in row.items()})
+        names = list(dict.fromkeys(name for written in self.rows for name in written))
+        with atomic_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """Everything autoseg logs inside also goes to ``path``, appended, with the time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def bar(total: int | None, done: int) -> Iterator[tqdm]:
+    """A progress bar over iterations; invisible unless on a terminal, where log lines are written above it."""
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    with tqdm(total=total, initial=done, desc="training", leave=False, disable=not sys.stderr.isatty()) as shown:
+        if shown.disable:
+            yield shown
+            return
+        with logging_redirect_tqdm([LOG]):
+            yield shown

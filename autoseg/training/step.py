@@ -1,0 +1,74 @@
+"""One optimisation step on one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+from torch import Tensor, nn
+
+from ..core.seeds import generator
+from ..plan import Configuration, Plan
+from ..settings import Resolved
+from .batches import Batch
+from .deep_supervision import Loss, deep_supervision
+from .state import TrainingState
+
+
+@dataclass(frozen=True)
+class Step:
+    """Augment, forward, backward, clip, update."""
+
+    configuration: Configuration
+    loss: Loss
+    mirror_axes: tuple[int, ...]
+    """Axes of the patch."""
+    resolved: Resolved
+    seed: int
+
+    @classmethod
+    def of(cls, plan: Plan, configuration: Configuration, resolved: Resolved, seed: int) -> Step:
+        """The step that a plan's configuration prescribes."""
+        skipped = 3 - configuration.dimensions  # a 2-D patch has no z axis
+        axes = tuple(axis - skipped for axis in plan.mirror_axes if axis >= skipped)
+        return cls(configuration, configuration.loss.build(plan.labels), axes, resolved, seed)
+
+    def __call__(self, state: TrainingState, batch: Batch, factor: float) -> float | None:
+        """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed."""
+        images, targets = self._augmented(batch, state.iteration)
+        state.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.resolved):
+            logits = state.network(images)
+        loss = deep_supervision(self.loss, logits, targets)
+        value = loss.item()
+        if not isfinite(value):
+            return None
+        state.scaler.scale(loss).backward()
+        state.scaler.unscale_(state.optimizer)
+        norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.configuration.training.gradient_clip)
+        # In float16 now and then a gradient overflows: the scaler then skips the step itself and lowers its scale.
+        if not state.scaler.is_enabled() and not isfinite(norm.item()):
+            return None
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.configuration.optimizer.learning_rate * factor
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        return value
+
+    def _augmented(self, batch: Batch, iteration: int) -> tuple[Tensor, Tensor]:
+        """Also seeds torch for this iteration, so that a network with dropout resumes as it would have gone on."""
+        random = generator(self.seed, "augmentation", iteration)
+        augmentation, patch_size = self.configuration.augmentation, self.configuration.patch_size
+        count, channels = batch.images.shape[:2]
+        params = augmentation.draw(
+            random, batch=count, channels=channels, mirror_axes=self.mirror_axes, dimensions=len(patch_size)
+        )
+        torch.manual_seed(int(random.integers(2**63)))
+        images, targets = batch.images.to(self.resolved.device), batch.targets.to(self.resolved.device)
+        return augmentation.apply(images, targets, params, patch_size)
+
+
+def autocast(resolved: Resolved) -> torch.autocast:
+    """Convolutions in the resolved precision."""
+    return torch.autocast(resolved.device.type, resolved.dtype, enabled=resolved.dtype is not None)
