@@ -1,0 +1,101 @@
+"""The largest patch and batch whose feature maps fit a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import PlanningError
+from .memory import feature_map_elements
+from .topology import Topology, find_topology
+
+FIRST_PATCH_VOXELS = {2: 2048**2, 3: 256**3}  # nnU-Net v2 2.8.1: where the search starts, before any clipping
+SMALLEST_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one training step may cost."""
+
+    elements: float
+    """Feature map elements of one patch when the batch is ``batch``."""
+    batch: int
+    """Patches per step that ``elements`` was tuned with."""
+    largest_batch: int | None = None
+
+
+@dataclass(frozen=True)
+class UNetSizes:
+    """The U-Nets among which the patch decides."""
+
+    base_features: int
+    """Of the finest stage; they double per stage."""
+    largest_features: int
+    convolutions: int = 2
+    """Per stage, on the way down and on the way up."""
+    most_stages: int | None = None
+    smallest_edge: int = 4
+    """Voxels that every axis keeps in the coarsest stage."""
+
+    def topology(self, spacing: Sequence[float], patch_size: Sequence[float]) -> Topology:
+        return find_topology(spacing, patch_size, self.smallest_edge, self.most_stages)
+
+    def features(self, stages: int) -> tuple[int, ...]:
+        return tuple(min(self.largest_features, self.base_features * 2**stage) for stage in range(stages))
+
+    def elements(self, topology: Topology, heads: int) -> int:
+        """Feature map elements of one patch."""
+        return feature_map_elements(
+            topology.patch_size,
+            topology.strides,
+            self.features(topology.stages),
+            convolutions=self.convolutions,
+            heads=heads,
+        )
+
+
+def largest_patch(
+    spacing: Sequence[float], shape: Sequence[float], *, sizes: UNetSizes, budget: Budget, heads: int
+) -> Topology:
+    """A patch with the proportions of the voxels, within the median image ``shape`` (voxels, halves possible).
+
+    While it costs too much, the axis that covers most of the image gets one step shorter. Raises PlanningError when
+    not even the smallest patch fits.
+    """
+    proportions = 1 / np.array(spacing)
+    scale = (FIRST_PATCH_VOXELS[len(spacing)] / np.prod(proportions)) ** (1 / len(spacing))
+    topology = sizes.topology(spacing, [min(round(float(p * scale)), limit) for p, limit in zip(proportions, shape)])
+    while sizes.elements(topology, heads) / budget.batch * SMALLEST_BATCH > budget.elements:
+        patch, step = list(topology.patch_size), topology.divisor
+        axis = max(range(len(patch)), key=lambda axis: (patch[axis] / shape[axis], axis))
+        # a patch that is one step shorter may need fewer halvings, hence a finer step: that finer step is taken
+        shorter = [edge - step[i] if i == axis else edge for i, edge in enumerate(patch)]
+        patch[axis] -= sizes.topology(spacing, shorter).divisor[axis]
+        if patch[axis] < 1:
+            raise PlanningError(f"the planner's budget of {budget.elements:.3g} elements is too small for any patch")
+        topology = sizes.topology(spacing, patch)
+    return topology
+
+
+def batch_size(
+    elements: int, patch_voxels: int, *, budget: Budget, training_voxels: float, largest_share: float
+) -> tuple[int, str]:
+    """Patches per step, and why: what the budget leaves, but no more than a share of all training voxels."""
+    limits = {
+        round(budget.elements / elements * budget.batch): "what the budget leaves",
+        round(training_voxels * largest_share / patch_voxels): f"{largest_share:.0%} of all training voxels",
+    }
+    if budget.largest_batch is not None:
+        limits[budget.largest_batch] = "the most this planner takes"
+    batch = min(limits)
+    if batch <= SMALLEST_BATCH:
+        return SMALLEST_BATCH, f"batch {SMALLEST_BATCH}: the smallest allowed"
+    return batch, f"batch {batch}: {limits[batch]}"
+
+
+def coverage(patch_size: Sequence[int], shape: Sequence[float]) -> float:
+    """Share of the median image that lies within one patch."""
+    return math.prod(min(edge, limit) for edge, limit in zip(patch_size, shape)) / math.prod(shape)
