@@ -50,7 +50,7 @@ def train(
 
     ``dataset`` is a name or number known to the workspace. Raises TrainingError, WorkspaceError or UsageError.
     """
-    from .layouts import find_dataset
+    from .dataset_names import find_dataset
     from .pipeline import train as story
     from .workspace import Workspace
 
@@ -64,7 +64,7 @@ def newest_model(
     dataset: str | None = None, workspace: str | Path = WORKSPACE, *, configuration: str | None = None
 ) -> Path:
     """Folder of the model that finished training last. Raises WorkspaceError when there is none."""
-    from .layouts import find_dataset
+    from .dataset_names import find_dataset
     from .workspace import Workspace
 
     root = Workspace(Path(workspace))

@@ -83,8 +83,9 @@ def train(options: Namespace) -> None:
 
 
 def predict(options: Namespace) -> int:
+    from .dataset_names import find_dataset
     from .inference.model import Model
-    from .layouts import find_dataset, find_images
+    from .layouts import find_images
     from .pipeline import predict as story
 
     workspace = _workspace(options)
@@ -137,14 +138,14 @@ def _workspace(options: Namespace) -> Workspace:
 
 def _raw_folder(options: Namespace) -> Path:
     """The folder that holds DATASET's images."""
-    from .layouts import find_dataset
+    from .dataset_names import find_dataset
 
     return find_dataset(options.dataset, _workspace(options)).folder
 
 
 def _dataset_folder(options: Namespace) -> DatasetFolder:
     """What the workspace holds for DATASET."""
-    from .layouts import find_dataset
+    from .dataset_names import find_dataset
 
     workspace = _workspace(options)
     return workspace.dataset_folder(find_dataset(options.dataset, workspace).name)

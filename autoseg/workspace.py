@@ -152,6 +152,6 @@ class Workspace:
         if not finished:
             raise WorkspaceError(
                 f"no trained model{f' for {dataset}' if dataset else ''} in {self.root}. "
-                "Train one with `autoseg train DATASET 0`, or name its folder with -m, or its workspace with --workspace."
+                "Train one with `autoseg train DATASET 0`, name its folder with -m, or its workspace with --workspace."
             )
         return max(finished, key=lambda path: path.stat().st_mtime).parents[1]

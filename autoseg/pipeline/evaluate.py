@@ -1,0 +1,147 @@
+"""From label maps and a reference to a table of scores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import dataset_json
+from ..core.labels import ExclusiveLabels, Labels
+from ..core.parallel import ordered_map
+from ..core.progress import progress
+from ..core.records import from_json
+from ..dataset import Dataset
+from ..errors import AutosegError, DatasetError
+from ..evaluation.scores import CaseScores, Summary, score_case, standard_metrics, summarise, write_scores
+from ..parts.readers import ENDINGS, differences, ending_of, read_labels
+
+LOG = logging.getLogger("autoseg")
+
+
+def evaluate(
+    reference: Path,
+    predictions: Path,
+    *,
+    labels: Path | None = None,
+    output: Path | None = None,
+    tolerance: float = 1.0,
+    workers: int = 1,
+) -> Summary:
+    """Scores every case of ``reference`` that has a prediction; the others are named in ``Summary.missing``.
+
+    Both are folders of label files, matched by case name whatever their endings, or two files. ``labels`` is the
+    ``dataset.json`` that names the labels; None takes the one beside or in the reference's folder, or else every value
+    that occurs. ``tolerance`` in mm is that of the surface Dice. Writes scores.csv and scores.json into ``output``
+    (None: beside the predictions). Raises DatasetError naming the case that cannot be scored.
+    """
+    pairs, missing = find_pairs(reference, predictions)
+    if missing:
+        LOG.warning("%d cases have no prediction in %s: %s", len(missing), predictions, ", ".join(missing))
+    folder = output or (predictions if predictions.is_dir() else predictions.parent)
+    named = _labels(reference, labels, pairs)
+    return score_pairs(pairs, named, folder, missing=missing, tolerance=tolerance, workers=workers)
+
+
+Pair = tuple[Path, Path]
+"""Reference and prediction of one case."""
+
+
+def score_pairs(
+    pairs: Mapping[str, Pair],
+    labels: Labels,
+    output: Path,
+    *,
+    missing: Sequence[str] = (),
+    tolerance: float = 1.0,
+    workers: int = 1,
+) -> Summary:
+    """Scores the pairs and writes scores.csv and scores.json into ``output``."""
+    score = partial(_score, labels=labels, metrics=standard_metrics(tolerance))
+    scored = progress(ordered_map(score, pairs.items(), workers), len(pairs), "scoring")
+    summary = summarise(dict(scored), missing=missing)
+    write_scores(output, summary)
+    return summary
+
+
+def find_pairs(reference: Path, predictions: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:
+    """Case to its two files, and the cases without a prediction. Raises DatasetError when no case has both."""
+    for path in (reference, predictions):
+        if not path.exists():
+            raise DatasetError(f"{path} does not exist")
+    if reference.is_file() and predictions.is_file():
+        return {_key(reference): (reference, predictions)}, ()
+    if reference.is_file() or predictions.is_file():
+        raise DatasetError(f"{reference} and {predictions}: give two folders or two files, not one of each")
+    wanted, found = _label_files(reference), _label_files(predictions)
+    pairs = {key: (_only(files), _only(found[key])) for key, files in wanted.items() if key in found}
+    if not pairs:
+        raise DatasetError(
+            f"no file in {predictions} has the name of one in {reference}: "
+            f"found {_some(found)}, expected {_some(wanted)}"
+        )
+    if surplus := sorted(set(found) - set(wanted)):
+        LOG.info("%d predictions have no reference and are not scored: %s", len(surplus), _some(surplus))
+    return pairs, tuple(sorted(set(wanted) - set(found)))
+
+
+def _label_files(folder: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(ENDINGS):
+            files.setdefault(_key(path), []).append(path)
+    return files
+
+
+def _key(path: Path) -> str:
+    return path.name.removesuffix(ending_of(path))
+
+
+def _only(files: list[Path]) -> Path:
+    if len(files) > 1:
+        raise DatasetError(f"several files for one case: {', '.join(map(str, files))}. Keep one of them")
+    return files[0]
+
+
+def _some(keys: Iterable[str]) -> str:
+    names = list(keys)
+    return (", ".join(names[:5]) + (", ..." if len(names) > 5 else "")) or "nothing"
+
+
+def _labels(reference: Path, given: Path | None, pairs: dict[str, Pair]) -> Labels:
+    folder = reference if reference.is_dir() else reference.parent
+    beside = [path for path in (folder / "dataset.json", folder.parent / "dataset.json") if path.exists()]
+    if given is None and not beside:
+        return _inferred_labels(pairs)
+    path = given or beside[0]
+    description = dataset_json.read(path)
+    if isinstance(description.get("labels"), dict) and "kind" in description["labels"]:  # autoseg's own, in a workspace
+        return from_json(Dataset, description, where=path.name).labels  # type: ignore[no-any-return]
+    return dataset_json.labels_of(description, path)
+
+
+def _inferred_labels(pairs: dict[str, Pair]) -> Labels:
+    """Every value of either label map but 0, so that a value only predicted counts as wrong."""
+    values = sorted({int(v) for pair in pairs.values() for path in pair for v in np.unique(read_labels(path)[0])} - {0})
+    if not values:
+        raise DatasetError("every label map holds 0 only, so there is nothing to score; name the labels with --labels")
+    LOG.info("no dataset.json beside the reference: 0 is background and a label each are %s", values)
+    return ExclusiveLabels({"background": 0} | {f"label_{value}": value for value in values})
+
+
+def _score(case: tuple[str, Pair], *, labels: Labels, metrics: Sequence[Any]) -> tuple[str, CaseScores]:
+    key, (true, predicted) = case
+    reference, geometry = read_labels(true)
+    prediction, other = read_labels(predicted)
+    if reference.shape == prediction.shape:
+        for difference in differences(geometry, other):
+            if not difference.rounding:
+                LOG.warning("%s: %s and %s lie on different grids: %s", key, true, predicted, difference.what)
+    try:
+        return key, score_case(reference, prediction, labels, geometry, metrics)
+    except AutosegError as error:
+        raise DatasetError(f"case {key!r} ({true}, {predicted}): {error}") from None
