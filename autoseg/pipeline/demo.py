@@ -7,6 +7,7 @@ as thick as pixels are wide; gain, offset, bias field and noise differ from case
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,15 @@ import numpy as np
 
 from ..core.files import atomic_file
 from ..core.geometry import Geometry
+from ..core.progress import duration
 from ..core.seeds import generator
-from ..parts.readers import write_channels, write_labels
+from ..dataset import Case
+from ..evaluation.picture import overview
+from ..evaluation.scores import Summary, table
+from ..parts.readers import read_image, read_labels, write_channels, write_labels
+from ..plan import Plan
+from ..settings import RunSettings
+from ..workspace import Workspace
 
 NAME = "Dataset999_Demo"
 CHANNELS = ("T1", "T2")
@@ -100,3 +108,41 @@ def make_dataset(folder: Path, *, cases: int = TRAINING_CASES, tests: int = TEST
     with atomic_file(folder / "dataset.json") as temporary:
         temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def demo(folder: Path, *, settings: RunSettings | None = None) -> str:
+    """Makes the dataset, plans, trains fold 0, predicts the held-out cases, scores and draws them: all in ``folder``.
+
+    Returns what a terminal should show. A demo that was interrupted continues where it was.
+    """
+    # Here and not above, so that the dataset can be had without torch.
+    from ..inference.model import Model
+    from ..layouts import find_images
+    from .evaluate import evaluate
+    from .plan_and_preprocess import plan_and_preprocess
+    from .predict import predict
+    from .train import train
+
+    start, settings = time.monotonic(), settings or RunSettings()
+    raw = folder / NAME
+    if not (raw / "dataset.json").exists():  # written last
+        make_dataset(raw)
+    workspace, predictions = Workspace(folder / "workspace"), folder / "predictions"
+    plan_and_preprocess(raw, workspace, planner="tiny", settings=settings)
+    model = Model.read(train(workspace.dataset_folder(NAME), "0", settings=settings), settings=settings)
+    cases = find_images([raw / "imagesTs"], len(CHANNELS))
+    predict(model, cases, predictions)
+    summary = evaluate(raw / "labelsTs", predictions, workers=settings.threads)
+    pictures = [_draw(case, raw, predictions, model.plan, summary) for case in cases]
+    minutes = duration(time.monotonic() - start)
+    return f"{table(summary)}\n\nmade, planned, trained, predicted and scored in {minutes}; look at {pictures[0]}"
+
+
+def _draw(case: Case, raw: Path, predictions: Path, plan: Plan, summary: Summary) -> Path:
+    path = predictions / "pictures" / f"{case.key}.png"
+    name = f"{case.key}{plan.file_ending}"
+    reference, prediction = (read_labels(folder / name)[0] for folder in (raw / "labelsTs", predictions))
+    dice = ", ".join(f"{label} {scores['dice']:.2f}" for label, scores in summary.cases[case.key].items())
+    title = f"{case.key}, Dice: {dice}"
+    overview(path, read_image(case.files), reference, prediction, plan.labels, title, plan.channels)
+    return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,8 @@ def _labels(reference: Path, given: Path | None, pairs: dict[str, Pair]) -> Labe
     path = given or beside[0]
     description = dataset_json.read(path)
     if isinstance(description.get("labels"), dict) and "kind" in description["labels"]:  # autoseg's own, in a workspace
-        return from_json(Dataset, description, where=path.name).labels  # type: ignore[no-any-return]
+        record: Dataset = from_json(Dataset, description, where=path.name)
+        return record.labels
     return dataset_json.labels_of(description, path)
 
 

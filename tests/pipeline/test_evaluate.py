@@ -1,0 +1,180 @@
+"""Evaluation pairs files by case, leaves nothing out silently, and writes what it found."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from autoseg.core.geometry import Geometry
+from autoseg.core.labels import ExclusiveLabels
+from autoseg.core.records import read_json, write_json
+from autoseg.dataset import Dataset
+from autoseg.errors import DatasetError
+from autoseg.evaluation.scores import Summary
+from autoseg.parts.readers import write_labels
+from autoseg.pipeline.evaluate import evaluate
+
+GEOMETRY = Geometry.plain((4, 8, 8), (3.0, 1.0, 1.0))
+
+
+def label_map(organ=5, lesion=2) -> np.ndarray:
+    array = np.zeros((4, 8, 8), np.int16)
+    array[1:3, 1:organ, 1:5] = 205
+    array[1:3, 1:lesion, 1:5] = 420
+    return array
+
+
+def write(folder, geometry=GEOMETRY, ending=".nii.gz", **maps):
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, array in maps.items():
+        write_labels(array, geometry, folder / f"{key}{ending}")
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """labelsTr of two cases with a dataset.json beside it; predictions in another folder."""
+    reference = write(tmp_path / "raw" / "labelsTr", a=label_map(), b=label_map())
+    description = {
+        "channel_names": {"0": "T1"},
+        "labels": {"background": 0, "organ": 205, "lesion": 420},
+        "numTraining": 2,
+        "file_ending": ".nii.gz",
+    }
+    (reference.parent / "dataset.json").write_text(json.dumps(description))
+    return reference, tmp_path / "predictions"
+
+
+def test_names_come_from_the_dataset_beside_the_reference_and_files_are_written(dataset) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map(organ=4))
+    summary = evaluate(reference, predictions, workers=2)
+    assert summary.cases["a"]["organ"]["dice"] == 1
+    assert summary.labels["organ"]["dice"].mean == pytest.approx((1 + 2 * 16 / (24 + 16)) / 2)
+    assert read_json(predictions / "scores.json", Summary) == summary
+    with (predictions / "scores.csv").open() as file:
+        assert [row["case"] for row in csv.DictReader(file)] == ["a", "a", "b", "b"]
+
+
+def test_a_missing_prediction_is_reported_and_in_no_mean(dataset, caplog) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map())
+    with caplog.at_level(logging.WARNING, "autoseg"):
+        summary = evaluate(reference, predictions)
+    assert summary.missing == ("b",)
+    assert list(summary.cases) == ["a"]
+    assert "1 cases have no prediction" in caplog.text
+
+
+def test_endings_need_not_agree(dataset) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), ending=".nrrd")
+    write(predictions, b=label_map(), ending=".mha")
+    assert evaluate(reference, predictions).dice == 1
+
+
+def test_output_and_labels_may_be_chosen(dataset, tmp_path) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map())
+    names = {"channel_names": {"0": "T1"}, "labels": {"background": 0, "whole": [205, 420], "core": [420]}}
+    names |= {"regions_class_order": [205, 420], "numTraining": 2, "file_ending": ".nii.gz"}
+    (tmp_path / "other.json").write_text(json.dumps(names))
+    summary = evaluate(reference, predictions, labels=tmp_path / "other.json", output=tmp_path / "out")
+    assert list(summary.labels) == ["whole", "core"]
+    assert (tmp_path / "out" / "scores.csv").exists() and not (predictions / "scores.csv").exists()
+
+
+def test_without_a_dataset_every_value_is_a_label(tmp_path) -> None:
+    reference = write(tmp_path / "manual", a=label_map())
+    predictions = write(tmp_path / "automatic", a=np.where(label_map() == 420, 7, label_map()))
+    summary = evaluate(reference, predictions)
+    assert list(summary.labels) == ["label_7", "label_205", "label_420"]
+    assert summary.labels["label_7"]["dice"].mean == 0
+    assert summary.labels["label_205"]["dice"].mean == 1
+
+
+def test_two_files_are_one_case_whatever_their_names(dataset, tmp_path) -> None:
+    reference, _ = dataset
+    predictions = write(tmp_path / "x", something=label_map())
+    summary = evaluate(reference / "a.nii.gz", predictions / "something.nii.gz")
+    assert list(summary.cases) == ["a"] and summary.dice == 1
+    assert (predictions / "scores.json").exists()
+
+
+def test_the_tolerance_is_in_millimetres(dataset) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(organ=4), b=label_map(organ=4))
+    strict, lax = (evaluate(reference, predictions, tolerance=mm) for mm in (0.5, 1.0))
+    assert strict.labels["organ"]["nsd_0.5mm"].mean < 1
+    assert lax.labels["organ"]["nsd_1mm"].mean == 1
+
+
+def test_another_shape_is_an_error_that_names_the_case(dataset) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map())
+    write(predictions, Geometry.plain((4, 8, 7), (3.0, 1.0, 1.0)), b=label_map()[..., :7])
+    with pytest.raises(DatasetError, match=r"case 'b' .*4 x 8 x 8 voxels .* but the prediction 4 x 8 x 7"):
+        evaluate(reference, predictions)
+
+
+def test_an_unknown_value_is_an_error_that_names_the_case(dataset) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map() + 1, b=label_map())
+    with pytest.raises(DatasetError, match=r"case 'a' .*label values \[1, 206, 421\]"):
+        evaluate(reference, predictions)
+
+
+def test_another_grid_of_the_same_shape_is_a_warning(dataset, caplog) -> None:
+    reference, predictions = dataset
+    write(predictions, Geometry.plain((4, 8, 8), (3.0, 2.0, 1.0)), a=label_map(), b=label_map())
+    evaluate(reference, predictions)
+    assert "a: " in caplog.text and "different grids: spacing (3, 2, 1), expected (3, 1, 1)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda folder: None, "predictions does not exist"),
+        (lambda folder: folder.mkdir(), "found nothing, expected a, b"),
+        (lambda folder: write(folder, c=label_map()), "found c, expected a, b"),
+        (lambda folder: write(write(folder, a=label_map()), a=label_map(), ending=".mha"), "several files for one"),
+    ],
+)
+def test_what_cannot_be_paired_is_explained(dataset, prepare, message) -> None:
+    reference, predictions = dataset
+    prepare(predictions)
+    with pytest.raises(DatasetError, match=message):
+        evaluate(reference, predictions)
+
+
+def test_a_folder_against_a_file_is_refused(dataset) -> None:
+    reference, _ = dataset
+    with pytest.raises(DatasetError, match="give two folders or two files"):
+        evaluate(reference, reference / "a.nii.gz")
+
+
+def test_surplus_predictions_pictures_and_hidden_files_do_no_harm(dataset) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map(), z=label_map())
+    (predictions / ".a.nii.gz").touch()
+    (predictions / "pictures").mkdir()
+    (predictions / "overview.png").touch()
+    assert list(evaluate(reference, predictions).cases) == ["a", "b"]
+
+
+def test_names_may_come_from_the_workspaces_own_dataset_record(dataset, tmp_path) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map())
+    labels = ExclusiveLabels({"background": 0, "part": 205, "rest": 420})
+    write_json(tmp_path / "record.json", Dataset("x", "/x", ("T1",), labels, (), ".nii.gz", "nnunet"))
+    assert list(evaluate(reference, predictions, labels=tmp_path / "record.json").labels) == ["part", "rest"]
+
+
+def test_label_maps_without_any_label_cannot_be_scored(tmp_path) -> None:
+    reference = write(tmp_path / "manual", a=label_map() * 0)
+    with pytest.raises(DatasetError, match="nothing to score; name the labels with --labels"):
+        evaluate(reference, write(tmp_path / "automatic", a=label_map() * 0))
