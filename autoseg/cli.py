@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from . import commands
 from .errors import AutosegError
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 some cases failed, 2 a message to the user, 130 interrupted.
     """
     options = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    _log_to(sys.stderr)
     try:
         return int(getattr(commands, options.command)(options) or 0)
     except AutosegError as error:
@@ -34,6 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; run the same command again to continue\n")
         return 130
+
+
+def _log_to(stream: TextIO) -> None:
+    """Our own messages, not those of the libraries."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    LOG.handlers[:] = [handler]
+    LOG.setLevel(logging.INFO)
 
 
 def parser() -> argparse.ArgumentParser:
