@@ -1,0 +1,208 @@
+"""Laws of the augmentations."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from autoseg.parts.augmentations import none, standard
+from autoseg.parts.augmentations._intensity import change_intensities, down_and_up, gaussian
+from autoseg.parts.augmentations._spatial import resample_patches
+
+PATCH = (8, 12, 10)
+STANDARD = standard.Spec()
+
+
+def neutral(batch=2, channels=2, dimensions=3):
+    spec = standard.Spec(
+        rotation_probability=0,
+        scaling_probability=0,
+        mirror_probability=0,
+        noise_probability=0,
+        blur_probability=0,
+        brightness_probability=0,
+        contrast_probability=0,
+        low_resolution_probability=0,
+        inverted_gamma_probability=0,
+        gamma_probability=0,
+    )
+    random = np.random.default_rng(0)
+    return spec.draw(random, batch=batch, channels=channels, mirror_axes=(0, 1, 2), dimensions=dimensions)
+
+
+def loaded(spec=STANDARD, patch=PATCH, batch=2, channels=2, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    shape = spec.loaded_shape(patch)
+    images = torch.randn(batch, channels, *shape, generator=random)
+    targets = torch.randint(0, 4, (batch, *shape), generator=random, dtype=torch.uint8)
+    return images, targets
+
+
+def test_neutral_parameters_crop_the_centre():
+    images, targets = loaded()
+    got, labels = standard.Spec().apply(images, targets, neutral(), PATCH)
+    margin = [(a - b) // 2 for a, b in zip(images.shape[2:], PATCH)]
+    window = tuple(slice(m, m + p) for m, p in zip(margin, PATCH))
+    assert torch.equal(got, images[(..., *window)])
+    assert torch.equal(labels, targets[(..., *window)])
+
+
+def test_the_same_draw_gives_the_same_result_and_leaves_its_input_alone():
+    images, targets = loaded()
+    before = images.clone()
+    for seed in range(8):
+        params = standard.Spec().draw(
+            np.random.default_rng(seed), batch=2, channels=2, mirror_axes=(0, 1, 2), dimensions=3
+        )
+        first, second = (standard.Spec().apply(images, targets, params, PATCH) for _ in range(2))
+        assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert torch.equal(images, before)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_labels_stay_labels_and_images_stay_finite(seed, flat):
+    patch = (12, 10) if flat else PATCH
+    spec = standard.Spec(rotation_probability=1, scaling_probability=0.5, rotation_degrees=180)
+    images, targets = loaded(spec, patch, seed=seed)
+    random = np.random.default_rng(seed)
+    params = spec.draw(random, batch=2, channels=2, mirror_axes=tuple(range(len(patch))), dimensions=len(patch))
+    got, labels = spec.apply(images, targets, params, patch)
+    assert got.shape == (2, 2, *patch) and got.dtype == torch.float32 and torch.isfinite(got).all()
+    assert labels.shape == (2, *patch) and labels.dtype == torch.uint8
+    assert set(labels.unique().tolist()) <= set(targets.unique().tolist()) | {0}
+
+
+def test_an_identity_matrix_equals_the_crop():
+    images, targets = loaded()
+    crop = resample_patches(images, targets, neutral(), PATCH)
+    params = dataclasses.replace(neutral(), affine=(np.eye(3),) * 2)
+    got = resample_patches(images, targets, params, PATCH)
+    assert torch.allclose(got[0], crop[0], atol=1e-4)
+    assert torch.equal(got[1], crop[1])
+
+
+def test_a_quarter_turn_equals_rot90():
+    images, targets = loaded(patch=(4, 9, 9))
+    crop = resample_patches(images, targets, neutral(), (4, 9, 9))
+    turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    got = resample_patches(images, targets, dataclasses.replace(neutral(), affine=(turn,) * 2), (4, 9, 9))
+    assert torch.allclose(got[0], torch.rot90(crop[0], -1, (3, 4)), atol=1e-4)
+    assert torch.equal(got[1], torch.rot90(crop[1], -1, (2, 3)))
+
+
+def test_a_general_matrix_equals_scipy():
+    image = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((14, 18, 16)), 1.5).astype(np.float32)
+    random = np.random.default_rng(3)
+    spec = standard.Spec(rotation_probability=1, scaling_probability=1)
+    matrix = spec.draw(random, batch=1, channels=1, mirror_axes=(), dimensions=3).affine[0]
+    params = dataclasses.replace(neutral(1, 1), affine=(matrix,))
+    target = torch.zeros(1, 14, 18, 16, dtype=torch.uint8)
+    got, _ = resample_patches(torch.from_numpy(image)[None, None], target, params, PATCH)
+    centre_out, centre_in = (np.array(PATCH) - 1) / 2, (np.array(image.shape) - 1) / 2
+    expected = ndimage.affine_transform(
+        image, matrix, centre_in - matrix @ centre_out, PATCH, order=1, mode="grid-constant", cval=0.0
+    )
+    assert np.abs(got[0, 0].numpy() - expected).max() < 1e-4
+
+
+def test_many_labels_take_the_nearest_voxel():
+    targets = torch.arange(20, dtype=torch.uint8).repeat_interleave(5).reshape(1, 10, 10)
+    params = dataclasses.replace(neutral(1, 1, 2), affine=(np.eye(2),))
+    _, labels = resample_patches(torch.zeros(1, 1, 10, 10), targets, params, (10, 10))
+    assert torch.equal(labels, targets)
+
+
+def test_mirroring_flips_image_and_labels_alike():
+    images, targets = loaded()
+    crop = resample_patches(images, targets, neutral(), PATCH)
+    got = resample_patches(images, targets, dataclasses.replace(neutral(), mirrored=((0, 2), ())), PATCH)
+    assert torch.equal(got[0][0], crop[0][0].flip(1, 3)) and torch.equal(got[1][0], crop[1][0].flip(0, 2))
+    assert torch.equal(got[0][1], crop[0][1]) and torch.equal(got[1][1], crop[1][1])
+
+
+def test_dummy_2d_never_mixes_slices():
+    spec = standard.Spec(dummy_2d=True, rotation_degrees=180, rotation_probability=1, scaling_probability=1)
+    assert spec.loaded_shape(PATCH)[0] == PATCH[0]
+    params = spec.draw(np.random.default_rng(0), batch=20, channels=1, mirror_axes=(), dimensions=3)
+    for matrix in params.affine:
+        assert matrix[0].tolist() == [1, 0, 0] and matrix[:, 0].tolist() == [1, 0, 0]
+    assert (params.low_resolution[..., 0] == 1).all()
+
+
+def test_loaded_shape_is_nnunets():
+    # get_patch_size of nnU-Net v2 2.8.1 for equal sides and +-30 degrees, and for 180 degrees.
+    assert standard.Spec().loaded_shape((128, 128, 128)) == (205, 205, 205)
+    assert standard.Spec(rotation_degrees=180).loaded_shape((256, 192)) == (301, 301)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.8, 1.0])
+def test_blur_equals_scipy(sigma):
+    signal = np.random.default_rng(0).standard_normal(30)
+    assert np.allclose(gaussian(30, sigma) @ signal, ndimage.gaussian_filter1d(signal, sigma, mode="mirror"), atol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.61, 0.9])
+def test_low_resolution_equals_torch_interpolate(factor):
+    signal = torch.randn(1, 1, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    down = torch.nn.functional.interpolate(signal, round(37 * factor), mode="nearest-exact")
+    expected = torch.nn.functional.interpolate(down, 37, mode="linear")[0, 0]
+    assert np.allclose(down_and_up(37, factor) @ signal[0, 0].numpy(), expected.numpy(), atol=1e-6)
+
+
+def test_gamma_and_contrast_keep_what_they_promise():
+    images = torch.randn(1, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    params = neutral(1, 2, 2)
+    for name in ("gamma", "inverted_gamma"):
+        changed = change_intensities(images.clone(), dataclasses.replace(params, **{name: np.array([[1.4, 1.0]])}))
+        assert torch.equal(changed[0, 1], images[0, 1])
+        assert not torch.allclose(changed[0, 0], images[0, 0], atol=1e-2)
+        assert changed[0, 0].mean().item() == pytest.approx(images[0, 0].mean().item(), abs=1e-5)
+        assert changed[0, 0].std().item() == pytest.approx(images[0, 0].std().item(), abs=1e-5)
+    changed = change_intensities(images.clone(), dataclasses.replace(params, contrast=np.array([[1.2, 1.0]])))
+    assert changed[0, 0].aminmax() == images[0, 0].aminmax()
+
+
+def test_masked_channels_keep_their_zeros():
+    images = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    images[:, :, :3] = 0
+    params = dataclasses.replace(neutral(2, 2, 2), noise_std=np.array([0.1, 0.1]))
+    changed = change_intensities(images.clone(), params, masked_channels=(1,))
+    assert (changed[:, 1, :3] == 0).all() and (changed[:, 0, :3] != 0).any() and (changed[:, 1, 3:] != 0).all()
+
+
+def test_every_change_happens_as_often_as_its_probability_says():
+    spec = standard.Spec()
+    params = spec.draw(np.random.default_rng(0), batch=20_000, channels=2, mirror_axes=(0, 2), dimensions=3)
+    shares = {
+        "affine": (np.mean([m is not None for m in params.affine]), 1 - 0.8 * 0.8),
+        "mirror z": (np.mean([0 in axes for axes in params.mirrored]), 0.5),
+        "mirror y": (np.mean([1 in axes for axes in params.mirrored]), 0.0),
+        "noise": ((params.noise_std > 0).mean(), 0.1),
+        "blur": ((params.blur_sigma > 0).mean(), 0.1),
+        "brightness": ((params.brightness != 1).mean(), 0.15),
+        "brighter": ((params.brightness > 1).mean(), 0.075),
+        "contrast": ((params.contrast != 1).mean(), 0.15),
+        "low resolution": ((params.low_resolution != 1).mean(), 0.125),
+        "inverted gamma": ((params.inverted_gamma != 1).mean(), 0.1),
+        "gamma": ((params.gamma != 1).mean(), 0.3),
+    }
+    assert {name: got for name, (got, wanted) in shares.items() if abs(got - wanted) > 0.015} == {}
+    assert 0.7 <= params.gamma.min() < 0.72 and 1.48 < params.gamma.max() <= 1.5
+
+
+@pytest.mark.parametrize("change", [{"gamma": (1.5, 0.7)}, {"noise_probability": 1.5}, {"scaling": (-1.0, 1.0)}])
+def test_impossible_numbers_are_refused(change):
+    with pytest.raises(ValueError):
+        standard.Spec(**change)
+
+
+def test_none_changes_nothing():
+    images, targets = torch.ones(1, 1, 4, 4).half(), torch.ones(1, 4, 4, dtype=torch.uint8)
+    got, labels = none.Spec().apply(images, targets, None, (4, 4))
+    assert none.Spec().loaded_shape((4, 4)) == (4, 4)
+    assert torch.equal(got, images.float()) and torch.equal(labels, targets)
