@@ -17,7 +17,7 @@ from ..core.geometry import Geometry
 from ..core.labels import Labels, RegionLabels
 from ..preprocessing.spatial import Resample, SpatialRecord
 
-SLAB_BYTES = 1 << 28  # for the logits of a slab and its intermediate products: small beside what reading a scan takes
+SLAB_BYTES = 1 << 26  # bytes of logits and intermediate products; larger slabs are slower, they fall out of the caches
 COPIES = 3  # a slab, its predecessor and its successor in the chain of products
 
 Clip = tuple[torch.Tensor, torch.Tensor]

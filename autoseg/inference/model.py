@@ -59,6 +59,7 @@ class Model:
         plan = _common(plans)
         name, configuration = plan.configuration()
         device = resolve(settings).device
+        torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
         networks = tuple(_network(run.weights, plan, configuration).to(device) for run in runs.values())
         return cls(plan, name, networks, tuple(runs), settings)
 
@@ -156,7 +157,7 @@ def _common(plans: dict[str, Plan]) -> Plan:
 
 def _decisions(plan: Plan) -> dict[str, Any]:
     """Everything in a plan that changes what a prediction means or how an image is prepared."""
-    of_plan = {name: getattr(plan, name) for name in ("axis_order", "channels", "labels")}
+    of_plan = {name: getattr(plan, name) for name in ("axis_order", "channels", "labels", "mirror_axes")}
     configuration = plan.configuration()[1]
     names = ("spacing", "patch_size", "normalizers", "resampler", "network", "previous")
     return of_plan | {name: getattr(configuration, name) for name in names}

@@ -1,6 +1,7 @@
 """Patches cover the image, weigh as a Gaussian, and add up to the logits of the whole."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,3 +140,27 @@ def test_a_2d_network_is_mirrored_in_the_plane_only():
     image = np.zeros((1, 3, 8, 8), np.float32)
     sliding_window([Recorder()], image, (8, 8), heads=1, batch_size=3, mirror_axes=(0, 1, 2), run=CPU)
     assert seen == [(3, 1, 8, 8)] * 4
+
+
+class UnevenConvolution(nn.Module):
+    """The network of benchmarks/oracle_sliding_window.py: one convolution with weights from a formula."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.layer = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(2, 2, 3, padding=1)
+        with torch.no_grad():
+            for parameter in self.layer.parameters():
+                ramp = torch.arange(parameter.numel(), dtype=torch.float32)
+                parameter.copy_(torch.sin(ramp).reshape(parameter.shape))
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [self.layer(x)]
+
+
+@pytest.mark.parametrize("name, patch", [("larger", (8, 12, 10)), ("padded", (16, 12, 24)), ("flat", (12, 10))])
+def test_mirrored_logits_of_the_whole_equal_nnunets(name, patch):
+    with np.load(Path(__file__).with_name("nnunet_sliding_window.npz"), allow_pickle=False) as stored:
+        image, expected = stored["image"], stored[name]
+    network = UnevenConvolution(len(patch))
+    found = sliding_window([network], image, patch, heads=2, batch_size=2, mirror_axes=(0, 1, 2), run=CPU).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
