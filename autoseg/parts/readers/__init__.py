@@ -11,14 +11,15 @@ from types import ModuleType
 
 import numpy as np
 
+from ...core.files import atomic_file
 from ...core.geometry import Geometry, Image
 from ...errors import DatasetError, ImageFileError
 from . import natural_image, nifti, simpleitk, tiff3d
 from ._grid import Difference, Header, differences
 
 __all__ = [
-    "ENDINGS", "Difference", "Header", "differences", "ending_of", "read_header", "read_image", "read_labels",
-    "write_channels", "write_labels",
+    "ENDINGS", "Difference", "Header", "copy_grid", "differences", "ending_of", "read_header", "read_image",
+    "read_labels", "write_channels", "write_labels",
 ]  # fmt: skip
 
 ENDINGS = (*simpleitk.ENDINGS, *natural_image.ENDINGS)
@@ -94,6 +95,24 @@ def write_channels(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     if ending_of(path).lower() not in simpleitk.ENDINGS or path.suffix == ".mhd":
         raise ImageFileError(f"{path}: this format cannot hold several channels of real numbers; write .nii.gz")
     simpleitk.write(np.ascontiguousarray(array, np.float32), geometry, path)
+
+
+def copy_grid(source: Path, target: Path) -> None:
+    """Gives ``target`` the spacing, origin and direction of ``source``; its voxels stay bit-identical.
+
+    Raises ImageFileError for formats whose headers hold no grid, and for a result that is not what was meant.
+    """
+    if ending_of(target).lower() in nifti.ENDINGS and nifti.copy_grid(source, target):
+        return
+    module, geometry = _reader(target), read_header(source).geometry
+    if module is natural_image or target.suffix.lower() == ".mhd":
+        raise ImageFileError(f"{target}: the grid in this kind of file cannot be replaced; convert it to .nii.gz")
+    before, _ = module.read(target)
+    with atomic_file(target) as temporary:
+        module.write(before if len(before) > 1 else before[0], geometry, temporary)
+        after, found = module.read(temporary)
+        if after.dtype != before.dtype or not np.array_equal(after, before) or differences(geometry, found):
+            raise ImageFileError(f"{target}: cannot be rewritten without changing voxels; it was left as it is")
 
 
 def _reader(path: Path) -> ModuleType:

@@ -148,7 +148,7 @@ def _axes(fields: np.void) -> tuple[np.ndarray, np.ndarray] | None:
     if fields["sform"] > 0:
         matrix = fields["srow"][:, :3].astype(float)
         lengths = np.linalg.norm(matrix, axis=0)
-        if not np.allclose(lengths, spacing, rtol=_AGREE, atol=0):
+        if np.abs(lengths - spacing).max() > _AGREE * spacing.min():
             return None
         direction, origin = matrix / lengths, fields["srow"][:, 3].astype(float)
         if fields["qform"] <= 0:
@@ -156,10 +156,9 @@ def _axes(fields: np.void) -> tuple[np.ndarray, np.ndarray] | None:
     if fields["qform"] <= 0:
         return None
     rotation, offset = _rotation(fields), fields["qoffset"].astype(float)
-    if fields["sform"] > 0 and not (
-        np.allclose(rotation, direction, rtol=0, atol=_AGREE)
-        and np.allclose(offset / spacing, origin / spacing, rtol=0, atol=_AGREE)
-    ):
+    if fields["sform"] > 0 and max(
+        np.abs(rotation - direction).max(), np.abs((offset - origin) / spacing).max()
+    ) > _AGREE:  # fmt: skip
         return None
     return rotation, offset
 

@@ -1,0 +1,144 @@
+"""The fingerprint of a dataset: every case scanned once, remembered in a file, and never read again while unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.files import atomic_file, content_hash
+from ..core.parallel import ordered_map
+from ..core.progress import progress
+from ..core.records import from_json, to_json
+from ..dataset import Case, Dataset
+from ..errors import RecordError
+from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
+from .check import Problem
+from .scan import Scan, scan_case
+
+VERSION = 1  # raise it when scanning the same files gives something else
+
+
+def extract_fingerprint(dataset: Dataset, measured_folder: Path, workers: int) -> tuple[Fingerprint, list[Problem]]:
+    """Scans every case, or takes what ``measured_folder`` remembers of it, and sums up.
+
+    Returns the problems of all cases; the fingerprint is meaningful only when no error is among them.
+    """
+    scan = partial(_remembered_scan, dataset=dataset, folder=measured_folder, question=_question(dataset))
+    scans = dict(
+        zip(dataset.keys, progress(ordered_map(scan, dataset.cases, workers), len(dataset.cases), "measuring cases"))
+    )
+    problems = [problem for scan in scans.values() for problem in scan.problems]
+    problems += _duplicates(scans)
+    usable = {key: scan for key, scan in scans.items() if scan.fingerprint is not None}
+    samples = [scan.intensities for scan in usable.values() if scan.intensities is not None and scan.intensities.size]
+    if not samples and not any(problem.severity == "error" for problem in problems):
+        cure = "Check the label values in dataset.json and the label files: there is nothing to learn."
+        problems.append(Problem("all cases", "", "no foreground voxel in any case", cure))
+    cases = {key: scan.fingerprint for key, scan in usable.items() if scan.fingerprint is not None}
+    return Fingerprint(cases, _intensities(samples) if samples else ()), problems
+
+
+def _intensities(samples: list[np.ndarray]) -> tuple[Intensities, ...]:
+    """Statistics per channel in which every case weighs the same, however large its structures are.
+
+    nnU-Net v2 has the same weighting, by drawing equally many voxels from every case.
+    """
+    weights = np.concatenate([np.full(sample.shape[1], 1 / sample.shape[1]) for sample in samples]) / len(samples)
+    statistics = []
+    for channel in range(len(samples[0])):
+        values = np.concatenate([sample[channel] for sample in samples]).astype(np.float64)
+        order = np.argsort(values)
+        ascending, ranks = values[order], weights[order]
+        # A voxel stands in the middle of its own share of the total weight.
+        low, median, high = np.interp([0.005, 0.5, 0.995], np.cumsum(ranks) - ranks / 2, ascending).tolist()
+        mean = float(values @ weights)
+        std = float(np.sqrt((values - mean) ** 2 @ weights))
+        statistics.append(Intensities(mean, median, std, float(ascending[0]), float(ascending[-1]), low, high))
+    return tuple(statistics)
+
+
+def _duplicates(scans: dict[str, Scan]) -> list[Problem]:
+    """A note and no error: two readers' labels of one image are a legitimate dataset. It must be seen all the same,
+    since one of them in training and the other in validation makes the scores too good."""
+    same = defaultdict(list)
+    for key, scan in scans.items():
+        if scan.images:
+            same[scan.images].append(key)
+    cure = "Remove the copies, or keep them in one fold with --group; otherwise the scores will be too good."
+    return [
+        Problem(key, "", f"has the same images as {keys[0]}", cure, severity="note")
+        for keys in same.values()
+        for key in keys[1:]
+    ]
+
+
+def _remembered_scan(case: Case, *, dataset: Dataset, folder: Path, question: str) -> Scan:
+    """A scan, from memory when the case's files are the same as then. Scans with errors are not remembered."""
+    path = folder / f"{case.key}.npz"
+    files = _file_states(case.files)
+    memory = _recall(path)
+    if memory is not None and memory[1]["question"] == question and memory[1]["paths"] == [str(p) for p in case.files]:
+        scan, stored = memory
+        if stored["files"] == files:
+            return scan
+        if files is not None and scan.fingerprint is not None and content_hash(*case.files) == scan.fingerprint.content:
+            _remember(path, scan, case, question, files)
+            return scan
+    scan = scan_case(case, dataset)
+    # The state is that from before the reading: a file changed meanwhile will be read again.
+    if files is not None and scan.fingerprint is not None:
+        _remember(path, scan, case, question, files)
+    return scan
+
+
+def _question(dataset: Dataset) -> str:
+    """What was asked of the files, besides the files themselves: another meaning of the labels asks again."""
+    asked = [VERSION, to_json(dataset.labels), len(dataset.channels)]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _file_states(files: Iterable[Path]) -> list[list[int]] | None:
+    """Size and time of change of every file: as long as these stay, so does the content. None if a file is missing."""
+    try:
+        return [[state.st_size, state.st_mtime_ns] for state in (path.stat() for path in files)]
+    except OSError:
+        return None
+
+
+def _remember(path: Path, scan: Scan, case: Case, question: str, files: list[list[int]]) -> None:
+    stored = {
+        "question": question,
+        "paths": [str(file) for file in case.files],
+        "files": files,
+        "images": scan.images,
+        "problems": to_json(scan.problems),
+        "fingerprint": to_json(scan.fingerprint),
+    }
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, intensities=np.asarray(scan.intensities), record=np.array(json.dumps(stored)))
+
+
+def _recall(path: Path) -> tuple[Scan, dict[str, Any]] | None:
+    """What was remembered; None when there is nothing or it cannot be read, in which case the files are read again."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            stored = json.loads(str(arrays["record"]))
+            intensities = arrays["intensities"]
+        return Scan(
+            problems=from_json(tuple[Problem, ...], stored["problems"]),
+            images=stored["images"],
+            fingerprint=from_json(CaseFingerprint, stored["fingerprint"]),
+            intensities=intensities,
+        ), stored
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecordError):
+        return None

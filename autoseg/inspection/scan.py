@@ -1,0 +1,120 @@
+"""One reading of one case: its problems, its fingerprint and a sample of its foreground intensities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..core.files import content_hash
+from ..core.geometry import Image, nonzero_box
+from ..core.labels import Labels
+from ..core.seeds import generator
+from ..dataset import Case, Dataset
+from ..errors import DatasetError, ImageFileError
+from ..fingerprint import CaseFingerprint
+from ..parts.readers import read_image, read_labels
+from .check import Problem, unreadable
+
+SAMPLES_IN_ALL = 20_000_000
+"""Foreground voxels per channel over the whole dataset, shared equally by the cases: 80 MB. nnU-Net v2 takes 1e8."""
+FEWEST_SAMPLES = 10_000
+"""Per case, however many cases there are."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one reading of a case found. Fingerprint and intensities are None when there are errors."""
+
+    problems: tuple[Problem, ...]
+    images: str
+    """SHA-256 over the image files alone: equal for two cases with the same images."""
+    fingerprint: CaseFingerprint | None = None
+    intensities: np.ndarray | None = None
+    """(channels, n) float32: foreground voxels, background and ignored ones left out; all of them when they are few."""
+
+
+def scan_case(case: Case, dataset: Dataset) -> Scan:
+    """Reads a case once. What is wrong with it is in the result, not raised."""
+    paths = [Path(image) for image in case.images]
+    try:
+        identity = content_hash(*paths)
+        image = read_image(paths)
+    except (DatasetError, ImageFileError, OSError) as error:
+        return Scan((_unreadable(case, error),), "")
+    try:
+        labels, _ = read_labels(Path(str(case.label)))
+    except ImageFileError as error:
+        return Scan((_unreadable(case, error),), identity)
+
+    problems = [*_voxel_problems(case, image), *_label_problems(case, image, labels, dataset.labels)]
+    if any(problem.severity == "error" for problem in problems):
+        return Scan(tuple(problems), identity)
+    box = nonzero_box(image.array)
+    fingerprint = CaseFingerprint(
+        shape=image.geometry.shape,
+        spacing=image.geometry.spacing,
+        cropped_shape=box.shape,
+        cropped_fraction=float(np.prod(box.shape) / np.prod(image.geometry.shape)),
+        content=content_hash(*case.files),
+    )
+    inside = labels[box.slices]
+    foreground = foreground_of(inside, dataset.labels)
+    intensities = _sample(image.array[(slice(None), *box.slices)], foreground, case.key, len(dataset.cases))
+    return Scan(tuple(problems), identity, fingerprint, intensities)
+
+
+def foreground_of(labels: np.ndarray, meaning: Labels) -> np.ndarray:
+    """Where ``labels`` is neither background nor ignored: bool, same shape."""
+    foreground: np.ndarray = labels != meaning.values[0]
+    if meaning.ignore is not None:
+        foreground &= labels != meaning.ignore
+    return foreground
+
+
+def _sample(array: np.ndarray, foreground: np.ndarray, key: str, cases: int) -> np.ndarray:
+    """Values (channels, n) at foreground voxels; of more than a case's share, a seeded choice without repetition."""
+    sample = np.stack([channel[foreground] for channel in array])
+    share = max(FEWEST_SAMPLES, SAMPLES_IN_ALL // cases)
+    if sample.shape[1] > share:
+        sample = sample[:, np.sort(generator(0, "intensities", key).choice(sample.shape[1], share, replace=False))]
+    return sample
+
+
+def _voxel_problems(case: Case, image: Image) -> list[Problem]:
+    problems = []
+    for channel, array in enumerate(image.array):
+        finite = np.isfinite(array)
+        if not finite.all():
+            name = Path(case.images[channel if len(case.images) == len(image.array) else 0]).name
+            count = int(array.size - np.count_nonzero(finite))
+            what = f"{count} of {array.size} voxels of channel {channel} are NaN or infinite"
+            problems.append(Problem(case.key, name, what, "Replace NaN and infinite voxels, for example by 0."))
+    return problems
+
+
+def _label_problems(case: Case, image: Image, labels: np.ndarray, meaning: Labels) -> list[Problem]:
+    name = Path(str(case.label)).name
+    if labels.shape != image.geometry.shape:
+        what = f"shape {labels.shape}, but the image has {image.geometry.shape}"
+        return [Problem(case.key, name, what, "Resample the label map to the image's grid, or remove the case.")]
+    values = np.unique(labels).tolist()
+    known = {*meaning.values, *(() if meaning.ignore is None else (meaning.ignore,))}
+    problems = []
+    unknown = [value for value in values if value not in known]
+    if unknown:
+        listed = ", ".join(f"{value} ({np.count_nonzero(labels == value)} voxels)" for value in unknown[:10])
+        what = f"{len(unknown)} unknown label values: {listed}{', ...' if len(unknown) > 10 else ''}"
+        cure = f"Correct the label maps, or name these values in dataset.json; it knows {sorted(known)}."
+        problems.append(Problem(case.key, name, what, cure))
+    elif not set(values) & set(meaning.values[1:]):
+        cure = "Fine if the structures are absent in these cases; otherwise the annotation is missing."
+        problems.append(Problem(case.key, name, "holds no foreground at all", cure, severity="note"))
+    return problems
+
+
+def _unreadable(case: Case, error: Exception) -> Problem:
+    """The file is the one with which the message starts."""
+    path = next((path for path in case.files if str(error).startswith(f"{path}:")), Path(case.images[0]))
+    return unreadable(case, path, error)
