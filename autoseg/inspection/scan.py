@@ -59,9 +59,9 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
         cropped_fraction=float(np.prod(box.shape) / np.prod(image.geometry.shape)),
         content=content_hash(*case.files),
     )
-    inside = labels[box.slices]
-    foreground = foreground_of(inside, dataset.labels)
-    intensities = _sample(image.array[(slice(None), *box.slices)], foreground, case.key, len(dataset.cases))
+    foreground = foreground_of(labels[box.slices], dataset.labels)
+    cropped = np.moveaxis(np.moveaxis(image.array, 0, -1)[box.slices], -1, 0)
+    intensities = _sample(cropped, foreground, case.key, len(dataset.cases))
     return Scan(tuple(problems), identity, fingerprint, intensities)
 
 

@@ -156,17 +156,18 @@ def _axes(fields: np.void) -> tuple[np.ndarray, np.ndarray] | None:
     if fields["qform"] <= 0:
         return None
     rotation, offset = _rotation(fields), fields["qoffset"].astype(float)
-    if fields["sform"] > 0 and max(
-        np.abs(rotation - direction).max(), np.abs((offset - origin) / spacing).max()
-    ) > _AGREE:  # fmt: skip
-        return None
+    if fields["sform"] > 0:
+        apart = max(np.abs(rotation - direction).max(), np.abs((offset - origin) / spacing).max())
+        if apart > _AGREE:
+            return None
     return rotation, offset
 
 
 def _rotation(fields: np.void) -> np.ndarray:
     """The rotation (3, 3) that the header's quaternion describes; a negative ``pixdim[0]`` mirrors the third axis."""
     b, c, d = fields["quaternion"].astype(float)
-    a = max(0.0, 1.0 - b * b - c * c - d * d) ** 0.5
+    square = 1.0 - b * b - c * c - d * d
+    a = square**0.5 if square > 1e-7 else 0.0  # below that it is float32 noise of the others (as in ITK)
     a, b, c, d = np.array([a, b, c, d]) / np.linalg.norm([a, b, c, d])
     rotation = np.array(
         [

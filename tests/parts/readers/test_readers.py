@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
@@ -139,7 +139,10 @@ def test_files_on_different_grids_are_refused_by_name(tmp_path: Path, change: st
         read_image([tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
+@example(
+    angles=(0.0, 1.0, 0.0), spacing=(1.0, 1.0, 1.0), origin=(0.0,) * 3, mirrored=False, form="qform", dtype="uint8"
+)
 @given(
     angles=st.tuples(*[st.floats(-3.1, 3.1)] * 3),
     spacing=st.tuples(*[st.floats(0.1, 9.0)] * 3),
