@@ -6,6 +6,7 @@ There is no random state to save: every iteration draws from generators that dep
 from __future__ import annotations
 
 import logging
+import struct
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,8 +118,8 @@ def _intact(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError):
-        return False
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, struct.error):
+        return False  # whatever a changed byte made of a header
 
 
 def _first_line(error: Exception) -> str:

@@ -71,7 +71,7 @@ class Spec:
         """The shape to read so that a rotated or scaled patch has few empty corners.
 
         As nnU-Net v2 2.8.1: each axis grows to what a rotation about one axis by the largest angle (90 degrees at
-        most) needs, then by 1 / 0.85.
+        most) needs, then by 1 / 0.85. Unlike there, either sense of the rotation is provided for.
         """
         patch = np.array(patch_size, float)
         angle = radians(min(90.0, self.rotation_degrees)) if self.rotation_probability else 0.0

@@ -1,0 +1,159 @@
+"""Laws of patch sampling."""
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoseg.core.geometry import Box
+from autoseg.training.batches import CaseCache, CaseInMemory, PatchSampler, batches, read_padded
+
+
+def case(shape=(12, 20, 16), seed=0, voxels=((3, 4, 5),)):
+    random = np.random.default_rng(seed)
+    image = random.standard_normal((2, *shape)).astype(np.float16)
+    return CaseInMemory(image, np.zeros(shape, np.uint8), {1: np.array(voxels, np.int32)})
+
+
+def numbered(shape):
+    """A case whose single channel holds each voxel's number, so that a patch tells where it was."""
+    image = np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(1, *shape)
+    return CaseInMemory(image, np.ones(shape, np.uint8), {})
+
+
+def sampler(cases, **changes):
+    chosen = PatchSampler(cases, tuple(cases), (8, 8, 8), (12, 12, 12), 2)
+    return replace(chosen, **changes)
+
+
+def test_a_batch_depends_on_seed_purpose_and_number_only():
+    cases = {f"case{i}": case(seed=i) for i in range(5)}
+    first, again = sampler(cases), sampler(CaseCache(cases))
+    for number in (0, 7, 100):
+        a, b = first.batch(number), again.batch(number)
+        assert a.keys == b.keys and (a.images == b.images).all() and (a.targets == b.targets).all()
+    others = (first.batch(8), sampler(cases, seed=1).batch(7), sampler(cases, purpose="other").batch(7))
+    assert all((first.batch(7).images != other.images).any() for other in others)
+
+
+def test_batches_come_in_order_from_any_number_of_threads():
+    cases = {f"case{i}": case(seed=i) for i in range(5)}
+    source = batches(sampler(cases), 3, workers=3, ahead=2)
+    got = [batch.keys for batch in islice(source, 6)]
+    source.close()
+    assert got == [sampler(cases).batch(number).keys for number in range(3, 9)]
+
+
+def test_every_case_comes_once_before_any_comes_twice():
+    cases = {f"case{i}": case(seed=i) for i in range(5)}
+    drawn = [key for number in range(10) for key in sampler(cases).batch(number).keys]
+    for start in range(0, 20, 5):
+        assert sorted(drawn[start : start + 5]) == sorted(cases)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 30)] * 3),
+    st.tuples(*[st.integers(-20, 40)] * 3),
+    st.tuples(*[st.integers(1, 25)] * 3),
+)
+def test_what_lies_beyond_the_image_is_zero_and_background(shape, start, size):
+    image, labels = read_padded(numbered(shape), np.array(start), np.array(size))
+    whole = np.pad(numbered(shape).image[0], 60)
+    expected = whole[tuple(slice(60 + a, 60 + a + n) for a, n in zip(start, size))]
+    assert np.array_equal(image[0], expected)
+    assert np.array_equal(labels, (expected > 0).astype(np.uint8))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.integers(1, 30)] * 3), st.integers(0, 1000), st.booleans())
+def test_patches_lie_inside_the_image_and_small_images_are_centred(shape, number, forced):
+    one = numbered(shape)
+    corner = np.array([[0, 0, 0], [n - 1 for n in shape]], np.int32)
+    if forced:
+        one = replace(one, foreground={1: corner})
+    chosen = sampler({"case": one}, loaded_shape=(8, 8, 8), foreground=1.0)
+    patch = chosen.batch(number).images[0, 0].numpy() > 0
+    for axis, size in enumerate(shape):
+        (used,) = np.nonzero(patch.any(axis=tuple(a for a in range(3) if a != axis)))
+        assert len(used) == min(size, 8)
+        assert abs(used[0] - (7 - used[-1])) <= 1
+
+
+def test_the_enlarged_patch_keeps_the_centre():
+    shape = (40, 40, 40)
+    plain = sampler({"case": numbered(shape)}, loaded_shape=(8, 8, 8), foreground=0.0)
+    large = replace(plain, loaded_shape=(13, 12, 8))
+    for number in range(5):
+        inner = large.batch(number).images[:, :, 2:10, 2:10, :]
+        assert (inner == plain.batch(number).images).all()
+
+
+def test_forced_patches_hold_their_voxel_and_every_label_comes_up():
+    voxels = {1: np.array([[0, 0, 0]], np.int32), 2: np.array([[11, 19, 15]], np.int32)}
+    labels = np.zeros((12, 20, 16), np.uint8)
+    labels[0, 0, 0], labels[11, 19, 15] = 1, 2
+    cases = {"case": CaseInMemory(np.zeros((1, 12, 20, 16), np.float16), labels, voxels)}
+    found = [int(sampler(cases).batch(number).targets[1].max()) for number in range(40)]
+    assert min(found) >= 1 and 5 < found.count(1) < 35
+
+
+@pytest.mark.parametrize("batch, share, forced", [(2, 0.33, 1), (12, 0.33, 4), (1, 0.33, 1), (3, 0.0, 0), (4, 1.0, 4)])
+def test_the_last_patches_of_a_batch_are_forced(batch, share, forced):
+    voxels = {1: np.array([[5, 50, 50]], np.int32)}
+    labels = np.zeros((10, 100, 100), np.uint8)
+    labels[5, 50, 50] = 1
+    cases = {"case": CaseInMemory(np.zeros((1, 10, 100, 100), np.float16), labels, voxels)}
+    chosen = sampler(cases, batch_size=batch, foreground=share, patch_size=(4, 4, 4), loaded_shape=(4, 4, 4))
+    hits = np.array([[int(patch.max()) for patch in chosen.batch(number).targets] for number in range(10)])
+    assert (hits[:, batch - forced :] == 1).all() and not hits[:, : batch - forced].any()
+
+
+def test_with_an_ignore_label_every_patch_holds_something_annotated():
+    labels = np.full((10, 60, 60), 2, np.uint8)  # 2 is the ignore index
+    labels[5, 50, 50] = 1
+    voxels = {1: np.array([[5, 50, 50]], np.int32), 2: np.array([[0, 0, 0]], np.int32)}
+    cases = {"case": CaseInMemory(np.zeros((1, 10, 60, 60), np.float16), labels, voxels)}
+    chosen = sampler(cases, patch_size=(4, 4, 4), loaded_shape=(4, 4, 4), ignore_index=2)
+    places = [tuple(np.argwhere(chosen.batch(n).targets[0].numpy() == 1)[0]) for n in range(20)]
+    assert len(set(places)) > 10
+
+
+def test_a_2d_patch_is_a_slice():
+    one = numbered((6, 20, 20))
+    chosen = sampler({"case": one}, patch_size=(8, 8), loaded_shape=(8, 8), foreground=0.0, batch_size=30)
+    images = chosen.batch(0).images
+    assert images.shape == (30, 1, 8, 8)
+    slices = {int((patch[0, 0, 0] - 1) // 400) for patch in images}
+    assert slices == set(range(6))
+
+
+def test_labels_of_two_bytes_arrive_as_int32():
+    one = case()
+    wide = {"case": replace(one, labels=one.labels.astype(np.uint16) + 300)}
+    targets = sampler(wide).batch(0).targets
+    assert str(targets.dtype) == "torch.int32" and targets.max() == 300
+
+
+def test_the_cache_reads_a_case_once_and_respects_its_budget():
+    reads = []
+
+    class Counted:
+        def __init__(self, name):
+            self.inner, self.name = case(), name
+            self.shape, self.channels, self.foreground = self.inner.shape, 2, self.inner.foreground
+
+        def read(self, box):
+            reads.append((self.name, box))
+            return self.inner.read(box)
+
+    size = 12 * 20 * 16 * 6
+    cache = CaseCache({name: Counted(name) for name in "abc"}, budget=2 * size)
+    for _ in range(3):
+        for name in "abc":
+            cache[name].read(Box((0, 0, 0), (2, 2, 2)))
+    assert [name for name, _ in reads] == ["a", "b", "c", "c", "c"]
+    assert list(cache) == ["a", "b", "c"] and len(cache) == 3

@@ -1,0 +1,229 @@
+"""Laws of the training loop."""
+
+import csv
+import logging
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg.core.labels import RegionLabels
+from autoseg.errors import TrainingError
+from autoseg.parts.augmentations import standard
+from autoseg.parts.networks import plain_unet
+from autoseg.plan import TrainingRules
+from autoseg.settings import RunSettings
+from autoseg.training.batches import CaseInMemory, training_sampler, validation_sampler
+from autoseg.training.budget import Budget
+from autoseg.training.fit import fit
+from autoseg.training.state import resume, start
+from autoseg.workspace import RunFolder
+
+SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
+
+
+def cases(count=4, shape=(14, 14, 14), broken=()):
+    """A bright ball in noise."""
+    random = np.random.default_rng(0)
+    found = {}
+    for number in range(count):
+        centre = random.integers(4, 10, 3)
+        labels = (np.indices(shape) - centre[:, None, None, None]).__pow__(2).sum(0) < 12
+        image = (random.standard_normal((1, *shape)) * 0.3 + 2 * labels).astype(np.float16)
+        if number in broken:
+            image[:] = np.nan
+        found[f"case{number}"] = CaseInMemory(image, labels.astype(np.uint8), {1: np.argwhere(labels)})
+    return found
+
+
+def configured(plan, **changes):
+    changes = {
+        "augmentation": standard.Spec(),
+        "training": TrainingRules(epochs=4, iterations_per_epoch=3),
+    } | changes
+    return replace(plan.configuration()[1], **changes)
+
+
+def train(
+    plan,
+    configuration,
+    folder,
+    *,
+    iterations,
+    settings=SETTINGS,
+    given=None,
+    changes=lambda state: None,
+    checkpoint_seconds=600.0,
+):
+    """Starts or resumes a training in ``folder`` and trains until ``iterations``."""
+    state = start(plan, configuration, settings)
+    resume(state, folder.checkpoints)
+    changes(state)
+    given = given or cases()
+    keys = sorted(given)
+    fit(
+        state,
+        plan,
+        configuration,
+        training_sampler(given, keys, plan, configuration, settings.seed),
+        validation_sampler(given, keys[:2], plan, configuration, settings.seed),
+        budget=Budget(iterations),
+        settings=settings,
+        folder=folder,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    return state
+
+
+def weights(state):
+    return torch.cat([weight.detach().flatten() for weight in state.network.parameters()])
+
+
+def rows(folder):
+    with folder.metrics.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def stable(row):
+    """A row without what the clock says."""
+    return {name: value for name, value in row.items() if "second" not in name and name != "share_waiting"}
+
+
+def test_it_learns_a_bright_ball(small_plan, tmp_path):
+    configuration = configured(small_plan, training=TrainingRules(epochs=4, iterations_per_epoch=25))
+    train(small_plan, configuration, RunFolder(tmp_path), iterations=100)
+    table = rows(RunFolder(tmp_path))
+    assert [int(row["epoch"]) for row in table] == [1, 2, 3, 4]
+    assert float(table[-1]["loss"]) < 0.5 * float(table[0]["loss"])
+    assert float(table[-1]["dice_organ"]) > 0.9
+    assert float(table[0]["learning_rate"]) > float(table[-1]["learning_rate"]) > 0
+
+
+def test_a_killed_and_resumed_training_ends_bit_identical(small_plan, tmp_path):
+    configuration = configured(small_plan)
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    expected = train(small_plan, configuration, whole, iterations=12)
+
+    class Killed(Exception):
+        pass
+
+    def kill_in_the_seventh(state):
+        def die(*_):
+            if state.iteration == 6:
+                raise Killed
+
+        state.optimizer.register_step_post_hook(die)
+
+    with pytest.raises(Killed):
+        train(small_plan, configuration, parts, iterations=12, changes=kill_in_the_seventh, checkpoint_seconds=0.0)
+    assert len(rows(parts)) == 2
+    (parts.checkpoints / "iteration_00000006.pt").unlink()  # so that the second epoch's end happens again
+    got = train(small_plan, configuration, parts, iterations=12)
+    assert got.iteration == expected.iteration == 12
+    assert torch.equal(weights(got), weights(expected))
+    assert [stable(row) for row in rows(parts)] == [stable(row) for row in rows(whole)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_call_goes_on(small_plan, tmp_path, number):
+    configuration = configured(small_plan)
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    expected = train(small_plan, configuration, whole, iterations=9)
+    before = signal.getsignal(number)
+
+    def ask_at_four(state):
+        state.optimizer.register_step_post_hook(
+            lambda *_: os.kill(os.getpid(), number) if state.iteration == 4 else None
+        )
+
+    with pytest.raises(TrainingError, match="stopped after iteration 5; to go on, run the same command again"):
+        train(small_plan, configuration, parts, iterations=9, changes=ask_at_four)
+    assert signal.getsignal(number) == before
+    got = train(small_plan, configuration, parts, iterations=9)
+    assert torch.equal(weights(got), weights(expected))
+    assert [stable(row) for row in rows(parts)] == [stable(row) for row in rows(whole)]
+
+
+def test_a_finished_training_is_left_alone(small_plan, tmp_path):
+    folder = RunFolder(tmp_path)
+    expected = train(small_plan, configured(small_plan), folder, iterations=4)
+    before = folder.metrics.read_bytes()
+    assert torch.equal(weights(train(small_plan, configured(small_plan), folder, iterations=4)), weights(expected))
+    assert folder.metrics.read_bytes() == before
+
+
+def test_a_step_without_finite_loss_changes_nothing_and_names_its_cases(small_plan, tmp_path, caplog):
+    given = cases(count=6, broken=(2,))
+    with caplog.at_level(logging.WARNING, "autoseg"):
+        state = train(small_plan, configured(small_plan), RunFolder(tmp_path), iterations=9, given=given)
+    assert "case2" in caplog.text and torch.isfinite(weights(state)).all()
+
+
+def test_three_such_steps_in_a_row_end_the_training(small_plan, tmp_path):
+    given = cases(count=2, broken=(0, 1))
+    with pytest.raises(TrainingError, match="3 times in a row, last on the cases case0, case1"):
+        train(small_plan, configured(small_plan), RunFolder(tmp_path), iterations=9, given=given)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_it_trains_in_half_precision(small_plan, tmp_path, precision):
+    settings = RunSettings(device="cpu", threads=1, precision=precision)
+    folder = RunFolder(tmp_path)
+    state = train(small_plan, configured(small_plan), folder, iterations=6, settings=settings)
+    assert torch.isfinite(weights(state)).all() and {weight.dtype for weight in state.network.parameters()} == {
+        torch.float32
+    }
+    assert float(rows(folder)[-1]["loss"]) < float(rows(folder)[0]["loss"])
+
+
+def test_a_2d_configuration_with_regions_and_ignored_voxels_trains(small_plan, tmp_path):
+    labels = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2), ignore=9)
+    plan = replace(small_plan, labels=labels, mirror_axes=(0, 2))
+    network = plain_unet.Spec((4, 8), ((3, 3), (3, 3)), ((1, 1), (2, 2)), (1, 1), (1,))
+    configuration = configured(plan, network=network, patch_size=(8, 8), batch_size=3)
+    given = cases()
+    for one in given.values():
+        one.labels[:, :3] = 3  # the ignore index
+    state = train(plan, configuration, RunFolder(tmp_path), iterations=6, given=given)
+    assert torch.isfinite(weights(state)).all()
+    assert set(rows(RunFolder(tmp_path))[0]) >= {"dice_whole", "dice_core"}
+
+
+def test_a_time_budget_ends_in_time_and_anneals(small_plan, tmp_path):
+    configuration = configured(small_plan)
+    state = start(small_plan, configuration, SETTINGS)
+    given = cases()
+    sampler = training_sampler(given, sorted(given), small_plan, configuration, 0)
+    fit(
+        state,
+        small_plan,
+        configuration,
+        sampler,
+        None,
+        budget=Budget(None, 1.0),
+        settings=SETTINGS,
+        folder=RunFolder(tmp_path),
+    )
+    assert 1.0 <= state.seconds_trained < 3.0
+    assert state.optimizer.param_groups[0]["lr"] < 0.3 * configuration.optimizer.learning_rate
+    assert "dice" in rows(RunFolder(tmp_path))[0] and int(rows(RunFolder(tmp_path))[-1]["iteration"]) == state.iteration
+
+
+def test_a_budget_is_spent_by_whichever_limit_comes_first(small_plan):
+    state = start(small_plan, configured(small_plan), SETTINGS)
+    state.iteration, state.seconds_trained = 5, 90.0
+    assert Budget(10, 100.0).progress(state) == 0.9
+    assert Budget(10).progress(state) == 0.5
+    assert Budget(None, 180.0).seconds_left(state) == pytest.approx(90.0)
+    assert Budget.of(configured(small_plan)) == Budget(12)
+    with pytest.raises(ValueError):
+        Budget(None)
+
+
+def test_the_seed_alone_decides_the_first_weights(small_plan):
+    first, again = (start(small_plan, configured(small_plan), SETTINGS) for _ in range(2))
+    other = start(small_plan, configured(small_plan), replace(SETTINGS, seed=1))
+    assert torch.equal(weights(first), weights(again)) and not torch.equal(weights(first), weights(other))
