@@ -60,8 +60,8 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
         content=content_hash(*case.files),
     )
     foreground = foreground_of(labels[box.slices], dataset.labels)
-    cropped = np.moveaxis(np.moveaxis(image.array, 0, -1)[box.slices], -1, 0)
-    intensities = _sample(cropped, foreground, case.key, len(dataset.cases))
+    z, y, x = box.slices
+    intensities = _sample(image.array[:, z, y, x], foreground, case.key, len(dataset.cases))
     return Scan(tuple(problems), identity, fingerprint, intensities)
 
 
