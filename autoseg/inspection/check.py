@@ -124,10 +124,12 @@ def fix(dataset: Dataset) -> list[str]:
     """
     done = []
     for case in dataset.cases:
-        fixable = {problem.file for problem in check_case(case, len(dataset.channels)) if problem.fixable}
+        if not any(problem.fixable for problem in check_case(case, len(dataset.channels))):
+            continue
+        first = read_header(case.files[0]).geometry
         for path in case.files[1:]:
-            if path.name in fixable:
-                before = differences(read_header(case.files[0]).geometry, read_header(path).geometry)
+            wrong = differences(first, read_header(path).geometry)
+            if wrong and all(difference.rounding for difference in wrong):
                 copy_grid(case.files[0], path)
-                done.append(f"{case.key}: {path}: was {'; '.join(difference.what for difference in before)}")
+                done.append(f"{case.key}: {path}: was {'; '.join(difference.what for difference in wrong)}")
     return done

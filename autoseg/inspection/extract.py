@@ -57,8 +57,11 @@ def _intensities(samples: list[np.ndarray]) -> tuple[Intensities, ...]:
         values = np.concatenate([sample[channel] for sample in samples]).astype(np.float64)
         order = np.argsort(values)
         ascending, ranks = values[order], weights[order]
-        # A voxel stands in the middle of its own share of the total weight.
-        low, median, high = np.interp([0.005, 0.5, 0.995], np.cumsum(ranks) - ranks / 2, ascending).tolist()
+        # A voxel stands in the middle of its share of the weight, the outermost ones at 0 and 1: for equal weights
+        # this is numpy's linear percentile.
+        middles = np.cumsum(ranks) - ranks / 2
+        places = (middles - middles[0]) / max(middles[-1] - middles[0], np.finfo(float).tiny)
+        low, median, high = np.interp([0.005, 0.5, 0.995], places, ascending).tolist()
         mean = float(values @ weights)
         std = float(np.sqrt((values - mean) ** 2 @ weights))
         statistics.append(Intensities(mean, median, std, float(ascending[0]), float(ascending[-1]), low, high))
@@ -131,7 +134,7 @@ def _recall(path: Path) -> tuple[Scan, dict[str, Any]] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             stored = json.loads(str(arrays["record"]))
             intensities = arrays["intensities"]
         return Scan(
