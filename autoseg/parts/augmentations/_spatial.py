@@ -43,18 +43,27 @@ def _warp(
     image: Tensor, target: Tensor, matrix: np.ndarray, margin: tuple[int, ...], patch_size: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
     grid = _grid(matrix, margin, tuple(target.shape), patch_size, image.device)
-    labels = [value for value in torch.unique(target).tolist() if value != 0]
+    labels = [value for value in torch.bincount(target.flatten()).nonzero().flatten().tolist() if value != 0]
     if len(labels) > LINEAR_LABELS:
         nearest = functional.grid_sample(target[None, None].float(), grid, mode="nearest", align_corners=False)
         return _linear(image.float(), grid), nearest[0, 0].to(target.dtype)
     # Image and labels in one call: computing where to sample is most of the work.
-    values = torch.tensor(labels, dtype=target.dtype, device=target.device)
-    members = target.unsqueeze(0) == values.view(-1, *(1,) * target.dim())
-    sampled = _linear(torch.cat((image.float(), members.float())), grid)
-    membership = sampled[len(image) :]
-    # Background's share is what the others leave, so it also takes all beyond the border.
-    shares = torch.cat((1.0 - membership.sum(0, keepdim=True), membership))
-    return sampled[: len(image)], functional.pad(values, (1, 0))[shares.argmax(0)]
+    members = [(target == value).float()[None] for value in labels]
+    sampled = _linear(torch.cat((image.float(), *members)), grid)
+    return sampled[: len(image)], _largest(sampled[len(image) :], labels, target.dtype)
+
+
+def _largest(shares: Tensor, labels: list[int], dtype: torch.dtype) -> Tensor:
+    """The label with the largest of ``shares`` (labels, *patch); background has what is left, and all beyond the edge.
+
+    Label by label, since argmax over a short first axis took longer than everything else here.
+    """
+    best = 1.0 - shares.sum(0)
+    winner = torch.zeros(best.shape, dtype=dtype, device=best.device)
+    for label, share in zip(labels, shares):
+        winner.masked_fill_(share > best, label)
+        best = torch.maximum(best, share)
+    return winner
 
 
 def _linear(maps: Tensor, grid: Tensor) -> Tensor:
