@@ -111,13 +111,13 @@ def _fields(path: Path) -> np.void | None:
     """The header in the file's byte order; None for a file that SimpleITK should judge."""
     if not path.is_file():
         raise ImageFileError(f"{path}: there is no such file")
-    with path.open("rb") as file:
-        start = file.read(_ENOUGH_BYTES)
-    if start[:2] == _GZIP:
-        try:
+    try:
+        with path.open("rb") as file:
+            start = file.read(_ENOUGH_BYTES)
+        if start[:2] == _GZIP:
             start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, HEADER_BYTES)
-        except zlib.error as error:
-            raise simpleitk.unreadable(path, error) from None
+    except (OSError, zlib.error) as error:
+        raise simpleitk.unreadable(path, error) from None
     if len(start) < HEADER_BYTES:
         raise simpleitk.unreadable(path, ValueError(f"{len(start)} bytes, a header has {HEADER_BYTES}"))
     for order in "<>":
