@@ -1,7 +1,7 @@
 """How much a plain U-Net keeps in memory for one patch, without building it.
 
 The measure is nnU-Net's (``compute_conv_feature_map_size``, dynamic_network_architectures 0.4): how many elements all
-feature maps have that convolutions give. Weights, optimizer and loss are not in it: the budgets were tuned without them.
+feature maps have that convolutions give. Weights, optimizer and loss are not in it: budgets were tuned without them.
 """
 
 from __future__ import annotations

@@ -40,8 +40,9 @@ class UNetSizes:
     smallest_edge: int = 4
     """Voxels that every axis keeps in the coarsest stage."""
 
-    def topology(self, spacing: Sequence[float], patch_size: Sequence[float]) -> Topology:
-        return find_topology(spacing, patch_size, self.smallest_edge, self.most_stages)
+    def topology(self, spacing: Sequence[float], patch_size: Sequence[float], *, pass_over: bool = False) -> Topology:
+        """See ``find_topology``."""
+        return find_topology(spacing, patch_size, self.smallest_edge, self.most_stages, pass_over=pass_over)
 
     def features(self, stages: int) -> tuple[int, ...]:
         return tuple(min(self.largest_features, self.base_features * 2**stage) for stage in range(stages))
@@ -58,25 +59,37 @@ class UNetSizes:
 
 
 def largest_patch(
-    spacing: Sequence[float], shape: Sequence[float], *, sizes: UNetSizes, budget: Budget, heads: int
+    spacing: Sequence[float],
+    shape: Sequence[float],
+    *,
+    sizes: UNetSizes,
+    budget: Budget,
+    heads: int,
+    pass_over: bool = False,
 ) -> Topology:
     """A patch with the proportions of the voxels, within the median image ``shape`` (voxels, halves possible).
 
     While it costs too much, the axis that covers most of the image gets one step shorter. Raises PlanningError when
     not even the smallest patch fits.
+
+    nnU-Net's rule can end without any halving when the finest axis is 8 to 11 voxels long, and its network then cannot
+    be built. Such a search is done again with ``pass_over``.
     """
     proportions = 1 / np.array(spacing)
     scale = (FIRST_PATCH_VOXELS[len(spacing)] / np.prod(proportions)) ** (1 / len(spacing))
-    topology = sizes.topology(spacing, [min(round(float(p * scale)), limit) for p, limit in zip(proportions, shape)])
+    first = [min(round(float(p * scale)), limit) for p, limit in zip(proportions, shape)]
+    topology = sizes.topology(spacing, first, pass_over=pass_over)
     while sizes.elements(topology, heads) / budget.batch * SMALLEST_BATCH > budget.elements:
         patch, step = list(topology.patch_size), topology.divisor
         axis = max(range(len(patch)), key=lambda axis: (patch[axis] / shape[axis], axis))
         # a patch that is one step shorter may need fewer halvings, hence a finer step: that finer step is taken
         shorter = [edge - step[i] if i == axis else edge for i, edge in enumerate(patch)]
-        patch[axis] -= sizes.topology(spacing, shorter).divisor[axis]
+        patch[axis] -= sizes.topology(spacing, shorter, pass_over=pass_over).divisor[axis]
         if patch[axis] < 1:
             raise PlanningError(f"the planner's budget of {budget.elements:.3g} elements is too small for any patch")
-        topology = sizes.topology(spacing, patch)
+        topology = sizes.topology(spacing, patch, pass_over=pass_over)
+    if topology.stages == 1 and not pass_over:
+        return largest_patch(spacing, shape, sizes=sizes, budget=budget, heads=heads, pass_over=True)
     return topology
 
 

@@ -33,20 +33,28 @@ class Topology:
 
 
 def find_topology(
-    spacing: Sequence[float], patch_size: Sequence[float], smallest_edge: int, most_stages: int | None = None
+    spacing: Sequence[float],
+    patch_size: Sequence[float],
+    smallest_edge: int,
+    most_stages: int | None = None,
+    *,
+    pass_over: bool = False,
 ) -> Topology:
     """Halves axes while they are long and fine enough.
 
     ``patch_size`` in voxels, not necessarily whole; no axis gets shorter than ``smallest_edge``. An axis is halved
     together with the finest one once their spacings are close; from then on its kernel is 3, before that it is 1.
     The last stage always has kernel 3.
+
+    A finest axis that stands alone and is too short to be halved alone ends the search; with ``pass_over`` the coarser
+    axes go on without it.
     """
     dimensions = len(spacing)
     current, size = list(spacing), list(patch_size)
     kernel = [1] * dimensions
     strides, kernels = [(1,) * dimensions], []
     while most_stages is None or len(strides) < most_stages:
-        halved = _axes_to_halve(current, size, smallest_edge)
+        halved = _axes_to_halve(current, size, smallest_edge, pass_over)
         if not halved:
             break
         kernel = [3 if k == 3 or s / min(current) < CLOSE else 1 for k, s in zip(kernel, current)]
@@ -61,12 +69,14 @@ def find_topology(
     return Topology(topology.strides, topology.kernels, padded)
 
 
-def _axes_to_halve(spacing: list[float], size: list[float], smallest_edge: int) -> list[int]:
+def _axes_to_halve(spacing: list[float], size: list[float], smallest_edge: int, pass_over: bool) -> list[int]:
     long_enough = [axis for axis in range(len(size)) if size[axis] >= 2 * smallest_edge]
-    if not long_enough:
-        return []
-    finest = min(spacing[axis] for axis in long_enough)
-    close = [axis for axis in long_enough if spacing[axis] / finest < CLOSE]
-    if len(close) == 1 and size[close[0]] < LONE_AXIS * smallest_edge:
-        return []
-    return close
+    while long_enough:
+        finest = min(spacing[axis] for axis in long_enough)
+        close = [axis for axis in long_enough if spacing[axis] / finest < CLOSE]
+        if len(close) > 1 or size[close[0]] >= LONE_AXIS * smallest_edge:
+            return close
+        if not pass_over:
+            break
+        long_enough.remove(close[0])
+    return []

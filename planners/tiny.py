@@ -1,0 +1,19 @@
+"""For tests, the demo and a first look: three stages, small patches, a few minutes on any machine."""
+
+from autoseg.parts.optimizers import sgd
+from autoseg.parts.schedules import polynomial
+from autoseg.plan import TrainingRules
+from autoseg.planning.patch import Budget, UNetSizes
+from autoseg.planning.planner import Planner
+
+PLANNER = Planner(
+    name="tiny",
+    description="a very small U-Net for tests and the demo, trained in minutes",
+    unet_2d=UNetSizes(base_features=12, largest_features=48, most_stages=3),
+    unet_3d=UNetSizes(base_features=12, largest_features=48, most_stages=3),
+    budget_2d=Budget(elements=0.6e6, batch=12, largest_batch=8),
+    budget_3d=Budget(elements=3.6e6, batch=2, largest_batch=2),  # 16 x 48 x 48 voxels
+    training=TrainingRules(epochs=16, iterations_per_epoch=50, foreground=0.5),
+    optimizer=sgd.Spec(learning_rate=0.01, momentum=0.95),
+    schedule=polynomial.Spec(power=0.9, warmup_iterations=20),
+)

@@ -1,0 +1,114 @@
+"""Every planner: plans that hold together, survive JSON, and keep their promises."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoseg import planners
+from autoseg.core.family import Family
+from autoseg.core.labels import ExclusiveLabels
+from autoseg.core.records import from_json, to_json
+from autoseg.dataset import Case, Dataset
+from autoseg.errors import PlanningError
+from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
+from autoseg.plan import Plan
+
+PLANNERS = Family(planners.__name__, "PLANNER")
+NAMES = sorted(PLANNERS)
+LABELS = ExclusiveLabels({"background": 0, "a": 1, "b": 2})
+
+
+def make_plan(planner: str, shape: tuple[int, ...], spacing: tuple[float, ...], cases: int = 40) -> Plan:
+    keys = [f"case_{index}" for index in range(cases)]
+    listed = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
+    dataset = Dataset("Dataset001_Made", "/d", ("MRI",), LABELS, listed, ".nii.gz", "nnunet")
+    measured = CaseFingerprint(shape, spacing, shape, 1.0, "")
+    intensities = (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),)
+    return PLANNERS.load(planner).plan(dataset, Fingerprint(dict.fromkeys(keys, measured), intensities))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_planner_is_named_as_its_file(name: str) -> None:
+    assert PLANNERS.load(name).name == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=15, deadline=None)
+@given(st.tuples(*[st.integers(16, 500)] * 3), st.tuples(*[st.floats(0.3, 6)] * 3))
+def test_every_plan_holds_together(name: str, shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
+    plan = make_plan(name, shape, spacing)
+    assert plan.default == "3d_fullres"
+    for configuration in plan.configurations.values():
+        assert all(edge % step == 0 for edge, step in zip(configuration.patch_size, configuration.network.divisor))
+        assert configuration.batch_size >= 2
+        assert configuration.network.dimensions == configuration.dimensions
+        assert configuration.reasons
+        assert (configuration.spacing[0] is None) == (configuration.dimensions == 2)
+    assert from_json(Plan, json.loads(json.dumps(to_json(plan)))) == plan
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slices_alone_get_a_2d_network_only(name: str) -> None:
+    plan = make_plan(name, (1, 300, 400), (999.0, 1.0, 1.0))
+    assert list(plan.configurations) == [plan.default] == ["2d"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_too_small_for_a_unet_are_refused(name: str) -> None:
+    with pytest.raises(PlanningError, match="too small for a U-Net"):
+        make_plan(name, (6, 7, 6), (1.0, 1.0, 1.0))
+
+
+def test_cpu_keeps_a_hippocampus_whole() -> None:
+    found = make_plan("cpu", (36, 50, 35), (1.0, 1.0, 1.0), cases=200).configurations["3d_fullres"]
+    assert (found.patch_size, found.batch_size) == ((40, 56, 40), 2)
+    assert found.network.features == (16, 32, 64, 128)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.tuples(*[st.integers(16, 500)] * 3), st.tuples(*[st.floats(0.3, 6)] * 3))
+def test_a_step_on_the_cpu_stays_within_its_budget(shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
+    planner = PLANNERS.load("cpu")
+
+    for configuration in make_plan("cpu", shape, spacing).configurations.values():
+        flat = configuration.dimensions == 2
+        sizes, budget = (planner.unet_2d, planner.budget_2d) if flat else (planner.unet_3d, planner.budget_3d)
+        topology = sizes.topology(configuration.spacing[-configuration.dimensions :], configuration.patch_size)
+        step = sizes.elements(topology, heads=3) * configuration.batch_size
+        assert step <= budget.elements * budget.batch * 1.25  # the batch is rounded
+
+
+def test_tiny_sees_most_of_the_demos_volumes_at_once() -> None:
+    found = make_plan("tiny", (16, 72, 72), (3.0, 1.0, 1.0)).configurations["3d_fullres"]
+    assert found.network.features == (12, 24, 48)
+    assert 0.8 * 16 * 48 * 48 < math.prod(found.patch_size) < 1.2 * 16 * 48 * 48
+
+
+def test_flat_patches_are_rotated_within_their_slices() -> None:
+    flat = make_plan("plain_unet", (12, 300, 300), (6.0, 1.0, 1.0)).configurations["3d_fullres"].augmentation
+    cube = make_plan("plain_unet", (100, 100, 100), (1.0, 1.0, 1.0)).configurations["3d_fullres"].augmentation
+    assert (flat.dummy_2d, flat.rotation_degrees) == (True, 180.0)
+    assert (cube.dummy_2d, cube.rotation_degrees) == (False, 30.0)
+
+
+def test_an_empty_dataset_is_refused() -> None:
+    with pytest.raises(PlanningError, match="no training cases"):
+        make_plan("cpu", (50, 50, 50), (1.0, 1.0, 1.0), cases=0)
+
+
+def test_planning_needs_neither_torch_nor_scipy() -> None:
+    program = (
+        "import sys; from autoseg.planners import cpu, plain_unet, tiny; "
+        "import autoseg.preprocessing.prepare, autoseg.preprocessing.store; "
+        "print({'torch', 'scipy', 'skimage', 'pandas'} & set(sys.modules))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
+    )
