@@ -110,8 +110,9 @@ def main(path: Path, count: int) -> None:
         for _ in range(count):
             fingerprint = random_fingerprint(random)
             pairs.append({"fingerprint": fingerprint, "plan": nnunet_plan(fingerprint)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(pairs, default=lambda value: value.tolist()) + "\n")
+            path.write_text(
+                json.dumps(pairs, default=lambda value: value.tolist()) + "\n"
+            )  # so far: this takes minutes
 
 
 if __name__ == "__main__":

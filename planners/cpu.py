@@ -17,7 +17,7 @@ PLANNER = Planner(
     description="a small U-Net that trains on a few processor cores in less than an hour",
     unet_2d=UNetSizes(base_features=16, largest_features=256),
     unet_3d=UNetSizes(base_features=16, largest_features=128),
-    budget_2d=Budget(elements=3.3e6, batch=12),
+    budget_2d=Budget(elements=3.3e6, batch=12, largest_batch=32),
     budget_3d=Budget(elements=20e6, batch=2, largest_batch=2),
     training=TrainingRules(epochs=25, iterations_per_epoch=100, foreground=0.33),
     optimizer=sgd.Spec(learning_rate=0.01, momentum=0.95),

@@ -104,7 +104,7 @@ def batch_size(
     if budget.largest_batch is not None:
         limits[budget.largest_batch] = "the most this planner takes"
     batch = min(limits)
-    if batch <= SMALLEST_BATCH:
+    if batch < SMALLEST_BATCH:
         return SMALLEST_BATCH, f"batch {SMALLEST_BATCH}: the smallest allowed"
     return batch, f"batch {batch}: {limits[batch]}"
 
