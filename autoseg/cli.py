@@ -113,6 +113,7 @@ def _add_predict(steps: argparse._SubParsersAction) -> None:
     predict.add_argument(
         "--probabilities", action="store_true", help="also write OUT/CASE_probabilities, one per label"
     )
+    predict.add_argument("--continue", action="store_true", dest="resume", help="keep the label maps that are in OUT")
     predict.add_argument("--no-mirroring", action="store_true", help="faster, slightly less accurate")
     _add_machine(predict)
 

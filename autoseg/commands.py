@@ -18,14 +18,16 @@ LOG = logging.getLogger("autoseg")
 
 
 def check(options: Namespace) -> int:
-    from .inspection.check import check_dataset, fix, table
+    from .inspection.check import fix, table
+    from .inspection.extract import check_dataset
     from .layouts import read_dataset
 
     dataset = read_dataset(_raw_folder(options))
     if options.fix:
         for done in fix(dataset):
             LOG.info("%s", done)
-    problems = check_dataset(dataset, _settings(options).threads)
+    measured = _workspace(options).dataset_folder(dataset.name).measured
+    problems = check_dataset(dataset, measured, _settings(options).threads)
     errors = [problem for problem in problems if problem.severity == "error"]
     if problems:
         sys.stdout.write(table(problems) + "\n")
@@ -95,7 +97,12 @@ def predict(options: Namespace) -> int:
     model = Model.read(folder, options.folds, settings=_settings(options), trusted=tuple(options.trust))
     cases = find_images(options.input, len(model.plan.channels))
     report = story.predict(
-        model, cases, options.output, probabilities=options.probabilities, mirroring=not options.no_mirroring
+        model,
+        cases,
+        options.output,
+        probabilities=options.probabilities,
+        mirroring=not options.no_mirroring,
+        overwrite=not options.resume,
     )
     return 1 if report.failed else 0
 

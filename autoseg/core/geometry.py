@@ -82,12 +82,8 @@ def nonzero_box(array: np.ndarray) -> Box:
     An image without any nonzero voxel is kept whole.
     """
     any_channel = (array != 0).any(axis=0)
-    start, stop = [], []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        (hits,) = np.nonzero(any_channel.any(axis=others))
-        if not hits.size:
-            return Box.whole(any_channel.shape)
-        start.append(int(hits[0]))
-        stop.append(int(hits[-1]) + 1)
-    return Box(tuple(start), tuple(stop))
+    if not any_channel.any():
+        return Box.whole(any_channel.shape)
+    hits = [np.flatnonzero(any_channel.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    (z0, z1), (y0, y1), (x0, x1) = ((int(hit[0]), int(hit[-1]) + 1) for hit in hits)
+    return Box((z0, y0, x0), (z1, y1, x1))

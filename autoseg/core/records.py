@@ -23,8 +23,8 @@ Record = TypeVar("Record")
 def to_json(value: Any) -> Any:
     """A record (or a tuple, dict, number, string or None) as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = {"kind": value.KIND} if hasattr(type(value), "KIND") else {}
-        return kind | {
+        kind: str | None = getattr(value, "KIND", None)
+        return ({} if kind is None else {"kind": kind}) | {
             field.name: _field_to_json(field, getattr(value, field.name)) for field in dataclasses.fields(value)
         }
     if isinstance(value, tuple | list):

@@ -20,10 +20,18 @@ from ..core.records import from_json, to_json
 from ..dataset import Case, Dataset
 from ..errors import RecordError
 from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
-from .check import Problem
+from .check import Problem, check_headers
 from .scan import Scan, scan_case
 
 VERSION = 1  # raise it when scanning the same files gives something else
+
+
+def check_dataset(dataset: Dataset, measured_folder: Path, workers: int) -> list[Problem]:
+    """Every problem of every case, in headers and in voxels; what was measured on the way is remembered."""
+    in_headers = check_headers(dataset, workers)
+    broken = {problem.case for problem in in_headers if problem.severity == "error"}
+    _, found = extract_fingerprint(dataset, measured_folder, workers)
+    return in_headers + [problem for problem in found if problem.case not in broken]
 
 
 def extract_fingerprint(dataset: Dataset, measured_folder: Path, workers: int) -> tuple[Fingerprint, list[Problem]]:

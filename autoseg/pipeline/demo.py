@@ -1,7 +1,8 @@
 """The whole pipeline on a dataset made on the spot: an organ with a lesion in it, seen by two modalities.
 
-The organ stands out in T1 and the lesion in T2 only, so that a network must use both channels; slices are three times
-as thick as pixels are wide; gain, offset, bias field and noise differ from case to case, as between real scanners.
+The organ stands out in T1 and the lesion in T2 only, so that a network must use both channels; a cyst outside the organ
+looks like a lesion, so that it must use context, too. Slices are three times as thick as pixels are wide; gain, offset
+and bias field differ from case to case, as between real scanners.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Phantom:
 
 
 def make_phantom(random: np.random.Generator) -> Phantom:
-    """A body, an organ of random shape and place inside it, and a lesion inside the organ."""
+    """A body, in it an organ of random shape and place and a cyst, and in the organ a lesion."""
     from scipy.ndimage import gaussian_filter
 
     shape = tuple(int(size) for size in random.integers((14, 66, 66), (19, 79, 79)))
@@ -69,10 +70,13 @@ def make_phantom(random: np.random.Generator) -> Phantom:
     direction = random.standard_normal(3)
     place = centre + direction / np.linalg.norm(direction) * radii * random.uniform(0.1, 0.45)
     lesion = (distance(place, random.uniform(5.5, 8.5, 3)) + 0.12 * smooth(4) < 1) & organ
+    angle = random.uniform(0, 2 * np.pi)
+    beside = size / 2 + np.array((0, np.sin(angle), np.cos(angle))) * 0.33 * size
+    cyst = (distance(beside, random.uniform(5, 8, 3)) + 0.12 * smooth(4) < 1) & body & ~organ
 
-    # Tissue contrast: background, body, organ, lesion. The lesion is all but invisible in T1, the organ in T2.
-    contrasts = ((0.0, 0.45, 0.80, 0.77), (0.0, 0.50, 0.54, 0.95))
-    tissue = body.astype(np.uint8) + organ + lesion
+    # Contrast of air, body, organ, lesion, cyst. The lesion is all but invisible in T1, the organ in T2.
+    contrasts = ((0.0, 0.45, 0.68, 0.66, 0.46), (0.0, 0.50, 0.53, 0.76, 0.77))
+    tissue = body.astype(np.uint8) + organ + lesion + 3 * cyst
     channels = [_scan(np.array(values)[tissue], body, smooth, random) for values in contrasts]
     return Phantom(np.stack(channels).astype(np.float32), organ.astype(np.uint8) + lesion)
 
@@ -84,7 +88,7 @@ def _scan(signal: np.ndarray, body: np.ndarray, smooth: Smooth, random: np.rando
     signal = signal + 0.03 * smooth(4) * body
     signal = gaussian_filter(signal, [0.6 / step for step in SPACING])
     signal = signal * np.exp(0.10 * smooth(30))
-    real, imaginary = 0.05 * random.standard_normal((2, *signal.shape))
+    real, imaginary = 0.06 * random.standard_normal((2, *signal.shape))
     magnitude = np.hypot(signal + real, imaginary)  # Rician noise, as in any magnitude MR image
     return magnitude * random.uniform(300, 900) + random.uniform(0, 40)
 
@@ -133,16 +137,16 @@ def demo(folder: Path, *, settings: RunSettings | None = None) -> str:
     cases = find_images([raw / "imagesTs"], len(CHANNELS))
     predict(model, cases, predictions)
     summary = evaluate(raw / "labelsTs", predictions, workers=settings.threads)
-    pictures = [_draw(case, raw, predictions, model.plan, summary) for case in cases]
-    minutes = duration(time.monotonic() - start)
-    return f"{table(summary)}\n\nmade, planned, trained, predicted and scored in {minutes}; look at {pictures[0]}"
+    for case in cases:
+        _draw(case, raw, predictions, model.plan, summary)
+    taken = duration(time.monotonic() - start)
+    return f"{table(summary)}\n\nplanned, trained, predicted and scored in {taken}; look at {predictions / 'pictures'}"
 
 
-def _draw(case: Case, raw: Path, predictions: Path, plan: Plan, summary: Summary) -> Path:
+def _draw(case: Case, raw: Path, predictions: Path, plan: Plan, summary: Summary) -> None:
     path = predictions / "pictures" / f"{case.key}.png"
     name = f"{case.key}{plan.file_ending}"
     reference, prediction = (read_labels(folder / name)[0] for folder in (raw / "labelsTs", predictions))
     dice = ", ".join(f"{label} {scores['dice']:.2f}" for label, scores in summary.cases[case.key].items())
     title = f"{case.key}, Dice: {dice}"
     overview(path, read_image(case.files), reference, prediction, plan.labels, title, plan.channels)
-    return path

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from .. import planners
 from ..core.family import Family
 from ..core.files import remove_unfinished
 from ..core.machine import has_gpu
@@ -32,7 +31,7 @@ from ..workspace import DatasetFolder, Workspace
 
 LOG = logging.getLogger("autoseg")
 PREPARED_VERSION = 1  # raise it when preparing the same files with the same plan gives something else
-PLANNERS = Family(planners.__name__, "PLANNER")
+PLANNERS = Family("autoseg.planners", "PLANNER")
 
 
 def plan_and_preprocess(
@@ -74,14 +73,15 @@ def fingerprint(folder: Path, workspace: Workspace, *, settings: RunSettings) ->
 
 def report(problems: list[Problem], dataset: Dataset) -> None:
     """Shows notes; raises DatasetError with the whole table when there is an error among the problems."""
+    if not problems:
+        return
+    text = table(problems)
+    if any(problem.fixable for problem in problems):
+        text += "\n`autoseg check DATASET --fix` repairs what is marked as fixable"
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        repair = (
-            "; `autoseg check DATASET --fix` repairs those marked fixable" if any(e.fixable for e in errors) else ""
-        )
-        raise DatasetError(f"{dataset.name}: {len(errors)} problems{repair}\n{table(problems)}")
-    if problems:
-        LOG.info("%d notes:\n%s", len(problems), table(problems))
+        raise DatasetError(f"{dataset.name}: {len(errors)} errors\n{text}")
+    LOG.info("%s: %d notes\n%s", dataset.name, len(problems), text)
 
 
 def plan(

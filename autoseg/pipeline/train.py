@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def _train_fold(
         LOG.info("%s %s has finished; to train it anew, remove %s", name, run.root.name, run.root)
         return
     _refuse_another_plan(run, plan, trusted)
+    shutil.rmtree(run.validation, ignore_errors=True)  # of an earlier training that was removed
     cases = _prepared(files, name, split)
     state = start(plan, configuration, settings)
     if resume(state, run.checkpoints):
