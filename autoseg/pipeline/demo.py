@@ -114,10 +114,11 @@ def make_dataset(folder: Path, *, cases: int = TRAINING_CASES, tests: int = TEST
     return folder
 
 
-def demo(folder: Path, *, settings: RunSettings | None = None) -> str:
+def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | None = None) -> str:
     """Makes the dataset, plans, trains fold 0, predicts the held-out cases, scores and draws them: all in ``folder``.
 
-    Returns what a terminal should show. A demo that was interrupted continues where it was.
+    Returns what a terminal should show. ``epochs`` None trains as long as planned. A demo that was interrupted
+    continues where it was.
     """
     # Here and not above, so that the dataset can be had without torch.
     from ..inference.model import Model
@@ -133,7 +134,8 @@ def demo(folder: Path, *, settings: RunSettings | None = None) -> str:
         make_dataset(raw)
     workspace, predictions = Workspace(folder / "workspace"), folder / "predictions"
     plan_and_preprocess(raw, workspace, planner="tiny", settings=settings)
-    model = Model.read(train(workspace.dataset_folder(NAME), "0", settings=settings), settings=settings)
+    trained = train(workspace.dataset_folder(NAME), "0", epochs=epochs, settings=settings)
+    model = Model.read(trained, settings=settings)
     cases = find_images([raw / "imagesTs"], len(CHANNELS))
     predict(model, cases, predictions)
     summary = evaluate(raw / "labelsTs", predictions, workers=settings.threads)
