@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+from autoseg.cli import CALM_THREADS
+
+os.environ.update(CALM_THREADS)  # before torch is loaded, as the command line does
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.parts.augmentations import none

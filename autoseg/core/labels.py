@@ -18,6 +18,8 @@ import numpy as np
 
 from ..errors import DatasetError
 
+ENCODED_AT_ONCE = 1 << 20  # voxels
+
 
 @dataclass(frozen=True)
 class ExclusiveLabels:
@@ -132,7 +134,13 @@ def _indices(label_map: np.ndarray, values: tuple[int, ...], ignore: int | None)
     if unknown:
         raise DatasetError(f"label values {unknown[:10]} are not among those named in the dataset: {sorted(index_of)}")
     dtype = np.uint8 if len(values) < 255 else np.uint16
-    return np.array([index_of[value] for value in found.tolist()], dtype)[np.searchsorted(found, label_map)]
+    table = np.array([index_of[value] for value in found.tolist()], dtype)
+    flat = label_map.reshape(-1)
+    indices = np.empty(flat.shape, dtype)
+    for start in range(0, flat.size, ENCODED_AT_ONCE):  # the search holds 64-bit numbers: eight times a label map
+        part = slice(start, start + ENCODED_AT_ONCE)
+        indices[part] = table[np.searchsorted(found, flat[part])]
+    return indices.reshape(label_map.shape)
 
 
 def _value_table(values: tuple[int, ...]) -> np.ndarray:

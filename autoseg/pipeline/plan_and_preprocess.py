@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from ..core.family import Family
 from ..core.files import remove_unfinished
 from ..core.machine import has_gpu
@@ -66,6 +68,8 @@ def fingerprint(folder: Path, workspace: Workspace, *, settings: RunSettings) ->
     remove_unfinished(files.measured)
     measured, problems = extract_fingerprint(dataset, files.measured, settings.threads)
     report(problems, dataset)
+    if files.dataset.exists() and files.read_dataset().folder != dataset.folder:
+        LOG.warning("%s was read from %s before; this folder replaces it", dataset.name, files.read_dataset().folder)
     write_json(files.dataset, dataset)
     write_json(files.fingerprint, measured)
     return dataset, measured
@@ -121,14 +125,15 @@ def preprocess(files: DatasetFolder, *, configurations: Sequence[str] | None = N
     dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan()
     for name in configurations or planned.configurations:
         name, configuration = planned.configuration(name)
-        store = CaseStore(files.prepared(name))
+        store = CaseStore(files.prepared(name), configuration.patch_size)
         remove_unfinished(store.folder)
-        keys = {case.key: _key(planned, configuration, measured.cases[case.key].content) for case in dataset.cases}
+        keys = preparation_keys(measured, planned, configuration)
         todo = [case for case in dataset.cases if store.content(case.key) != keys[case.key]]
 
         work = partial(_prepare_one, plan=planned, configuration=configuration, store=store, keys=keys)
-        for _ in progress(ordered_map(work, todo, settings.threads), len(todo), f"preparing {name}"):
-            pass
+        with threadpool_limits(1, user_api="blas"):  # cases are spread over threads already
+            for _ in progress(ordered_map(work, todo, settings.threads), len(todo), f"preparing {name}"):
+                pass
         LOG.info("%s: %d cases prepared, %d were up to date", name, len(todo), len(dataset.cases) - len(todo))
 
 
@@ -139,9 +144,8 @@ def _prepare_one(
     store.write(case.key, prepare(read_image(images), read_labels(label)[0], plan, configuration), keys[case.key])
 
 
-def _key(plan: Plan, configuration: Configuration, content: str) -> str:
-    """Changes when anything changes that a prepared case depends on: its files or these decisions."""
-    decisions = [plan.axis_order, plan.labels, configuration.spacing, configuration.patch_size]
-    parts = to_json(configuration)
-    text = json.dumps([PREPARED_VERSION, content, to_json(decisions), parts["normalizers"], parts["resampler"]])
-    return hashlib.sha256(text.encode()).hexdigest()
+def preparation_keys(measured: Fingerprint, plan: Plan, configuration: Configuration) -> dict[str, str]:
+    """Per case, what changes when anything changes that its prepared arrays depend on: its files or these decisions."""
+    decisions = {name: to_json(configuration)[name] for name in ("spacing", "normalizers", "resampler")}
+    shared = json.dumps([PREPARED_VERSION, plan.axis_order, to_json(plan.labels), decisions])
+    return {key: hashlib.sha256((case.content + shared).encode()).hexdigest() for key, case in measured.cases.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..core.progress import duration
 from ..core.records import write_json
 from ..dataset import Dataset
-from ..errors import TrainingError, UsageError
+from ..errors import TrainingError, UsageError, WorkspaceError
 from ..evaluation.scores import table
 from ..folds import Fold
 from ..inference.model import Model
@@ -24,6 +24,7 @@ from ..training.log import written_to
 from ..training.state import resume, save_weights, start
 from ..workspace import DatasetFolder, RunFolder
 from .evaluate import score_pairs
+from .plan_and_preprocess import preparation_keys
 from .predict import predict
 
 LOG = logging.getLogger("autoseg")
@@ -84,7 +85,7 @@ def _train_fold(
         return
     _refuse_another_plan(run, plan, trusted)
     shutil.rmtree(run.validation, ignore_errors=True)  # of an earlier training that was removed
-    cases = _prepared(files, name, split)
+    cases = _prepared(files, plan, split)
     state = start(plan, configuration, settings)
     if resume(state, run.checkpoints):
         LOG.info("continuing after iteration %d (%s)", state.iteration, duration(state.seconds_trained))
@@ -125,10 +126,19 @@ def _refuse_another_plan(run: RunFolder, plan: Plan, trusted: tuple[str, ...]) -
         )
 
 
-def _prepared(files: DatasetFolder, configuration: str, split: Fold) -> dict[str, StoredCase]:
-    """Raises WorkspaceError naming a case that was not prepared."""
-    store = CaseStore(files.prepared(configuration))
-    return {key: store.open(key) for key in (*split.train, *split.validation)}
+def _prepared(files: DatasetFolder, plan: Plan, split: Fold) -> dict[str, StoredCase]:
+    """Raises WorkspaceError naming a case that was not prepared, or was prepared for other decisions."""
+    name, configuration = plan.configuration()
+    store = CaseStore(files.prepared(name))
+    cases = {key: store.open(key) for key in (*split.train, *split.validation)}
+    keys = preparation_keys(files.read_fingerprint(), plan, configuration)
+    stale = [key for key, stored in cases.items() if stored.case.content != keys.get(key)]
+    if stale:
+        raise WorkspaceError(
+            f"{len(stale)} cases, {stale[0]} among them, were prepared before plan.json or their files changed; "
+            f"run `autoseg preprocess {plan.dataset}` again"
+        )
+    return cases
 
 
 def _length(budget: Budget) -> str:

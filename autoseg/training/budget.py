@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from ..plan import Configuration
 from .state import TrainingState
@@ -32,7 +33,8 @@ class Budget:
         by_time = state.seconds_trained / self.seconds if self.seconds else 0.0
         return max(by_count, by_time)
 
-    def seconds_left(self, state: TrainingState) -> float:
-        """As far as the pace so far tells."""
-        progress = self.progress(state)
-        return state.seconds_trained * (1 - progress) / progress if 0 < progress < 1 else 0.0
+    def seconds_left(self, state: TrainingState, seconds_per_iteration: float) -> float:
+        """At this pace."""
+        by_count = (self.iterations - state.iteration) * seconds_per_iteration if self.iterations else inf
+        by_time = self.seconds - state.seconds_trained if self.seconds else inf
+        return max(0.0, min(by_count, by_time))

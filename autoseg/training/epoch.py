@@ -60,7 +60,11 @@ class Epoch:
         LOG.info(
             "epoch %d: loss %.4f, learning rate %.2g, %.3f s per iteration (%.0f %% waiting)%s, %s left",
             *(row["epoch"], row["loss"], row["learning_rate"], row["seconds_per_iteration"]),
-            *(100 * row["share_waiting"], _told(dice), duration(self.budget.seconds_left(state))),
+            *(
+                100 * row["share_waiting"],
+                _told(dice),
+                duration(self.budget.seconds_left(state, row["seconds_per_iteration"])),
+            ),
         )
         state.losses = []
         self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()

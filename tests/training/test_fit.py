@@ -217,7 +217,9 @@ def test_a_budget_is_spent_by_whichever_limit_comes_first(small_plan):
     state.iteration, state.seconds_trained = 5, 90.0
     assert Budget(10, 100.0).progress(state) == 0.9
     assert Budget(10).progress(state) == 0.5
-    assert Budget(None, 180.0).seconds_left(state) == pytest.approx(90.0)
+    assert Budget(None, 180.0).seconds_left(state, 2.0) == 90.0
+    assert Budget(10).seconds_left(state, 2.0) == 10.0
+    assert Budget(10, 95.0).seconds_left(state, 2.0) == 5.0
     assert Budget.of(configured(small_plan)) == Budget(12)
     with pytest.raises(ValueError):
         Budget(None)
