@@ -91,10 +91,15 @@ def _train_fold(
         LOG.info("continuing after iteration %d (%s)", state.iteration, duration(state.seconds_trained))
     write_json(run.effective, plan)
     budget = Budget.of(configuration, seconds)
+    patch = " x ".join(map(str, configuration.patch_size))
     LOG.info(
         "training %s %s on %d cases: patch %s, batch %d, %s",
-        *(name, run.root.name, len(split.train), " x ".join(map(str, configuration.patch_size))),
-        *(configuration.batch_size, _length(budget)),
+        name,
+        run.root.name,
+        len(split.train),
+        patch,
+        configuration.batch_size,
+        _length(budget),
     )
     sampled = training_sampler(cases, split.train, plan, configuration, settings.seed)
     watched = validation_sampler(cases, split.validation, plan, configuration, settings.seed)

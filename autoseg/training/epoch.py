@@ -18,6 +18,7 @@ from .online import online_dice
 from .state import TrainingState
 
 LOG = logging.getLogger("autoseg")
+FIRST_LOOK = 10  # iterations after which the time left is told for the first time
 ITERATIONS_PER_LOOK = 25  # one validation batch for so many training batches of an epoch
 DICE_MEMORY = 0.9  # of the moving average of the online Dice, as nnU-Net v2 2.8.1
 
@@ -34,12 +35,18 @@ class Epoch:
     table: MetricsTable
     iterations: int = 0
     seconds_waiting: float = 0.0
+    told: bool = False
+    """Whether the pace of this training has been told."""
     began: float = field(default_factory=time.monotonic)
 
-    def count(self, seconds_waiting: float) -> None:
+    def count(self, state: TrainingState, seconds_waiting: float) -> None:
         """One more iteration, of which so many seconds were spent waiting for the batch."""
         self.iterations += 1
         self.seconds_waiting += seconds_waiting
+        if self.iterations == FIRST_LOOK and not self.told:
+            self.told = True
+            pace = (time.monotonic() - self.began) / FIRST_LOOK
+            LOG.info("%.2f s per iteration, about %s to go", pace, duration(self.budget.seconds_left(state, pace)))
 
     def end(self, state: TrainingState) -> None:
         """Looks at the validation patches, adds a row to the table, logs a line, and begins the next epoch."""
@@ -57,14 +64,16 @@ class Epoch:
         }
         names = {f"dice_{name}": dice.get(name, nan) for name in self.plan.labels.foreground}
         self.table.add(row | (names if self.validation else {}))
+        pace = row["seconds_per_iteration"]
         LOG.info(
             "epoch %d: loss %.4f, learning rate %.2g, %.3f s per iteration (%.0f %% waiting)%s, %s left",
-            *(row["epoch"], row["loss"], row["learning_rate"], row["seconds_per_iteration"]),
-            *(
-                100 * row["share_waiting"],
-                _told(dice),
-                duration(self.budget.seconds_left(state, row["seconds_per_iteration"])),
-            ),
+            row["epoch"],
+            row["loss"],
+            row["learning_rate"],
+            pace,
+            100 * row["share_waiting"],
+            _told(dice),
+            duration(self.budget.seconds_left(state, pace)),
         )
         state.losses = []
         self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()

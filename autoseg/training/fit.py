@@ -8,7 +8,6 @@ from contextlib import closing
 
 import torch
 
-from ..core.progress import duration
 from ..errors import TrainingError
 from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
@@ -23,7 +22,6 @@ from .step import Step
 
 LOG = logging.getLogger("autoseg")
 CHECKPOINT_SECONDS = 600.0
-FIRST_LOOK = 10  # iterations after which the time left is told for the first time
 SKIPS_IN_A_ROW = 3  # that end a training
 
 
@@ -51,7 +49,6 @@ def fit(
     table = MetricsTable.open(folder.metrics, state.iteration)
     epoch = Epoch(plan, configuration, validation, budget, resolved, table)
     readers = 1 if resolved.device.type == "cpu" else settings.threads  # a CPU's cores belong to the network
-    first, trained_before = state.iteration, state.seconds_trained
     origin, saved, skipped = time.monotonic() - state.seconds_trained, time.monotonic(), 0
     with (
         interruption() as asked,
@@ -61,15 +58,13 @@ def fit(
         while (progress := budget.progress(state)) < 1:
             began = time.monotonic()
             batch = next(source)
-            epoch.count(time.monotonic() - began)
+            waited = time.monotonic() - began
             loss = step(state, batch, configuration.schedule.factor(progress, state.iteration))
             skipped = _skipped(skipped, loss, batch, state)
             state.iteration += 1
             state.seconds_trained = time.monotonic() - origin
+            epoch.count(state, waited)
             shown.update()
-            if state.iteration == first + FIRST_LOOK:
-                pace = (state.seconds_trained - trained_before) / FIRST_LOOK
-                LOG.info("%.2f s per iteration, about %s to go", pace, duration(budget.seconds_left(state, pace)))
             if state.iteration % configuration.training.iterations_per_epoch == 0:
                 epoch.end(state)
             if asked.is_set() or time.monotonic() - saved >= checkpoint_seconds:

@@ -158,6 +158,29 @@ def test_killed_while_training_the_weights_end_as_if_nothing_had_happened(traine
         np.testing.assert_array_equal(resumed[name], values)
 
 
+def test_a_plan_edited_after_preparing_is_noticed_and_planning_again_keeps_the_edit(
+    trained: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["cp", "-r", trained / "workspace", tmp_path / "workspace"], check=True)
+    path = tmp_path / "workspace" / NAME / "plan.json"
+    plan = json.loads(path.read_text())
+    plan["configurations"]["3d_fullres"]["spacing"] = [3.0, 1.5, 1.5]
+    path.write_text(json.dumps(plan))
+    assert "autoseg preprocess" in run("train", NAME, "1", cwd=tmp_path, code=2)
+    run("plan", NAME, "--planner", "tiny", cwd=tmp_path)
+    assert json.loads((path.parent / "plan.old.json").read_text()) == plan
+
+
+def test_a_started_run_refuses_another_plan(trained: Path, tmp_path: Path) -> None:
+    subprocess.run(["cp", "-r", trained / "workspace", tmp_path / "workspace"], check=True)
+    root = tmp_path / "workspace" / NAME
+    (root / "runs" / "3d_fullres" / "fold_0" / "weights.safetensors").unlink()
+    plan = json.loads((root / "plan.json").read_text())
+    plan["configurations"]["3d_fullres"]["optimizer"]["learning_rate"] = 0.5
+    (root / "plan.json").write_text(json.dumps(plan))
+    assert "another plan" in run("train", NAME, "0", cwd=tmp_path, code=2)
+
+
 def test_all_problems_are_told_before_anything_is_written(raw: Path, tmp_path: Path) -> None:
     copy = make_dataset(tmp_path / NAME, cases=3, tests=0)
     labels = sitk.ReadImage(str(copy / "labelsTr" / "demo_000.nii.gz"))
