@@ -94,14 +94,17 @@ def plan(
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
     dataset, measured = files.read_dataset(), files.read_fingerprint()
     name = planner or ("plain_unet" if has_gpu() else "cpu")
-    result: Plan = PLANNERS.load(name, trusted).plan(dataset, measured)
+    chosen = PLANNERS.load(name, trusted)
+    why = "" if planner else ", chosen because there is a GPU" if has_gpu() else ", chosen because there is no GPU"
+    LOG.info("planner %s%s: %s", name, why, chosen.description)
+    result: Plan = chosen.plan(dataset, measured)
     if files.plan.exists() and json.loads(files.plan.read_text()) != json.loads(json.dumps(to_json(result))):
         LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
         files.old_plan.write_bytes(files.plan.read_bytes())
     write_json(files.plan, result)
-    LOG.info("planner %s, default configuration %s; written to %s", name, result.default, files.plan)
     for title, configuration in result.configurations.items():
         LOG.info("%s: %s", title, "; ".join(configuration.reasons))
+    LOG.info("default configuration %s; written to %s", result.default, files.plan)
     _write_folds(files, dataset, group)
     return result
 

@@ -16,7 +16,7 @@ from .batches import Batch, PatchSampler, batches
 from .budget import Budget
 from .epoch import Epoch
 from .interrupt import interruption
-from .log import MetricsTable, bar
+from .log import MetricsTable, advance, bar
 from .state import TrainingState, save
 from .step import Step
 
@@ -53,7 +53,7 @@ def fit(
     with (
         interruption() as asked,
         closing(batches(training, state.iteration, readers, ahead=2)) as source,
-        bar(budget.iterations, state.iteration) as shown,
+        bar(budget.progress(state)) as shown,
     ):
         while (progress := budget.progress(state)) < 1:
             began = time.monotonic()
@@ -64,7 +64,7 @@ def fit(
             state.iteration += 1
             state.seconds_trained = time.monotonic() - origin
             epoch.count(state, waited)
-            shown.update()
+            advance(shown, budget.progress(state), state.iteration, loss)
             if state.iteration % configuration.training.iterations_per_epoch == 0:
                 epoch.end(state)
             if asked.is_set() or time.monotonic() - saved >= checkpoint_seconds:

@@ -60,14 +60,28 @@ def written_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def bar(total: int | None, done: int) -> Iterator[tqdm]:
-    """A progress bar over iterations; invisible unless on a terminal, where log lines are written above it."""
+def bar(progress: float) -> Iterator[tqdm]:
+    """A bar with time left that begins at ``progress`` (0..1), for ``advance``; log lines are written above it.
+
+    It counts the share of the budget and not iterations, since a budget may be a time. Invisible unless on a terminal.
+    """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    with tqdm(total=total, initial=done, desc="training", leave=False, disable=not sys.stderr.isatty()) as shown:
-        if shown.disable:
+    shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
+    hidden = not sys.stderr.isatty()
+    start = min(100.0, 100 * progress)
+    with tqdm(total=100.0, initial=start, desc="training", bar_format=shape, leave=False, disable=hidden) as shown:
+        if hidden:
             yield shown
             return
         with logging_redirect_tqdm([LOG]):
             yield shown
+
+
+def advance(shown: tqdm, progress: float, iteration: int, loss: float | None) -> None:
+    """Moves the bar to ``progress`` (0..1)."""
+    if shown.disable:
+        return
+    shown.set_postfix_str(f"iteration {iteration}" + ("" if loss is None else f", loss {loss:.3f}"), refresh=False)
+    shown.update(min(100.0, 100 * progress) - shown.n)
