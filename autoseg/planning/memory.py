@@ -1,4 +1,4 @@
-"""How much a plain U-Net keeps in memory for one patch, without building it.
+"""How much a U-Net keeps in memory for one patch, without building it.
 
 The measure is nnU-Net's (``compute_conv_feature_map_size``, dynamic_network_architectures 0.4): how many elements all
 feature maps have that convolutions give. Weights, optimizer and loss are not in it: budgets were tuned without them.
@@ -15,17 +15,20 @@ def feature_map_elements(
     strides: Sequence[Sequence[int]],
     features: Sequence[int],
     *,
-    convolutions: int,
+    down: Sequence[int],
+    up: Sequence[int],
     heads: int,
 ) -> int:
-    """Elements for one patch: ``convolutions`` per stage down and up, one transposed convolution, one finest head."""
+    """Elements for one patch.
+
+    ``down`` and ``up`` are the convolutions of each stage, the finest first; ``up`` has one entry fewer. To each stage
+    of the way up comes one transposed convolution, to the finest the head.
+    """
     size = list(patch_size)
-    elements, last = 0, len(strides) - 1
+    elements = 0
     for stage, (stride, maps) in enumerate(zip(strides, features)):
         size = [edge // step for edge, step in zip(size, stride)]
         voxels = math.prod(size)
-        if stage == 0:
-            elements += heads * voxels
-        outputs = convolutions if stage == last else 2 * convolutions + 1
-        elements += outputs * maps * voxels
+        outputs = down[stage] + (up[stage] + 1 if stage < len(up) else 0)
+        elements += (outputs * maps + (heads if stage == 0 else 0)) * voxels
     return elements

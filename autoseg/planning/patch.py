@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import PlanningError
+from ..parts.networks import plain_unet, residual_unet
 from .memory import feature_map_elements
 from .topology import Topology, find_topology
 
@@ -24,6 +25,8 @@ class Budget:
     """Feature map elements of one patch when the batch is ``batch``."""
     batch: int
     """Patches per step that ``elements`` was tuned with."""
+    batch_of_patch: int = SMALLEST_BATCH
+    """Patches per step that must fit before the search for a patch ends."""
     largest_batch: int | None = None
 
 
@@ -34,8 +37,11 @@ class UNetSizes:
     base_features: int
     """Of the finest stage; they double per stage."""
     largest_features: int
-    convolutions: int = 2
-    """Per stage, on the way down and on the way up."""
+    template: type[plain_unet.Spec] | type[residual_unet.Spec] = plain_unet.Spec
+    blocks_encoder: tuple[int, ...] = (2,)
+    """Of each stage, the finest first; the last entry holds for all further stages."""
+    blocks_decoder: int = 2
+    """Convolutions per stage on the way up."""
     most_stages: int | None = None
     smallest_edge: int = 4
     """Voxels that every axis keeps in the coarsest stage."""
@@ -47,14 +53,29 @@ class UNetSizes:
     def features(self, stages: int) -> tuple[int, ...]:
         return tuple(min(self.largest_features, self.base_features * 2**stage) for stage in range(stages))
 
+    def blocks(self, stages: int) -> tuple[int, ...]:
+        """Of each stage on the way down."""
+        return tuple(self.blocks_encoder[min(stage, len(self.blocks_encoder) - 1)] for stage in range(stages))
+
     def elements(self, topology: Topology, heads: int) -> int:
         """Feature map elements of one patch."""
         return feature_map_elements(
             topology.patch_size,
             topology.strides,
             self.features(topology.stages),
-            convolutions=self.convolutions,
+            down=[self.template.convolutions(blocks) for blocks in self.blocks(topology.stages)],
+            up=(self.blocks_decoder,) * (topology.stages - 1),
             heads=heads,
+        )
+
+    def network(self, topology: Topology) -> plain_unet.Spec | residual_unet.Spec:
+        """Raises ValueError for a single stage."""
+        return self.template(
+            features=self.features(topology.stages),
+            kernels=topology.kernels,
+            strides=topology.strides,
+            blocks_encoder=self.blocks(topology.stages),
+            blocks_decoder=(self.blocks_decoder,) * (topology.stages - 1),
         )
 
 
@@ -79,7 +100,7 @@ def largest_patch(
     scale = (FIRST_PATCH_VOXELS[len(spacing)] / np.prod(proportions)) ** (1 / len(spacing))
     first = [min(round(float(p * scale)), limit) for p, limit in zip(proportions, shape)]
     topology = sizes.topology(spacing, first, pass_over=pass_over)
-    while sizes.elements(topology, heads) / budget.batch * SMALLEST_BATCH > budget.elements:
+    while sizes.elements(topology, heads) / budget.batch * budget.batch_of_patch > budget.elements:
         patch, step = list(topology.patch_size), topology.divisor
         axis = max(range(len(patch)), key=lambda axis: (patch[axis] / shape[axis], axis))
         # a patch that is one step shorter may need fewer halvings, hence a finer step: that finer step is taken

@@ -15,7 +15,6 @@ from ..errors import PlanningError
 from ..fingerprint import Fingerprint
 from ..parts.augmentations import standard
 from ..parts.losses import dice_ce
-from ..parts.networks import plain_unet
 from ..parts.resamplers import spline
 from ..plan import Configuration, Plan, TrainingRules
 from . import rules
@@ -114,6 +113,7 @@ class _Draft:
         planner = self.planner
         topology = self._patch(grid, dimensions=dimensions)
         sizes, budget = self._values(dimensions)
+        _refuse_one_stage(topology, sizes)
         elements = sizes.elements(topology, self.heads)
         batch, why_batch = batch_size(
             elements,
@@ -131,7 +131,7 @@ class _Draft:
             batch_size=batch,
             normalizers=self.normalizers,
             resampler=spline.Spec(),
-            network=_network(topology, sizes),
+            network=sizes.network(topology),
             loss=dice_ce.Spec(batch_dice=batch_dice),
             augmentation=_augmentation(topology.patch_size, self.normalizers),
             optimizer=planner.optimizer,
@@ -164,20 +164,13 @@ def _names(labels: Labels) -> int:
     return foreground + (labels.ignore is not None)
 
 
-def _network(topology: Topology, sizes: UNetSizes) -> plain_unet.Spec:
+def _refuse_one_stage(topology: Topology, sizes: UNetSizes) -> None:
     if topology.stages < 2:
         edge = sizes.smallest_edge
         raise PlanningError(
             f"the images are too small for a U-Net: the largest patch is {_numbers(topology.patch_size)} voxels, and "
             f"to be halved once it needs two axes of {2 * edge} voxels or one of {3 * edge}"
         )
-    return plain_unet.Spec(
-        features=sizes.features(topology.stages),
-        kernels=topology.kernels,
-        strides=topology.strides,
-        blocks_encoder=(sizes.convolutions,) * topology.stages,
-        blocks_decoder=(sizes.convolutions,) * (topology.stages - 1),
-    )
 
 
 def _augmentation(patch_size: tuple[int, ...], normalizers: tuple[Any, ...]) -> standard.Spec:

@@ -105,7 +105,7 @@ def test_an_empty_dataset_is_refused() -> None:
 
 def test_planning_needs_neither_torch_nor_scipy() -> None:
     program = (
-        "import sys; from autoseg.planners import cpu, plain_unet, tiny; "
+        "import sys; from autoseg.planners import cpu, plain_unet, residual_xl, tiny; "
         "import autoseg.preprocessing.prepare, autoseg.preprocessing.store; "
         "print({'torch', 'scipy', 'skimage', 'pandas'} & set(sys.modules))"
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.planning.memory import feature_map_elements
 from autoseg.planning.topology import find_topology
 
@@ -69,16 +71,15 @@ def test_a_short_finest_axis_can_be_passed_over() -> None:
     assert topology.divisor[2] == 1
 
 
-@pytest.mark.parametrize(("stages", "heads"), [(2, 2), (4, 3)])
-def test_elements_are_those_a_real_network_gives(stages: int, heads: int) -> None:
+@pytest.mark.parametrize("stages", [2, 4])
+@pytest.mark.parametrize("part", [plain_unet, residual_unet], ids=["plain", "residual"])
+def test_elements_are_those_a_real_network_gives(part: ModuleType, stages: int) -> None:
     torch = pytest.importorskip("torch")
-    from autoseg.parts.networks import plain_unet
-
+    heads, patch, counted = 3, (8, 16, 16), []
     features = tuple(4 * 2**stage for stage in range(stages))
     strides = ((1, 1, 1), *((1, 2, 2), (2, 2, 2), (2, 1, 2))[: stages - 1])
-    spec = plain_unet.Spec(features, ((3, 3, 3),) * stages, strides, (2,) * stages, (2,) * (stages - 1))
+    spec = part.Spec(features, ((3, 3, 3),) * stages, strides, (2,) * stages, (1,) * (stages - 1))
     network = spec.build(1, heads)
-    patch, counted = (8, 16, 16), []
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
             layer.register_forward_hook(lambda *call: counted.append(call[2].shape))
@@ -86,4 +87,5 @@ def test_elements_are_those_a_real_network_gives(stages: int, heads: int) -> Non
         network(torch.zeros(1, 1, *patch))
     coarse_heads = [shape for shape in counted if shape[1] == heads and tuple(shape[2:]) != patch]
     total = sum(math.prod(shape[1:]) for shape in counted) - sum(math.prod(shape[1:]) for shape in coarse_heads)
-    assert feature_map_elements(patch, strides, features, convolutions=2, heads=heads) == total
+    down = [spec.convolutions(2)] * stages
+    assert feature_map_elements(patch, strides, features, down=down, up=(1,) * (stages - 1), heads=heads) == total

@@ -2,95 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from ._unet import UNet, stage
 
 if TYPE_CHECKING:
     from .plain_unet import Spec
 
-EPSILON = 1e-5
-SLOPE = 0.01  # of the leaky ReLU; both as in Isensee et al. 2021
-CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
-
-class InstanceNorm(nn.Module):
-    """Instance normalisation with a learned scale and shift per channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, maps: Tensor) -> Tensor:
-        if maps.device.type == "cpu":
-            # One group per channel is the same formula; torch computes it a third faster than instance_norm there.
-            return functional.group_norm(maps, maps.shape[1], self.weight, self.bias, EPSILON)
-        return functional.instance_norm(maps, weight=self.weight, bias=self.bias, eps=EPSILON)
-
-
-class Block(nn.Module):
-    """Convolution, instance normalisation, leaky ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...]) -> None:
-        super().__init__()
-        padding = tuple(size // 2 for size in kernel)
-        self.convolution = CONVOLUTION[len(kernel)](inputs, outputs, kernel, stride, padding)
-        self.norm = InstanceNorm(outputs)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return functional.leaky_relu(self.norm(self.convolution(maps)), SLOPE, inplace=True)
-
-
-def stage(inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...], blocks: int) -> nn.Sequential:
-    """``blocks`` convolution blocks; the first one carries the stride."""
-    first = Block(inputs, outputs, kernel, stride)
-    return nn.Sequential(first, *(Block(outputs, outputs, kernel, (1,) * len(kernel)) for _ in range(blocks - 1)))
-
-
-class PlainUNet(nn.Module):
-    """See ``plain_unet.Spec.build``. Lists are indexed by stage, the finest is 0."""
-
-    def __init__(self, spec: Spec, channels: int, heads: int) -> None:
-        super().__init__()
-        features, ones = spec.features, (1,) * spec.dimensions
-        convolution, transposed = CONVOLUTION[spec.dimensions], TRANSPOSED[spec.dimensions]
-        down = zip((channels, *features), features, spec.kernels, spec.strides, spec.blocks_encoder)
-        self.encoder = nn.ModuleList(stage(*choices) for choices in down)
-        self.up = nn.ModuleList(
-            transposed(coarse, fine, stride, stride)
-            for fine, coarse, stride in zip(features, features[1:], spec.strides[1:])
-        )
-        self.decoder = nn.ModuleList(
-            stage(2 * count, count, kernel, ones, blocks)
-            for count, kernel, blocks in zip(features, spec.kernels, spec.blocks_decoder)
-        )
-        self.heads = nn.ModuleList(convolution(count, heads, 1) for count in features[:-1])
-        self.apply(_start)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        if images.device.type == "cpu" and not torch.is_grad_enabled():
-            # Prediction is a quarter faster with channels last; training is not: the norm's backward is slow there.
-            last = torch.channels_last if images.dim() == 4 else torch.channels_last_3d
-            images = images.contiguous(memory_format=last)
-        skips, maps = [], images
-        for encode in self.encoder:
-            maps = encode(maps)
-            skips.append(maps)
-        logits = []
-        for level in reversed(range(len(self.decoder))):
-            maps = self.decoder[level](torch.cat((self.up[level](maps), skips[level]), 1))
-            logits.append(self.heads[level](maps))
-        return logits[::-1]
-
-
-def _start(module: nn.Module) -> None:
-    """He et al. 2015 for leaky ReLU, biases zero: as nnU-Net v2 2.8.1."""
-    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-        nn.init.kaiming_normal_(module.weight, a=SLOPE)
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)
+def plain_unet(spec: Spec, channels: int, heads: int) -> UNet:
+    """See ``plain_unet.Spec.build``."""
+    down = zip((channels, *spec.features), spec.features, spec.kernels, spec.strides, spec.blocks_encoder)
+    return UNet(spec, (stage(*choices) for choices in down), heads)

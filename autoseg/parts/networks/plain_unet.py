@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
+
+from . import _stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,32 +27,7 @@ class Spec:
     """Convolutions of each stage on the way up: one entry fewer, since the coarsest stage has no way up."""
 
     def __post_init__(self) -> None:
-        stages = len(self.features)
-        if stages < 2:
-            raise ValueError(f"a U-Net needs at least two stages, found features {self.features}")
-        lengths = {
-            "kernels": len(self.kernels),
-            "strides": len(self.strides),
-            "blocks_encoder": len(self.blocks_encoder),
-        }
-        wrong = {name: length for name, length in lengths.items() if length != stages}
-        if wrong or len(self.blocks_decoder) != stages - 1:
-            raise ValueError(
-                f"{stages} stages need {stages} kernels, strides and blocks_encoder and {stages - 1} blocks_decoder; "
-                f"found {lengths | {'blocks_decoder': len(self.blocks_decoder)}}"
-            )
-        if len({len(axes) for axes in (*self.kernels, *self.strides)}) != 1 or self.dimensions not in (2, 3):
-            raise ValueError("every kernel and stride needs 2 entries (2-D) or 3 entries (3-D)")
-        if any(size < 1 or size % 2 == 0 for kernel in self.kernels for size in kernel):
-            raise ValueError(f"kernels must be odd, found {self.kernels}")
-        counts = (
-            *self.features,
-            *self.blocks_encoder,
-            *self.blocks_decoder,
-            *(s for axes in self.strides for s in axes),
-        )
-        if min(counts) < 1:
-            raise ValueError("features, strides and blocks must be at least 1")
+        _stages.check(self)
 
     @property
     def dimensions(self) -> int:
@@ -61,13 +37,18 @@ class Spec:
     @property
     def divisor(self) -> tuple[int, ...]:
         """A patch must be a multiple of this along each axis."""
-        return tuple(prod(stride) for stride in zip(*self.strides))
+        return _stages.divisor(self.strides)
+
+    @staticmethod
+    def convolutions(blocks: int) -> int:
+        """Convolutions of a stage of ``blocks`` on the way down: their outputs are what training keeps in memory."""
+        return blocks
 
     def build(self, channels: int, heads: int) -> nn.Module:
         """The network with fresh weights: ``(B, channels, *patch)`` to a list of logits, finest first.
 
         Logits of scale i are ``(B, heads, *(patch / product of strides up to i))``; the coarsest stage gives none.
         """
-        from ._plain_unet import PlainUNet
+        from ._plain_unet import plain_unet
 
-        return PlainUNet(self, channels, heads)
+        return plain_unet(self, channels, heads)

@@ -1,0 +1,55 @@
+"""The torch side of residual_unet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from ._unet import CONVOLUTION, Block, InstanceNorm, UNet, activate
+
+if TYPE_CHECKING:
+    from .residual_unet import Spec
+
+POOLING = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions whose normalised result is added to the input, then leaky ReLU.
+
+    Where the input is larger or has other channels, it is averaged over the stride and projected (He et al. 2019,
+    ResNet-D), each only where needed.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...]) -> None:
+        super().__init__()
+        dimensions, padding = len(kernel), tuple(size // 2 for size in kernel)
+        self.first = Block(inputs, outputs, kernel, stride)
+        self.convolution = CONVOLUTION[dimensions](outputs, outputs, kernel, padding=padding)
+        self.norm = InstanceNorm(outputs)
+        self.shortcut = nn.Sequential()
+        if max(stride) > 1:
+            self.shortcut.append(POOLING[dimensions](stride, stride))
+        if inputs != outputs:
+            self.shortcut.append(CONVOLUTION[dimensions](inputs, outputs, 1, bias=False))
+            self.shortcut.append(InstanceNorm(outputs))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return activate(self.norm(self.convolution(self.first(maps))) + self.shortcut(maps))
+
+
+def residual_unet(spec: Spec, channels: int, heads: int) -> UNet:
+    """See ``residual_unet.Spec.build``."""
+    ones, finest = (1,) * spec.dimensions, spec.features[0]
+    encoder, inputs = [], finest
+    for outputs, kernel, stride, blocks in zip(spec.features, spec.kernels, spec.strides, spec.blocks_encoder):
+        first = ResidualBlock(inputs, outputs, kernel, stride)
+        rest = (ResidualBlock(outputs, outputs, kernel, ones) for _ in range(blocks - 1))
+        encoder.append(nn.Sequential(first, *rest))
+        inputs = outputs
+    encoder[0].insert(0, Block(channels, finest, spec.kernels[0], ones))  # the stem
+    network = UNet(spec, encoder, heads)
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):  # every block starts as its shortcut, as in nnU-Net v2 2.8.1
+            nn.init.zeros_(module.norm.weight)
+    return network

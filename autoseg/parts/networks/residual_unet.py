@@ -1,0 +1,58 @@
+"""U-Net with a residual encoder, 2-D or 3-D: the network of nnU-Net's ResEnc presets (Isensee et al. 2024)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import _stages
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One entry per stage, the finest stage first; before the finest stage one more convolution, the stem."""
+
+    features: tuple[int, ...]
+    """Feature maps of each stage; the stem has those of the finest."""
+    kernels: tuple[tuple[int, ...], ...]
+    """Kernel of each stage's convolutions, voxels per axis, odd; two entries for 2-D."""
+    strides: tuple[tuple[int, ...], ...]
+    """Stride with which each stage is entered; the first is all ones as a rule."""
+    blocks_encoder: tuple[int, ...]
+    """Residual blocks, of two convolutions each, of each stage on the way down."""
+    blocks_decoder: tuple[int, ...]
+    """Convolutions of each stage on the way up: one entry fewer, since the coarsest stage has no way up."""
+
+    def __post_init__(self) -> None:
+        _stages.check(self)
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return len(self.strides[0])
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """A patch must be a multiple of this along each axis."""
+        return _stages.divisor(self.strides)
+
+    @staticmethod
+    def convolutions(blocks: int) -> int:
+        """Convolutions of a stage of ``blocks`` on the way down: their outputs are what training keeps in memory.
+
+        Beside two per block there is one more: the stem in the finest stage, in the others the projection past the
+        first block.
+        """
+        return 2 * blocks + 1
+
+    def build(self, channels: int, heads: int) -> nn.Module:
+        """The network with fresh weights: ``(B, channels, *patch)`` to a list of logits, finest first.
+
+        Logits of scale i are ``(B, heads, *(patch / product of strides up to i))``; the coarsest stage gives none.
+        """
+        from ._residual_unet import residual_unet
+
+        return residual_unet(self, channels, heads)
