@@ -81,15 +81,30 @@ def _add_data_commands(steps: argparse._SubParsersAction) -> None:
     prepare = _command(steps, "preprocess", "bring every case to the network's grid, as the plan says")
     everything = _command(steps, "plan_and_preprocess", "check, fingerprint, plan and preprocess a dataset")
     for step in (measure, plan, prepare, everything):
-        step.add_argument("dataset", metavar="DATASET")
+        step.add_argument("dataset", metavar="DATASET", nargs="?" if step is plan else None)
         _add_machine(step)
+    _add_foreign_plan(plan)
     for step in (plan, everything):
         step.add_argument(
             "--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)"
         )
         step.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
+        _add_changes(step)
     for step in (prepare, everything):
         step.add_argument("-c", "--configuration", action="append", metavar="NAME", help="only this one; repeatable")
+
+
+def _add_foreign_plan(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument(
+        "--from-fingerprint", type=Path, metavar="FILE", help="plan from nnU-Net's dataset_fingerprint.json"
+    )
+    plan.add_argument(
+        "--dataset-json", type=Path, metavar="FILE", help="the dataset.json that belongs to it (default: beside it)"
+    )
+    plan.add_argument(
+        "--format", choices=("autoseg", "nnunet"), default="autoseg", help="of the plan for -o (default: %(default)s)"
+    )
+    plan.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the plan here")
 
 
 def _add_train(steps: argparse._SubParsersAction) -> None:
@@ -105,6 +120,7 @@ def _add_train(steps: argparse._SubParsersAction) -> None:
     train.add_argument(
         "--checkpoint-every", type=seconds, default=600.0, metavar="T", help="time between checkpoints (default: 10m)"
     )
+    _add_changes(train)
     _add_machine(train, seed=True)
 
 
@@ -146,6 +162,17 @@ def _command(steps: argparse._SubParsersAction, name: str, what: str) -> argpars
     )
     command.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="allow parts of this package")
     return command
+
+
+def _add_changes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="FIELD=VALUE",
+        help="replace a value of the plan, e.g. batch_size=4, 2d.patch_size=64,64 or training.epochs=50; repeatable",
+    )
 
 
 def _add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:

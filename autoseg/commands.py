@@ -42,9 +42,31 @@ def fingerprint(options: Namespace) -> None:
 
 
 def plan(options: Namespace) -> None:
-    from .pipeline import plan_and_preprocess as story
+    import json
 
-    story.plan(_dataset_folder(options), planner=options.planner, group=options.group, trusted=tuple(options.trust))
+    from .core.records import to_json, write_json
+    from .interop.nnunet_plans import nnunet_plans
+    from .pipeline import plan_and_preprocess as story
+    from .pipeline.plan_from_fingerprint import plan_from_fingerprint
+
+    path, trusted = options.from_fingerprint, tuple(options.trust)
+    if (options.dataset is None) == (path is None):
+        raise UsageError("plan needs either a DATASET or --from-fingerprint FILE")
+    if path is None:
+        files = _dataset_folder(options)
+        planned = story.plan(
+            files, planner=options.planner, group=options.group, changes=options.changes, trusted=trusted
+        )
+        measured = files.read_fingerprint()
+    else:
+        described = options.dataset_json or path.with_name("dataset.json")
+        name = options.planner or "plain_unet"
+        planned, measured = plan_from_fingerprint(path, described, planner=name, trusted=trusted)
+    content = nnunet_plans(planned, measured) if options.format == "nnunet" else planned
+    if options.output is not None:
+        write_json(options.output, content)
+    elif path is not None or options.format != "autoseg":
+        sys.stdout.write(json.dumps(to_json(content), indent=2) + "\n")
 
 
 def preprocess(options: Namespace) -> None:
@@ -61,6 +83,7 @@ def plan_and_preprocess(options: Namespace) -> None:
         _workspace(options),
         planner=options.planner,
         group=options.group,
+        changes=options.changes,
         configurations=options.configuration,
         settings=_settings(options),
         trusted=tuple(options.trust),
@@ -78,6 +101,7 @@ def train(options: Namespace) -> None:
         configuration=options.configuration,
         epochs=options.epochs,
         seconds=options.time,
+        changes=options.changes,
         checkpoint_every=options.checkpoint_every,
         settings=_settings(options),
         trusted=tuple(options.trust),

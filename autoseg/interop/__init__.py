@@ -1,0 +1,1 @@
+"""Other programs' files: read into our records, written from them."""

@@ -1,0 +1,28 @@
+"""A plan from nnU-Net's own measurements: no image is read, nothing is written to the workspace."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ..core.family import Family
+from ..fingerprint import Fingerprint
+from ..interop.nnunet_plans import read_fingerprint
+from ..plan import Plan
+
+LOG = logging.getLogger("autoseg")
+PLANNERS = Family("autoseg.planners", "PLANNER")
+
+
+def plan_from_fingerprint(
+    path: Path, dataset_json: Path, *, planner: str, trusted: tuple[str, ...] = ()
+) -> tuple[Plan, Fingerprint]:
+    """The plan for nnU-Net's ``dataset_fingerprint.json``, and what that file says.
+
+    Raises RecordError or DatasetError for files that do not say enough, PlanningError where no plan exists.
+    """
+    dataset, measured = read_fingerprint(path, dataset_json)
+    planned: Plan = PLANNERS.load(planner, trusted).plan(dataset, measured)
+    for title, configuration in planned.configurations.items():
+        LOG.info("%s: %s", title, "; ".join(configuration.reasons))
+    return planned, measured
