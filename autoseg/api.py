@@ -21,18 +21,28 @@ def plan_and_preprocess(
     *,
     planner: str | None = None,
     group: str | None = None,
+    spacing: tuple[float, float, float] | None = None,
+    changes: Sequence[str] = (),
     settings: RunSettings | None = None,
 ) -> Plan:
     """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
 
     ``planner`` None takes the one for this machine, ``group`` is a regular expression that names the patient in a
-    case name. Raises DatasetError with a table of all problems of all cases.
+    case name, ``spacing`` (z, y, x) in mm replaces the median of the cases, ``changes`` are those of ``--set``
+    (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
     """
     from .pipeline import plan_and_preprocess as story
+    from .planning.wishes import Wishes
     from .workspace import Workspace
 
     return story.plan_and_preprocess(
-        Path(folder), Workspace(Path(workspace)), planner=planner, group=group, settings=settings
+        Path(folder),
+        Workspace(Path(workspace)),
+        planner=planner,
+        group=group,
+        wishes=Wishes(spacing=spacing),
+        changes=changes,
+        settings=settings,
     )
 
 
@@ -44,11 +54,13 @@ def train(
     configuration: str | None = None,
     epochs: int | None = None,
     minutes: float | None = None,
+    changes: Sequence[str] = (),
     settings: RunSettings | None = None,
 ) -> Path:
     """Trains one fold (0-4, ``"all"`` or ``"cv"``), continuing where it was; returns the model's folder.
 
-    ``dataset`` is a name or number known to the workspace. Raises TrainingError, WorkspaceError or UsageError.
+    ``dataset`` is a name or number known to the workspace, ``changes`` are those of ``--set`` (``["batch_size=4"]``).
+    Raises TrainingError, WorkspaceError or UsageError.
     """
     from .dataset_names import find_dataset
     from .pipeline import train as story
@@ -57,7 +69,15 @@ def train(
     root = Workspace(Path(workspace))
     files = root.dataset_folder(find_dataset(dataset, root).name)
     seconds = None if minutes is None else 60 * minutes
-    return story.train(files, str(fold), configuration=configuration, epochs=epochs, seconds=seconds, settings=settings)
+    return story.train(
+        files,
+        str(fold),
+        configuration=configuration,
+        epochs=epochs,
+        seconds=seconds,
+        changes=changes,
+        settings=settings,
+    )
 
 
 def newest_model(

@@ -89,6 +89,7 @@ def _add_data_commands(steps: argparse._SubParsersAction) -> None:
             "--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)"
         )
         step.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
+        _add_wishes(step)
         _add_changes(step)
     for step in (prepare, everything):
         step.add_argument("-c", "--configuration", action="append", metavar="NAME", help="only this one; repeatable")
@@ -164,6 +165,12 @@ def _command(steps: argparse._SubParsersAction, name: str, what: str) -> argpars
     return command
 
 
+def _add_wishes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--spacing", type=lengths, metavar="Z,Y,X", help="resample to these mm along the files' axes (default: median)"
+    )
+
+
 def _add_changes(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set",
@@ -183,6 +190,15 @@ def _add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
     command.add_argument("--precision", default="auto", help="auto, bfloat16, float16, float32 (default: auto)")
     if seed:
         command.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+
+def lengths(text: str) -> tuple[float, float, float]:
+    """``3,1,1``: three millimetres."""
+    try:
+        z, y, x = (float(length) for length in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no spacing; write z,y,x in mm, for example 3,1,1") from None
+    return z, y, x
 
 
 def seconds(text: str) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .errors import UsageError
 
 if TYPE_CHECKING:
+    from .planning.wishes import Wishes
     from .settings import RunSettings
     from .workspace import DatasetFolder, Workspace
 
@@ -55,13 +56,20 @@ def plan(options: Namespace) -> None:
     if path is None:
         files = _dataset_folder(options)
         planned = story.plan(
-            files, planner=options.planner, group=options.group, changes=options.changes, trusted=trusted
+            files,
+            planner=options.planner,
+            group=options.group,
+            wishes=_wishes(options),
+            changes=options.changes,
+            trusted=trusted,
         )
         measured = files.read_fingerprint()
     else:
         described = options.dataset_json or path.with_name("dataset.json")
         name = options.planner or "plain_unet"
-        planned, measured = plan_from_fingerprint(path, described, planner=name, trusted=trusted)
+        planned, measured = plan_from_fingerprint(
+            path, described, planner=name, wishes=_wishes(options), changes=options.changes, trusted=trusted
+        )
     content = nnunet_plans(planned, measured) if options.format == "nnunet" else planned
     if options.output is not None:
         write_json(options.output, content)
@@ -83,6 +91,7 @@ def plan_and_preprocess(options: Namespace) -> None:
         _workspace(options),
         planner=options.planner,
         group=options.group,
+        wishes=_wishes(options),
         changes=options.changes,
         configurations=options.configuration,
         settings=_settings(options),
@@ -159,6 +168,12 @@ def _settings(options: Namespace) -> RunSettings:
         raise UsageError(f"--threads must be at least 1, found {options.threads}")
     given = {"threads": options.threads} if options.threads else {}
     return RunSettings(device=options.device, precision=options.precision, seed=getattr(options, "seed", 0), **given)
+
+
+def _wishes(options: Namespace) -> Wishes:
+    from .planning.wishes import Wishes
+
+    return Wishes(spacing=options.spacing)
 
 
 def _workspace(options: Namespace) -> Workspace:

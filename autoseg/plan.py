@@ -5,6 +5,7 @@ Axes of everything in a ``Configuration`` are those of the network: (z, y, x) af
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,33 @@ class Configuration:
     reasons: tuple[str, ...] = ()
     """Why this was decided, in sentences with numbers."""
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, found {self.batch_size}")
+        if not all(edge is None or 0 < edge < math.inf for edge in self.spacing):
+            raise ValueError(f"spacing must be millimetres above 0, found {self.spacing}")
+        if self.dimensions not in (2, 3) or min(self.patch_size) < 1:
+            raise ValueError(f"patch_size must be 2 or 3 numbers of voxels, found {self.patch_size}")
+        _refuse_unfit_patch(self.patch_size, self.network)
+
     @property
     def dimensions(self) -> int:
         return len(self.patch_size)
+
+
+def _refuse_unfit_patch(patch_size: tuple[int, ...], network: Any) -> None:
+    """Raises ValueError that names the nearest patches that fit. A network without strides takes any patch."""
+    divisor: tuple[int, ...] = getattr(network, "divisor", (1,) * len(patch_size))
+    if len(divisor) != len(patch_size):
+        raise ValueError(f"patch_size has {len(patch_size)} entries, but the network has {len(divisor)} dimensions")
+    if any(edge % step for edge, step in zip(patch_size, divisor)):
+        up = tuple(math.ceil(edge / step) * step for edge, step in zip(patch_size, divisor))
+        down = tuple(edge // step * step or step for edge, step in zip(patch_size, divisor))
+        nearest = " or ".join(dict.fromkeys(",".join(map(str, patch)) for patch in (down, up)))
+        raise ValueError(
+            f"patch_size {','.join(map(str, patch_size))} must be a multiple of {','.join(map(str, divisor))}, "
+            f"the product of the network's strides; the nearest that fit are {nearest}"
+        )
 
 
 @dataclass(frozen=True)
@@ -93,6 +118,8 @@ class Plan:
     def __post_init__(self) -> None:
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
+        if not set(self.mirror_axes) <= {0, 1, 2} or len(set(self.mirror_axes)) != len(self.mirror_axes):
+            raise ValueError(f"mirror_axes must be some of 0, 1, 2; found {self.mirror_axes}")
         for name, configuration in self.configurations.items():
             if len(configuration.normalizers) != len(self.channels):
                 raise ValueError(

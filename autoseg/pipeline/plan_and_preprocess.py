@@ -11,6 +11,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from ..changes import changed
 from ..core.family import Family
 from ..core.files import remove_unfinished
 from ..core.machine import has_gpu
@@ -26,6 +27,7 @@ from ..inspection.extract import extract_fingerprint
 from ..layouts import read_dataset
 from ..parts.readers import read_image, read_labels
 from ..plan import Configuration, Plan
+from ..planning.wishes import NO_WISHES, Wishes
 from ..preprocessing.prepare import prepare
 from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
@@ -42,6 +44,8 @@ def plan_and_preprocess(
     *,
     planner: str | None = None,
     group: str | None = None,
+    wishes: Wishes = NO_WISHES,
+    changes: Sequence[str] = (),
     configurations: Sequence[str] | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
@@ -49,12 +53,13 @@ def plan_and_preprocess(
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
     ``planner`` None takes the one for this machine; ``group`` is a pattern that names the patient in a case key;
+    ``wishes`` come before the planner's rules, ``changes`` replace values of its plan (``autoseg.changes``);
     ``configurations`` None prepares all that were planned. Raises DatasetError with a table of all problems.
     """
     settings = settings or RunSettings()
     dataset, _ = fingerprint(folder, workspace, settings=settings)
     files = workspace.dataset_folder(dataset.name)
-    result = plan(files, planner=planner, group=group, trusted=trusted)
+    result = plan(files, planner=planner, group=group, wishes=wishes, changes=changes, trusted=trusted)
     preprocess(files, configurations=configurations, settings=settings)
     return result
 
@@ -89,7 +94,13 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
 
 
 def plan(
-    files: DatasetFolder, *, planner: str | None = None, group: str | None = None, trusted: tuple[str, ...] = ()
+    files: DatasetFolder,
+    *,
+    planner: str | None = None,
+    group: str | None = None,
+    wishes: Wishes = NO_WISHES,
+    changes: Sequence[str] = (),
+    trusted: tuple[str, ...] = (),
 ) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
     dataset, measured = files.read_dataset(), files.read_fingerprint()
@@ -97,7 +108,7 @@ def plan(
     chosen = PLANNERS.load(name, trusted)
     why = "" if planner else ", chosen because there is a GPU" if has_gpu() else ", chosen because there is no GPU"
     LOG.info("planner %s%s: %s", name, why, chosen.description)
-    result: Plan = chosen.plan(dataset, measured)
+    result = changed(chosen.plan(dataset, measured, wishes), changes, trusted)
     if files.plan.exists() and json.loads(files.plan.read_text()) != json.loads(json.dumps(to_json(result))):
         LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
         files.old_plan.write_bytes(files.plan.read_bytes())

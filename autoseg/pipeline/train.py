@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..changes import changed
 from ..core.progress import duration
 from ..core.records import write_json
 from ..dataset import Dataset
@@ -37,6 +39,7 @@ def train(
     configuration: str | None = None,
     epochs: int | None = None,
     seconds: float | None = None,
+    changes: Sequence[str] = (),
     checkpoint_every: float = CHECKPOINT_SECONDS,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
@@ -44,10 +47,11 @@ def train(
     """Trains ``fold`` (``0``-``4``, ``all``, or ``cv`` for all folds in turn) and returns the model's folder.
 
     A run that was stopped goes on from its last checkpoint; one that has finished is not trained again. ``epochs`` or
-    ``seconds`` replace the plan's length. Raises TrainingError, UsageError or WorkspaceError.
+    ``seconds`` replace the plan's length, ``changes`` any of its values (``autoseg.changes``). Raises TrainingError,
+    UsageError or WorkspaceError.
     """
     settings = settings or RunSettings()
-    plan = _effective(files.read_plan(trusted), configuration, epochs)
+    plan = _effective(files, configuration, epochs, changes, trusted)
     dataset, folds = files.read_dataset(), files.read_folds()
     names = [str(number) for number in range(len(folds.folds))] if fold == "cv" else [fold]
     for name in names:
@@ -61,12 +65,30 @@ def train(
     return files.runs(plan.default)
 
 
-def _effective(plan: Plan, configuration: str | None, epochs: int | None) -> Plan:
-    """The plan with the one configuration that is trained, and its number of epochs."""
+def _effective(
+    files: DatasetFolder,
+    configuration: str | None,
+    epochs: int | None,
+    changes: Sequence[str],
+    trusted: tuple[str, ...],
+) -> Plan:
+    """The plan with the one configuration that is trained, its number of epochs, and the user's changes.
+
+    Raises UsageError for a change that comes too late: cases are prepared already.
+    """
+    plan, measured = files.read_plan(trusted), files.read_fingerprint()
     name, chosen = plan.configuration(configuration)
     if epochs is not None:
         chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
-    return replace(plan, configurations={name: chosen}, default=name)
+    plan = replace(plan, configurations={name: chosen}, default=name)
+    result = changed(plan, changes, trusted)
+    if preparation_keys(measured, result, result.configurations[name]) != preparation_keys(measured, plan, chosen):
+        flags = " ".join(f"--set {change}" for change in changes)
+        raise UsageError(
+            f"{flags}: this decides how cases are prepared, which comes before training. "
+            f"Run `autoseg plan {plan.dataset} {flags}` and `autoseg preprocess {plan.dataset}` first"
+        )
+    return result
 
 
 def _train_fold(
@@ -127,7 +149,7 @@ def _refuse_another_plan(run: RunFolder, plan: Plan, trusted: tuple[str, ...]) -
     if replace(before, configurations={name: old}) != plan:
         raise TrainingError(
             f"{run.root} was started with another plan than {plan.dataset} has now. "
-            f"Take back the change in plan.json, or remove {run.root} to start anew"
+            f"Take back the change in plan.json or --set, or remove {run.root} to start anew"
         )
 
 

@@ -20,6 +20,7 @@ from ..plan import Configuration, Plan, TrainingRules
 from . import rules
 from .patch import Budget, UNetSizes, batch_size, coverage, largest_patch
 from .topology import Topology
+from .wishes import NO_WISHES, Wishes
 
 DUMMY_2D_ABOVE = 3.0  # longest edge over the first: a patch this flat is rotated within its slices, by any angle
 OBLONG_ABOVE = 1.5  # 2-D: a patch this oblong is rotated by 15 degrees only (nnU-Net v2 2.8.1, as the line above)
@@ -39,16 +40,18 @@ class Planner:
     training: TrainingRules
     optimizer: Any
     schedule: Any
+    mirror: bool = True
+    """Whether to train on mirrored images, and to average over mirrored images in prediction."""
     largest_share: float = 0.05
     """Of all training voxels that one batch may hold: a guard against overfitting."""
     lowres_below: float = 0.25
     """A coarser configuration is planned when a patch has less than this share of the median image's voxels."""
 
-    def plan(self, dataset: Dataset, fingerprint: Fingerprint) -> Plan:
+    def plan(self, dataset: Dataset, fingerprint: Fingerprint, wishes: Wishes = NO_WISHES) -> Plan:
         """Every decision for ``dataset``. Raises PlanningError when no sensible plan exists."""
         if not fingerprint.cases:
             raise PlanningError(f"{dataset.name} has no training cases to plan for")
-        spacing = rules.target_spacing(fingerprint)
+        spacing = wishes.spacing or rules.target_spacing(fingerprint)
         order = rules.axis_order(spacing)
         shape = rules.median_shape(fingerprint, spacing)[list(order)]
         grid = _Grid(np.array(spacing)[list(order)], shape, float(np.prod(shape)))
@@ -66,7 +69,7 @@ class Planner:
             channels=dataset.channels,
             labels=dataset.labels,
             file_ending=dataset.file_ending,
-            mirror_axes=(0, 1, 2),
+            mirror_axes=(0, 1, 2) if self.mirror else (),
             configurations=configurations,
             default=next(iter(configurations)),
         )

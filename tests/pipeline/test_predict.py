@@ -121,7 +121,8 @@ def test_the_report_tells_the_time_of_every_stage(model, cases, tmp_path):
 
 
 def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, tmp_path):
-    configuration = replace(model.configuration, patch_size=(8, 8), spacing=(None, 1.0, 1.0))
+    network = replace(model.configuration.network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
+    configuration = replace(model.configuration, patch_size=(8, 8), spacing=(None, 1.0, 1.0), network=network)
     plan = replace(
         model.plan,
         axis_order=(0, 1, 2),

@@ -1,0 +1,128 @@
+"""Decisions that the user takes instead of the planner: ``patch_size=40,56,40`` replaces one value of a plan.
+
+A change is made in the plan's JSON form, and the whole plan is read again as strictly as from a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .core.family import Family
+from .core.records import from_json, to_json
+from .errors import UsageError
+from .plan import Configuration, Plan
+
+OF_THE_PLAN = ("mirror_axes", "file_ending", "default")
+"""Fields of the plan itself that may be changed; the others say what the data are, or follow from one another."""
+PARTS: dict[str, Family] = {
+    field.name: field.metadata["family"] for field in dataclasses.fields(Configuration) if "family" in field.metadata
+}
+
+
+def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -> Plan:
+    """``plan`` with every change made, in order, then checked as a whole.
+
+    A change is ``FIELD=VALUE``. FIELD is dotted: a field of the plan, or of a configuration (``optimizer.momentum``),
+    which may be named in front (``2d.batch_size``); otherwise all configurations of ``plan`` change. VALUE is JSON, a
+    list with commas, or a word. Raises UsageError for a field that does not exist, RecordError for a value that
+    does not fit.
+    """
+    if not changes:
+        return plan
+    record = to_json(plan)
+    for change in changes:
+        field, equals, text = change.partition("=")
+        path = field.strip().split(".")
+        if not equals or not all(path):
+            raise UsageError(f"{change!r} is no change; write FIELD=VALUE, for example batch_size=4")
+        if path[0] in OF_THE_PLAN:
+            record = _Change(_value(text)).within(record, path)
+        else:
+            record["configurations"] = _configurations(record["configurations"], path, text.strip(), trusted)
+    checked: Plan = from_json(Plan, record, where="plan", trusted=trusted)
+    return checked
+
+
+def _configurations(
+    configurations: dict[str, dict[str, Any]], path: list[str], text: str, trusted: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """The configuration named first in ``path``, or all of them, changed; each notes the change among its reasons."""
+    named = path[0] in configurations and len(path) > 1
+    names, path = ([path[0]], path[1:]) if named else (list(configurations), path)
+    fields = next(iter(configurations.values()))
+    if path[0] not in fields or path[0] == "reasons":
+        known = [name for name in fields if name != "reasons"]
+        raise _unknown(path[0], [*known, *OF_THE_PLAN, *(f"{name}.FIELD" for name in configurations)])
+    change = _Change(_value(text), PARTS.get(path[0]), trusted)
+    found = dict(configurations)
+    for name in names:
+        reasons = [*configurations[name]["reasons"], f"by hand: {'.'.join(path)} = {text}"]
+        found[name] = change.within(configurations[name], path, name) | {"reasons": reasons}
+    return found
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A new value on its way to its place."""
+
+    value: Any
+    family: Family | None = None
+    """Of the part in which the place lies."""
+    trusted: tuple[str, ...] = ()
+
+    def within(self, old: Any, path: Sequence[str], where: str = "") -> Any:
+        """A copy of ``old`` in which the value at ``path`` is replaced. Every step must be there already."""
+        if not path:
+            return self._instead_of(old, self.value)
+        step, rest, here = path[0], path[1:], f"{where}.{path[0]}" if where else path[0]
+        if isinstance(old, list):
+            places = [str(index) for index in range(len(old))]
+            if step not in places:
+                raise _unknown(step, places, where)
+            return [self.within(item, rest, here) if place == step else item for place, item in zip(places, old)]
+        if not isinstance(old, dict):
+            raise UsageError(f"{where} is a single value, it has no field {step!r}")
+        if step not in old:
+            raise _unknown(step, old, where)
+        if self.family is not None and list(path) == ["name"]:
+            return self._instead_of(old, self.value)
+        return old | {step: self.within(old[step], rest, here)}
+
+    def _instead_of(self, old: Any, new: Any) -> Any:
+        if isinstance(old, list):
+            items = new if isinstance(new, list) else [] if new == "" else [new]
+            like = [*old, *[old[-1] if old else None] * len(items)]
+            return [self._instead_of(before, item) for before, item in zip(like, items)]
+        if self.family is not None and isinstance(old, dict) and isinstance(new, str):
+            return self._other_part(old, self.family, new)
+        return new
+
+    def _other_part(self, old: dict[str, Any], family: Family, name: str) -> dict[str, Any]:
+        """The part called ``name``, with the values of ``old`` where both have a field of that name."""
+        fields = dataclasses.fields(family.load(name, self.trusted))
+        defaults = {
+            field.name: None if field.default is dataclasses.MISSING else to_json(field.default) for field in fields
+        }
+        return {"name": name} | defaults | {key: value for key, value in old.items() if key in defaults}
+
+
+def _unknown(field: str, known: Iterable[str], where: str = "") -> UsageError:
+    """What there is instead, and what was probably meant."""
+    known = [name for name in known if name != "name"]
+    near = difflib.get_close_matches(field, known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return UsageError(f"{where or 'a plan'} has no field {field!r} to set{meant} Known are {', '.join(known)}")
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON, else a list where there are commas, else the text."""
+    text = text.strip()
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return [_value(item) for item in text.split(",") if item.strip()] if "," in text else text

@@ -1,0 +1,23 @@
+"""What the user wants to decide before the planning rules do; everything else follows from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..errors import UsageError
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Axes are (z, y, x) of the files, as in every header and in ``fingerprint.json``. None: as the rules say."""
+
+    spacing: tuple[float, float, float] | None = None
+    """Millimetres to which images are resampled, instead of the spacing that most of them have."""
+
+    def __post_init__(self) -> None:
+        if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
+            raise UsageError(f"spacing must be three numbers of millimetres above 0, found {self.spacing}")
+
+
+NO_WISHES = Wishes()

@@ -1,0 +1,92 @@
+"""Planning as a user asks for it: with changes and wishes, from the command line to what is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoseg.cli import main
+from autoseg.pipeline.demo import NAME, make_dataset
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cases, planned with ``tiny`` and prepared for 3d_fullres."""
+    folder = tmp_path_factory.mktemp("planned")
+    raw = make_dataset(folder / NAME, cases=3, tests=0)
+    words = ["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "3d_fullres"]
+    assert main([*words, "--workspace", str(folder / "workspace")]) == 0
+    return folder / "workspace"
+
+
+def planned(workspace: Path, *words: str) -> dict[str, Any]:
+    assert main(["plan", NAME, "--planner", "tiny", *words, "--workspace", str(workspace)]) == 0
+    found: dict[str, Any] = json.loads((workspace / NAME / "plan.json").read_text())
+    return found
+
+
+def test_a_change_is_planned(workspace: Path) -> None:
+    before = planned(workspace)["configurations"]
+    after = planned(workspace, "--set", "2d.batch_size=3", "--set", "training.epochs=7")["configurations"]
+    assert after["2d"]["batch_size"] == 3
+    assert after["3d_fullres"]["batch_size"] == before["3d_fullres"]["batch_size"]
+    assert [configuration["training"]["epochs"] for configuration in after.values()] == [7, 7]
+
+
+def test_a_change_that_does_not_fit_leaves_the_plan_as_it_was(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = planned(workspace)
+    words = ["plan", NAME, "--planner", "tiny", "--set", "3d_fullres.patch_size=15,48,48"]
+    assert main([*words, "--workspace", str(workspace)]) == 2
+    assert "3d_fullres: patch_size 15,48,48 must be a multiple of" in capsys.readouterr().err
+    assert json.loads((workspace / NAME / "plan.json").read_text()) == before
+
+
+def test_a_wished_spacing_comes_before_patch_and_network(workspace: Path) -> None:
+    before = planned(workspace)["configurations"]["3d_fullres"]
+    plan = planned(workspace, "--spacing", "1,1,4")
+    after = plan["configurations"]["3d_fullres"]
+    assert before["spacing"] == pytest.approx([3, 1, 1])
+    assert after["spacing"] == [4, 1, 1]
+    assert plan["axis_order"] == [2, 0, 1]  # the wish is in the file's axes, the plan in the network's
+    assert after["median_shape"] != before["median_shape"]
+    assert after["patch_size"] != before["patch_size"]
+    assert after["network"]["strides"][1] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("spacing", ["1,1", "a,b,c", "1"])
+def test_what_is_no_spacing_is_refused(workspace: Path, spacing: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", NAME, "--spacing", spacing, "--workspace", str(workspace)])
+
+
+@pytest.mark.parametrize("spacing", ["0,1,1", "inf,1,1", "nan,1,1"])
+def test_an_impossible_spacing_is_refused(workspace: Path, spacing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", NAME, "--spacing", spacing, "--workspace", str(workspace)]) == 2
+    assert "above 0" in capsys.readouterr().err
+
+
+def test_a_change_in_training_is_trained_and_written_down(workspace: Path) -> None:
+    planned(workspace)
+    changes = ["--set", "training.iterations_per_epoch=1", "--set", "batch_size=1", "--set", "optimizer.momentum=0.5"]
+    words = ["train", NAME, "0", "--epochs", "1", *changes, "--workspace", str(workspace), "--device", "cpu"]
+    assert main(words) == 0
+    run = json.loads((workspace / NAME / "runs" / "3d_fullres" / "fold_0" / "plan.json").read_text())
+    effective = run["configurations"]["3d_fullres"]
+    assert list(run["configurations"]) == ["3d_fullres"]
+    assert (effective["batch_size"], effective["optimizer"]["momentum"]) == (1, 0.5)
+    assert effective["training"]["iterations_per_epoch"] == 1
+    shared = json.loads((workspace / NAME / "plan.json").read_text())
+    assert shared["configurations"]["3d_fullres"]["batch_size"] == 2
+
+
+def test_a_change_that_comes_too_late_for_training_says_where_it_belongs(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned(workspace)
+    assert main(["train", NAME, "1", "--set", "spacing=3,2,2", "--workspace", str(workspace)]) == 2
+    assert f"autoseg plan {NAME} --set spacing=3,2,2" in capsys.readouterr().err

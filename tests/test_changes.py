@@ -1,0 +1,164 @@
+"""A user's changes to a plan: made where they belong, checked with everything else, refused in words that help."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autoseg.changes import changed
+from autoseg.core.records import to_json, write_json
+from autoseg.errors import RecordError, UnknownPartError, UsageError
+from autoseg.parts.augmentations import none, standard
+from autoseg.parts.normalizers import zscore
+from autoseg.plan import Configuration, Plan, read_plan
+
+NAME = "3d_fullres"
+
+
+@pytest.fixture
+def two_configurations(small_plan: Plan) -> Plan:
+    return replace(small_plan, configurations=small_plan.configurations | {"other": small_plan.configurations[NAME]})
+
+
+def one(plan: Plan, *changes: str) -> Configuration:
+    return changed(plan, changes).configurations[NAME]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        ("batch_size=5", "batch_size", 5),
+        ("patch_size=16,24,8", "patch_size", (16, 24, 8)),
+        ("patch_size=[16, 24, 8]", "patch_size", (16, 24, 8)),
+        ("patch_size.1 = 24", "patch_size", (8, 24, 8)),
+        ("spacing=1,2.5,3", "spacing", (1.0, 2.5, 3.0)),
+        ("previous=3d_lowres", "previous", "3d_lowres"),
+        ("augmentation=none", "augmentation", none.Spec()),
+        ("augmentation.name=standard", "augmentation", standard.Spec()),
+        ("normalizers=zscore", "normalizers", (zscore.Spec(),)),
+        ("normalizers.0.name=zscore", "normalizers", (zscore.Spec(),)),
+    ],
+)
+def test_a_change_replaces_one_value_and_no_other(small_plan: Plan, change: str, field: str, value: Any) -> None:
+    found = one(small_plan, change)
+    assert getattr(found, field) == value
+    assert replace(small_plan.configurations[NAME], **{field: value, "reasons": found.reasons}) == found
+
+
+def test_a_dotted_field_lies_inside_a_part_or_record(small_plan: Plan) -> None:
+    found = one(small_plan, "training.epochs=250", "optimizer.learning_rate=5e-3", "loss.batch_dice=true")
+    assert (found.training.epochs, found.optimizer.learning_rate, found.loss.batch_dice) == (250, 0.005, True)
+
+
+def test_another_part_keeps_the_values_it_shares_with_the_old_one(small_plan: Plan) -> None:
+    first = changed(small_plan, ["augmentation=standard", "augmentation.rotation_degrees=15"])
+    assert one(first, "augmentation=standard").augmentation == standard.Spec(rotation_degrees=15.0)
+
+
+def test_changes_that_belong_together_are_checked_together(small_plan: Plan) -> None:
+    words = ("features=[4,8,16]", "kernels=[[3,3,3],[3,3,3],[3,3,3]]", "strides=[[1,1,1],[2,2,2],[1,2,2]]")
+    blocks = ("blocks_encoder=1,1,1", "blocks_decoder=1,1")
+    found = one(small_plan, *(f"network.{word}" for word in (*words, *blocks)), "patch_size=6,12,8")
+    assert found.network.divisor == (2, 4, 4)
+
+
+def test_a_configuration_named_in_front_is_the_only_one_changed(two_configurations: Plan) -> None:
+    found = changed(two_configurations, ["other.batch_size=7"])
+    assert [configuration.batch_size for configuration in found.configurations.values()] == [2, 7]
+
+
+def test_without_a_name_all_configurations_change(two_configurations: Plan) -> None:
+    found = changed(two_configurations, ["batch_size=7"])
+    assert [configuration.batch_size for configuration in found.configurations.values()] == [7, 7]
+
+
+@pytest.mark.parametrize(("text", "axes"), [("1,2", (1, 2)), ("1", (1,)), ("", ()), ("[0, 1]", (0, 1))])
+def test_a_field_of_the_plan_itself(small_plan: Plan, text: str, axes: tuple[int, ...]) -> None:
+    assert changed(small_plan, [f"mirror_axes={text}"]) == replace(small_plan, mirror_axes=axes)
+
+
+def test_the_plan_says_what_was_changed_by_hand(small_plan: Plan) -> None:
+    assert one(small_plan, "training.epochs=9").reasons == ("by hand: training.epochs = 9",)
+
+
+def test_no_change_is_the_same_plan(small_plan: Plan) -> None:
+    assert changed(small_plan, []) is small_plan
+
+
+@pytest.mark.parametrize(
+    ("change", "meant"),
+    [
+        ("batch_sise=3", "batch_size"),
+        ("optimizer.learning_rat=1", "learning_rate"),
+        ("trainin.epochs=3", "training"),
+        ("mirror_axis=1", "mirror_axes"),
+        ("normalizers.3.mask=true", "Known are 0"),
+        ("batch_size.x=3", "single value"),
+        ("labels.names.organ=3", "Known are"),
+        ("reasons=x", "Known are"),
+        ("4d.batch_size=3", f"{NAME}.FIELD"),
+        ("batch_size", "FIELD=VALUE"),
+        ("=3", "FIELD=VALUE"),
+    ],
+)
+def test_an_unknown_field_is_told_with_those_there_are(small_plan: Plan, change: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=meant):
+        changed(small_plan, [change])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("batch_size=0", "3d_fullres: batch_size must be at least 1"),
+        ("batch_size=many", "3d_fullres.batch_size: expected int, found 'many'"),
+        ("batch_size=2.5", "batch_size: expected int"),
+        ("spacing=0,1,1", "spacing must be millimetres above 0"),
+        ("spacing=1,1", "spacing: expected 3 entries, found 2"),
+        ("patch_size=8,8", "patch_size has 2 entries, but the network has 3 dimensions"),
+        ("network.features=4,8,16", "3d_fullres.network: 3 stages need 3 kernels"),
+        ("network.kernels=[[3,3,3]]", "3d_fullres.network: 2 stages need 2 kernels"),
+        ("normalizers=none,none", "3d_fullres.normalizers: 2 entries for 1 channels"),
+        ("training.epochs=0", "3d_fullres.training: epochs and iterations_per_epoch must be at least 1"),
+        ("mirror_axes=0,5", "mirror_axes must be some of 0, 1, 2"),
+        ("default=2d", "'2d' is not among"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_with_its_field(small_plan: Plan, change: str, said: str) -> None:
+    with pytest.raises(RecordError, match=said):
+        changed(small_plan, [change])
+
+
+def test_an_unknown_part_is_told_with_those_there_are(small_plan: Plan) -> None:
+    with pytest.raises(UnknownPartError, match="dice_ce"):
+        changed(small_plan, ["loss.name=dyce"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.tuples(*[st.integers(1, 40)] * 3))
+def test_a_patch_fits_the_strides_or_is_refused_with_patches_that_do(small_plan: Plan, patch: tuple[int, ...]) -> None:
+    wanted = ",".join(map(str, patch))
+    if not any(edge % 2 for edge in patch):
+        assert one(small_plan, f"patch_size={wanted}").patch_size == patch
+        return
+    with pytest.raises(RecordError, match=f"patch_size {wanted} must be a multiple of 2,2,2") as refused:
+        one(small_plan, f"patch_size={wanted}")
+    for neighbour in str(refused.value).split("fit are ")[1].split(" or "):
+        found = one(small_plan, f"patch_size={neighbour}").patch_size
+        assert all(abs(edge - asked) < 2 for edge, asked in zip(found, patch))
+
+
+def test_a_hand_edited_file_is_refused_with_the_same_sentence(small_plan: Plan, tmp_path: Path) -> None:
+    record = json.loads(json.dumps(to_json(small_plan)))
+    record["configurations"][NAME]["patch_size"] = [8, 9, 8]
+    write_json(tmp_path / "plan.json", record)
+    with pytest.raises(RecordError, match="patch_size 8,9,8 must be a multiple of 2,2,2") as of_the_file:
+        read_plan(tmp_path / "plan.json")
+    with pytest.raises(RecordError) as of_the_change:
+        changed(small_plan, ["patch_size=8,9,8"])
+    assert str(of_the_file.value).split(": ")[1:] == str(of_the_change.value).split(": ")[1:]
