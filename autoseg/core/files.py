@@ -12,17 +12,19 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on success it becomes ``path``, on failure it vanishes.
 
-    The temporary name keeps the ending, since image writers choose their format by it.
+    The temporary name keeps the ending, since image writers choose their format by it. ``durable`` False does not wait
+    for the disk: for many small files that are made again when a power cut has taken them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".writing-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
