@@ -52,9 +52,12 @@ def written_to(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
+    level = LOG.level
+    LOG.setLevel(logging.INFO)  # a notebook that never set up logging still gets a whole log file
     try:
         yield
     finally:
+        LOG.setLevel(level)
         LOG.removeHandler(handler)
         handler.close()
 
