@@ -17,8 +17,9 @@ from ..parts.augmentations import standard
 from ..parts.losses import dice_ce
 from ..parts.resamplers import spline
 from ..plan import Configuration, Plan, TrainingRules
-from . import rules
-from .patch import Budget, UNetSizes, batch_size, coverage, largest_patch
+from . import reasons, rules
+from .mirror import mirror_axes
+from .patch import Budget, UNetSizes, batch_size, largest_patch
 from .topology import Topology
 from .wishes import NO_WISHES, Wishes
 
@@ -51,17 +52,15 @@ class Planner:
         """Every decision for ``dataset``. Raises PlanningError when no sensible plan exists."""
         if not fingerprint.cases:
             raise PlanningError(f"{dataset.name} has no training cases to plan for")
-        spacing = wishes.spacing or rules.target_spacing(fingerprint)
+        wish = None if wishes.spacing is None else (wishes.spacing, "as you asked")
+        spacing, why_spacing = wish or rules.target_spacing(fingerprint)
         order = rules.axis_order(spacing)
         shape = rules.median_shape(fingerprint, spacing)[list(order)]
-        grid = _Grid(np.array(spacing)[list(order)], shape, float(np.prod(shape)))
-        draft = _Draft(
-            planner=self,
-            cases=len(fingerprint.cases),
-            heads=_names(dataset.labels),
-            normalizers=rules.normalizers(dataset.channels, fingerprint),
-        )
-        configurations = draft.configurations(grid)
+        grid = _Grid(np.array(spacing)[list(order)], shape, float(np.prod(shape)), why_spacing)
+        normalizers, why_normalized = rules.normalizers(dataset.channels, fingerprint)
+        mirrored, why_mirrored = mirror_axes(dataset.labels, fingerprint, planned=self.mirror, wish=wishes.mirror)
+        draft = _Draft(self, len(fingerprint.cases), _names(dataset.labels), normalizers)
+        configurations, why_stages = draft.configurations(grid)
         return Plan(
             dataset=dataset.name,
             planner=self.name,
@@ -69,9 +68,16 @@ class Planner:
             channels=dataset.channels,
             labels=dataset.labels,
             file_ending=dataset.file_ending,
-            mirror_axes=(0, 1, 2) if self.mirror else (),
+            mirror_axes=tuple(index for index, axis in enumerate(order) if axis in mirrored),
             configurations=configurations,
             default=next(iter(configurations)),
+            reasons=(
+                reasons.axis_order(order, spacing),
+                reasons.anisotropy(grid.spacing.tolist(), rules.ANISOTROPY),
+                *(f"channel {channel}: {why}" for channel, why in zip(dataset.channels, why_normalized)),
+                f"mirroring: {why_mirrored}",
+                f"low resolution: {why_stages}",
+            ),
         )
 
 
@@ -83,6 +89,7 @@ class _Grid:
     shape: np.ndarray
     """Voxels; halves are possible, as a median may lie between two cases."""
     voxels: float
+    why: str
 
 
 @dataclass(frozen=True)
@@ -94,23 +101,33 @@ class _Draft:
     heads: int
     normalizers: tuple[Any, ...]
 
-    def configurations(self, grid: _Grid) -> dict[str, Configuration]:
-        """The one to take by default comes first."""
-        found = {}
+    def configurations(self, grid: _Grid) -> tuple[dict[str, Configuration], str]:
+        """The one to take by default comes first; and why there is a coarser one or none."""
+        found, why = {}, "none, the images are single slices"
         if grid.shape[0] != 1:
-            coarse = self._coarser_grid(grid)
+            coarse, why = self._coarser_grid(grid)
             found["3d_fullres"] = self._configuration(grid, dimensions=3, batch_dice=coarse is not None)
             if coarse is not None:
                 found["3d_lowres"] = self._configuration(coarse, dimensions=3, batch_dice=False)
-        found["2d"] = self._configuration(grid, dimensions=2, batch_dice=True)
-        return found
+        if not found or self._patch(grid, dimensions=2).stages > 1:  # a rod's slices are too small for a U-Net
+            found["2d"] = self._configuration(grid, dimensions=2, batch_dice=True)
+        return found, why
 
-    def _coarser_grid(self, full: _Grid) -> _Grid | None:
-        """The first coarser grid of which a patch sees enough; None where none is needed or worth it."""
+    def _coarser_grid(self, full: _Grid) -> tuple[_Grid | None, str]:
+        """The first coarser grid of which a patch sees enough; None where none is needed or worth it. And why."""
+        least = self.planner.lowres_below
+        seen = math.prod(self._patch(full, dimensions=3).patch_size) / full.voxels
+        if seen >= least:
+            return None, f"none, a patch has {seen:.0%} of the median image's voxels (needed below {least:.0%})"
         grid = full
-        while math.prod(self._patch(grid, dimensions=3).patch_size) / grid.voxels < self.planner.lowres_below:
-            grid = _Grid(*rules.coarser(grid.spacing, full.spacing, full.shape))
-        return grid if full.voxels / grid.voxels >= rules.LOWRES_GAIN else None
+        why = f"the finest grid, in steps of {rules.LOWRES_STEP - 1:.0%}, of which a patch has {least:.0%}"
+        while math.prod(self._patch(grid, dimensions=3).patch_size) / grid.voxels < least:
+            grid = _Grid(*rules.coarser(grid.spacing, full.spacing, full.shape), why)
+        gain = full.voxels / grid.voxels
+        what = f"a patch has only {seen:.0%} of the median image's voxels; the grid of which it has {least:.0%}"
+        if gain < rules.LOWRES_GAIN:
+            return None, f"none, {what} has {gain:.2g} times fewer voxels, {rules.LOWRES_GAIN:g} are needed"
+        return grid, f"3d_lowres, since {what} has {gain:.2g} times fewer voxels"
 
     def _configuration(self, grid: _Grid, *, dimensions: int, batch_dice: bool) -> Configuration:
         planner = self.planner
@@ -141,11 +158,10 @@ class _Draft:
             schedule=planner.schedule,
             training=planner.training,
             reasons=(
-                f"the median image has {_numbers(shape)} voxels of {_numbers(grid.spacing[-dimensions:])} mm",
-                f"patch {_numbers(topology.patch_size)}: {coverage(topology.patch_size, shape):.0%} "
-                f"of it, {topology.stages} stages, {elements / 1e6:.1f} million feature map elements "
-                f"(budget {budget.elements / 1e6:.1f} million at batch {budget.batch})",
+                f"spacing: {reasons.numbers(grid.spacing[-dimensions:])} mm: {grid.why}",
+                reasons.patch(topology, grid.spacing[-dimensions:].tolist(), shape, elements, budget),
                 why_batch,
+                reasons.training(planner.training, batch, self.cases),
             ),
         )
 
@@ -171,7 +187,7 @@ def _refuse_one_stage(topology: Topology, sizes: UNetSizes) -> None:
     if topology.stages < 2:
         edge = sizes.smallest_edge
         raise PlanningError(
-            f"the images are too small for a U-Net: the largest patch is {_numbers(topology.patch_size)} voxels, and "
+            f"the images are too small for a U-Net: the largest patch is {reasons.numbers(topology.patch_size)} voxels, and "
             f"to be halved once it needs two axes of {2 * edge} voxels or one of {3 * edge}"
         )
 
@@ -188,7 +204,3 @@ def _augmentation(patch_size: tuple[int, ...], normalizers: tuple[Any, ...]) -> 
 def _whole(shape: np.ndarray) -> tuple[int, int, int]:
     z, y, x = (max(1, round(edge)) for edge in shape.tolist())
     return z, y, x
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)

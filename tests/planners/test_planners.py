@@ -61,6 +61,11 @@ def test_slices_alone_get_a_2d_network_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_rod_whose_slices_are_too_small_for_a_unet_gets_a_3d_network_only(name: str) -> None:
+    assert "2d" not in make_plan(name, (60, 7, 7), (1.0, 1.0, 1.0)).configurations
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_images_too_small_for_a_unet_are_refused(name: str) -> None:
     with pytest.raises(PlanningError, match="too small for a U-Net"):
         make_plan(name, (6, 7, 6), (1.0, 1.0, 1.0))
