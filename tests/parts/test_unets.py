@@ -1,0 +1,146 @@
+"""Laws of the U-Nets, and equality with nnU-Net's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.plan import NETWORKS
+from autoseg.planning.memory import feature_map_elements
+
+BOTH = pytest.mark.parametrize("part", [plain_unet.Spec, residual_unet.Spec], ids=["plain", "residual"])
+
+# made by benchmarks/oracle_networks.py with PlainConvUNet and ResidualEncoderUNet of dynamic_network_architectures 0.4
+STORED = json.loads(Path(__file__).with_name("nnunet_networks.json").read_text())
+NNUNETS = pytest.mark.parametrize(
+    "theirs", STORED["networks"], ids=lambda one: f"{one['network']}-{len(one['shape']['patch'])}d"
+)
+
+
+def anisotropic(part: Any) -> Any:
+    return part(
+        features=(4, 8, 8),
+        kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
+        blocks_encoder=(2, 1, 2),
+        blocks_decoder=(1, 2),
+    )
+
+
+def flat(part: Any) -> Any:
+    return part((4, 6), ((3, 3), (3, 3)), ((1, 1), (2, 2)), (2, 2), (2,))
+
+
+def wave(shape: tuple[int, ...], phase: float) -> Tensor:
+    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) * 0.7 + phase).reshape(shape)
+
+
+def fill(network: nn.Module) -> None:
+    """The weights that benchmarks/oracle_networks.py gave to nnU-Net's network."""
+    for name, weight in network.named_parameters():
+        if weight.dim() > 1:
+            weight.data = wave(tuple(weight.shape), 0.3) * math.sqrt(2 / math.prod(weight.shape[1:]))
+        else:
+            weight.data = wave(tuple(weight.shape), 1.1) * 0.1 + (1.0 if name.endswith("weight") else 0.0)
+
+
+def spec_of(theirs: dict[str, Any]) -> Any:
+    fields = {name: value for name, value in theirs["shape"].items() if name != "patch"}
+    nested = {name: tuple(map(tuple, fields.pop(name))) for name in ("kernels", "strides")}
+    return NETWORKS.load(theirs["network"])(**nested, **{name: tuple(value) for name, value in fields.items()})
+
+
+@NNUNETS
+def test_every_scale_equals_nnunets(theirs: dict[str, Any]) -> None:
+    network = spec_of(theirs).build(STORED["channels"], STORED["heads"])
+    fill(network)
+    logits = network(wave((1, STORED["channels"], *theirs["shape"]["patch"]), 0.0))
+    assert [list(scale.shape) for scale in logits] == theirs["shapes"]
+    for scale, values in zip(logits, theirs["values"]):
+        assert scale.flatten()[:: max(1, scale.numel() // 20)].tolist() == pytest.approx(values, rel=1e-6, abs=1e-9)
+
+
+@NNUNETS
+def test_parameters_count_as_in_nnunet(theirs: dict[str, Any]) -> None:
+    network = spec_of(theirs).build(STORED["channels"], STORED["heads"])
+    assert sum(weight.numel() for weight in network.parameters()) == theirs["parameters"]
+
+
+@NNUNETS
+def test_the_memory_estimate_equals_nnunets(theirs: dict[str, Any]) -> None:
+    spec, patch = spec_of(theirs), theirs["shape"]["patch"]
+    down = [spec.convolutions(blocks) for blocks in spec.blocks_encoder]
+    found = feature_map_elements(
+        patch, spec.strides, spec.features, down=down, up=spec.blocks_decoder, heads=STORED["heads"]
+    )
+    assert found == theirs["elements"]
+
+
+@BOTH
+def test_all_scales_come_out_finest_first(part: Any) -> None:
+    logits = anisotropic(part).build(2, 3)(torch.randn(2, 2, 4, 16, 12))
+    assert [tuple(scale.shape) for scale in logits] == [(2, 3, 4, 16, 12), (2, 3, 4, 8, 6)]
+    assert [tuple(scale.shape) for scale in flat(part).build(1, 2)(torch.randn(3, 1, 8, 6))] == [(3, 2, 8, 6)]
+
+
+@BOTH
+def test_divisor_is_the_product_of_the_strides(part: Any) -> None:
+    assert anisotropic(part).divisor == (2, 4, 4)
+
+
+@BOTH
+def test_every_weight_has_a_gradient(part: Any) -> None:
+    network = anisotropic(part).build(1, 2)
+    sum(scale.square().mean() for scale in network(torch.randn(1, 1, 4, 8, 8))).backward()
+    # A bias ahead of an instance norm has a gradient of nothing but rounding, yet it has one.
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+@BOTH
+def test_prediction_equals_the_training_pass(part: Any) -> None:
+    torch.manual_seed(0)
+    for spec, images in ((anisotropic(part), torch.randn(1, 1, 4, 8, 8)), (flat(part), torch.randn(2, 1, 8, 8))):
+        network = spec.build(1, 2)
+        expected = network(images)[0]
+        with torch.inference_mode():
+            assert torch.allclose(network(images)[0], expected, atol=1e-5)
+
+
+def test_blocks_normalise_every_channel_of_every_patch() -> None:
+    torch.manual_seed(0)
+    block = flat(plain_unet.Spec).build(1, 2).encoder[0][0]
+    maps = block.norm(block.convolution(torch.randn(2, 1, 16, 16) * 7 + 3))
+    assert torch.allclose(maps.mean((2, 3)), torch.zeros(2, 4), atol=1e-4)
+    assert torch.allclose(maps.std((2, 3), correction=0), torch.ones(2, 4), atol=1e-3)
+
+
+def test_a_residual_block_starts_as_its_shortcut() -> None:
+    torch.manual_seed(0)
+    stem, first, second = flat(residual_unet.Spec).build(1, 2).encoder[0]
+    maps = stem(torch.randn(1, 1, 8, 8))
+    assert torch.allclose(second(first(maps)), nn.functional.leaky_relu(maps, 0.01**2))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": (4,)},
+        {"kernels": ((3, 3, 3),) * 2},
+        {"blocks_decoder": (1, 1, 1)},
+        {"kernels": ((2, 3, 3), (3, 3, 3), (3, 3, 3))},
+        {"strides": ((1, 1), (2, 2, 2), (2, 2, 2))},
+        {"blocks_encoder": (0, 1, 1)},
+    ],
+)
+def test_an_impossible_topology_is_refused(part: Any, change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        dataclasses.replace(anisotropic(part), **change)
