@@ -22,14 +22,16 @@ def plan_and_preprocess(
     planner: str | None = None,
     group: str | None = None,
     spacing: tuple[float, float, float] | None = None,
+    mirror: tuple[int, ...] | None = None,
     changes: Sequence[str] = (),
     settings: RunSettings | None = None,
 ) -> Plan:
     """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
 
     ``planner`` None takes the one for this machine, ``group`` is a regular expression that names the patient in a
-    case name, ``spacing`` (z, y, x) in mm replaces the median of the cases, ``changes`` are those of ``--set``
-    (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
+    case name. ``spacing`` (z, y, x) in mm replaces the median of the cases, ``mirror`` are the axes (0 = z) along which
+    images may be mirrored, ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table
+    of all problems of all cases.
     """
     from .pipeline import plan_and_preprocess as story
     from .planning.wishes import Wishes
@@ -40,7 +42,7 @@ def plan_and_preprocess(
         Workspace(Path(workspace)),
         planner=planner,
         group=group,
-        wishes=Wishes(spacing=spacing),
+        wishes=Wishes(spacing=spacing, mirror=mirror),
         changes=changes,
         settings=settings,
     )

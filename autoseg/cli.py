@@ -96,6 +96,10 @@ def _add_data_commands(steps: argparse._SubParsersAction) -> None:
 
 
 def _add_foreign_plan(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument("--explain", action="store_true", help="say why, for every decision")
+    plan.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="two planners' decisions side by side; nothing is written"
+    )
     plan.add_argument(
         "--from-fingerprint", type=Path, metavar="FILE", help="plan from nnU-Net's dataset_fingerprint.json"
     )
@@ -167,6 +171,9 @@ def _command(steps: argparse._SubParsersAction, name: str, what: str) -> argpars
 
 def _add_wishes(command: argparse.ArgumentParser) -> None:
     command.add_argument(
+        "--mirror", type=axes, metavar="AXES", help="mirror along these axes of the files only: z,y,x letters, or none"
+    )
+    command.add_argument(
         "--spacing", type=lengths, metavar="Z,Y,X", help="resample to these mm along the files' axes (default: median)"
     )
 
@@ -190,6 +197,16 @@ def _add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
     command.add_argument("--precision", default="auto", help="auto, bfloat16, float16, float32 (default: auto)")
     if seed:
         command.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+
+def axes(text: str) -> tuple[int, ...]:
+    """``z,y`` or ``zy`` as positions in (z, y, x); ``none`` is no axis."""
+    letters = text.strip().lower().replace(",", "")
+    if letters == "none":
+        return ()
+    if not letters or not set(letters) <= set("zyx") or len(set(letters)) != len(letters):
+        raise argparse.ArgumentTypeError(f"{text!r} names no axes; write some of z,y,x, or none")
+    return tuple(sorted("zyx".index(letter) for letter in letters))
 
 
 def lengths(text: str) -> tuple[float, float, float]:

@@ -49,10 +49,13 @@ def plan(options: Namespace) -> None:
     from .interop.nnunet_plans import nnunet_plans
     from .pipeline import plan_and_preprocess as story
     from .pipeline.plan_from_fingerprint import plan_from_fingerprint
+    from .planning.explain import explanation
 
     path, trusted = options.from_fingerprint, tuple(options.trust)
     if (options.dataset is None) == (path is None):
         raise UsageError("plan needs either a DATASET or --from-fingerprint FILE")
+    if options.compare:
+        return _compare(options)
     if path is None:
         files = _dataset_folder(options)
         planned = story.plan(
@@ -70,11 +73,34 @@ def plan(options: Namespace) -> None:
         planned, measured = plan_from_fingerprint(
             path, described, planner=name, wishes=_wishes(options), changes=options.changes, trusted=trusted
         )
+    if options.explain:
+        sys.stdout.write(explanation(planned) + "\n")
     content = nnunet_plans(planned, measured) if options.format == "nnunet" else planned
     if options.output is not None:
         write_json(options.output, content)
-    elif path is not None or options.format != "autoseg":
+    elif (path is not None and not options.explain) or options.format != "autoseg":
         sys.stdout.write(json.dumps(to_json(content), indent=2) + "\n")
+
+
+def _compare(options: Namespace) -> None:
+    from .pipeline import plan_and_preprocess as story
+    from .pipeline.plan_from_fingerprint import plan_from_fingerprint
+    from .planning.explain import comparison
+
+    path, wishes, changes, trusted = options.from_fingerprint, _wishes(options), options.changes, tuple(options.trust)
+    if path is None:
+        files = _dataset_folder(options)
+        plans = [
+            story.decide(files, planner=name, wishes=wishes, changes=changes, trusted=trusted)
+            for name in options.compare
+        ]
+    else:
+        described = options.dataset_json or path.with_name("dataset.json")
+        plans = [
+            plan_from_fingerprint(path, described, planner=name, wishes=wishes, changes=changes, trusted=trusted)[0]
+            for name in options.compare
+        ]
+    sys.stdout.write(comparison(plans) + "\n")
 
 
 def preprocess(options: Namespace) -> None:
@@ -173,7 +199,7 @@ def _settings(options: Namespace) -> RunSettings:
 def _wishes(options: Namespace) -> Wishes:
     from .planning.wishes import Wishes
 
-    return Wishes(spacing=options.spacing)
+    return Wishes(spacing=options.spacing, mirror=options.mirror)
 
 
 def _workspace(options: Namespace) -> Workspace:

@@ -19,6 +19,22 @@ class CaseFingerprint:
     """Voxels of that box divided by voxels of the image."""
     content: str
     """SHA-256 over the case's files: tells whether anything changed."""
+    left_right: int | None = None
+    """The axis that runs along the patient's left-right, or closest to it; None: not known."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Where the voxels of one label lie, over all cases that have it: lengths as shares of the box around all nonzero
+    voxels, 0 at its first edge and 1 at its last, axes as in the file."""
+
+    cases: int
+    """That have the label."""
+    share: float
+    """Of the voxels of that box."""
+    centre: tuple[float, float, float]
+    covariance: tuple[float, float, float, float, float, float]
+    """zz, yy, xx, zy, zx, yx: within the cases and between them."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,8 @@ class Fingerprint:
     cases: dict[str, CaseFingerprint]
     intensities: tuple[Intensities, ...]
     """One per channel."""
+    structures: tuple[Structure | None, ...] = ()
+    """One per label index from 1 on, None for a label that no case has; empty: not measured."""
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:

@@ -65,7 +65,7 @@ class Configuration:
     previous: str | None = None
     """The configuration whose prediction comes in as extra channels (cascade)."""
     reasons: tuple[str, ...] = ()
-    """Why this was decided, in sentences with numbers."""
+    """Why this was decided: ``subject: sentence with numbers``."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -113,6 +113,8 @@ class Plan:
     configurations: dict[str, Configuration]
     default: str
     """The configuration taken when the user names none."""
+    reasons: tuple[str, ...] = ()
+    """Why this was decided for all configurations: ``subject: sentence with numbers``."""
     version: int = 1
 
     def __post_init__(self) -> None:

@@ -33,6 +33,12 @@ class Geometry:
         """2 or 3, as in the file."""
         return len(self.origin)
 
+    @property
+    def left_right(self) -> int:
+        """The axis of (z, y, x) that is closest to the patient's left-right: x in the file's space (LPS)."""
+        along = [abs(cosine) for cosine in self.direction[: self.dimensions]]  # the x component of the axes x, y[, z]
+        return 2 - along.index(max(along))
+
     @classmethod
     def plain(cls, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Geometry:
         """A 3-D geometry at the origin with identity direction."""

@@ -21,9 +21,10 @@ from ..dataset import Case, Dataset
 from ..errors import RecordError
 from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
 from .check import Problem, check_headers
+from .moments import pooled
 from .scan import Scan, scan_case
 
-VERSION = 1  # raise it when scanning the same files gives something else
+VERSION = 2  # raise it when scanning the same files gives something else
 
 
 def check_dataset(dataset: Dataset, measured_folder: Path, workers: int) -> list[Problem]:
@@ -51,7 +52,9 @@ def extract_fingerprint(dataset: Dataset, measured_folder: Path, workers: int) -
         cure = "Check the label values in dataset.json and the label files: there is nothing to learn."
         problems.append(Problem("all cases", "", "no foreground voxel in any case", cure))
     cases = {key: scan.fingerprint for key, scan in usable.items() if scan.fingerprint is not None}
-    return Fingerprint(cases, _intensities(samples) if samples else ()), problems
+    moments = [scan.moments for scan in usable.values() if scan.moments is not None]
+    structures = pooled(moments) if moments else ()
+    return Fingerprint(cases, _intensities(samples) if samples else (), structures), problems
 
 
 def _intensities(samples: list[np.ndarray]) -> tuple[Intensities, ...]:
@@ -133,8 +136,9 @@ def _remember(path: Path, scan: Scan, case: Case, question: str, files: list[lis
         "problems": to_json(scan.problems),
         "fingerprint": to_json(scan.fingerprint),
     }
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, intensities=np.asarray(scan.intensities), record=np.array(json.dumps(stored)))
+    with atomic_file(path, durable=False) as temporary, temporary.open("wb") as file:
+        intensities, moments = np.asarray(scan.intensities), np.asarray(scan.moments)
+        np.savez(file, intensities=intensities, moments=moments, record=np.array(json.dumps(stored)))
 
 
 def _recall(path: Path) -> tuple[Scan, dict[str, Any]] | None:
@@ -144,12 +148,13 @@ def _recall(path: Path) -> tuple[Scan, dict[str, Any]] | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             stored = json.loads(str(arrays["record"]))
-            intensities = arrays["intensities"]
+            intensities, moments = arrays["intensities"], arrays["moments"]
         return Scan(
             problems=from_json(tuple[Problem, ...], stored["problems"]),
             images=stored["images"],
             fingerprint=from_json(CaseFingerprint, stored["fingerprint"]),
             intensities=intensities,
+            moments=moments,
         ), stored
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecordError):
         return None

@@ -1,4 +1,4 @@
-"""One reading of one case: its problems, its fingerprint and a sample of its foreground intensities."""
+"""One reading of one case: its problems, its fingerprint, a sample of its foreground intensities, where labels lie."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..errors import DatasetError, ImageFileError
 from ..fingerprint import CaseFingerprint
 from ..parts.readers import read_image, read_labels
 from .check import Problem, unreadable
+from .moments import label_moments
 
 SAMPLES_IN_ALL = 20_000_000
 """Foreground voxels per channel over the whole dataset, shared equally by the cases: 80 MB. nnU-Net v2 takes 1e8."""
@@ -25,7 +26,7 @@ FEWEST_SAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Scan:
-    """What one reading of a case found. Fingerprint and intensities are None when there are errors."""
+    """What one reading of a case found. Fingerprint, intensities and moments are None when there are errors."""
 
     problems: tuple[Problem, ...]
     images: str
@@ -33,6 +34,8 @@ class Scan:
     fingerprint: CaseFingerprint | None = None
     intensities: np.ndarray | None = None
     """(channels, n) float32: foreground voxels, background and ignored ones left out; all of them when they are few."""
+    moments: np.ndarray | None = None
+    """(labels, 10): where each label lies, see ``label_moments``."""
 
 
 def scan_case(case: Case, dataset: Dataset) -> Scan:
@@ -58,11 +61,14 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
         cropped_shape=box.shape,
         cropped_fraction=float(np.prod(box.shape) / np.prod(image.geometry.shape)),
         content=content_hash(*case.files),
+        left_right=image.geometry.left_right,
     )
-    foreground = foreground_of(labels[box.slices], dataset.labels)
+    inside = labels[box.slices]
+    foreground = foreground_of(inside, dataset.labels)
     z, y, x = box.slices
     intensities = _sample(image.array[:, z, y, x], foreground, case.key, len(dataset.cases))
-    return Scan(tuple(problems), identity, fingerprint, intensities)
+    moments = label_moments(inside, foreground, dataset.labels)
+    return Scan(tuple(problems), identity, fingerprint, intensities, moments)
 
 
 def foreground_of(labels: np.ndarray, meaning: Labels) -> np.ndarray:

@@ -27,6 +27,7 @@ from ..inspection.extract import extract_fingerprint
 from ..layouts import read_dataset
 from ..parts.readers import read_image, read_labels
 from ..plan import Configuration, Plan
+from ..planning.explain import summary
 from ..planning.wishes import NO_WISHES, Wishes
 from ..preprocessing.prepare import prepare
 from ..preprocessing.store import CaseStore
@@ -103,21 +104,32 @@ def plan(
     trusted: tuple[str, ...] = (),
 ) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
-    dataset, measured = files.read_dataset(), files.read_fingerprint()
-    name = planner or ("plain_unet" if has_gpu() else "cpu")
-    chosen = PLANNERS.load(name, trusted)
-    why = "" if planner else ", chosen because there is a GPU" if has_gpu() else ", chosen because there is no GPU"
-    LOG.info("planner %s%s: %s", name, why, chosen.description)
-    result = changed(chosen.plan(dataset, measured, wishes), changes, trusted)
+    result = decide(files, planner=planner, wishes=wishes, changes=changes, trusted=trusted)
     if files.plan.exists() and json.loads(files.plan.read_text()) != json.loads(json.dumps(to_json(result))):
         LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
         files.old_plan.write_bytes(files.plan.read_bytes())
     write_json(files.plan, result)
     for title, configuration in result.configurations.items():
-        LOG.info("%s: %s", title, "; ".join(configuration.reasons))
-    LOG.info("default configuration %s; written to %s", result.default, files.plan)
-    _write_folds(files, dataset, group)
+        LOG.info("%s: %s", title, summary(configuration))
+    LOG.info("default configuration %s; written to %s; --explain says why", result.default, files.plan)
+    _write_folds(files, files.read_dataset(), group)
     return result
+
+
+def decide(
+    files: DatasetFolder,
+    *,
+    planner: str | None = None,
+    wishes: Wishes = NO_WISHES,
+    changes: Sequence[str] = (),
+    trusted: tuple[str, ...] = (),
+) -> Plan:
+    """The plan for a measured dataset; nothing is written."""
+    name = planner or ("plain_unet" if has_gpu() else "cpu")
+    chosen = PLANNERS.load(name, trusted)
+    why = "" if planner else ", chosen because there is a GPU" if has_gpu() else ", chosen because there is no GPU"
+    LOG.info("planner %s%s: %s", name, why, chosen.description)
+    return changed(chosen.plan(files.read_dataset(), files.read_fingerprint(), wishes), changes, trusted)
 
 
 def _write_folds(files: DatasetFolder, dataset: Dataset, group: str | None) -> None:

@@ -11,6 +11,7 @@ from ..core.family import Family
 from ..fingerprint import Fingerprint
 from ..interop.nnunet_plans import read_fingerprint
 from ..plan import Plan
+from ..planning.explain import summary
 from ..planning.wishes import NO_WISHES, Wishes
 
 LOG = logging.getLogger("autoseg")
@@ -33,5 +34,5 @@ def plan_from_fingerprint(
     dataset, measured = read_fingerprint(path, dataset_json)
     planned = changed(PLANNERS.load(planner, trusted).plan(dataset, measured, wishes), changes, trusted)
     for title, configuration in planned.configurations.items():
-        LOG.info("%s: %s", title, "; ".join(configuration.reasons))
+        LOG.info("%s: %s", title, summary(configuration))
     return planned, measured

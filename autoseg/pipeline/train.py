@@ -146,7 +146,7 @@ def _refuse_another_plan(run: RunFolder, plan: Plan, trusted: tuple[str, ...]) -
     before = read_plan(run.effective, trusted)
     (_, old), (name, new) = before.configuration(), plan.configuration()
     old = replace(old, training=new.training, reasons=new.reasons)
-    if replace(before, configurations={name: old}) != plan:
+    if replace(before, configurations={name: old}, reasons=plan.reasons) != plan:
         raise TrainingError(
             f"{run.root} was started with another plan than {plan.dataset} has now. "
             f"Take back the change in plan.json or --set, or remove {run.root} to start anew"

@@ -126,8 +126,8 @@ def batch_size(
         limits[budget.largest_batch] = "the most this planner takes"
     batch = min(limits)
     if batch < SMALLEST_BATCH:
-        return SMALLEST_BATCH, f"batch {SMALLEST_BATCH}: the smallest allowed"
-    return batch, f"batch {batch}: {limits[batch]}"
+        return SMALLEST_BATCH, f"batch: {SMALLEST_BATCH}, the smallest allowed"
+    return batch, f"batch: {batch}, {limits[batch]}"
 
 
 def coverage(patch_size: Sequence[int], shape: Sequence[float]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,9 +184,9 @@ def _names(labels: Labels) -> int:
 
 def _refuse_one_stage(topology: Topology, sizes: UNetSizes) -> None:
     if topology.stages < 2:
-        edge = sizes.smallest_edge
+        edge, patch = sizes.smallest_edge, reasons.numbers(topology.patch_size)
         raise PlanningError(
-            f"the images are too small for a U-Net: the largest patch is {reasons.numbers(topology.patch_size)} voxels, and "
+            f"the images are too small for a U-Net: the largest patch is {patch} voxels, and "
             f"to be halved once it needs two axes of {2 * edge} voxels or one of {3 * edge}"
         )
 

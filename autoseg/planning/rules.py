@@ -23,18 +23,24 @@ LOWRES_ALIKE = 2.0  # spacings within this factor grow together
 LOWRES_GAIN = 2.0  # the coarser stage is dropped unless it has this many times fewer voxels
 
 
-def target_spacing(fingerprint: Fingerprint) -> tuple[float, float, float]:
-    """mm along the file's (z, y, x): the median of the cases, or finer along one coarse, short axis."""
+def target_spacing(fingerprint: Fingerprint) -> tuple[tuple[float, float, float], str]:
+    """mm along the file's (z, y, x), and why: the median of the cases, or finer along one coarse, short axis."""
     spacings = np.array(fingerprint.spacings)
     target = np.percentile(spacings, 50, axis=0)
     size = np.percentile(np.array(fingerprint.shapes), 50, axis=0)
     coarse = int(np.argmax(target))
     others = [axis for axis in range(3) if axis != coarse]
     largest_other = float(target[others].max())
+    why = f"the median of {len(spacings)} cases"
     if target[coarse] > ANISOTROPY * largest_other and size[coarse] * ANISOTROPY < size[others].min():
         fine = float(np.percentile(spacings[:, coarse], FINE_PERCENTILE))
+        axis = f"{'zyx'[coarse]}, coarse ({target[coarse]:.4g} mm) and short"
+        why += f"; along {axis}, their {FINE_PERCENTILE}th percentile"
+        if fine < largest_other:
+            why += f" ({fine:.4g} mm), but no finer than the other axes"
         target[coarse] = fine if fine >= largest_other else largest_other + 1e-5
-    return float(target[0]), float(target[1]), float(target[2])
+    z, y, x = target.tolist()
+    return (z, y, x), why
 
 
 def axis_order(spacing: Sequence[float]) -> tuple[int, int, int]:
@@ -54,21 +60,32 @@ def median_shape(fingerprint: Fingerprint, spacing: Sequence[float]) -> np.ndarr
     return median
 
 
-def normalizers(channels: Sequence[str], fingerprint: Fingerprint) -> tuple[Any, ...]:
-    """One per channel, chosen by its name in any case.
+def normalizers(channels: Sequence[str], fingerprint: Fingerprint) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """One per channel, chosen by its name in any case, and why.
 
     ``CT``, ``noNorm`` (or ``none``), ``rescale_to_0_1`` and ``rgb_to_0_1`` say how; every other name gets a z-score.
     So do R, G and B, as in nnU-Net: stains and lamps differ between images like scanners do.
     """
-    fractions = [case.cropped_fraction for case in fingerprint.cases.values()]
-    masked = bool(np.median(fractions) < MASK_BELOW)
-    fixed = {"nonorm": none.Spec(), "none": none.Spec(), "rescale_to_0_1": rescale.Spec(), "rgb_to_0_1": rgb.Spec()}
-    return tuple(
+    fraction = float(np.median([case.cropped_fraction for case in fingerprint.cases.values()]))
+    fixed = {
+        "nonorm": (none.Spec(), "left as it is, as its name asks"),
+        "none": (none.Spec(), "left as it is, as its name asks"),
+        "rescale_to_0_1": (rescale.Spec(), "each image's range to 0..1, as its name asks"),
+        "rgb_to_0_1": (rgb.Spec(), "0..255 to 0..1, as its name asks"),
+    }
+    chosen = [
         _window(channel, intensities)
         if channel.casefold() == "ct"
-        else fixed.get(channel.casefold(), zscore.Spec(masked))
+        else fixed.get(channel.casefold()) or _zscore(fraction)
         for channel, intensities in zip(channels, fingerprint.intensities)
-    )
+    ]
+    return tuple(part for part, _ in chosen), tuple(why for _, why in chosen)
+
+
+def _zscore(fraction: float) -> tuple[zscore.Spec, str]:
+    kept = f"cropping to nonzero keeps {fraction:.0%} of the voxels, limit {MASK_BELOW:.0%}"
+    where = "the nonzero region of each image" if fraction < MASK_BELOW else "each whole image"
+    return zscore.Spec(fraction < MASK_BELOW), f"z-score over {where} ({kept})"
 
 
 def coarser(
@@ -84,11 +101,13 @@ def coarser(
     return grown, np.round(shape), float(np.prod(shape))
 
 
-def _window(channel: str, intensities: Intensities) -> ct.Spec:
+def _window(channel: str, intensities: Intensities) -> tuple[ct.Spec, str]:
     values = (intensities.mean, intensities.std, intensities.percentile_00_5, intensities.percentile_99_5)
     if not all(math.isfinite(value) for value in values):
         raise PlanningError(
             f"channel {channel!r} is to be normalised by the intensities of the labelled structures, but no training "
             "case has any labelled voxel; check the label files, or name the channel differently in dataset.json"
         )
-    return ct.Spec(*values)
+    low, high = intensities.percentile_00_5, intensities.percentile_99_5
+    why = f"one scale for all images, since it is CT: clipped to {low:.4g}..{high:.4g}, 99 % of the labelled voxels"
+    return ct.Spec(*values), why

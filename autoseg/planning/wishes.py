@@ -14,6 +14,8 @@ class Wishes:
 
     spacing: tuple[float, float, float] | None = None
     """Millimetres to which images are resampled, instead of the spacing that most of them have."""
+    mirror: tuple[int, ...] | None = None
+    """Axes along which images may be mirrored in training and prediction, instead of all that keep left from right."""
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):

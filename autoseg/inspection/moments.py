@@ -1,0 +1,55 @@
+"""Where the labels of a case lie and how they spread: from this, planning sees which are each other's mirror image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..core.labels import Labels
+from ..fingerprint import Structure
+
+VOXELS_AT_ONCE = 1 << 20
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+"""Axes of each covariance, in the order in which ``Structure.covariance`` holds them."""
+
+
+def label_moments(labels: np.ndarray, foreground: np.ndarray, meaning: Labels) -> np.ndarray:
+    """One row per foreground label: its share of the voxels, its centre, its covariances; NaN where it is absent.
+
+    ``labels`` (z, y, x) holds the user's values, ``foreground`` is True where they count. Lengths are shares of the
+    array's edges, so that cases of different size compare.
+    """
+    values = np.array(meaning.values[1:])
+    sums = np.zeros((10, len(values)))
+    slab = max(1, VOXELS_AT_ONCE // max(1, math.prod(labels.shape[1:])))
+    for start in range(0, len(labels), slab):
+        inside = foreground[start : start + slab]
+        at = np.nonzero(inside)
+        index = np.searchsorted(values, labels[start : start + slab][at])
+        offsets = (start + 0.5, 0.5, 0.5)
+        z, y, x = ((where + offset) / edge for where, offset, edge in zip(at, offsets, labels.shape))
+        terms = (None, z, y, x, *((z, y, x)[a] * (z, y, x)[b] for a, b in PAIRS))
+        sums += [np.bincount(index, weights, minlength=len(values)) for weights in terms]
+    voxels = np.where(sums[0] > 0, sums[0], np.nan)
+    centre, squares = sums[1:4] / voxels, sums[4:] / voxels
+    covariance = squares - [centre[a] * centre[b] for a, b in PAIRS]
+    return np.vstack([voxels / labels.size, centre, covariance]).T
+
+
+def pooled(cases: Sequence[np.ndarray]) -> tuple[Structure | None, ...]:
+    """What the rows of all cases say about each label; every case that has the label weighs the same."""
+    structures: list[Structure | None] = []
+    for rows in np.stack(cases, axis=1):
+        rows = rows[~np.isnan(rows[:, 0])]
+        if len(rows) == 0:
+            structures.append(None)
+            continue
+        centres = rows[:, 1:4]
+        offsets = centres - centres.mean(axis=0)
+        between = [np.mean(offsets[:, a] * offsets[:, b]) for a, b in PAIRS]
+        share, z, y, x = rows[:, :4].mean(axis=0).tolist()
+        zz, yy, xx, zy, zx, yx = (rows[:, 4:].mean(axis=0) + between).tolist()
+        structures.append(Structure(len(rows), share, (z, y, x), (zz, yy, xx, zy, zx, yx)))
+    return tuple(structures)

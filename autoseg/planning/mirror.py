@@ -1,0 +1,155 @@
+"""Along which axes images may be mirrored: not along one that turns a label into its counterpart on the other side.
+
+A network that has learned from mirrored images cannot tell a left kidney from a right one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from ..core.labels import Labels
+from ..fingerprint import Fingerprint, Structure
+
+SIDES = (
+    ("left", "right"),
+    ("l", "r"),
+    ("lh", "rh"),  # FreeSurfer's hemispheres
+    ("links", "rechts"),
+    ("linke", "rechte"),
+    ("linker", "rechter"),
+    ("linkes", "rechtes"),
+    ("gauche", "droite"),
+    ("gauche", "droit"),
+)
+"""Words of label names."""
+AXES = "zyx"
+USUAL_LEFT_RIGHT = 2  # x, where the files do not say: scanners write axial slices this way
+
+# Measured, pairs against all others: thalamus, caudate, putamen, pallidum (7 brains) and kidneys (8 abdomens) lie upon
+# each other by 0.96 or more when mirrored and by 0.16 or less when not. The nearest others are right ventricle and
+# myocardium (40 hearts), 0.92 and 0.66, and of labels that lie apart, pallidum and the other side's putamen, 0.84.
+MIRRORED_OVERLAP = 0.9
+OVERLAP = 0.4
+OFF_CENTRE = 0.1  # of the image: how far the plane between the two labels may lie from the middle
+SIZES = 1.5  # the larger may have this many times the voxels of the smaller
+FEWEST_CASES = 3  # in fewer, any two lesions may happen to look like a pair
+SMALLEST_SPREAD = 0.01  # of the image: below this, standard deviations say more about voxels than about structures
+
+
+@dataclass(frozen=True)
+class MirrorImages:
+    """Two labels that mirroring the images along ``axis`` of the files would exchange."""
+
+    first: str
+    second: str
+    axis: int
+    why: str
+
+
+def mirror_axes(
+    labels: Labels, fingerprint: Fingerprint, *, planned: bool = True, wish: tuple[int, ...] | None = None
+) -> tuple[tuple[int, ...], str]:
+    """Axes of the files along which images may be mirrored, and why.
+
+    ``planned`` False is a planner that mirrors along no axis; ``wish`` comes before it and before the rule.
+    """
+    pairs = mirror_images(labels, fingerprint)
+    taken = {pair.axis for pair in pairs}
+    by_rule = tuple(axis for axis in range(3) if axis not in taken and planned)
+    axes = by_rule if wish is None else wish
+    along = f"along {', '.join(AXES[axis] for axis in axes)} of the files" if axes else "along no axis"
+    told = "; ".join(_told(axis, [pair for pair in pairs if pair.axis == axis]) for axis in sorted(taken))
+    if wish is not None or not planned:
+        why = "this planner never mirrors" if wish is None else "as you asked"
+        return axes, f"{along}, {why}" + (f"; otherwise it would be {told}" if told else "")
+    return axes, f"{along}, {told}" if told else f"{along}, no two labels are each other's mirror image"
+
+
+def _told(axis: int, pairs: Sequence[MirrorImages]) -> str:
+    first, more = pairs[0], len(pairs) - 1
+    others = f", and {more} more {'pair' if more == 1 else 'pairs'}" if more else ""
+    return f"not along {AXES[axis]}: {first.first} and {first.second} are mirror images {first.why}{others}"
+
+
+def mirror_images(labels: Labels, fingerprint: Fingerprint) -> list[MirrorImages]:
+    """Pairs of labels that are each other's mirror image: by their names, or by where their voxels lie."""
+    found = _by_name(labels, fingerprint)
+    told = {(frozenset((pair.first, pair.second)), pair.axis) for pair in found}
+    by_place = _by_place(labels, fingerprint.structures)
+    return found + [pair for pair in by_place if (frozenset((pair.first, pair.second)), pair.axis) not in told]
+
+
+def _by_name(labels: Labels, fingerprint: Fingerprint) -> list[MirrorImages]:
+    """Names that differ in one word, which says left in one and right in the other."""
+    directions = Counter(case.left_right for case in fingerprint.cases.values() if case.left_right is not None)
+    axis = directions.most_common(1)[0][0] if directions else USUAL_LEFT_RIGHT
+    known = "is" if directions else "is taken as"
+    why = f"by their names ({AXES[axis]} {known} the patient's left-right)"
+    by_words = {_words(name): name for name in labels.foreground}
+    found = []
+    for words, name in by_words.items():
+        for place, word in enumerate(words):
+            rights = (right for left, right in SIDES if left == word)
+            others = (by_words.get((*words[:place], right, *words[place + 1 :])) for right in rights)
+            found += [MirrorImages(name, other, axis, why) for other in others if other is not None]
+    return found
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """``LeftKidney``, ``left_kidney`` and ``left kidney`` are the same two words."""
+    spaced = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])", " ", name)
+    return tuple(re.split(r"[\W_]+", spaced.casefold().strip()))
+
+
+def _by_place(labels: Labels, structures: Sequence[Structure | None]) -> list[MirrorImages]:
+    """Labels that lie apart, and upon each other once one of them is mirrored at the plane between them."""
+    by_value = {values[0]: name for name, values in labels.foreground.items() if len(values) == 1}
+    names = [by_value.get(value, f"value {value}") for value in labels.values[1:]]
+    present = [
+        (name, structure)
+        for name, structure in zip(names, structures)
+        if structure is not None and structure.cases >= FEWEST_CASES
+    ]
+    found = []
+    for (first, one), (second, other) in combinations(present, 2):
+        if max(one.share, other.share) > SIZES * min(one.share, other.share):
+            continue
+        unmirrored = overlap(one, other)
+        for axis in range(3):
+            if unmirrored > OVERLAP or abs((one.centre[axis] + other.centre[axis]) / 2 - 0.5) > OFF_CENTRE:
+                continue
+            mirrored = overlap(_mirrored(one, other, axis), other)
+            if mirrored >= MIRRORED_OVERLAP:
+                why = f"by where they lie (overlap {mirrored:.2f} when mirrored, else {unmirrored:.2f})"
+                found.append(MirrorImages(first, second, axis, why))
+    return found
+
+
+def _mirrored(one: Structure, other: Structure, axis: int) -> Structure:
+    """``one`` at the other side of the plane halfway between the two."""
+    z, y, x = (other.centre[i] if i == axis else edge for i, edge in enumerate(one.centre))
+    zz, yy, xx, zy, zx, yx = one.covariance
+    signs = [-1 if axis in pair else 1 for pair in ((0, 1), (0, 2), (1, 2))]
+    covariance = (zz, yy, xx, signs[0] * zy, signs[1] * zx, signs[2] * yx)
+    return Structure(one.cases, one.share, (z, y, x), covariance)
+
+
+def overlap(one: Structure, other: Structure) -> float:
+    """Bhattacharyya's coefficient of two normal distributions: 1 for equal ones, 0 for those that never meet."""
+    first, second = _covariance(one), _covariance(other)
+    mean = (first + second) / 2
+    offset = np.subtract(one.centre, other.centre)
+    volumes = math.sqrt(np.linalg.det(first) * np.linalg.det(second)) / np.linalg.det(mean)
+    return float(math.sqrt(volumes) * math.exp(-offset @ np.linalg.solve(mean, offset) / 8))
+
+
+def _covariance(structure: Structure) -> np.ndarray:
+    zz, yy, xx, zy, zx, yx = structure.covariance
+    return np.array([[zz, zy, zx], [zy, yy, yx], [zx, yx, xx]]) + SMALLEST_SPREAD**2 * np.eye(3)

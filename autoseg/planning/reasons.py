@@ -1,0 +1,59 @@
+"""Why a planner decided as it did, in a person's words: ``subject: sentence with numbers``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..plan import TrainingRules
+from .patch import Budget, coverage
+from .topology import Topology
+
+AXES = "zyx"
+CUT = 0.95  # an axis of which a patch sees less is cut, not rounded
+
+
+def numbers(values: Iterable[float]) -> str:
+    """``3 x 0.7812 x 0.7812``"""
+    return " x ".join(f"{value:.4g}" for value in values)
+
+
+def axis_order(order: Sequence[int], spacing: Sequence[float]) -> str:
+    """``spacing`` in the files' axes."""
+    if tuple(order) == (0, 1, 2):
+        return "axis order: z, y, x as in the files"
+    network = ", ".join(AXES[axis] for axis in order)
+    first = order[0]
+    return f"axis order: {network} of the files: {AXES[first]}, the coarsest with {spacing[first]:.4g} mm, comes first"
+
+
+def anisotropy(spacing: Sequence[float], threshold: float) -> str:
+    """``spacing`` in the network's axes, the coarsest first."""
+    factor = spacing[0] / max(spacing[1:])
+    matters = "coarse slices" if factor > threshold else "none that matters"
+    how = f"slices lie {factor:.3g} times as far apart as voxels within them"
+    return f"anisotropy: {matters}: {how} (limit {threshold:g})"
+
+
+def patch(topology: Topology, spacing: Sequence[float], shape: Sequence[float], elements: float, budget: Budget) -> str:
+    """``spacing`` and ``shape`` of the median image."""
+    size = topology.patch_size
+    axes = AXES[-len(size) :]
+    cut = [f"{axis} ({edge} of {whole:g})" for axis, edge, whole in zip(axes, size, shape) if edge < CUT * whole]
+    cube = "a cube" if len(size) == 3 else "a square"
+    then = f"then cut along {', '.join(cut)} to fit the budget" if cut else "which fits the budget"
+    lengths = numbers(edge * step for edge, step in zip(size, spacing))
+    return (
+        f"patch: {numbers(size)} voxels ({lengths} mm): {cube} in mm, "
+        f"clipped to the median image of {numbers(shape)} voxels, {then}; it sees {coverage(size, shape):.0%} of that "
+        f"image, is a multiple of {numbers(topology.divisor)} for {topology.stages} stages, and costs "
+        f"{elements / 1e6:.1f} million feature map elements, budget {budget.elements / 1e6:.1f} million "
+        f"at batch {budget.batch}"
+    )
+
+
+def training(rules: TrainingRules, batch: int, cases: int) -> str:
+    steps = rules.epochs * rules.iterations_per_epoch
+    return (
+        f"training: {rules.epochs} epochs of {rules.iterations_per_epoch} iterations, the planner's length: "
+        f"{steps * batch / cases:.0f} patches of each of {cases} cases"
+    )
