@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels
+from autoseg.core.records import from_json, to_json
 from autoseg.dataset import Case, Dataset
+from autoseg.fingerprint import Fingerprint
 from autoseg.inspection import extract, scan
 from autoseg.inspection.extract import extract_fingerprint
 from autoseg.inspection.scan import scan_case
@@ -67,6 +70,34 @@ def test_a_case_is_cropped_to_what_is_not_zero(tmp_path: Path) -> None:
     assert (found.shape, found.spacing) == (SHAPE, GEOMETRY.spacing)
     assert found.cropped_shape == (2, 3, 3)
     assert found.cropped_fraction == pytest.approx(18 / 336)
+
+
+def test_the_patients_left_right_is_found_in_the_files_direction(tmp_path: Path) -> None:
+    turned = replace(GEOMETRY, direction=(0.0, 0.1, -0.99, 1.0, 0.0, 0.0, 0.0, 0.99, 0.1))  # x runs backwards along z
+    case = make_case(tmp_path, "a", np.ones((2, *SHAPE)), np.ones(SHAPE, int))
+    for path in case.files:
+        write_labels(np.ones(SHAPE, int), turned, path)
+    found = scan_case(case, replace(dataset_of(case), channels=("A",))).fingerprint
+    assert found is not None
+    assert found.left_right == 0
+
+
+def test_places_of_labels_are_remembered_with_their_case(dataset: Dataset, tmp_path: Path, scanned: list[str]) -> None:
+    first, _ = extract_fingerprint(dataset, tmp_path / "m", 1)
+    again, _ = extract_fingerprint(dataset, tmp_path / "m", 1)
+    assert len(scanned) == 3
+    assert first.structures == again.structures
+    assert [structure.cases for structure in first.structures if structure] == [3, 3]
+
+
+def test_a_fingerprint_from_before_places_were_measured_is_read(dataset: Dataset, tmp_path: Path) -> None:
+    record = to_json(extract_fingerprint(dataset, tmp_path / "m", 1)[0])
+    del record["structures"]
+    for case in record["cases"].values():
+        del case["left_right"]
+    old: Fingerprint = from_json(Fingerprint, record)
+    assert old.structures == ()
+    assert {case.left_right for case in old.cases.values()} == {None}
 
 
 def test_intensities_are_those_of_the_foreground_without_ignored_voxels(tmp_path: Path) -> None:

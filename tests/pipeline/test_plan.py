@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import SimpleITK as sitk
 
 from autoseg.cli import main
 from autoseg.pipeline.demo import NAME, make_dataset
@@ -68,6 +69,61 @@ def test_what_is_no_spacing_is_refused(workspace: Path, spacing: str) -> None:
 def test_an_impossible_spacing_is_refused(workspace: Path, spacing: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", NAME, "--spacing", spacing, "--workspace", str(workspace)]) == 2
     assert "above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "axes"),
+    [
+        (["--mirror", "none"], []),
+        (["--mirror", "z,x"], [0, 2]),
+        (["--mirror", "yx", "--spacing", "1,1,4"], [0, 2]),  # x of the files is the network's first axis, y its last
+    ],
+)
+def test_mirroring_is_wished_in_the_files_axes_and_planned_in_the_networks(
+    workspace: Path, words: list[str], axes: list[int]
+) -> None:
+    assert planned(workspace, *words)["mirror_axes"] == axes
+
+
+@pytest.mark.parametrize("text", ["", "w", "zz", "0"])
+def test_what_names_no_axes_is_refused(workspace: Path, text: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", NAME, "--mirror", text, "--workspace", str(workspace)])
+
+
+def test_sides_are_told_apart_by_name_along_the_patients_left_right(tmp_path: Path) -> None:
+    """The files' z runs along the patient's left-right: it is not mirrored, whatever order the network has them in."""
+    folder = make_dataset(tmp_path / "raw" / NAME, cases=2, tests=0)
+    description = json.loads((folder / "dataset.json").read_text())
+    description["labels"] = {"background": 0, "lobe_left": 1, "lobe_right": 2}
+    (folder / "dataset.json").write_text(json.dumps(description))
+    for path in folder.glob("*Tr/*.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
+        sitk.WriteImage(image, str(path))
+    assert main(["fingerprint", str(folder), "--workspace", str(tmp_path)]) == 0
+    plan = planned(tmp_path)
+    assert [plan["axis_order"][axis] for axis in plan["mirror_axes"]] == [1, 2]
+    assert any("not along z: lobe_left and lobe_right" in reason for reason in plan["reasons"])
+
+
+def test_an_explanation_is_printed_and_the_plan_written(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planned(workspace, "--set", "batch_size=2")
+    capsys.readouterr()
+    plan = planned(workspace, "--explain", "--set", "batch_size=3")
+    said = " ".join(capsys.readouterr().out.split())
+    assert plan["configurations"]["3d_fullres"]["batch_size"] == 3
+    assert "by hand batch_size = 3" in said
+    assert "spacing 3 x 1 x 1 mm: the median of 3 cases" in said
+
+
+def test_a_comparison_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (workspace / NAME).glob("*")}
+    assert main(["plan", NAME, "--compare", "tiny", "plain_unet", "--workspace", str(workspace)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (workspace / NAME).glob("*")} == before
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["tiny", "plain_unet"]
+    assert any(row.startswith("* patch_size") for row in rows)
 
 
 def test_a_change_in_training_is_trained_and_written_down(workspace: Path) -> None:
