@@ -49,6 +49,7 @@ def main() -> None:
             print(f"{entry['kind']:12s} autoseg {ours[-1]:.3f} s, nnU-Net {theirs[-1]:.2f} s", file=sys.stderr)
     ratios = [other / own for own, other in zip(ours, theirs)]
     result = {
+        "command": " ".join(["python", *sys.argv]),
         "cores": os.cpu_count(),
         "planners": len(OURS),
         "autoseg_seconds": [round(value, 4) for value in ours],

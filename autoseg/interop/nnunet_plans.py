@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def _configuration(
     }
 
 
-def _median_shape(title: str, configuration: Configuration, plan: Plan, fingerprint: Fingerprint) -> list[float]:
+def _median_shape(title: str, configuration: Configuration, plan: Plan, fingerprint: Fingerprint) -> Sequence[float]:
     """Voxels; nnU-Net writes the halves of a median between two cases, except for 3d_lowres."""
     if title != "3d_lowres":
         median: list[float] = _median_at(configuration.spacing, plan, fingerprint).tolist()

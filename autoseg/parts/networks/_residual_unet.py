@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from ._unet import CONVOLUTION, Block, InstanceNorm, UNet, activate
 if TYPE_CHECKING:
     from .residual_unet import Spec
 
-POOLING = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+POOLING: dict[int, Callable[..., nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 class ResidualBlock(nn.Module):
