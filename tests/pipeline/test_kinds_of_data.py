@@ -18,8 +18,9 @@ CASES = 5
 
 def scene(shape: tuple[int, ...], number: int) -> np.ndarray:
     """Indices 0, 1, 2: two nested balls, a different place in every case."""
-    centre = np.array(shape) / 2 + np.random.default_rng(number).uniform(-2, 2, len(shape))
     reach = np.array(shape) / 2
+    aside = np.random.default_rng(number).uniform(-2, 2, len(shape))
+    centre = reach - 0.5 + np.where(np.array(shape) > 1, aside, 0)
     distance = np.sqrt(sum(((g - c) / r) ** 2 for g, c, r in zip(np.indices(shape), centre, reach)))
     return (distance < 0.8).astype(np.uint8) + (distance < 0.4)
 
