@@ -41,13 +41,13 @@ def patch(topology: Topology, spacing: Sequence[float], shape: Sequence[float], 
     cut = [f"{axis} ({edge} of {whole:g})" for axis, edge, whole in zip(axes, size, shape) if edge < CUT * whole]
     cube = "a cube" if len(size) == 3 else "a square"
     then = f"then cut along {', '.join(cut)} to fit the budget" if cut else "which fits the budget"
+    limit = f"{budget.elements * budget.batch / budget.batch_of_patch / 1e6:.1f} million"
     lengths = numbers(edge * step for edge, step in zip(size, spacing))
     return (
         f"patch: {numbers(size)} voxels ({lengths} mm): {cube} in mm, "
         f"clipped to the median image of {numbers(shape)} voxels, {then}; it sees {coverage(size, shape):.0%} of that "
         f"image, is a multiple of {numbers(topology.divisor)} for {topology.stages} stages, and costs "
-        f"{elements / 1e6:.1f} million feature map elements, budget {budget.elements / 1e6:.1f} million "
-        f"at batch {budget.batch}"
+        f"{elements / 1e6:.1f} of {limit} feature map elements allowed at batch {budget.batch_of_patch}"
     )
 
 

@@ -50,7 +50,7 @@ def words(text: str) -> str:
         "mirroring along z, y of the files, not along x: left_x and right_x are mirror images by their names",
         "low resolution none, a patch has",
         "then cut along z (",
-        "budget 560.0 million at batch 2",
+        "of 560.0 million feature map elements allowed at batch 2",
         "batch 2, ",
         "training 1000 epochs of 250 iterations",
         "3d_fullres (taken unless",
