@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..parts.resamplers import spline
 from ..plan import NETWORKS, NORMALIZERS, Configuration, Plan
 from ..planning import rules
 
+LOG = logging.getLogger("autoseg")
 PLANNERS = {  # ours to nnU-Net's class and the name of the plans that it writes
     "plain_unet": ("ExperimentPlanner", "nnUNetPlans"),
     "residual_m": ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans"),
@@ -35,8 +37,8 @@ ARCHITECTURES = {  # ours to nnU-Net's class and its word for blocks_encoder
     "plain_unet": ("dynamic_network_architectures.architectures.unet.PlainConvUNet", "n_conv_per_stage"),
     "residual_unet": ("dynamic_network_architectures.architectures.unet.ResidualEncoderUNet", "n_blocks_per_stage"),
 }
-FLAT_READER, READER = "NaturalImage2DIO", "SimpleITKIO"
-FLAT_ENDINGS = (".png", ".bmp", ".tif")
+READERS = {".nii": "NibabelIO", ".tif": "Tiff3DIO", ".tiff": "Tiff3DIO"}  # any other file in 3-D: SimpleITKIO
+FLAT_READERS = {ending: "NaturalImage2DIO" for ending in (".png", ".bmp", ".tif")}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ def read_fingerprint(path: Path, description: Path) -> tuple[Dataset, Fingerprin
             f"{path}: foreground_intensity_properties_per_channel has the channels {sorted(intensities)}, but "
             f"{description} names {len(channels)}; are the two files of the same dataset?"
         )
+    announced = described.get("numTraining")
+    if announced != len(measured.spacings):
+        LOG.warning("%s: numTraining is %s; %d cases were measured", description, announced, len(measured.spacings))
     # nnU-Net keeps the median share only: as every case's share it has the same median
     share = measured.median_relative_size_after_cropping
     cases = {
@@ -99,13 +104,13 @@ def nnunet_plans(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
     if "3d_lowres" in configurations:
         configurations["3d_lowres"]["next_stage"] = "3d_cascade_fullres"
         configurations["3d_cascade_fullres"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
-    flat = "3d_fullres" not in configurations and plan.file_ending in FLAT_ENDINGS
+    readers = READERS if "3d_fullres" in configurations else READERS | FLAT_READERS
     return {
         "dataset_name": plan.dataset,
         "plans_name": name,
         "original_median_spacing_after_transp": np.median(fingerprint.spacings, axis=0)[order].tolist(),
         "original_median_shape_after_transp": _whole(np.median(fingerprint.shapes, axis=0)[order]),
-        "image_reader_writer": FLAT_READER if flat else READER,
+        "image_reader_writer": readers.get(plan.file_ending, "SimpleITKIO"),
         "transpose_forward": order,
         "transpose_backward": [order.index(axis) for axis in range(3)],
         "configurations": configurations,

@@ -68,6 +68,22 @@ def test_the_plain_and_the_residual_planner_share_prepared_images_as_in_nnunet(f
         assert written["configurations"]["2d"]["data_identifier"] == "nnUNetPlans_2d"
 
 
+@pytest.mark.parametrize(
+    ("ending", "reader"),
+    [(".tif", "Tiff3DIO"), (".nii", "NibabelIO"), (".mha", "SimpleITKIO"), (".nii.gz", "SimpleITKIO")],
+)
+def test_the_ending_chooses_the_reader_that_nnunet_takes(files: Path, ending: str, reader: str) -> None:
+    (files / "dataset.json").write_text(json.dumps(STORED[0]["dataset"] | {"file_ending": ending}))
+    dataset, measured = read_fingerprint(files / "dataset_fingerprint.json", files / "dataset.json")
+    assert nnunet_plans(plain_unet.PLANNER.plan(dataset, measured), measured)["image_reader_writer"] == reader
+
+
+def test_another_number_of_cases_than_announced_is_said(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (files / "dataset.json").write_text(json.dumps(STORED[0]["dataset"] | {"numTraining": 77}))
+    read_fingerprint(files / "dataset_fingerprint.json", files / "dataset.json")
+    assert "numTraining is 77" in caplog.text
+
+
 def test_a_field_that_is_missing_is_named(files: Path) -> None:
     path = files / "dataset_fingerprint.json"
     path.write_text(json.dumps({name: value for name, value in STORED[0]["fingerprint"].items() if name != "spacings"}))
