@@ -1,24 +1,18 @@
-"""nnU-Net's residual encoder U-Net, size L: a GPU with 24 GB.
+"""nnU-Net's residual encoder U-Net, size L: residual_m for a GPU with 24 GB.
 
 Isensee et al. 2024; numbers from nnU-Net v2 2.8.1 ``nnUNetPlannerResEncL``. Same fingerprint, same plan.
 """
 
-from autoseg.parts.networks import residual_unet
-from autoseg.parts.optimizers import sgd
-from autoseg.parts.schedules import polynomial
-from autoseg.plan import TrainingRules
-from autoseg.planning.patch import Budget, UNetSizes
-from autoseg.planning.planner import Planner
+from dataclasses import replace
 
-PLANNER = Planner(
+from autoseg.planning.patch import Budget
+
+from . import residual_m
+
+PLANNER = replace(
+    residual_m.PLANNER,
     name="residual_l",
     description="nnU-Net's residual encoder U-Net for a GPU with 24 GB, 1000 epochs",
-    unet_2d=UNetSizes(32, 512, template=residual_unet.Spec, blocks_encoder=(1, 3, 4, 6), blocks_decoder=1),
-    unet_3d=UNetSizes(32, 320, template=residual_unet.Spec, blocks_encoder=(1, 3, 4, 6), blocks_decoder=1),
     budget_2d=Budget(elements=380e6, batch=12, batch_of_patch=12),
     budget_3d=Budget(elements=2.1e9, batch=2),
-    training=TrainingRules(epochs=1000, iterations_per_epoch=250),
-    optimizer=sgd.Spec(learning_rate=0.01, momentum=0.99, nesterov=True, weight_decay=3e-5),
-    schedule=polynomial.Spec(power=0.9),
-    largest_share=1.0,
 )
