@@ -28,8 +28,8 @@ def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -
     """``plan`` with every change made, in order, then checked as a whole.
 
     A change is ``FIELD=VALUE``. FIELD is dotted: a field of the plan, or of a configuration (``optimizer.momentum``),
-    which may be named in front (``2d.batch_size``); otherwise all configurations of ``plan`` change. VALUE is JSON, a
-    list with commas, or a word. Raises UsageError for a field that does not exist, RecordError for a value that
+    which may be named in front (``2d.batch_size``); otherwise all configurations of ``plan`` change, but a patch of
+    three numbers only those in 3-D. VALUE is JSON, a list with commas, or a word. Raises UsageError for a field that does not exist, RecordError for a value that
     does not fit.
     """
     if not changes:
@@ -59,6 +59,9 @@ def _configurations(
         known = [name for name in fields if name != "reasons"]
         raise _unknown(path[0], [*known, *OF_THE_PLAN, *(f"{name}.FIELD" for name in configurations)])
     change = _Change(_value(text), PARTS.get(path[0]), trusted)
+    if not named and path == ["patch_size"] and isinstance(change.value, list):
+        alike = [name for name in names if len(configurations[name]["patch_size"]) == len(change.value)]
+        names = alike or names
     found = dict(configurations)
     for name in names:
         reasons = [*configurations[name]["reasons"], f"by hand: {'.'.join(path)} = {text}"]

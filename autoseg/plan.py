@@ -125,8 +125,8 @@ class Plan:
         for name, configuration in self.configurations.items():
             if len(configuration.normalizers) != len(self.channels):
                 raise ValueError(
-                    f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries "
-                    f"for {len(self.channels)} channels"
+                    f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries for "
+                    f"{len(self.channels)} channels; give one each for {', '.join(self.channels)}"
                 )
         if self.default not in self.configurations:
             raise ValueError(f"default {self.default!r} is not among {list(self.configurations)}")

@@ -78,6 +78,17 @@ def test_without_a_name_all_configurations_change(two_configurations: Plan) -> N
     assert [configuration.batch_size for configuration in found.configurations.values()] == [7, 7]
 
 
+def test_a_patch_without_a_name_is_for_configurations_of_its_dimensions(small_plan: Plan) -> None:
+    solid = small_plan.configurations[NAME]
+    network = replace(solid.network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
+    flat = replace(solid, patch_size=(8, 8), spacing=(None, 2.0, 2.0), network=network)
+    plan = replace(small_plan, configurations={NAME: solid, "2d": flat})
+    found = changed(plan, ["patch_size=16,16,16", "patch_size=24,24"]).configurations
+    assert (found[NAME].patch_size, found["2d"].patch_size) == ((16, 16, 16), (24, 24))
+    with pytest.raises(RecordError, match="patch_size"):
+        changed(plan, ["patch_size=16"])
+
+
 @pytest.mark.parametrize(("text", "axes"), [("1,2", (1, 2)), ("1", (1,)), ("", ()), ("[0, 1]", (0, 1))])
 def test_a_field_of_the_plan_itself(small_plan: Plan, text: str, axes: tuple[int, ...]) -> None:
     assert changed(small_plan, [f"mirror_axes={text}"]) == replace(small_plan, mirror_axes=axes)

@@ -69,7 +69,8 @@ def mirror_axes(
     if wish is not None or not planned:
         why = "this planner never mirrors" if wish is None else "as you asked"
         return axes, f"{along}, {why}" + (f"; otherwise it would be {told}" if told else "")
-    return axes, f"{along}, {told}" if told else f"{along}, no two labels are each other's mirror image"
+    how = "" if fingerprint.structures else " by their names (where they lie was not measured)"
+    return axes, f"{along}, {told}" if told else f"{along}, no two labels are each other's mirror image{how}"
 
 
 def _told(axis: int, pairs: Sequence[MirrorImages]) -> str:

@@ -127,7 +127,10 @@ def test_tilts_must_be_mirrored_too() -> None:
 
 
 def test_a_fingerprint_without_places_mirrors_along_every_axis() -> None:
-    assert mirror_axes(names("a", "b"), measured())[0] == (0, 1, 2)
+    kept, why = mirror_axes(names("a", "b"), measured())
+    assert kept == (0, 1, 2)
+    assert "not measured" in why
+    assert "not measured" not in mirror_axes(names("a", "b"), measured(PLACE, PLACE))[1]
 
 
 def test_a_wish_comes_before_rule_and_planner() -> None:
