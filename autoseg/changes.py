@@ -29,8 +29,8 @@ def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -
 
     A change is ``FIELD=VALUE``. FIELD is dotted: a field of the plan, or of a configuration (``optimizer.momentum``),
     which may be named in front (``2d.batch_size``); otherwise all configurations of ``plan`` change, but a patch of
-    three numbers only those in 3-D. VALUE is JSON, a list with commas, or a word. Raises UsageError for a field that does not exist, RecordError for a value that
-    does not fit.
+    three numbers only those in 3-D. VALUE is JSON, a list with commas, or a word. Raises UsageError for a field that
+    does not exist, RecordError for a value that does not fit.
     """
     if not changes:
         return plan
