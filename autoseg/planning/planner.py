@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class Planner:
     training: TrainingRules
     optimizer: Any
     schedule: Any
+    augmentation: standard.Spec = field(default_factory=standard.Spec)
+    """Ranges and probabilities; what depends on the patch (angles, flat patches) is decided by rule."""
     mirror: bool = True
     """Whether to train on mirrored images, and to average over mirrored images in prediction."""
     largest_share: float = 0.05
@@ -152,7 +154,7 @@ class _Draft:
             resampler=spline.Spec(),
             network=sizes.network(topology),
             loss=dice_ce.Spec(batch_dice=batch_dice),
-            augmentation=_augmentation(topology.patch_size, self.normalizers),
+            augmentation=_augmentation(planner.augmentation, topology.patch_size, self.normalizers),
             optimizer=planner.optimizer,
             schedule=planner.schedule,
             training=planner.training,
@@ -191,13 +193,13 @@ def _refuse_one_stage(topology: Topology, sizes: UNetSizes) -> None:
         )
 
 
-def _augmentation(patch_size: tuple[int, ...], normalizers: tuple[Any, ...]) -> standard.Spec:
+def _augmentation(values: standard.Spec, patch_size: tuple[int, ...], normalizers: tuple[Any, ...]) -> standard.Spec:
     masked = tuple(index for index, part in enumerate(normalizers) if getattr(part, "mask", False))
     if len(patch_size) == 2:
         oblong = max(patch_size) / min(patch_size) > OBLONG_ABOVE
-        return standard.Spec(rotation_degrees=15.0 if oblong else 180.0, masked_channels=masked)
+        return replace(values, rotation_degrees=15.0 if oblong else 180.0, masked_channels=masked)
     flat = max(patch_size) / patch_size[0] > DUMMY_2D_ABOVE
-    return standard.Spec(dummy_2d=flat, rotation_degrees=180.0 if flat else 30.0, masked_channels=masked)
+    return replace(values, dummy_2d=flat, rotation_degrees=180.0 if flat else 30.0, masked_channels=masked)
 
 
 def _whole(shape: np.ndarray) -> tuple[int, int, int]:
