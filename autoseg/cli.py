@@ -138,9 +138,7 @@ def _add_predict(steps: argparse._SubParsersAction) -> None:
     model.add_argument("-m", "--model", type=Path, metavar="MODEL", help="folder of a trained model")
     predict.add_argument("-c", "--configuration", metavar="NAME", help="2d, 3d_fullres, ... (default: newest trained)")
     predict.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
-    predict.add_argument(
-        "--probabilities", action="store_true", help="also write OUT/probabilities/CASE.nii.gz"
-    )
+    predict.add_argument("--probabilities", action="store_true", help="also write OUT/probabilities/CASE.nii.gz")
     predict.add_argument("--continue", action="store_true", dest="resume", help="keep the label maps that are in OUT")
     predict.add_argument("--no-mirroring", action="store_true", help="faster, slightly less accurate")
     _add_machine(predict)
