@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from autoseg import commands
-from autoseg.cli import parser, seconds
+from autoseg.cli import parser
+from autoseg.commands._flags import seconds
 
 
 @pytest.mark.parametrize(
@@ -28,9 +30,14 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_every_command_has_its_function_and_help() -> None:
     steps = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     assert {"plan_and_preprocess", "train", "predict"} <= set(steps.choices)
-    for name, step in steps.choices.items():
-        assert callable(getattr(commands, name))
+    for step in steps.choices.values():
+        assert callable(step.get_default("run"))
         assert step.description
+
+
+def test_every_file_of_a_command_is_listed() -> None:
+    folder = Path(commands.__file__).parent
+    assert sorted(commands.NAMES) == sorted(path.stem for path in folder.glob("[!_]*.py"))
 
 
 def test_the_module_and_the_command_are_the_same() -> None:

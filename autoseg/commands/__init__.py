@@ -1,0 +1,17 @@
+"""One file is one command: ``HELP``, ``add_flags(command)`` and ``run(options)``, which returns an exit code or None.
+
+A command turns flags into a call of the pipeline and imports inside ``run`` whatever is heavy.
+"""
+
+NAMES = (
+    "check",
+    "fingerprint",
+    "plan",
+    "preprocess",
+    "plan_and_preprocess",
+    "train",
+    "predict",
+    "evaluate",
+    "demo",
+)
+"""In the order in which the help lists them."""

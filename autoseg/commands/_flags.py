@@ -1,0 +1,79 @@
+"""Flags that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+
+def add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
+    """Where and how to compute; read back by ``_options.settings``."""
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    command.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads (default: all this process may use)"
+    )
+    command.add_argument("--precision", default="auto", help="auto, bfloat16, float16, float32 (default: auto)")
+    if seed:
+        command.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+
+def add_planning(command: argparse.ArgumentParser) -> None:
+    """What the user may decide before the planner does."""
+    command.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)")
+    command.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
+    command.add_argument(
+        "--mirror", type=axes, metavar="AXES", help="mirror along these axes of the files only: z,y,x letters, or none"
+    )
+    command.add_argument(
+        "--spacing", type=lengths, metavar="Z,Y,X", help="resample to these mm along the files' axes (default: median)"
+    )
+    add_changes(command)
+
+
+def add_changes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="FIELD=VALUE",
+        help="replace a value of the plan, e.g. batch_size=4, 2d.patch_size=64,64 or training.epochs=50; repeatable",
+    )
+
+
+def add_configurations(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-c", "--configuration", action="append", metavar="NAME", help="only this one; repeatable")
+
+
+def axes(text: str) -> tuple[int, ...]:
+    """``z,y`` or ``zy`` as positions in (z, y, x); ``none`` is no axis."""
+    letters = text.strip().lower().replace(",", "")
+    if letters == "none":
+        return ()
+    if not letters or not set(letters) <= set("zyx") or len(set(letters)) != len(letters):
+        raise argparse.ArgumentTypeError(f"{text!r} names no axes; write some of z,y,x, or none")
+    return tuple(sorted("zyx".index(letter) for letter in letters))
+
+
+def lengths(text: str) -> tuple[float, float, float]:
+    """``3,1,1``: three millimetres."""
+    try:
+        z, y, x = (float(length) for length in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no spacing; write z,y,x in mm, for example 3,1,1") from None
+    return z, y, x
+
+
+def seconds(text: str) -> float:
+    """``90s``, ``20m``, ``12h`` or ``1h30m`` as seconds; a bare number is minutes."""
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
+    if re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+        duration = 60 * float(text)
+    elif match and any(match.groups()):
+        hours, minutes, rest = (float(group or 0) for group in match.groups())
+        duration = 3600 * hours + 60 * minutes + rest
+    else:
+        duration = 0.0
+    if duration <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 20m, 12h or 1h30m")
+    return duration

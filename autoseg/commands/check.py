@@ -1,0 +1,36 @@
+"""`autoseg check`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import ArgumentParser, Namespace
+
+from . import _flags, _options
+
+HELP = "list every problem of every case, with what to do"
+LOG = logging.getLogger("autoseg")
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("dataset", metavar="DATASET")
+    command.add_argument("--fix", action="store_true", help="repair what is only rounding in a header")
+    _flags.add_machine(command)
+
+
+def run(options: Namespace) -> int:
+    from ..inspection.check import fix, table
+    from ..inspection.extract import check_dataset
+    from ..layouts import read_dataset
+
+    dataset = read_dataset(_options.raw_folder(options))
+    if options.fix:
+        for done in fix(dataset):
+            LOG.info("%s", done)
+    measured = _options.workspace(options).dataset_folder(dataset.name).measured
+    problems = check_dataset(dataset, measured, _options.settings(options).threads)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if problems:
+        sys.stdout.write(table(problems) + "\n")
+    sys.stdout.write(f"{dataset.name}: {len(dataset.cases)} cases, {len(errors)} errors\n")
+    return 2 if errors else 0

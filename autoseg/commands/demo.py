@@ -1,0 +1,24 @@
+"""`autoseg demo`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from . import _flags, _options
+
+HELP = "the whole pipeline on a small dataset that it generates itself"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument(
+        "folder", nargs="?", type=Path, default=Path("autoseg_demo"), help="where (default: %(default)s)"
+    )
+    _flags.add_machine(command)
+
+
+def run(options: Namespace) -> None:
+    from ..pipeline import demo as story
+
+    sys.stdout.write(story.demo(options.folder, settings=_options.settings(options)) + "\n")

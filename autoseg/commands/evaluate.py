@@ -1,0 +1,35 @@
+"""`autoseg evaluate`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from . import _flags, _options
+
+HELP = "score predictions against a reference"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("reference", type=Path, metavar="REFERENCE", help="folder of label files (or one file)")
+    command.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="folder of label files (or one file)")
+    command.add_argument("--labels", type=Path, metavar="JSON", help="dataset.json that names the labels")
+    command.add_argument("-o", "--output", type=Path, metavar="OUT", help="folder for scores.csv and scores.json")
+    command.add_argument("--tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (default: 1)")
+    _flags.add_machine(command)
+
+
+def run(options: Namespace) -> None:
+    from ..evaluation.scores import table
+    from ..pipeline import evaluate as story
+
+    summary = story.evaluate(
+        options.reference,
+        options.predictions,
+        labels=options.labels,
+        output=options.output,
+        tolerance=options.tolerance,
+        workers=_options.settings(options).threads,
+    )
+    sys.stdout.write(table(summary) + "\n")

@@ -1,0 +1,32 @@
+"""`autoseg plan_and_preprocess`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from . import _flags, _options
+
+HELP = "check, fingerprint, plan and preprocess a dataset"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("dataset", metavar="DATASET")
+    _flags.add_planning(command)
+    _flags.add_configurations(command)
+    _flags.add_machine(command)
+
+
+def run(options: Namespace) -> None:
+    from ..pipeline import plan_and_preprocess as story
+
+    story.plan_and_preprocess(
+        _options.raw_folder(options),
+        _options.workspace(options),
+        planner=options.planner,
+        group=options.group,
+        wishes=_options.wishes(options),
+        changes=options.changes,
+        configurations=options.configuration,
+        settings=_options.settings(options),
+        trusted=tuple(options.trust),
+    )

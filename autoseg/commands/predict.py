@@ -1,0 +1,49 @@
+"""`autoseg predict`."""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from . import _flags, _options
+
+HELP = "segment new images"
+LOG = logging.getLogger("autoseg")
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("-i", "--input", nargs="+", type=Path, required=True, metavar="IN", help="files or a folder")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the label maps")
+    model = command.add_mutually_exclusive_group()
+    model.add_argument("-d", "--dataset", metavar="DATASET", help="the model trained on this dataset")
+    model.add_argument("-m", "--model", type=Path, metavar="MODEL", help="folder of a trained model")
+    command.add_argument("-c", "--configuration", metavar="NAME", help="2d, 3d_fullres, ... (default: newest trained)")
+    command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
+    command.add_argument("--probabilities", action="store_true", help="also write OUT/probabilities/CASE.nii.gz")
+    command.add_argument("--continue", action="store_true", dest="resume", help="keep the label maps that are in OUT")
+    command.add_argument("--no-mirroring", action="store_true", help="faster, slightly less accurate")
+    _flags.add_machine(command)
+
+
+def run(options: Namespace) -> int:
+    from ..dataset_names import find_dataset
+    from ..inference.model import Model
+    from ..layouts import find_images
+    from ..pipeline import predict as story
+
+    workspace = _options.workspace(options)
+    named = find_dataset(options.dataset, workspace).name if options.dataset else None
+    folder = options.model or workspace.newest_model(named, options.configuration)
+    LOG.info("model: %s", folder)
+    model = Model.read(folder, options.folds, settings=_options.settings(options), trusted=tuple(options.trust))
+    cases = find_images(options.input, len(model.plan.channels))
+    report = story.predict(
+        model,
+        cases,
+        options.output,
+        probabilities=options.probabilities,
+        mirroring=not options.no_mirroring,
+        overwrite=not options.resume,
+    )
+    return 1 if report.failed else 0

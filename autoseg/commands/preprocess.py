@@ -1,0 +1,22 @@
+"""`autoseg preprocess`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from . import _flags, _options
+
+HELP = "bring every case to the network's grid, as the plan says"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("dataset", metavar="DATASET")
+    _flags.add_configurations(command)
+    _flags.add_machine(command)
+
+
+def run(options: Namespace) -> None:
+    from ..pipeline import plan_and_preprocess as story
+
+    files, settings = _options.dataset_folder(options), _options.settings(options)
+    story.preprocess(files, configurations=options.configuration, settings=settings)
