@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import UsageError
+from .errors import DatasetError, UsageError
 
 SEED = 12345  # nnU-Net's: with it and without groups, the folds are nnU-Net's folds (sklearn's shuffled KFold)
 COUNT = 5
@@ -61,6 +61,27 @@ def make_folds(keys: Iterable[str], group: str | None = None, count: int = COUNT
             )
         )
     return Folds(tuple(folds), group)
+
+
+def given_folds(splits: Iterable[tuple[Iterable[str], Iterable[str]]], keys: Iterable[str], source: str) -> Folds:
+    """Folds that someone else decided, as (train, validation) case keys in the order given.
+
+    Cases may be left out. Raises DatasetError, naming ``source``, for a case that is not among ``keys`` or that trains
+    and validates in one fold, and for a fold with nothing to train on.
+    """
+    known, folds = set(keys), []
+    for number, (train, validation) in enumerate(splits):
+        fold = Fold(tuple(train), tuple(validation))
+        both = sorted(set(fold.train) & set(fold.validation))
+        unknown = sorted({*fold.train, *fold.validation} - known)
+        if unknown:
+            raise DatasetError(f"{source}: fold {number} names {unknown[0]!r}, which is no case of this dataset")
+        if both:
+            raise DatasetError(f"{source}: {both[0]!r} trains and validates in fold {number}; it must do one of them")
+        if not fold.train:
+            raise DatasetError(f"{source}: fold {number} has no training cases")
+        folds.append(fold)
+    return Folds(tuple(folds))
 
 
 def likely_group(keys: Iterable[str]) -> str | None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoseg.errors import UsageError
-from autoseg.folds import likely_group, make_folds
+from autoseg.errors import DatasetError, UsageError
+from autoseg.folds import Fold, given_folds, likely_group, make_folds
 
 keys = st.lists(st.from_regex(r"p[0-9]_t[0-9]{1,2}", fullmatch=True), min_size=2, max_size=40, unique=True)
 
@@ -51,3 +51,21 @@ def test_several_scans_of_a_patient_are_noticed() -> None:
 def test_a_fold_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UsageError, match="0-1"):
         make_folds(["a", "b"])[2]
+
+
+def test_folds_that_someone_else_decided_are_taken_as_they_are() -> None:
+    folds = given_folds([(["b", "a"], ["c"]), (["c"], [])], "abcd", "splits.json").folds
+    assert folds == (Fold(("b", "a"), ("c",)), Fold(("c",), ()))
+
+
+@pytest.mark.parametrize(
+    ("split", "wrong"),
+    [
+        ((["a"], ["x"]), "fold 0 names 'x'"),
+        ((["a", "b"], ["b"]), "'b' trains and validates"),
+        (([], ["a"]), "no training cases"),
+    ],
+)
+def test_given_folds_that_cannot_be_right_are_refused(split: tuple[list[str], list[str]], wrong: str) -> None:
+    with pytest.raises(DatasetError, match=f"splits.json: .*{wrong}"):
+        given_folds([split], "ab", "splits.json")

@@ -1,0 +1,34 @@
+"""After training: the validation cases of a fold, predicted whole from their files and scored."""
+
+from __future__ import annotations
+
+import logging
+
+from ..dataset import Dataset
+from ..errors import TrainingError
+from ..evaluation.scores import table
+from ..inference.model import Model
+from .evaluate import score_pairs
+from .predict import predict
+from .train_fold import FoldRun
+
+LOG = logging.getLogger("autoseg")
+
+
+def validate_fold(run: FoldRun, dataset: Dataset) -> None:
+    """Predicts the validation cases from their files, as a user would, and scores them against theirs."""
+    folder, split, settings = run.folder, run.split, run.settings
+    if not split.validation:
+        LOG.info("fold all has no validation cases: score it on cases of your own with `autoseg evaluate`")
+        return
+    if folder.scores.exists():
+        LOG.info("validation scores are in %s", folder.scores)
+        return
+    model = Model.read(folder.root, settings=settings, trusted=run.trusted)
+    cases = [dataset.case(key) for key in split.validation]
+    report = predict(model, cases, folder.validation, overwrite=False)
+    if report.failed:
+        raise TrainingError(f"{len(report.failed)} validation cases could not be predicted; the messages above say why")
+    pairs = {case.key: (case.files[-1], folder.validation / f"{case.key}{model.plan.file_ending}") for case in cases}
+    summary = score_pairs(pairs, dataset.labels, folder.validation, workers=settings.threads)
+    LOG.info("validation of fold_%s, %d cases:\n%s", run.fold, len(cases), table(summary))
