@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.estimate import Estimate
 from ..core.family import Family
 from ..core.files import atomic_file
 from ..core.geometry import Geometry
@@ -36,19 +37,6 @@ RESAMPLES = 2000  # the interval's ends then vary by about 1 % of its width from
 
 CaseScores = dict[str, dict[str, float]]
 """Label name to metric name to number; NaN where there is none."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over cases with its 95 % bootstrap interval."""
-
-    mean: float | None
-    """None when no case has a number."""
-    low: float | None
-    high: float | None
-    """None when fewer than two cases have a number."""
-    cases: int
-    """Cases that have a number."""
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ Reading one executes nothing that came with it: weights are safetensors, everyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
+from safetensors.torch import load, load_file
+from torch import Tensor, nn
 
+from ..bundle.bundle import Bundle, is_bundle, read_bundle
 from ..core.geometry import Image
 from ..errors import ModelError
 from ..plan import Configuration, Plan, read_plan
@@ -42,26 +44,25 @@ class Model:
     @classmethod
     def read(
         cls,
-        folder: Path,
+        path: Path,
         folds: Sequence[str] | None = None,
         *,
         settings: RunSettings | None = None,
         trusted: tuple[str, ...] = (),
     ) -> Model:
-        """Reads ``runs/<configuration>`` with its finished folds, or one ``fold_*`` folder by itself.
+        """Reads a bundle (zip or folder), ``runs/<configuration>`` with its finished folds, or one ``fold_*`` folder.
 
         ``folds`` None takes every fold whose training has finished. Raises ModelError when there is none, when one
-        that was asked for is missing, or when folds were not trained alike.
+        that was asked for is missing, when folds were not trained alike or a bundle is not what it claims to be.
         """
         settings = settings or RunSettings()
-        runs = _finished(folder, folds)
-        plans = {name: read_plan(run.effective, trusted) for name, run in runs.items()}
-        plan = _common(plans)
+        read = _of_bundle(read_bundle(path, trusted), folds) if is_bundle(path) else _of_runs(path, folds, trusted)
+        plan, weights = read
         name, configuration = plan.configuration()
         device = resolve(settings).device
         torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
-        networks = tuple(_network(run.weights, plan, configuration).to(device) for run in runs.values())
-        return cls(plan, name, networks, tuple(runs), settings)
+        networks = tuple(_network(stored, plan, configuration).to(device) for stored in weights.values())
+        return cls(plan, name, networks, tuple(weights), settings)
 
     @property
     def configuration(self) -> Configuration:
@@ -121,6 +122,35 @@ class Model:
         )
 
 
+@dataclass(frozen=True)
+class _Weights:
+    """One network that has not been loaded yet."""
+
+    where: str
+    load: Callable[[], Mapping[str, Tensor]]
+
+
+def _of_runs(folder: Path, folds: Sequence[str] | None, trusted: tuple[str, ...]) -> tuple[Plan, dict[str, _Weights]]:
+    runs = _finished(folder, folds)
+    plan = _common({name: read_plan(run.effective, trusted) for name, run in runs.items()})
+    return plan, {name: _Weights(str(run.weights), partial(load_file, run.weights)) for name, run in runs.items()}
+
+
+def _of_bundle(bundle: Bundle, folds: Sequence[str] | None) -> tuple[Plan, dict[str, _Weights]]:
+    if len(bundle.manifest.ensemble) > 1:
+        raise ModelError(f"{bundle.path} is an ensemble of {', '.join(bundle.manifest.ensemble)}")
+    (name,) = bundle.manifest.ensemble
+    there = bundle.manifest.configurations[name]
+    missing = [fold for fold in folds or () if fold not in there]
+    if missing:
+        raise ModelError(f"{bundle.path}: fold {', '.join(missing)} is not in it; there are {', '.join(there)}")
+    plan = replace(bundle.plan, configurations={name: bundle.plan.configurations[name]}, default=name)
+    return plan, {
+        fold: _Weights(f"{bundle.path}: fold {fold}", lambda fold=fold: load(bundle.weights(name, fold)))  # type: ignore[misc]
+        for fold in folds or there
+    }
+
+
 def _finished(folder: Path, wanted: Sequence[str] | None) -> dict[str, RunFolder]:
     """The folds to use by name. A fold is finished when its weights exist: they are written last."""
     if not folder.is_dir():
@@ -163,12 +193,12 @@ def _decisions(plan: Plan) -> dict[str, Any]:
     return of_plan | {name: getattr(configuration, name) for name in names}
 
 
-def _network(weights: Path, plan: Plan, configuration: Configuration) -> nn.Module:
+def _network(weights: _Weights, plan: Plan, configuration: Configuration) -> nn.Module:
     network: nn.Module = configuration.network.build(len(plan.channels), plan.labels.heads)
     try:
-        network.load_state_dict(load_file(weights))
+        network.load_state_dict(weights.load())
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{weights} is damaged ({error}); copy it again from where it was trained") from None
+        raise ModelError(f"{weights.where} is damaged ({error}); copy it again from where it was trained") from None
     except RuntimeError as error:  # load_state_dict lists what does not fit
-        raise ModelError(f"{weights} does not belong to the plan beside it: {error}") from None
+        raise ModelError(f"{weights.where} does not belong to the plan beside it: {error}") from None
     return network.eval()

@@ -1,0 +1,26 @@
+"""Keeps the largest connected component: for structures of which a body has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ._components import without
+
+
+@dataclass(frozen=True)
+class Spec:
+    """No settings."""
+
+    whole_foreground: ClassVar[bool] = True
+
+    @classmethod
+    def candidates(cls) -> tuple[Spec, ...]:
+        return (cls(),)
+
+    def apply(self, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Of several components of the same, largest size the first in memory order stays."""
+        return without(mask, lambda sizes: np.arange(len(sizes)) != sizes.argmax())

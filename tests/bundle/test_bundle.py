@@ -1,0 +1,118 @@
+"""A bundle gives back the model that was put in, as folder and as zip, and nothing else."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from autoseg.bundle.bundle import Bundle, read_bundle
+from autoseg.bundle.manifest import Correction, Manifest
+from autoseg.bundle.write import copy_bundle, write_bundle
+from autoseg.core.geometry import Geometry, Image
+from autoseg.errors import ModelError
+from autoseg.inference.model import Model
+from autoseg.parts.postprocessors import largest_component, minimum_size
+from autoseg.plan import Plan
+from autoseg.settings import RunSettings
+
+SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
+FOLDS = ("0", "1")
+
+
+def weights(plan: Plan, seed: int) -> bytes:
+    torch.manual_seed(seed)
+    return save(plan.configuration()[1].network.build(len(plan.channels), plan.labels.heads).state_dict())
+
+
+def manifest(plan: Plan, **fields: object) -> Manifest:
+    return replace(Manifest("Small", {plan.default: FOLDS}, {plan.default: 1.0}), **fields)
+
+
+def written(target: Path, plan: Plan, seed: int = 0, **fields: object) -> Bundle:
+    stored = {plan.default: {fold: weights(plan, seed + number) for number, fold in enumerate(FOLDS)}}
+    return write_bundle(target, manifest(plan, **fields), plan, stored)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 1000), ending=st.sampled_from(["", ".zip"]))
+def test_what_a_bundle_predicts_is_what_its_networks_predict(small_plan, tmp_path_factory, seed, ending):
+    target = tmp_path_factory.mktemp("bundle") / f"model{ending}"
+    written(target, small_plan, seed)
+    image = Image(
+        np.random.default_rng(seed).normal(size=(1, 9, 11, 10)).astype(np.float32),
+        Geometry.plain((9, 11, 10), (2.0,) * 3),
+    )
+    networks = []
+    for number in range(len(FOLDS)):
+        torch.manual_seed(seed + number)
+        networks.append(small_plan.configuration()[1].network.build(1, 2).eval())
+    original = Model(small_plan, small_plan.default, tuple(networks), FOLDS, SETTINGS)
+    found = Model.read(target, settings=SETTINGS)
+    assert found.folds == FOLDS
+    np.testing.assert_array_equal(found.segment(image).labels, original.segment(image).labels)
+
+
+@pytest.mark.parametrize(("first", "second"), [("a.zip", "b"), ("a", "b.zip")])
+def test_folder_and_zip_hold_the_same(small_plan, tmp_path, first, second):
+    corrections = (Correction("organ", largest_component.Spec()), Correction(None, minimum_size.Spec(30.0)))
+    one = written(tmp_path / first, small_plan, postprocessing=corrections, licence="CC BY 4.0", citation="Doe 2026")
+    copy_bundle(one, tmp_path / second)
+    two = read_bundle(tmp_path / second)
+    assert two.manifest == one.manifest and two.plan == one.plan
+    assert two.manifest.postprocessing == corrections and two.manifest.licence == "CC BY 4.0"
+    two.verify()
+
+
+def test_the_same_model_is_the_same_zip(small_plan, tmp_path):
+    for name in ("a.zip", "b.zip"):
+        written(tmp_path / name, small_plan)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_configurations_without_weights_are_left_out_of_the_plan(small_plan, tmp_path):
+    more = replace(small_plan, configurations=small_plan.configurations | {"other": small_plan.configuration()[1]})
+    assert set(written(tmp_path / "model", more).plan.configurations) == {small_plan.default}
+
+
+def test_a_bundle_never_replaces_another(small_plan, tmp_path):
+    written(tmp_path / "model.zip", small_plan)
+    with pytest.raises(ModelError, match="exists already"):
+        written(tmp_path / "model.zip", small_plan, seed=7)
+
+
+def test_a_bundle_that_could_not_be_finished_is_not_there(small_plan, tmp_path):
+    stored = {small_plan.default: {fold: tmp_path / "no such file" for fold in FOLDS}}
+    for target in (tmp_path / "out" / "model.zip", tmp_path / "out" / "model"):
+        with pytest.raises(FileNotFoundError):
+            write_bundle(target, manifest(small_plan), small_plan, stored)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_some_folds_of_a_bundle_can_be_chosen(small_plan, tmp_path):
+    written(tmp_path / "model.zip", small_plan)
+    assert Model.read(tmp_path / "model.zip", ["1"], settings=SETTINGS).folds == ("1",)
+    with pytest.raises(ModelError, match="fold 4 is not in it; there are 0, 1"):
+        Model.read(tmp_path / "model.zip", ["4"], settings=SETTINGS)
+
+
+def test_notes_beside_the_files_of_a_folder_do_no_harm(small_plan, tmp_path):
+    written(tmp_path / "model", small_plan)
+    (tmp_path / "model" / "notes.txt").write_text("from the hospital")
+    assert Model.read(tmp_path / "model", settings=SETTINGS).folds == FOLDS
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, 0.5, 2.0, float("nan")])
+def test_weights_of_an_ensemble_are_positive_and_sum_to_one(small_plan, weight):
+    with pytest.raises(ValueError, match="sum to 1"):
+        manifest(small_plan, ensemble={small_plan.default: weight})
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\\b", "con", "LPT1.zip", "x" * 101, "a.", "ä", "a:b", "-rf"])
+def test_a_name_must_be_the_name_of_a_folder_anywhere(small_plan, name):
+    with pytest.raises(ValueError, match="cannot be the name"):
+        manifest(small_plan, name=name)
