@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .core.family import Family
 from .core.labels import Labels
 from .core.records import read_json
 from .errors import RecordError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NORMALIZERS = Family("autoseg.parts.normalizers", "Spec")
 RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")
@@ -44,7 +47,7 @@ class TrainingRules:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way to see the dataset: ``2d``, ``3d_fullres``, ``3d_lowres``, ``3d_cascade_fullres``."""
+    """One way to see the dataset: ``2d``, ``2.5d``, ``3d_fullres``, ``3d_lowres``, ``3d_cascade_fullres``."""
 
     spacing: tuple[float | None, float, float]
     """Target spacing in mm; None: keep each case's own slice distance (2-D)."""
@@ -63,7 +66,9 @@ class Configuration:
     schedule: Any = field(metadata={"family": SCHEDULES})
     training: TrainingRules
     previous: str | None = None
-    """The configuration whose prediction comes in as extra channels (cascade)."""
+    """The configuration whose prediction comes in as extra channels, one per label (cascade)."""
+    slices: int = 1
+    """2-D: neighbouring slices that come in as channels, the middle one is predicted. Odd."""
     reasons: tuple[str, ...] = ()
     """Why this was decided: ``subject: sentence with numbers``."""
 
@@ -74,6 +79,10 @@ class Configuration:
             raise ValueError(f"spacing must be millimetres above 0, found {self.spacing}")
         if self.dimensions not in (2, 3) or min(self.patch_size) < 1:
             raise ValueError(f"patch_size must be 2 or 3 numbers of voxels, found {self.patch_size}")
+        if self.slices < 1 or self.slices % 2 == 0:
+            raise ValueError(f"slices must be odd, so that one is in the middle; found {self.slices}")
+        if self.slices > 1 and (self.dimensions == 3 or self.previous is not None):
+            raise ValueError(f"slices are for 2-D configurations without an earlier stage, found {self.slices}")
         _refuse_unfit_patch(self.patch_size, self.network)
 
     @property
@@ -128,6 +137,11 @@ class Plan:
                     f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries for "
                     f"{len(self.channels)} channels; give one each for {', '.join(self.channels)}"
                 )
+            known = len(self.configurations) == 1 or configuration.previous in (None, *self.configurations)
+            if not known or configuration.previous == name:  # a single configuration is that of one training
+                raise ValueError(
+                    f"configurations.{name}.previous: there is no other configuration {configuration.previous!r}"
+                )
         if self.default not in self.configurations:
             raise ValueError(f"default {self.default!r} is not among {list(self.configurations)}")
 
@@ -137,6 +151,30 @@ class Plan:
         if name not in self.configurations:
             raise RecordError(f"the plan has no configuration {name!r}; choose one of {', '.join(self.configurations)}")
         return name, self.configurations[name]
+
+    def stages(self, name: str) -> tuple[str, ...]:
+        """``name`` and before it the configurations whose predictions it needs. Raises RecordError for a circle."""
+        found: tuple[str, ...] = (name,)
+        while (previous := self.configurations[found[0]].previous) is not None:
+            if previous in found:
+                raise RecordError(f"configurations.{previous}.previous: {' after '.join((*found, previous))}, a circle")
+            found = (previous, *found)
+        return found
+
+    def network_of(self, configuration: Configuration) -> nn.Module:
+        """The network of ``configuration`` with fresh weights, for the channels and labels of this plan.
+
+        Its input has ``slices`` channels for every channel of the images, (channel, slice) in this order. In a cascade
+        one more channel holds the label indices that the earlier stage predicted.
+        """
+        channels, heads = len(self.channels) * configuration.slices, self.labels.heads
+        if configuration.previous is None:
+            network: nn.Module = configuration.network.build(channels, heads)
+            return network
+        from .parts.networks._one_hot import OneHotLast
+
+        labels = len(self.labels.values) - 1
+        return OneHotLast(configuration.network.build(channels + labels, heads), labels)
 
 
 def read_plan(path: Path, trusted: tuple[str, ...] = ()) -> Plan:

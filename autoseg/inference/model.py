@@ -194,7 +194,7 @@ def _decisions(plan: Plan) -> dict[str, Any]:
 
 
 def _network(weights: _Weights, plan: Plan, configuration: Configuration) -> nn.Module:
-    network: nn.Module = configuration.network.build(len(plan.channels), plan.labels.heads)
+    network = plan.network_of(configuration)
     try:
         network.load_state_dict(weights.load())
     except (SafetensorError, OSError) as error:

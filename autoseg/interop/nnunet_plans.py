@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,17 +93,18 @@ def read_fingerprint(path: Path, description: Path) -> tuple[Dataset, Fingerprin
 def nnunet_plans(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
     """The content of nnUNetPlans.json that stands for ``plan``; ``fingerprint`` is the one it was made from.
 
-    Where there is a ``3d_lowres``, nnU-Net's cascade is written too. Raises RecordError for parts that nnU-Net has not.
+    Configurations that see several slices are left out. Raises RecordError for parts that nnU-Net has not.
     """
     order = list(plan.axis_order)
     planner, name = PLANNERS.get(plan.planner, (f"autoseg_{plan.planner}", f"autoseg_{plan.planner}"))
     configurations = {
         title: _configuration(title, configuration, plan, fingerprint, name)
         for title, configuration in plan.configurations.items()
+        if configuration.slices == 1
     }
-    if "3d_lowres" in configurations:
-        configurations["3d_lowres"]["next_stage"] = "3d_cascade_fullres"
-        configurations["3d_cascade_fullres"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    for title, configuration in plan.configurations.items():
+        if configuration.previous is not None:
+            configurations[configuration.previous]["next_stage"] = title
     readers = READERS if "3d_fullres" in configurations else READERS | FLAT_READERS
     return {
         "dataset_name": plan.dataset,
@@ -125,6 +126,8 @@ def nnunet_plans(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
 def _configuration(
     title: str, configuration: Configuration, plan: Plan, fingerprint: Fingerprint, name: str
 ) -> dict[str, Any]:
+    if configuration.previous is not None and _as_3d_fullres(configuration, plan):
+        return {"inherits_from": "3d_fullres", "previous_stage": configuration.previous}
     normalizers = [_known(NORMALIZERS.name_of(part), NORMALIZATIONS) for part in configuration.normalizers]
     masks = [getattr(part, "mask", False) for part in configuration.normalizers]
     # the residual presets use the images that the plain planner prepares, where their spacing is the same
@@ -141,7 +144,15 @@ def _configuration(
         **_resampling(configuration.resampler),
         "architecture": _architecture(configuration.network),
         "batch_dice": configuration.loss.batch_dice,
+        **({} if configuration.previous is None else {"previous_stage": configuration.previous}),
     }
+
+
+def _as_3d_fullres(configuration: Configuration, plan: Plan) -> bool:
+    full = plan.configurations.get("3d_fullres")
+    return full is not None and replace(full, previous=configuration.previous, reasons=()) == replace(
+        configuration, reasons=()
+    )
 
 
 def _median_shape(title: str, configuration: Configuration, plan: Plan, fingerprint: Fingerprint) -> Sequence[float]:

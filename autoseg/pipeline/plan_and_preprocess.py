@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -147,10 +148,15 @@ def _write_folds(files: DatasetFolder, dataset: Dataset, group: str | None) -> N
 
 
 def preprocess(files: DatasetFolder, *, configurations: Sequence[str] | None = None, settings: RunSettings) -> None:
-    """Prepares every case for every configuration; a case whose files and plan did not change is not redone."""
+    """Prepares every case for every configuration; a case whose files and plan did not change is not redone.
+
+    Configurations that look at the same grid share its cases, and an earlier stage is prepared with the one it serves.
+    """
     dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan()
-    for name in configurations or planned.configurations:
-        name, configuration = planned.configuration(name)
+    wanted = [planned.configuration(name)[0] for name in configurations or planned.configurations]
+    stages = [stage for name in wanted for stage in planned.stages(name)]
+    for name in dict.fromkeys(prepared_as(planned, stage) for stage in stages):
+        configuration = planned.configurations[name]
         store = CaseStore(files.prepared(name), configuration.patch_size)
         remove_unfinished(store.folder)
         keys = preparation_keys(measured, planned, configuration)
@@ -168,6 +174,19 @@ def _prepare_one(
 ) -> None:
     *images, label = case.files
     store.write(case.key, prepare(read_image(images), read_labels(label)[0], plan, configuration), keys[case.key])
+
+
+def prepared_as(plan: Plan, name: str) -> str:
+    """The configuration under whose name the cases of ``name`` are prepared: the first with the same grid and values.
+
+    A cascade's are those of 3d_fullres. ``plan`` is the whole plan of the dataset.
+    """
+    wanted = _preparation(plan.configurations[name])
+    return next(title for title, other in plan.configurations.items() if _preparation(other) == wanted)
+
+
+def _preparation(configuration: Configuration) -> tuple[Any, ...]:
+    return configuration.spacing, configuration.normalizers, configuration.resampler
 
 
 def preparation_keys(measured: Fingerprint, plan: Plan, configuration: Configuration) -> dict[str, str]:

@@ -65,6 +65,8 @@ def _effective(
     """
     plan, measured = files.read_plan(trusted), files.read_fingerprint()
     name, chosen = plan.configuration(configuration)
+    if chosen.previous is not None:
+        raise UsageError(f"{name} cannot be trained yet; train {chosen.previous} or another configuration")
     if epochs is not None:
         chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
     plan = replace(plan, configurations={name: chosen}, default=name)

@@ -18,7 +18,7 @@ from ..training.budget import Budget
 from ..training.fit import CHECKPOINT_SECONDS, fit
 from ..training.state import resume, save_weights, start
 from ..workspace import DatasetFolder, RunFolder
-from .plan_and_preprocess import preparation_keys
+from .plan_and_preprocess import preparation_keys, prepared_as
 
 LOG = logging.getLogger("autoseg")
 
@@ -115,7 +115,7 @@ def _refuse_another_plan(run: FoldRun) -> None:
 def _prepared(run: FoldRun) -> dict[str, StoredCase]:
     """Raises WorkspaceError naming a case that was not prepared, or was prepared for other decisions."""
     files, plan, split = run.files, run.plan, run.split
-    store = CaseStore(files.prepared(plan.default))
+    store = CaseStore(files.prepared(prepared_as(files.read_plan(run.trusted), plan.default)))
     cases = {key: store.open(key) for key in (*split.train, *split.validation)}
     keys = preparation_keys(files.read_fingerprint(), plan, run.configuration)
     stale = [key for key, stored in cases.items() if stored.case.content != keys.get(key)]

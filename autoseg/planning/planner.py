@@ -110,6 +110,7 @@ class _Draft:
             found["3d_fullres"] = self._configuration(grid, dimensions=3, batch_dice=coarse is not None)
             if coarse is not None:
                 found["3d_lowres"] = self._configuration(coarse, dimensions=3, batch_dice=False)
+                found["3d_cascade_fullres"] = _after("3d_lowres", found["3d_fullres"])
         if not found or self._patch(grid, dimensions=2).stages > 1:  # a rod's slices are too small for a U-Net
             found["2d"] = self._configuration(grid, dimensions=2, batch_dice=True)
         return found, why
@@ -176,6 +177,12 @@ class _Draft:
         if dimensions == 2:
             return planner.unet_2d, planner.budget_2d
         return planner.unet_3d, planner.budget_3d
+
+
+def _after(previous: str, configuration: Configuration) -> Configuration:
+    """``configuration`` as the second stage of a cascade."""
+    why = f"cascade: sees what {previous} has predicted as further channels, one per label; all else as in 3d_fullres"
+    return replace(configuration, previous=previous, reasons=(why, *configuration.reasons))
 
 
 def _names(labels: Labels) -> int:

@@ -48,8 +48,7 @@ def start(plan: Plan, configuration: Configuration, settings: RunSettings) -> Tr
     """A training at its beginning: weights depend on the seed only, the network lies on the device."""
     resolved = resolve(settings)
     torch.manual_seed(int(generator(settings.seed, "weights").integers(2**63)))
-    network: nn.Module = configuration.network.build(len(plan.channels), plan.labels.heads)
-    network.to(resolved.device)
+    network = plan.network_of(configuration).to(resolved.device)
     optimizer = configuration.optimizer.build(network.parameters())
     float16 = resolved.dtype == torch.float16
     return TrainingState(network, optimizer, torch.amp.GradScaler(resolved.device.type, enabled=float16))
