@@ -106,12 +106,22 @@ class _Change:
         return new
 
     def _other_part(self, old: dict[str, Any], family: Family, name: str) -> dict[str, Any]:
-        """The part called ``name``, with the values of ``old`` where both have a field of that name."""
-        fields = dataclasses.fields(family.load(name, self.trusted))
-        defaults = {
-            field.name: None if field.default is dataclasses.MISSING else to_json(field.default) for field in fields
-        }
-        return {"name": name} | defaults | {key: value for key, value in old.items() if key in defaults}
+        """The part called ``name``, with those values of ``old`` that somebody chose, where it has such a field.
+
+        What was only a default stays behind: the rate that suits one optimizer does not suit another.
+        """
+        defaults = _defaults(family.load(name, self.trusted))
+        before = _defaults(family.load(old["name"], self.trusted))
+        chosen = {key: value for key, value in old.items() if key in defaults and value != before.get(key)}
+        return {"name": name} | defaults | chosen
+
+
+def _defaults(spec: Any) -> dict[str, Any]:
+    """Field to its default as JSON; None where it has none."""
+    return {
+        field.name: None if field.default is dataclasses.MISSING else to_json(field.default)
+        for field in dataclasses.fields(spec)
+    }
 
 
 def _unknown(field: str, known: Iterable[str], where: str = "") -> UsageError:

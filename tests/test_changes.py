@@ -15,7 +15,9 @@ from autoseg.changes import changed
 from autoseg.core.records import to_json, write_json
 from autoseg.errors import RecordError, UnknownPartError, UsageError
 from autoseg.parts.augmentations import none, standard
+from autoseg.parts.losses import top_k
 from autoseg.parts.normalizers import zscore
+from autoseg.parts.optimizers import adamw
 from autoseg.plan import Configuration, Plan, read_plan
 
 NAME = "3d_fullres"
@@ -59,6 +61,11 @@ def test_a_dotted_field_lies_inside_a_part_or_record(small_plan: Plan) -> None:
 def test_another_part_keeps_the_values_it_shares_with_the_old_one(small_plan: Plan) -> None:
     first = changed(small_plan, ["augmentation=standard", "augmentation.rotation_degrees=15"])
     assert one(first, "augmentation=standard").augmentation == standard.Spec(rotation_degrees=15.0)
+
+
+def test_another_part_has_its_own_defaults_where_the_old_one_had_its(small_plan: Plan) -> None:
+    assert one(small_plan, "optimizer=adamw").optimizer == adamw.Spec()
+    assert one(small_plan, "loss.batch_dice=true", "loss=top_k").loss == top_k.Spec(batch_dice=True)
 
 
 def test_changes_that_belong_together_are_checked_together(small_plan: Plan) -> None:
