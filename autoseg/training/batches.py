@@ -37,7 +37,10 @@ class ReadableCase(Protocol):
         """Label index to a sample of its voxels, (n, 3)."""
 
     def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Image (channels, z, y, x) and label indices (z, y, x) inside ``box``."""
+        """Image (channels, z, y, x) and label indices (z, y, x) inside ``box``.
+
+        Or two label maps, (2, z, y, x): what is to be learned, and what an earlier stage predicted.
+        """
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,13 @@ class Batch:
     """(B, *loaded) label indices, as stored."""
     keys: tuple[str, ...]
     """The case of each patch."""
+    prior: Tensor | None = None
+    """(B, *loaded) label indices that an earlier stage predicted: an input of the network, beside the images."""
+
+
+def network_input(images: Tensor, prior: Tensor | None) -> Tensor:
+    """What the network sees: ``images`` (B, C, *patch), then the ``prior`` (B, *patch), if there is one."""
+    return images if prior is None else torch.cat((images, prior[:, None].to(images.dtype)), 1)
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,8 @@ class PatchSampler:
     batch_size: int
     foreground: float = 0.33
     """Share of a batch that is centred on a foreground voxel; at least one patch unless it is 0."""
+    slices: int = 1
+    """2-D: how many neighbouring slices come in as channels, the patch being the middle one."""
     ignore_index: int | None = None
     """With an ignore label, patches not centred on foreground still contain some: elsewhere nothing may be labelled."""
     seed: int = 0
@@ -83,10 +95,13 @@ class PatchSampler:
             for position, key in enumerate(keys)
         ]
         images = np.stack([image for image, _ in patches])
-        targets = np.stack([labels for _, labels in patches])
-        if targets.dtype == np.uint16:
-            targets = targets.astype(np.int32)  # torch computes little in uint16
-        return Batch(torch.from_numpy(images), torch.from_numpy(targets), keys)
+        maps = np.stack([labels for _, labels in patches])
+        if maps.dtype == np.uint16:
+            maps = maps.astype(np.int32)  # torch computes little in uint16
+        targets = torch.from_numpy(maps)
+        if targets.dim() == 1 + len(self.loaded_shape):
+            return Batch(torch.from_numpy(images), targets, keys)
+        return Batch(torch.from_numpy(images), targets[:, 0], keys, prior=targets[:, 1])
 
     def _key(self, draw: int) -> str:
         """The case of the ``draw``-th patch since the beginning: a new random order after every pass."""
@@ -100,9 +115,8 @@ class PatchSampler:
         flat = len(self.patch_size) == 2
         patch = np.array((1, *self.patch_size) if flat else self.patch_size)
         loaded = np.array((1, *self.loaded_shape) if flat else self.loaded_shape)
-        start = self._start(case, patch, random, on_foreground)
-        image, labels = read_padded(case, start - (loaded - patch) // 2, loaded)
-        return (image[:, 0], labels[0]) if flat else (image, labels)
+        start = self._start(case, patch, random, on_foreground) - (loaded - patch) // 2
+        return read_slices(case, start, loaded, self.slices) if flat else read_padded(case, start, loaded)
 
     def _start(
         self, case: ReadableCase, patch: np.ndarray, random: np.random.Generator, on_foreground: bool
@@ -132,6 +146,7 @@ def training_sampler(
         configuration.augmentation.loaded_shape(configuration.patch_size),
         configuration.batch_size,
         configuration.training.foreground,
+        configuration.slices,
         plan.labels.ignore_index,
         seed,
     )
@@ -155,9 +170,21 @@ def read_padded(case: ReadableCase, start: np.ndarray, shape: np.ndarray) -> tup
     z, y, x = Box(_triple(inner_start - start), _triple(inner_stop - start)).slices
     padded_image = np.zeros((len(image), *shape), image.dtype)
     padded_image[:, z, y, x] = image
-    padded_labels = np.zeros(tuple(shape), labels.dtype)
-    padded_labels[z, y, x] = labels
+    padded_labels = np.zeros((*labels.shape[:-3], *shape), labels.dtype)
+    padded_labels[..., z, y, x] = labels
     return padded_image, padded_labels
+
+
+def read_slices(case: ReadableCase, start: np.ndarray, shape: np.ndarray, slices: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slice ``start[0]``, which must exist, with its neighbours as channels (channels * slices, y, x), and its labels.
+
+    Beyond the first and the last slice these come again.
+    """
+    middle, reach = int(start[0]), slices // 2
+    wanted = np.clip(np.arange(middle - reach, middle + reach + 1), 0, case.shape[0] - 1)
+    first, depth = wanted[0], wanted[-1] - wanted[0] + 1
+    image, labels = read_padded(case, np.array([first, *start[1:]]), np.array([depth, *shape[1:]]))
+    return image[:, wanted - first].reshape(-1, *image.shape[2:]), labels[..., middle - first, :, :]
 
 
 def _triple(vector: np.ndarray) -> tuple[int, int, int]:
@@ -167,7 +194,7 @@ def _triple(vector: np.ndarray) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class CaseInMemory:
-    """A whole case as arrays."""
+    """A whole case as arrays, shaped as ``ReadableCase.read`` gives them."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -175,7 +202,7 @@ class CaseInMemory:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        z, y, x = self.labels.shape
+        z, y, x = self.labels.shape[-3:]
         return (z, y, x)
 
     @property
@@ -184,7 +211,7 @@ class CaseInMemory:
 
     def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         z, y, x = box.slices
-        return self.image[:, z, y, x], self.labels[z, y, x]
+        return self.image[:, z, y, x], self.labels[..., z, y, x]
 
 
 class CaseCache(Mapping[str, ReadableCase]):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..core.labels import ExclusiveLabels, Labels
 from ..settings import Resolved
-from .batches import PatchSampler
+from .batches import PatchSampler, network_input
 from .step import autocast
 
 
@@ -24,7 +24,7 @@ def online_dice(
         for number in range(batches):
             batch = sampler.batch(number)
             with autocast(resolved):
-                logits = network(batch.images.to(resolved.device).float())[0]
+                logits = network(network_input(batch.images.float(), batch.prior).to(resolved.device))[0]
             counts += _counts(logits, batch.targets.to(resolved.device), labels).cpu()
     network.train()
     common, predicted, present = counts.tolist()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..core.seeds import generator
 from ..plan import Configuration, Plan
 from ..settings import Resolved
-from .batches import Batch
+from .batches import Batch, network_input
 from .deep_supervision import Loss, deep_supervision
 from .state import TrainingState
 
@@ -24,6 +24,8 @@ class Step:
     loss: Loss
     mirror_axes: tuple[int, ...]
     """Axes of the patch."""
+    prior_labels: int
+    """Labels, without background, of a label map that comes in with the images."""
     resolved: Resolved
     seed: int
 
@@ -32,7 +34,9 @@ class Step:
         """The step that a plan's configuration prescribes."""
         skipped = 3 - configuration.dimensions  # a 2-D patch has no z axis
         axes = tuple(axis - skipped for axis in plan.mirror_axes if axis >= skipped)
-        return cls(configuration, configuration.loss.build(plan.labels), axes, resolved, seed)
+        return cls(
+            configuration, configuration.loss.build(plan.labels), axes, len(plan.labels.values) - 1, resolved, seed
+        )
 
     def __call__(self, state: TrainingState, batch: Batch, factor: float) -> float | None:
         """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed."""
@@ -57,16 +61,28 @@ class Step:
         return value
 
     def _augmented(self, batch: Batch, iteration: int) -> tuple[Tensor, Tensor]:
-        """Also seeds torch for this iteration, so that a network with dropout resumes as it would have gone on."""
+        """The network's input and its targets.
+
+        Also seeds torch for this iteration, so that a network with dropout resumes as it would have gone on.
+        """
         random = generator(self.seed, "augmentation", iteration)
         augmentation, patch_size = self.configuration.augmentation, self.configuration.patch_size
         count, channels = batch.images.shape[:2]
         params = augmentation.draw(
-            random, batch=count, channels=channels, mirror_axes=self.mirror_axes, dimensions=len(patch_size)
+            random,
+            batch=count,
+            channels=channels // self.configuration.slices,
+            mirror_axes=self.mirror_axes,
+            dimensions=len(patch_size),
+            prior_labels=0 if batch.prior is None else self.prior_labels,
         )
         torch.manual_seed(int(random.integers(2**63)))
         images, targets = batch.images.to(self.resolved.device), batch.targets.to(self.resolved.device)
-        return augmentation.apply(images, targets, params, patch_size)
+        images, targets = augmentation.apply(images, targets, params, patch_size)
+        if batch.prior is None:
+            return images, targets
+        prior = augmentation.apply_to_prior(batch.prior.to(self.resolved.device), params, patch_size)
+        return network_input(images, prior), targets
 
 
 def autocast(resolved: Resolved) -> torch.autocast:

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from autoseg.parts.augmentations import none, standard
+from autoseg.parts.augmentations._damage import Damage, apply_damage, dilate, erode
 from autoseg.parts.augmentations._intensity import change_intensities, down_and_up, gaussian
 from autoseg.parts.augmentations._spatial import resample_patches
+from autoseg.plan import AUGMENTATIONS
 
 PATCH = (8, 12, 10)
 STANDARD = standard.Spec()
+NO_MISTAKES = standard.Mistakes(change_probability=0, removal_probability=0)
 
 
 def neutral(batch=2, channels=2, dimensions=3):
@@ -199,6 +202,89 @@ def test_every_change_happens_as_often_as_its_probability_says():
 def test_impossible_numbers_are_refused(change):
     with pytest.raises(ValueError):
         standard.Spec(**change)
+
+
+def prior_draw(spec, seed=0, batch=2, labels=3, mirror_axes=(0, 1, 2)):
+    random = np.random.default_rng(seed)
+    return spec.draw(random, batch=batch, channels=2, mirror_axes=mirror_axes, dimensions=3, prior_labels=labels)
+
+
+@pytest.mark.parametrize("name", list(AUGMENTATIONS))
+def test_every_augmentation_moves_a_prior_as_it_moves_its_image(name):
+    spec = AUGMENTATIONS.load(name)()
+    if name == "standard":
+        spec = dataclasses.replace(spec, rotation_probability=1, mistakes=NO_MISTAKES)
+    images, targets = loaded(spec)
+    for seed in range(4):
+        params = prior_draw(spec, seed)
+        _, moved = spec.apply(images, targets, params, PATCH)
+        assert torch.equal(spec.apply_to_prior(targets, params, PATCH), moved)
+
+
+def test_a_prior_does_not_change_what_happens_to_the_image():
+    spec = standard.Spec()
+    with_prior, without = prior_draw(spec), prior_draw(spec, labels=0)
+    assert with_prior.damage and not without.damage
+    images, targets = loaded(spec)
+    assert torch.equal(*(spec.apply(images, targets, params, PATCH)[0] for params in (with_prior, without)))
+
+
+@pytest.mark.parametrize("shape", [(30, 26), (14, 18, 16)])
+@pytest.mark.parametrize("radius", [0.9, 1.0, 2.7, 8.0])
+def test_growing_and_shrinking_by_a_ball_equal_scipy(shape, radius):
+    random = np.random.default_rng(0)
+    mask = ndimage.binary_opening(random.random(shape) < 0.7)
+    reach = np.indices((2 * int(radius) + 1,) * len(shape)) - int(radius)
+    ball = (reach**2).sum(0) <= radius**2
+    grown = dilate(torch.from_numpy(mask), radius).numpy()
+    shrunk = erode(torch.from_numpy(mask), radius).numpy()
+    assert np.array_equal(grown, ndimage.binary_dilation(mask, ball))
+    assert np.array_equal(shrunk, ndimage.binary_erosion(mask, ball, border_value=1))
+
+
+def test_a_label_that_grows_covers_others_and_one_that_shrinks_bares_background():
+    prior = torch.zeros(1, 1, 20, dtype=torch.uint8)
+    prior[..., 4:8], prior[..., 8:12] = 1, 2
+    grown = apply_damage(prior, (Damage(((1, "dilate", 2.0),), ()),), 0.15)
+    assert grown[0, 0].tolist() == [0] * 2 + [1] * 8 + [2] * 2 + [0] * 8
+    shrunk = apply_damage(prior, (Damage(((2, "erode", 1.0),), ()),), 0.15)
+    assert shrunk[0, 0].tolist() == [0] * 4 + [1] * 4 + [0] + [2] * 2 + [0] * 9
+
+
+def test_only_a_small_part_is_removed():
+    prior = torch.zeros(1, 10, 10, dtype=torch.uint8)
+    prior[0, :2, :2] = prior[0, 2, 2] = prior[0, 9, 9] = prior[0, 4:, :5] = 1  # 5 voxels (by a corner), 1, 30
+    kept = [int((apply_damage(prior, (Damage((), ((1, which),)),), 0.15) == 1).sum()) for which in (0.0, 0.49, 0.99)]
+    assert kept == [31, 31, 35]
+    assert torch.equal(apply_damage(prior, (Damage((), ((1, 0.5),)),), 0.005), prior)
+
+
+def test_mistakes_are_made_as_often_as_their_probabilities_say():
+    damage = prior_draw(standard.Spec(), batch=20_000).damage
+    changes = [change for done in damage for change in done.changed]
+    shares = {
+        "changed": (np.mean([bool(done.changed) for done in damage]), 0.4 * (1 - 0.5**3)),
+        "changed labels": (len(changes) / len(damage) / 3, 0.4 * 0.5),
+        "removed": (np.mean([bool(done.removed) for done in damage]), 0.2 * (1 - 0.5**3)),
+        "first label": (np.mean([label == 1 for label, *_ in changes]), 1 / 3),
+        "dilated": (np.mean([operator == "dilate" for _, operator, _ in changes]), 1 / 4),
+    }
+    assert {name: got for name, (got, wanted) in shares.items() if abs(got - wanted) > 0.015} == {}
+    radii = [radius for *_, radius in changes]
+    assert 1 <= min(radii) < 1.1 and 7.9 < max(radii) <= 8
+
+
+def test_neighbouring_slices_of_a_channel_change_together():
+    spec = standard.Spec(brightness_probability=1, gamma_probability=1, low_resolution_probability=1)
+    one = torch.randn(2, 2, 12, 10, generator=torch.Generator().manual_seed(0))
+    thrice = one.repeat_interleave(3, 1)  # (channel, slice): three times the same slice
+    targets = torch.zeros(2, 12, 10, dtype=torch.uint8)
+    random = np.random.default_rng(0)
+    params = spec.draw(random, batch=2, channels=2, mirror_axes=(0, 1), dimensions=2)
+    params = dataclasses.replace(params, noise_std=np.zeros(2))
+    single, _ = spec.apply(one, targets, params, (12, 10))
+    several, _ = spec.apply(thrice, targets, params, (12, 10))
+    assert torch.allclose(several, single.repeat_interleave(3, 1), atol=1e-4)
 
 
 def test_none_changes_nothing():

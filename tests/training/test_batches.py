@@ -5,11 +5,12 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoseg.core.geometry import Box
-from autoseg.training.batches import CaseCache, CaseInMemory, PatchSampler, batches, read_padded
+from autoseg.training.batches import CaseCache, CaseInMemory, PatchSampler, batches, read_padded, read_slices
 
 
 def case(shape=(12, 20, 16), seed=0, voxels=((3, 4, 5),)):
@@ -62,8 +63,8 @@ def test_every_case_comes_once_before_any_comes_twice():
 )
 def test_what_lies_beyond_the_image_is_zero_and_background(shape, start, size):
     image, labels = read_padded(numbered(shape), np.array(start), np.array(size))
-    whole = np.pad(numbered(shape).image[0], 60)
-    expected = whole[tuple(slice(60 + a, 60 + a + n) for a, n in zip(start, size))]
+    whole = np.pad(numbered(shape).image[0], 70)
+    expected = whole[tuple(slice(70 + a, 70 + a + n) for a, n in zip(start, size))]
     assert np.array_equal(image[0], expected)
     assert np.array_equal(labels, (expected > 0).astype(np.uint8))
 
@@ -129,6 +130,42 @@ def test_a_2d_patch_is_a_slice():
     assert images.shape == (30, 1, 8, 8)
     slices = {int((patch[0, 0, 0] - 1) // 400) for patch in images}
     assert slices == set(range(6))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 8), st.sampled_from([1, 3, 5]))
+def test_neighbouring_slices_are_channels_and_the_border_slices_come_again(depth, middle, slices):
+    middle %= depth
+    image = np.random.default_rng(0).standard_normal((2, depth, 6, 7)).astype(np.float16)
+    labels = np.random.default_rng(1).integers(0, 3, (depth, 6, 7)).astype(np.uint8)
+    one = CaseInMemory(image, labels, {})
+    start, shape = np.array((middle, 1, 2)), np.array((1, 4, 4))
+    got, target = read_slices(one, start, shape, slices)
+    reach = slices // 2
+    padded = np.pad(image, ((0, 0), (reach, reach), (0, 0), (0, 0)), mode="edge")[..., 1:5, 2:6]
+    assert np.array_equal(got.reshape(2, slices, 4, 4), padded[:, middle : middle + slices])
+    assert np.array_equal(target, labels[middle, 1:5, 2:6])
+
+
+def test_the_middle_channel_is_what_a_network_of_one_slice_sees():
+    cases = {f"case{i}": case(seed=i) for i in range(3)}
+    flat = sampler(cases, patch_size=(8, 8), loaded_shape=(10, 10))
+    for number in range(4):
+        one, several = flat.batch(number), replace(flat, slices=5).batch(number)
+        assert (several.images[:, [2, 7]] == one.images).all()
+        assert (several.targets == one.targets).all()
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_an_earlier_stages_labels_come_from_the_same_place_as_the_patch(flat):
+    one = numbered((10, 12, 9))
+    both = np.stack((one.labels, one.image[0].astype(np.uint16)))
+    cases = {"case": CaseInMemory(one.image, both, {1: np.array([[0, 11, 4]])})}
+    sizes = {"patch_size": (8, 8), "loaded_shape": (12, 10)} if flat else {}
+    for number in range(4):
+        batch = sampler(cases, **sizes).batch(number)
+        assert torch.equal(batch.prior, batch.images[:, 0].int())
+        assert torch.equal(batch.targets, (batch.prior > 0).int())
 
 
 def test_labels_of_two_bytes_arrive_as_int32():

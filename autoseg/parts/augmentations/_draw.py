@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._damage import Damage, draw_damage
+
 if TYPE_CHECKING:
     from .standard import Spec
 
@@ -34,6 +36,8 @@ class Params:
     """(patch, channel), neutral 1."""
     gamma: np.ndarray
     """(patch, channel), neutral 1."""
+    damage: tuple[Damage, ...] = ()
+    """Per patch: what happens to the label map of an earlier stage; empty where there is none."""
 
 
 def draw(
@@ -43,6 +47,7 @@ def draw(
     channels: int,
     mirror_axes: tuple[int, ...],
     dimensions: int,
+    prior_labels: int = 0,
 ) -> Params:
     """See ``standard.Spec.draw``."""
 
@@ -78,6 +83,7 @@ def draw(
         low_resolution=resolution,
         inverted_gamma=factors(spec.gamma, spec.inverted_gamma_probability),
         gamma=factors(spec.gamma, spec.gamma_probability),
+        damage=draw_damage(spec.mistakes, generator, batch, prior_labels) if prior_labels else (),
     )
 
 

@@ -16,19 +16,19 @@ EPSILON = 1e-7
 
 
 def change_intensities(images: Tensor, params: Params, masked_channels: tuple[int, ...] = ()) -> Tensor:
-    """``images`` (B, C, *patch) float32 after noise, blur, brightness, contrast, low resolution and gamma."""
+    """``images`` (B, C, [slices,] *patch) float32 after noise, blur, brightness, contrast, low resolution and gamma."""
     channels = list(masked_channels)
     outside = images[:, channels] == 0 if channels else None
     _noise(images, params)
     for patch, channel in _drawn(params.blur_sigma, 0.0):
         sigmas = params.blur_sigma[patch, channel]
-        _along_axes(images[patch, channel], [gaussian(n, s) for n, s in zip(images.shape[2:], sigmas)])
+        _along_axes(images[patch, channel], [gaussian(n, s) for n, s in zip(images.shape[-len(sigmas) :], sigmas)])
     _scale(images, params.brightness)
     for patch, channel in _drawn(params.contrast, 1.0):
         _contrast(images[patch, channel], float(params.contrast[patch, channel]))
     for patch, channel in _drawn(params.low_resolution, 1.0):
         factors = params.low_resolution[patch, channel]
-        _along_axes(images[patch, channel], [down_and_up(n, f) for n, f in zip(images.shape[2:], factors)])
+        _along_axes(images[patch, channel], [down_and_up(n, f) for n, f in zip(images.shape[-len(factors) :], factors)])
     for patch, channel in _drawn(params.inverted_gamma, 1.0):
         _gamma(images[patch, channel].neg_(), float(params.inverted_gamma[patch, channel])).neg_()
     for patch, channel in _drawn(params.gamma, 1.0):
@@ -77,9 +77,9 @@ def _gamma(channel: Tensor, gamma: float) -> Tensor:
 
 
 def _along_axes(channel: Tensor, matrices: list[np.ndarray | None]) -> None:
-    """Replaces ``channel`` by its product with one (n, n) matrix per axis; None leaves the axis alone."""
+    """Replaces ``channel`` by its product with one (n, n) matrix per axis, the last ones; None leaves an axis alone."""
     result = channel
-    for axis, matrix in enumerate(matrices):
+    for axis, matrix in enumerate(matrices, start=-len(matrices)):
         if matrix is not None:
             weights = torch.tensor(matrix, dtype=channel.dtype, device=channel.device)
             result = torch.tensordot(weights, result, dims=([1], [axis])).movedim(0, axis)

@@ -21,7 +21,14 @@ class Spec:
         return patch_size
 
     def draw(
-        self, generator: np.random.Generator, *, batch: int, channels: int, mirror_axes: Sequence[int], dimensions: int
+        self,
+        generator: np.random.Generator,
+        *,
+        batch: int,
+        channels: int,
+        mirror_axes: Sequence[int],
+        dimensions: int,
+        prior_labels: int = 0,
     ) -> None:
         """Draws nothing."""
 
@@ -30,3 +37,7 @@ class Spec:
     ) -> tuple[Tensor, Tensor]:
         """Images as float32, targets unchanged."""
         return images.float(), targets
+
+    def apply_to_prior(self, prior: Tensor, params: None, patch_size: tuple[int, ...]) -> Tensor:
+        """The label map of an earlier stage, unchanged."""
+        return prior

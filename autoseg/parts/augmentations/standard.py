@@ -1,13 +1,14 @@
 """The augmentations of Isensee et al. 2021 with the probabilities and ranges of nnU-Net v2 2.8.1, a batch at a time.
 
 Order: rotation, scaling and mirroring (one resampling), noise, blur, brightness, contrast, low resolution, inverted
-gamma, gamma. ``draw`` decides everything and returns plain numbers; ``apply`` holds no randomness but a noise seed.
+gamma, gamma. The label map of an earlier stage, which a cascade sees beside its images, is moved with them and then
+gets mistakes. ``draw`` decides everything and returns plain numbers; ``apply`` holds no randomness but a noise seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import cos, radians, sin
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,28 @@ if TYPE_CHECKING:
     from ._draw import Params
 
 LOADED_SCALE = 0.85  # nnU-Net enlarges the loaded patch by 1 / 0.85 so that most zoomed-out patches are filled
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """In the label map of an earlier stage. A ``..._label_probability`` is per label of a patch that was chosen."""
+
+    change_probability: float = 0.4
+    """A label is dilated, eroded, opened or closed, each equally often."""
+    change_label_probability: float = 0.5
+    radius: tuple[float, float] = (1.0, 8.0)
+    """Voxels, of the ball with which that is done."""
+    removal_probability: float = 0.2
+    """One connected part of a label becomes background."""
+    removal_label_probability: float = 0.5
+    removal_below: float = 0.15
+    """Share of the patch below which a part is small enough to be removed."""
+
+    def __post_init__(self) -> None:
+        _check_probabilities(self)
+        low, high = self.radius
+        if not 0 <= low <= high:
+            raise ValueError(f"radius must be a range low..high of voxels, found {low}..{high}")
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,7 @@ class Spec:
     gamma_probability: float = 0.3
     masked_channels: tuple[int, ...] = ()
     """Channels normalised inside a mask: their exact zeros (outside it) are zero again after all changes."""
+    mistakes: Mistakes = field(default_factory=Mistakes)
 
     def __post_init__(self) -> None:
         ranges = ("scaling", "noise_variance", "blur_sigma", "brightness", "contrast", "low_resolution", "gamma")
@@ -63,9 +87,7 @@ class Spec:
                 raise ValueError(
                     f"{name} must be a range low..high of numbers that are not negative, found {low}..{high}"
                 )
-        for name, value in vars(self).items():
-            if name.endswith("probability") and not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in 0..1, found {value}")
+        _check_probabilities(self)
 
     def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
         """The shape to read so that a rotated or scaled patch has few empty corners.
@@ -86,19 +108,48 @@ class Spec:
         return tuple(int(size) for size in needed)
 
     def draw(
-        self, generator: np.random.Generator, *, batch: int, channels: int, mirror_axes: Sequence[int], dimensions: int
+        self,
+        generator: np.random.Generator,
+        *,
+        batch: int,
+        channels: int,
+        mirror_axes: Sequence[int],
+        dimensions: int,
+        prior_labels: int = 0,
     ) -> Params:
-        """Everything random about one batch as plain numbers. ``mirror_axes`` count the patch's own axes."""
+        """Everything random about one batch as plain numbers. ``mirror_axes`` count the patch's own axes.
+
+        ``prior_labels`` is the number of labels, without background, of a label map that comes in with the images.
+        """
         from ._draw import draw
 
-        return draw(self, generator, batch, channels, tuple(mirror_axes), dimensions)
+        return draw(self, generator, batch, channels, tuple(mirror_axes), dimensions, prior_labels)
 
     def apply(
         self, images: Tensor, targets: Tensor, params: Params, patch_size: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
-        """``(B, C, *loaded)`` and ``(B, *loaded)`` to float32 ``(B, C, *patch)`` and label indices ``(B, *patch)``."""
+        """``(B, C, *loaded)`` and ``(B, *loaded)`` to float32 ``(B, C, *patch)`` and label indices ``(B, *patch)``.
+
+        Where there are several times as many images as channels were drawn for, each channel is that many neighbouring
+        slices, which change together.
+        """
         from ._intensity import change_intensities
         from ._spatial import resample_patches
 
         images, targets = resample_patches(images, targets, params, patch_size)
-        return change_intensities(images, params, self.masked_channels), targets
+        channels = images.unflatten(1, (params.brightness.shape[1], -1))
+        return change_intensities(channels, params, self.masked_channels).flatten(1, 2), targets
+
+    def apply_to_prior(self, prior: Tensor, params: Params, patch_size: tuple[int, ...]) -> Tensor:
+        """The label map of an earlier stage, ``(B, *loaded)`` to ``(B, *patch)``: moved as its image, with mistakes."""
+        from ._damage import apply_damage
+        from ._spatial import resample_patches
+
+        _, moved = resample_patches(prior.new_empty((len(prior), 0, *prior.shape[1:])), prior, params, patch_size)
+        return apply_damage(moved, params.damage, self.mistakes.removal_below)
+
+
+def _check_probabilities(record: Spec | Mistakes) -> None:
+    for name, value in vars(record).items():
+        if name.endswith("probability") and not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in 0..1, found {value}")
