@@ -79,7 +79,7 @@ def test_an_untouched_bundle_is_installed(good, tmp_path):
     [
         "../evil",
         "a/../../evil",
-        "/tmp/evil",
+        "/evil",
         "//server/evil",
         "C:/evil",
         "C:evil",
