@@ -40,6 +40,10 @@ class Dataset:
     """Ending for predicted label maps, e.g. ``.nii.gz``: that of the label files."""
     layout: str
     """``nnunet``, ``msd`` or ``plain``: where channels and labels come from; ``plain`` means inferred."""
+    licence: str = ""
+    """Of the data, as the user's dataset.json says; models that are trained on them carry it on."""
+    citation: str = ""
+    """What to cite, likewise."""
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -54,6 +54,12 @@ def labels_of(description: dict[str, Any], where: Path) -> Labels:
     return RegionLabels(named, _class_order(description, named, where), background, ignore)
 
 
+def text_of(description: dict[str, Any], *names: str) -> str:
+    """What is written under the first of these names that has a text; else nothing."""
+    found = (description.get(name) for name in names)
+    return next((text.strip() for text in found if isinstance(text, str) and text.strip()), "")
+
+
 def _values_by_name(labels: Any, where: Path) -> dict[str, tuple[int, ...]]:
     """Name to values; ``background`` and ``ignore`` in lower case, whatever the user's."""
     if not isinstance(labels, dict) or not labels:

@@ -10,6 +10,7 @@ import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,11 @@ def read_dataset(folder: Path) -> Dataset:
     announced = description.get("numTraining")
     if isinstance(announced, int) and announced != len(cases):
         LOG.warning("%s: numTraining is %d, but there are %d cases; taking these", where, announced, len(cases))
-    return _dataset(folder, channels, labels, cases, layout)
+    return replace(
+        _dataset(folder, channels, labels, cases, layout),
+        licence=dataset_json.text_of(description, "licence", "license"),
+        citation=dataset_json.text_of(description, "citation", "reference"),
+    )
 
 
 def read_dataset_labels(path: Path) -> Labels:

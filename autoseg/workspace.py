@@ -8,6 +8,8 @@ workspace/
         runs/<configuration>/fold_0/            one training:
             plan.json  weights.safetensors      what prediction needs (weights appear when training has finished)
             checkpoints/  log.txt  metrics.csv  validation/
+        selected/                               the model that `autoseg select` chose, as a bundle
+    models/<name>/                              bundles that were installed
 """
 
 from __future__ import annotations
@@ -101,6 +103,11 @@ class DatasetFolder:
     def run(self, configuration: str, fold: str) -> RunFolder:
         return RunFolder(self.runs(configuration) / f"fold_{fold}")
 
+    @property
+    def selected(self) -> Path:
+        """The bundle that `autoseg select` wrote."""
+        return self.root / "selected"
+
     def read_dataset(self) -> Dataset:
         """Raises WorkspaceError when nothing was written yet."""
         return read_json(self._existing(self.dataset, "fingerprint"), Dataset)
@@ -135,23 +142,32 @@ class Workspace:
     def dataset_folder(self, name: str) -> DatasetFolder:
         return DatasetFolder(self.root / name)
 
+    @property
+    def models(self) -> Path:
+        """Where bundles are installed."""
+        return self.root / "models"
+
     def dataset_names(self) -> list[str]:
         """Datasets that were read into this workspace, sorted."""
         return sorted(path.parent.name for path in self.root.glob("*/dataset.json"))
 
     def newest_model(self, dataset: str | None = None, configuration: str | None = None) -> Path:
-        """Folder of the model that finished training last. Raises WorkspaceError when there is none.
+        """Folder of the model that was made last: trained or, without a ``configuration``, selected.
 
-        ``dataset`` is a full name; None takes any dataset of the workspace, and likewise ``configuration``.
+        ``dataset`` is a full name; None takes any dataset of the workspace, and likewise ``configuration``. Raises
+        WorkspaceError when there is none.
         """
         names = [dataset] if dataset else self.dataset_names()
         folders = [self.dataset_folder(name).runs(configuration or "*") for name in names]
         finished = [
             weights for folder in folders for weights in folder.parent.glob(f"{folder.name}/fold_*/weights.safetensors")
         ]
+        if not configuration:
+            finished += [path for name in names if (path := self.dataset_folder(name).selected / "model.json").exists()]
         if not finished:
             raise WorkspaceError(
                 f"no trained model{f' for {dataset}' if dataset else ''} in {self.root}. "
                 "Train one with `autoseg train DATASET 0`, name its folder with -m, or its workspace with --workspace."
             )
-        return max(finished, key=lambda path: path.stat().st_mtime).parents[1]
+        newest = max(finished, key=lambda path: path.stat().st_mtime)
+        return newest.parents[1] if newest.name == "weights.safetensors" else newest.parent

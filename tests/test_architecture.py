@@ -21,6 +21,7 @@ FLOORS: list[set[str]] = [
     {"dataset", "dataset_json", "fingerprint", "folds", "plan", "settings"},
     {"workspace", "changes"},
     {"layouts", "dataset_names"},
+    {"model_names"},
     {"planning", "preprocessing", "inspection", "bundle"},
     {"planners", "training", "inference", "evaluation", "interop"},
     {"pipeline"},

@@ -62,6 +62,13 @@ def test_nnunet_layout_is_read_in_the_order_of_the_keys(raw: Path) -> None:
     assert dataset.file_ending == ".nii.gz"
 
 
+@pytest.mark.parametrize("names", [("licence", "citation"), ("license", "reference")])
+def test_licence_and_citation_are_taken_over(raw: Path, names: tuple[str, str]) -> None:
+    describe(raw, **dict(zip(names, ("CC BY 4.0", " Doe 2026 "))))
+    dataset = read_dataset(raw)
+    assert (dataset.licence, dataset.citation) == ("CC BY 4.0", "Doe 2026")
+
+
 def test_channels_are_in_the_order_of_their_numbers(raw: Path) -> None:
     for number in (10, 2, 1):
         image(raw / f"imagesTr/a_{number:04d}.nii.gz")

@@ -40,6 +40,10 @@ class Bundle:
         """One network's safetensors. Raises ModelError when they are not what the manifest says."""
         return b"".join(self.blocks(weights_name(configuration, fold)))
 
+    def where(self, configuration: str, fold: str) -> str:
+        """Names these weights in a message."""
+        return f"{self.path}: {weights_name(configuration, fold)}"
+
     def blocks(self, name: str) -> Iterator[bytes]:
         """The bytes of one file; raises ModelError, at the end at the latest, when they are not the right ones."""
         return checked_blocks(self.source, self.manifest, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import uuid
@@ -15,7 +14,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from ..core.files import remove_unfinished
+from ..core.files import file_digest, remove_unfinished
 from ..core.progress import progress
 from ..errors import ModelError
 from .bundle import BLOCK, read_bundle
@@ -41,7 +40,7 @@ def install(
     with _local(source, into, limit) as path:
         if sha256 is not None and not path.is_file():
             raise ModelError(f"{source} is no file; --sha256 belongs to a zip")
-        if sha256 is not None and (found := _digest(path)) != sha256.strip().lower():
+        if sha256 is not None and (found := file_digest(path)) != sha256.strip().lower():
             raise ModelError(f"{source} is not installed: its SHA-256 is {found}, expected {sha256.strip().lower()}")
         bundle = read_bundle(path, trusted)
         target = into / bundle.manifest.name
@@ -110,11 +109,3 @@ def _refuse_unsafe(address: str) -> None:
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in OWN_MACHINE):
         return
     raise ModelError(f"{address}: models are downloaded by https only")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in _blocks(file):
-            digest.update(block)
-    return digest.hexdigest()

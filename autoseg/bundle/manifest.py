@@ -62,6 +62,8 @@ class CrossValidation:
     """Metric to its mean over labels."""
     labels: dict[str, dict[str, Estimate]]
     """Label to metric to its mean over cases."""
+    folds: tuple[str, ...]
+    """Whose validation cases these are."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Manifest:
     mirroring: dict[str, MirroringTest] = field(default_factory=dict)
     """Configuration to whether mirroring pays; without an entry nobody has measured it."""
     scores: CrossValidation | None = None
-    """Of the ensemble, postprocessing included; None where not every fold has been validated."""
+    """Of the ensemble, postprocessing included; None where nothing has been validated."""
     licence: str = ""
     """Under which the weights may be used."""
     citation: str = ""

@@ -12,6 +12,9 @@ NAMES = (
     "train",
     "predict",
     "evaluate",
+    "export",
+    "install",
+    "info",
     "demo",
 )
 """In the order in which the help lists them."""

@@ -17,7 +17,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the label maps")
     model = command.add_mutually_exclusive_group()
     model.add_argument("-d", "--dataset", metavar="DATASET", help="the model trained on this dataset")
-    model.add_argument("-m", "--model", type=Path, metavar="MODEL", help="folder of a trained model")
+    model.add_argument("-m", "--model", metavar="MODEL", help="bundle, folder of trained folds, or installed model")
     command.add_argument("-c", "--configuration", metavar="NAME", help="2d, 3d_fullres, ... (default: newest trained)")
     command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
     command.add_argument("--probabilities", action="store_true", help="also write OUT/probabilities/CASE.nii.gz")
@@ -30,13 +30,17 @@ def run(options: Namespace) -> int:
     from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..layouts import find_images
+    from ..model_names import find_model
     from ..pipeline import predict as story
 
     workspace = _options.workspace(options)
     named = find_dataset(options.dataset, workspace).name if options.dataset else None
-    folder = options.model or workspace.newest_model(named, options.configuration)
-    LOG.info("model: %s", folder)
-    model = Model.read(folder, options.folds, settings=_options.settings(options), trusted=tuple(options.trust))
+    if options.model:
+        path = find_model(options.model, workspace, options.configuration)
+    else:
+        path = workspace.newest_model(named, options.configuration)
+    LOG.info("model: %s", path)
+    model = Model.read(path, options.folds, settings=_options.settings(options), trusted=tuple(options.trust))
     cases = find_images(options.input, len(model.plan.channels))
     report = story.predict(
         model,

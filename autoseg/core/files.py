@@ -63,3 +63,12 @@ def content_hash(*paths: Path) -> str:
                 digest.update(block)
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of one file as 64 hexadecimal digits, as ``sha256sum`` prints it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

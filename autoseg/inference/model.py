@@ -5,25 +5,23 @@ Reading one executes nothing that came with it: weights are safetensors, everyth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file
-from torch import Tensor, nn
+from safetensors.torch import load
+from torch import nn
 
-from ..bundle.bundle import Bundle, is_bundle, read_bundle
+from ..bundle.trained import Trained, read_trained
 from ..core.geometry import Image
 from ..errors import ModelError
-from ..plan import Configuration, Plan, read_plan
+from ..plan import Configuration, Plan
 from ..preprocessing.prepare import PreparedCase, prepare
 from ..settings import RunSettings, resolve
-from ..workspace import RunFolder
 from .export import Prediction, export
 from .in_memory import opened
 from .sliding_window import sliding_window
@@ -56,13 +54,17 @@ class Model:
         that was asked for is missing, when folds were not trained alike or a bundle is not what it claims to be.
         """
         settings = settings or RunSettings()
-        read = _of_bundle(read_bundle(path, trusted), folds) if is_bundle(path) else _of_runs(path, folds, trusted)
-        plan, weights = read
-        name, configuration = plan.configuration()
+        trained = read_trained(path, folds, trusted)
+        if len(trained.manifest.ensemble) > 1:
+            raise ModelError(f"{path} is an ensemble of {', '.join(trained.manifest.ensemble)}")
+        (name,) = trained.manifest.ensemble
+        if trained.plan.configurations[name].previous is not None:
+            raise ModelError(f"configuration {name} needs the result of an earlier stage; predict with another one")
         device = resolve(settings).device
         torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
-        networks = tuple(_network(stored, plan, configuration).to(device) for stored in weights.values())
-        return cls(plan, name, networks, tuple(weights), settings)
+        there = trained.manifest.configurations[name]
+        networks = tuple(_network(trained, name, fold).to(device) for fold in there)
+        return cls(trained.plan, name, networks, there, settings)
 
     @property
     def configuration(self) -> Configuration:
@@ -122,83 +124,13 @@ class Model:
         )
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """One network that has not been loaded yet."""
-
-    where: str
-    load: Callable[[], Mapping[str, Tensor]]
-
-
-def _of_runs(folder: Path, folds: Sequence[str] | None, trusted: tuple[str, ...]) -> tuple[Plan, dict[str, _Weights]]:
-    runs = _finished(folder, folds)
-    plan = _common({name: read_plan(run.effective, trusted) for name, run in runs.items()})
-    return plan, {name: _Weights(str(run.weights), partial(load_file, run.weights)) for name, run in runs.items()}
-
-
-def _of_bundle(bundle: Bundle, folds: Sequence[str] | None) -> tuple[Plan, dict[str, _Weights]]:
-    if len(bundle.manifest.ensemble) > 1:
-        raise ModelError(f"{bundle.path} is an ensemble of {', '.join(bundle.manifest.ensemble)}")
-    (name,) = bundle.manifest.ensemble
-    there = bundle.manifest.configurations[name]
-    missing = [fold for fold in folds or () if fold not in there]
-    if missing:
-        raise ModelError(f"{bundle.path}: fold {', '.join(missing)} is not in it; there are {', '.join(there)}")
-    plan = replace(bundle.plan, configurations={name: bundle.plan.configurations[name]}, default=name)
-    return plan, {
-        fold: _Weights(f"{bundle.path}: fold {fold}", lambda fold=fold: load(bundle.weights(name, fold)))  # type: ignore[misc]
-        for fold in folds or there
-    }
-
-
-def _finished(folder: Path, wanted: Sequence[str] | None) -> dict[str, RunFolder]:
-    """The folds to use by name. A fold is finished when its weights exist: they are written last."""
-    if not folder.is_dir():
-        raise ModelError(f"{folder} is not a folder; name the folder runs/<configuration> of a trained dataset")
-    folders = [folder] if folder.name.startswith("fold_") else sorted(folder.glob("fold_*"))
-    runs = {path.name.removeprefix("fold_"): RunFolder(path) for path in folders}
-    finished = {name: run for name, run in runs.items() if run.weights.is_file()}
-    if not finished:
-        state = f"training of fold {', '.join(runs)} has not finished" if runs else "there is no fold_* folder in it"
-        raise ModelError(f"{folder} holds no trained model: {state}. Run `autoseg train` to the end first")
-    missing = [name for name in wanted or () if name not in finished]
-    if missing:
-        raise ModelError(f"{folder}: fold {', '.join(missing)} is not trained; finished are {', '.join(finished)}")
-    return {name: finished[name] for name in wanted} if wanted else finished
-
-
-def _common(plans: dict[str, Plan]) -> Plan:
-    """The plan of the first fold, after checking that an ensemble with the others makes sense."""
-    (first_name, first), *others = plans.items()
-    for name, plan in others:
-        theirs, ours = _decisions(plan), _decisions(first)
-        different = [what for what in ours if ours[what] != theirs[what]]
-        if different:
-            raise ModelError(
-                f"fold {name} and fold {first_name} were not trained alike: {', '.join(different)} differ. "
-                "Choose folds that belong together with --folds, or train them again"
-            )
-    if first.configuration()[1].previous is not None:
-        raise ModelError(
-            f"configuration {first.default} needs the result of an earlier stage; predict with another one"
-        )
-    return first
-
-
-def _decisions(plan: Plan) -> dict[str, Any]:
-    """Everything in a plan that changes what a prediction means or how an image is prepared."""
-    of_plan = {name: getattr(plan, name) for name in ("axis_order", "channels", "labels", "mirror_axes")}
-    configuration = plan.configuration()[1]
-    names = ("spacing", "patch_size", "normalizers", "resampler", "network", "previous")
-    return of_plan | {name: getattr(configuration, name) for name in names}
-
-
-def _network(weights: _Weights, plan: Plan, configuration: Configuration) -> nn.Module:
-    network = plan.network_of(configuration)
+def _network(trained: Trained, name: str, fold: str) -> nn.Module:
+    network = trained.plan.network_of(trained.plan.configurations[name])
+    where = trained.where(name, fold)
     try:
-        network.load_state_dict(weights.load())
+        network.load_state_dict(load(trained.weights(name, fold)))
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{weights.where} is damaged ({error}); copy it again from where it was trained") from None
+        raise ModelError(f"{where} is damaged ({error}); copy it again from where it was trained") from None
     except RuntimeError as error:  # load_state_dict lists what does not fit
-        raise ModelError(f"{weights.where} does not belong to the plan beside it: {error}") from None
+        raise ModelError(f"{where} does not belong to the plan beside it: {error}") from None
     return network.eval()

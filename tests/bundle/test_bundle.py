@@ -96,7 +96,7 @@ def test_a_bundle_that_could_not_be_finished_is_not_there(small_plan, tmp_path):
 def test_some_folds_of_a_bundle_can_be_chosen(small_plan, tmp_path):
     written(tmp_path / "model.zip", small_plan)
     assert Model.read(tmp_path / "model.zip", ["1"], settings=SETTINGS).folds == ("1",)
-    with pytest.raises(ModelError, match="fold 4 is not in it; there are 0, 1"):
+    with pytest.raises(ModelError, match="has no fold 4; there are 0, 1"):
         Model.read(tmp_path / "model.zip", ["4"], settings=SETTINGS)
 
 

@@ -1,0 +1,90 @@
+"""What a person wants to know about a model before using it, as plain text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ..core.estimate import Estimate
+from ..plan import Configuration, Plan
+from .manifest import POSTPROCESSORS, Correction, Manifest, MirroringTest
+from .trained import Trained, TrainedRuns
+
+WIDTH = 16
+
+
+def card(trained: Trained, manifest: Manifest | None = None) -> str:
+    """Every fact on a line; ``manifest`` may know more than the one of the model."""
+    manifest, plan = manifest or trained.manifest, trained.plan
+    packed = not isinstance(trained, TrainedRuns)
+    written = f"bundle, format {manifest.format}, written by autoseg {manifest.autoseg}" if packed else "not packed yet"
+    facts = [
+        ("model", f"{manifest.name} ({written})"),
+        ("where", f"{trained.path}, {trained.size / 1e6:.1f} MB"),
+        *([("source", manifest.source)] if manifest.source else []),
+        ("dataset", plan.dataset),
+        ("channels", ", ".join(plan.channels)),
+        ("labels", ", ".join(f"{name} = {_values(values)}" for name, values in plan.labels.foreground.items())),
+        *((name, _configuration(plan.configurations[name], folds)) for name, folds in manifest.configurations.items()),
+        *([("ensemble", _ensemble(manifest))] if len(manifest.configurations) > 1 else []),
+        ("mirroring", "; ".join(_mirroring(plan, name, manifest.mirroring.get(name)) for name in manifest.ensemble)),
+        ("postprocessing", "; ".join(map(correction, manifest.postprocessing)) or "none"),
+        ("licence", manifest.licence or "none named"),
+        ("citation", manifest.citation or "none named"),
+        *_scores(manifest),
+    ]
+    return "\n".join(f"{_printable(name):{WIDTH}}{_printable(text)}".rstrip() for name, text in facts)
+
+
+def correction(step: Correction) -> str:
+    """``minimum_size of tumour (size 100)``."""
+    settings = ", ".join(f"{name} {value:g}" for name, value in asdict(step.method).items())
+    name = POSTPROCESSORS.name_of(step.method)
+    return f"{name} of {step.label or 'all labels together'}" + (f" ({settings})" if settings else "")
+
+
+def _printable(text: str) -> str:
+    """Without what would steer the terminal: a stranger wrote these texts."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _values(values: tuple[int, ...]) -> str:
+    return str(values[0]) if len(values) == 1 else "{" + ", ".join(map(str, values)) + "}"
+
+
+def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:
+    patch = " x ".join(map(str, configuration.patch_size))
+    spacing = " x ".join("own" if edge is None else f"{edge:g}" for edge in configuration.spacing)
+    return f"fold{'s' * (len(folds) > 1)} {' '.join(folds)}; patch {patch}, voxels of {spacing} mm"
+
+
+def _ensemble(manifest: Manifest) -> str:
+    return " + ".join(f"{weight:.3g} x {name}" for name, weight in manifest.ensemble.items())
+
+
+def _mirroring(plan: Plan, name: str, test: MirroringTest | None) -> str:
+    flat = plan.configurations[name].dimensions == 2
+    axes = [axis for axis in plan.mirror_axes if not (flat and axis == 0)]
+    if not axes:
+        return f"{name} cannot be mirrored"
+    if test is None:
+        return f"{name}: not measured"
+    verdict = "pays" if test.pays else "does not pay"
+    gain = test.difference.mean or 0.0
+    return f"{name}: {verdict} (Dice {gain:+.4f} on {test.difference.cases} cases for {2 ** len(axes)} times the work)"
+
+
+def _scores(manifest: Manifest) -> list[tuple[str, str]]:
+    if manifest.scores is None:
+        return [("scores", "not validated")]
+    rows = [*manifest.scores.labels.items(), ("mean over labels", manifest.scores.overall)]
+    lines = [f"{label}: {_estimate(row['dice'])}" for label, row in rows if "dice" in row]
+    named = " ".join(manifest.scores.folds)
+    folds = f"Dice on the validation cases of fold{'s' * (len(manifest.scores.folds) > 1)} {named}"
+    return [("scores", folds), *(("", line) for line in lines)]
+
+
+def _estimate(dice: Estimate) -> str:
+    if dice.mean is None:
+        return "no case has it"
+    interval = f" ({dice.low:.3f}-{dice.high:.3f})" if dice.low is not None and dice.high is not None else ""
+    return f"{dice.mean:.3f}{interval}, {dice.cases} cases"

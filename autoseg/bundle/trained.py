@@ -1,0 +1,114 @@
+"""What a model consists of, wherever it lies: a bundle, or the folder in which its folds were trained."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Union
+
+from ..errors import ModelError
+from ..plan import Plan, read_plan
+from ..workspace import RunFolder
+from .bundle import Bundle, is_bundle, read_bundle
+from .manifest import Manifest
+
+
+@dataclass(frozen=True)
+class TrainedRuns:
+    """The finished folds of one configuration, ``runs/<configuration>``, seen as a bundle not packed yet."""
+
+    path: Path
+    plan: Plan
+    runs: dict[str, RunFolder]
+    """By fold."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Without checksums, scores, licence and citation."""
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.plan.dataset).strip("_-") or "model"
+        return Manifest(name[:100], {self.plan.default: tuple(self.runs)}, {self.plan.default: 1.0})
+
+    @property
+    def size(self) -> int:
+        """Bytes of all weights."""
+        return sum(run.weights.stat().st_size for run in self.runs.values())
+
+    def weights(self, configuration: str, fold: str) -> bytes:
+        """One network's safetensors."""
+        return self.runs[fold].weights.read_bytes()
+
+    def where(self, configuration: str, fold: str) -> str:
+        """Names these weights in a message."""
+        return str(self.runs[fold].weights)
+
+
+Trained = Union[Bundle, TrainedRuns]
+
+
+def read_trained(path: Path, folds: Sequence[str] | None = None, trusted: tuple[str, ...] = ()) -> Trained:
+    """Reads a bundle (zip or folder), ``runs/<configuration>`` with its finished folds, or one ``fold_*`` folder.
+
+    ``folds`` None takes every fold that is there. Raises ModelError when there is none, when one that was asked for is
+    missing, when folds were not trained alike, or for a bundle that is not what it claims to be.
+    """
+    if is_bundle(path):
+        return _chosen(read_bundle(path, trusted), folds)
+    runs = _finished(path, folds)
+    return TrainedRuns(path, _common({name: read_plan(run.effective, trusted) for name, run in runs.items()}), runs)
+
+
+def _chosen(bundle: Bundle, folds: Sequence[str] | None) -> Bundle:
+    if not folds:
+        return bundle
+    for name, there in bundle.manifest.configurations.items():
+        if missing := [fold for fold in folds if fold not in there]:
+            raise ModelError(f"{bundle.path}: {name} has no fold {', '.join(missing)}; there are {', '.join(there)}")
+    chosen = dict.fromkeys(bundle.manifest.configurations, tuple(folds))
+    # the checksums of the chosen folds stay
+    files = replace(bundle.manifest, configurations=chosen, files={}).file_names
+    kept = {name: bundle.manifest.files[name] for name in files}
+    return replace(bundle, manifest=replace(bundle.manifest, configurations=chosen, files=kept, scores=None))
+
+
+def _finished(folder: Path, wanted: Sequence[str] | None) -> dict[str, RunFolder]:
+    """The folds to use by name. A fold is finished when its weights exist: they are written last."""
+    if not folder.is_dir():
+        raise ModelError(f"{folder} does not exist; name a bundle, or the folder runs/<configuration> of a dataset")
+    folders = [folder] if folder.name.startswith("fold_") else sorted(folder.glob("fold_*"))
+    runs = {path.name.removeprefix("fold_"): RunFolder(path) for path in folders}
+    finished = {name: run for name, run in runs.items() if run.weights.is_file()}
+    if not finished:
+        state = f"training of fold {', '.join(runs)} has not finished" if runs else "there is no fold_* folder in it"
+        raise ModelError(f"{folder} holds no trained model: {state}. Run `autoseg train` to the end first")
+    missing = [name for name in wanted or () if name not in finished]
+    if missing:
+        raise ModelError(f"{folder}: fold {', '.join(missing)} is not trained; finished are {', '.join(finished)}")
+    return {name: finished[name] for name in wanted} if wanted else finished
+
+
+def _common(plans: dict[str, Plan]) -> Plan:
+    """The plan of the first fold, after checking that an ensemble with the others makes sense."""
+    (first_name, first), *others = plans.items()
+    for name, plan in others:
+        theirs, ours = _decisions(plan), _decisions(first)
+        different = [what for what in ours if ours[what] != theirs[what]]
+        if different:
+            raise ModelError(
+                f"fold {name} and fold {first_name} were not trained alike: {', '.join(different)} differ. "
+                "Choose folds that belong together with --folds, or train them again"
+            )
+    return first
+
+
+def _decisions(plan: Plan) -> dict[str, Any]:
+    """Everything in a plan that changes what a prediction means or how an image is prepared."""
+    of_plan = {name: getattr(plan, name) for name in OF_THE_PLAN}
+    configuration = plan.configuration()[1]
+    names = ("spacing", "patch_size", "normalizers", "resampler", "network", "previous", "slices")
+    return of_plan | {name: getattr(configuration, name) for name in names}
+
+
+OF_THE_PLAN = ("axis_order", "channels", "labels", "mirror_axes")
+"""What all configurations of a model have in common."""

@@ -1,0 +1,39 @@
+"""`autoseg export`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from . import _options
+
+HELP = "pack a trained model into one file that works elsewhere"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="a dataset, a folder of trained folds, or a bundle")
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="a zip, or a folder (default: NAME.zip)")
+    command.add_argument("-c", "--configuration", metavar="NAME", help="of a dataset: this one, not what was selected")
+    command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
+    command.add_argument("--licence", metavar="TEXT", help="under which the model may be used (default: the dataset's)")
+    command.add_argument("--citation", metavar="TEXT", help="what users should cite (default: the dataset's)")
+
+
+def run(options: Namespace) -> None:
+    from ..core.files import file_digest
+    from ..model_names import find_model
+    from ..pipeline import share as story
+
+    target, manifest = story.export(
+        find_model(options.model, _options.workspace(options), options.configuration),
+        options.output,
+        folds=options.folds,
+        licence=options.licence,
+        citation=options.citation,
+        trusted=tuple(options.trust),
+    )
+    digest = f"\nsha256 {file_digest(target)}" if target.is_file() else ""
+    sys.stdout.write(f"{target}{digest}\n")
+    if not manifest.licence:
+        sys.stdout.write("it names no licence, so nobody may use it; --licence TEXT adds one\n")

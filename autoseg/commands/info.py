@@ -1,0 +1,26 @@
+"""`autoseg info`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from . import _options
+
+HELP = "say what a model is: channels, labels, folds, scores, licence"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="a bundle, an installed model, a dataset, or trained folds")
+    command.add_argument("-c", "--configuration", metavar="NAME", help="of a dataset: this one, not what was selected")
+
+
+def run(options: Namespace) -> None:
+    from ..bundle.card import card
+    from ..bundle.trained import read_trained
+    from ..model_names import find_model
+    from ..pipeline.share import describe
+
+    path = find_model(options.model, _options.workspace(options), options.configuration)
+    trained = read_trained(path, trusted=tuple(options.trust))
+    sys.stdout.write(card(trained, describe(trained)) + "\n")

@@ -1,0 +1,30 @@
+"""`autoseg install`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from . import _options
+
+HELP = "check a model bundle from a file or an https address and install it"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("source", metavar="FILE|URL", help="a bundle that `autoseg export` wrote")
+    command.add_argument("--into", type=Path, metavar="FOLDER", help="where to (default: the workspace's models)")
+    command.add_argument("--sha256", metavar="DIGEST", help="of the zip, as its author published it")
+
+
+def run(options: Namespace) -> None:
+    from ..bundle.card import card
+    from ..bundle.install import install
+    from ..bundle.trained import read_trained
+
+    into, trusted = options.into or _options.workspace(options).models, tuple(options.trust)
+    folder = install(options.source, into, sha256=options.sha256, trusted=trusted)
+    named = folder if options.into else folder.name
+    sys.stdout.write(
+        f"{card(read_trained(folder, trusted=trusted))}\n\nuse it: autoseg predict -m {named} -i IN -o OUT\n"
+    )

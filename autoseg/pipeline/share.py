@@ -1,0 +1,83 @@
+"""From a model on this machine to a bundle that works on any other, and what can be said about either."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..bundle.bundle import Bundle
+from ..bundle.manifest import CrossValidation, Manifest
+from ..bundle.trained import Trained, TrainedRuns, read_trained
+from ..bundle.write import copy_bundle, write_bundle
+from ..core.records import read_json
+from ..dataset import Dataset
+from ..evaluation.scores import CaseScores, Summary, summarise
+from ..workspace import DatasetFolder, RunFolder
+
+
+def export(
+    path: Path,
+    target: Path | None = None,
+    *,
+    folds: Sequence[str] | None = None,
+    licence: str | None = None,
+    citation: str | None = None,
+    trusted: tuple[str, ...] = (),
+) -> tuple[Path, Manifest]:
+    """Writes the model in ``path`` (a bundle or ``runs/<configuration>``) as a new bundle: a zip where it ends so.
+
+    ``target`` None is ``<name>.zip`` in the current folder. ``licence`` and ``citation`` replace what the model or its
+    dataset says. Raises ModelError.
+    """
+    trained = read_trained(path, folds, trusted)
+    manifest = describe(trained)
+    manifest = replace(
+        manifest,
+        licence=manifest.licence if licence is None else licence,
+        citation=manifest.citation if citation is None else citation,
+    )
+    target = target or Path(f"{manifest.name}.zip")
+    if isinstance(trained, Bundle):
+        copy_bundle(trained, target, manifest)
+    else:
+        weights = {trained.plan.default: {fold: run.weights for fold, run in trained.runs.items()}}
+        write_bundle(target, manifest, trained.plan, weights, trusted=trusted)
+    return target, manifest
+
+
+def describe(trained: Trained) -> Manifest:
+    """The manifest, for trained folds with what their dataset's folder and their validation say."""
+    if not isinstance(trained, TrainedRuns):
+        return trained.manifest
+    fold = next(iter(trained.runs.values())).root.absolute()
+    described = DatasetFolder(fold.parents[2]).dataset
+    dataset = read_json(described, Dataset) if described.exists() else None
+    return replace(
+        trained.manifest,
+        scores=cross_validation(trained.runs),
+        licence=dataset.licence if dataset else "",
+        citation=dataset.citation if dataset else "",
+    )
+
+
+def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
+    """Scores of the validation cases of all folds together; None when no fold was validated."""
+    validated = {fold: run for fold, run in runs.items() if run.scores.exists()}
+    if not validated:
+        return None
+    summary = summarise({key: case for run in validated.values() for key, case in validation_scores(run)})
+    return CrossValidation(summary.overall, summary.labels, tuple(validated))
+
+
+def validation_scores(run: RunFolder) -> Iterable[tuple[str, CaseScores]]:
+    """Case and its scores as ``score_case`` gave them, for every validation case of a fold."""
+    for key, case in read_json(run.scores, Summary).cases.items():
+        yield (
+            key,
+            {
+                label: {metric: math.nan if value is None else value for metric, value in row.items()}
+                for label, row in case.items()
+            },
+        )
