@@ -6,35 +6,58 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def cores() -> int:
-    """Processor cores this process may use, at least 1."""
+    """Processor cores this process may use, at least 1: a share of a core counts as a whole one."""
     affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS and Windows
-    allowed = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text().split()
-        if quota != "max":
-            allowed = min(allowed, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass  # no cgroup v2
-    return max(1, allowed)
+    allowed = [len(affinity(0)) if affinity else os.cpu_count() or 1]
+    for group in _control_groups("cpu"):
+        quota, _, period = _content(group / "cpu.max").partition(" ")  # version 2; version 1 has two files
+        quota, period = quota or _content(group / "cpu.cfs_quota_us"), period or _content(group / "cpu.cfs_period_us")
+        if quota.isdecimal() and period.isdecimal() and int(period):  # unlimited is "max" or -1
+            allowed.append(math.ceil(int(quota) / int(period)))
+    return max(1, min(allowed))
 
 
 def memory_bytes() -> int:
-    """Main memory this process may use: the machine's, or the cgroup's limit where that is smaller."""
+    """Main memory this process may use: the machine's, or the smallest limit of its control groups."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows
         total = 8 << 30
+    names = ("memory.max", "memory.limit_in_bytes")  # versions 2 and 1
+    limits = [_content(group / name) for group in _control_groups("memory") for name in names]
+    return min([total, *(int(limit) for limit in limits if limit.isdecimal())])
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """This process's control groups and all those they lie in, of versions 1 and 2: the limits of each of them hold.
+
+    A container may see the path of its group but only the inside of it; then the root is its own group.
+    """
+    for line in _content(_MEMBERSHIP).splitlines() or ["0::/"]:
+        _, names, path = line.split(":", 2)
+        if not names:
+            roots = [_CGROUPS, _CGROUPS / "unified"]
+        elif controller in names.split(","):
+            roots = [_CGROUPS / controller, _CGROUPS / names]
+        else:
+            continue
+        inside = Path(path.lstrip("/"))
+        yield from (root / group for root in roots for group in (inside, *inside.parents))
+
+
+def _content(path: Path) -> str:
     try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        return min(total, int(limit)) if limit != "max" else total
-    except (OSError, ValueError):
-        return total
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def has_gpu() -> bool:
