@@ -99,11 +99,17 @@ def predict(
     output: str | Path,
     *,
     probabilities: bool = False,
-    mirroring: bool = True,
+    tta: str = "auto",
+    step: float = 0.5,
     settings: RunSettings | None = None,
 ) -> PredictReport:
-    """Segments image files (or a folder of them) into ``output``; for one image in memory see ``Model.predict``."""
+    """Segments image files (or a folder of them) into ``output``; for one image in memory see ``Model.predict``.
+
+    ``tta`` is ``auto``, ``none`` or ``full`` (mirror images of every patch are averaged), ``step`` the distance between
+    patches as a share of the patch. Raises ModelError or UsageError.
+    """
     from .inference.model import Model as ModelRecord
+    from .inference.options import PredictOptions
     from .layouts import find_images
     from .pipeline import predict as story
     from .settings import RunSettings
@@ -113,4 +119,4 @@ def predict(
     )
     paths = [images] if isinstance(images, str | Path) else images
     cases = find_images([Path(path) for path in paths], len(read.plan.channels))
-    return story.predict(read, cases, Path(output), probabilities=probabilities, mirroring=mirroring)
+    return story.predict(read, cases, Path(output), options=PredictOptions(tta, step), probabilities=probabilities)

@@ -22,13 +22,22 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
     command.add_argument("--probabilities", action="store_true", help="also write OUT/probabilities/CASE.nii.gz")
     command.add_argument("--continue", action="store_true", dest="resume", help="keep the label maps that are in OUT")
-    command.add_argument("--no-mirroring", action="store_true", help="faster, slightly less accurate")
+    command.add_argument(
+        "--tta",
+        choices=("auto", "none", "full"),
+        default="auto",
+        help="average over mirror images of every patch (default: auto, where it pays)",
+    )
+    command.add_argument(
+        "--step", type=float, default=0.5, metavar="SHARE", help="distance of patches, in patches (default: 0.5)"
+    )
     _flags.add_machine(command)
 
 
 def run(options: Namespace) -> int:
     from ..dataset_names import find_dataset
     from ..inference.model import Model
+    from ..inference.options import PredictOptions
     from ..layouts import find_images
     from ..model_names import find_model
     from ..pipeline import predict as story
@@ -47,7 +56,7 @@ def run(options: Namespace) -> int:
         cases,
         options.output,
         probabilities=options.probabilities,
-        mirroring=not options.no_mirroring,
+        options=PredictOptions(options.tta, options.step),
         overwrite=not options.resume,
     )
     return 1 if report.failed else 0

@@ -24,6 +24,7 @@ from ..preprocessing.prepare import PreparedCase, prepare
 from ..settings import RunSettings, resolve
 from .export import Prediction, export
 from .in_memory import opened
+from .options import DEFAULT, STEP, PredictOptions
 from .sliding_window import sliding_window
 
 
@@ -38,6 +39,8 @@ class Model:
     folds: tuple[str, ...]
     """Names of the folds, one per network."""
     settings: RunSettings = field(default_factory=RunSettings)
+    mirroring_pays: bool | None = None
+    """What cross-validation found about mirroring in prediction; None where nobody has measured it."""
 
     @classmethod
     def read(
@@ -64,26 +67,30 @@ class Model:
         torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
         there = trained.manifest.configurations[name]
         networks = tuple(_network(trained, name, fold).to(device) for fold in there)
-        return cls(trained.plan, name, networks, there, settings)
+        test = trained.manifest.mirroring.get(name)
+        return cls(trained.plan, name, networks, there, settings, test.pays if test else None)
 
     @property
     def configuration(self) -> Configuration:
         return self.plan.configurations[self.configuration_name]
 
-    def predict(self, image: Any, spacing: Sequence[float] | None = None, *, mirroring: bool = True) -> Any:
+    def predict(
+        self, image: Any, spacing: Sequence[float] | None = None, *, tta: str = "auto", step: float = STEP
+    ) -> Any:
         """The label map of one image, as the kind of object the image was.
 
         ``image`` may be a SimpleITK image, a nibabel image, an array (z, y, x) or (channels, z, y, x) with ``spacing``
         in mm along (z, y, x), the path of an image file or a sequence of paths, one per channel. Paths and an
-        ``Image`` give a ``Prediction``. Raises ModelError when the channels do not fit.
+        ``Image`` give a ``Prediction``. ``tta`` and ``step`` are those of ``PredictOptions``. Raises ModelError when
+        the channels do not fit.
         """
         read, give_back = opened(image, spacing)
-        return give_back(self.segment(read, mirroring=mirroring))
+        return give_back(self.segment(read, PredictOptions(tta, step)))
 
-    def segment(self, image: Image, *, mirroring: bool = True, probabilities: bool = False) -> Prediction:
+    def segment(self, image: Image, options: PredictOptions = DEFAULT, *, probabilities: bool = False) -> Prediction:
         """Label map (and probabilities) of one image on its own grid. Raises ModelError when it does not fit."""
         prepared = self.prepare(image)
-        return self.export(prepared, self.logits(prepared, mirroring=mirroring), probabilities=probabilities)
+        return self.export(prepared, self.logits(prepared, options), probabilities=probabilities)
 
     def prepare(self, image: Image) -> PreparedCase:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers."""
@@ -97,7 +104,7 @@ class Model:
             raise ModelError("the image holds NaN or infinite voxels; replace them by the value of air or background")
         return prepare(image, None, self.plan, self.configuration)
 
-    def logits(self, prepared: PreparedCase, *, mirroring: bool = True) -> torch.Tensor:
+    def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
         """Logits (heads, z, y, x), float32, on the network's grid. Raises ModelError when they are not finite."""
         logits = sliding_window(
             self.networks,
@@ -105,7 +112,8 @@ class Model:
             self.configuration.patch_size,
             heads=self.plan.labels.heads,
             batch_size=self.configuration.batch_size,
-            mirror_axes=self.plan.mirror_axes if mirroring else (),
+            mirror_axes=options.mirror_axes(self.plan.mirror_axes, self.mirroring_pays),
+            step=options.step,
             run=resolve(self.settings),
         )
         if not torch.isfinite(logits.sum()):

@@ -18,9 +18,9 @@ from torch import nn
 from ..core.geometry import Box
 from ..settings import Resolved
 from .mirroring import mean_logits
+from .options import STEP
 
-STEP = 0.5  # of the patch, as nnU-Net v2 2.8.1
-SIGMA = 1 / 8  # of the patch, likewise
+SIGMA = 1 / 8  # of the patch, as nnU-Net v2 2.8.1
 
 Shape = tuple[int, int, int]
 
@@ -33,26 +33,26 @@ class Tile:
     weights: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def starts(size: int, patch: int) -> list[int]:
-    """First voxels of the patches along one axis: evenly spread, at most half a patch apart."""
+def starts(size: int, patch: int, step: float = STEP) -> list[int]:
+    """First voxels of the patches along one axis: evenly spread, at most ``step`` patches apart."""
     last = size - patch
-    steps = int(np.ceil(last / max(1.0, patch * STEP)))
-    return [int(np.round(last * step / steps)) for step in range(steps + 1)] if steps else [0]
+    steps = int(np.ceil(last / max(1.0, patch * step)))
+    return [int(np.round(last * number / steps)) for number in range(steps + 1)] if steps else [0]
 
 
-def axis_weights(size: int, patch: int) -> list[np.ndarray]:
+def axis_weights(size: int, patch: int, step: float = STEP) -> list[np.ndarray]:
     """Per patch along one axis, its ``patch`` weights (float32); at every voxel the weights of all patches sum to 1."""
     distance = np.arange(patch) - patch // 2
     gaussian = np.exp(-0.5 * (distance / (patch * SIGMA)) ** 2)
     total = np.zeros(size)
-    for start in starts(size, patch):
+    for start in starts(size, patch, step):
         total[start : start + patch] += gaussian
-    return [(gaussian / total[start : start + patch]).astype(np.float32) for start in starts(size, patch)]
+    return [(gaussian / total[start : start + patch]).astype(np.float32) for start in starts(size, patch, step)]
 
 
-def tiles(shape: Shape, patch: Shape) -> Iterator[Tile]:
+def tiles(shape: Shape, patch: Shape, step: float = STEP) -> Iterator[Tile]:
     """The patches that cover an image of at least the patch's size, in (z, y, x) order."""
-    axes = [list(zip(starts(n, p), axis_weights(n, p))) for n, p in zip(shape, patch)]
+    axes = [list(zip(starts(n, p, step), axis_weights(n, p, step))) for n, p in zip(shape, patch)]
     for (z, wz), (y, wy), (x, wx) in product(*axes):
         yield Tile(Box((z, y, x), (z + patch[0], y + patch[1], x + patch[2])), (wz, wy, wx))
 
@@ -65,6 +65,7 @@ def sliding_window(
     heads: int,
     batch_size: int,
     mirror_axes: Sequence[int],
+    step: float = STEP,
     run: Resolved,
 ) -> torch.Tensor:
     """Logits (heads, z, y, x), float32, of an image (channels, z, y, x).
@@ -78,7 +79,7 @@ def sliding_window(
     padded, inner = _pad(image, patch)
     whole = torch.from_numpy(padded)
     logits = torch.zeros((heads, *padded.shape[1:]), device=_home(heads, padded.shape[1:], run.device))
-    remaining = tiles(padded.shape[1:], patch)
+    remaining = tiles(padded.shape[1:], patch, step)
     with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
         while batch := list(islice(remaining, batch_size)):
             patches = torch.stack([whole[(slice(None),) + tile.box.slices] for tile in batch]).to(run.device)

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..inference.attempt import Attempt
 from ..inference.export import Prediction
 from ..inference.model import Model
+from ..inference.options import DEFAULT, PredictOptions
 from ..inference.report import PredictReport
 from ..parts.readers import read_image, write_channels, write_labels
 from ..preprocessing.prepare import PreparedCase
@@ -30,8 +31,8 @@ def predict(
     cases: Sequence[Case],
     output: Path,
     *,
+    options: PredictOptions = DEFAULT,
     probabilities: bool = False,
-    mirroring: bool = True,
     overwrite: bool = True,
 ) -> PredictReport:
     """Writes ``output/<case><ending>`` for every case, and ``output/probabilities/<case>.nii.gz`` where asked for.
@@ -50,7 +51,7 @@ def predict(
         return Attempt(case.key, case).then("read", _read).then("prepare", model.prepare)
 
     def predicted(attempt: Attempt[PreparedCase]) -> Attempt[Prediction]:
-        logits = attempt.then("network", lambda case: (case, model.logits(case, mirroring=mirroring)))
+        logits = attempt.then("network", lambda case: (case, model.logits(case, options)))
         return logits.then("export", lambda pair: model.export(*pair, probabilities=probabilities))
 
     def written(attempt: Attempt[Prediction]) -> Attempt[Path]:

@@ -52,22 +52,22 @@ def test_patches_start_where_nnunet_starts_them(size, patch, expected):
     assert starts(size, patch) == expected
 
 
-@given(st.integers(1, 40), st.integers(0, 300))
-def test_patches_cover_every_voxel_and_overlap_by_half(patch, extra):
+@given(st.integers(1, 40), st.integers(0, 300), st.sampled_from([0.25, 0.5, 0.8, 1.0]))
+def test_patches_cover_every_voxel_and_overlap_by_the_rest_of_the_step(patch, extra, step):
     size = patch + extra
-    found = starts(size, patch)
+    found = starts(size, patch, step)
     assert found[0] == 0 and found[-1] == size - patch
-    assert all(0 < b - a <= max(1, patch / 2 + 0.5) for a, b in pairwise(found))
+    assert all(0 < b - a <= max(1, np.ceil(patch * step)) for a, b in pairwise(found))
 
 
 def test_a_slice_wise_patch_starts_once_on_every_slice():
     assert starts(7, 1) == list(range(7))
 
 
-@given(st.integers(1, 40), st.integers(0, 100))
-def test_weights_sum_to_one_at_every_voxel(patch, extra):
+@given(st.integers(1, 40), st.integers(0, 100), st.sampled_from([0.25, 0.5, 1.0]))
+def test_weights_sum_to_one_at_every_voxel(patch, extra, step):
     total = np.zeros(patch + extra)
-    for start, weights in zip(starts(patch + extra, patch), axis_weights(patch + extra, patch)):
+    for start, weights in zip(starts(patch + extra, patch, step), axis_weights(patch + extra, patch, step)):
         total[start : start + patch] += weights
     np.testing.assert_allclose(total, 1, rtol=1e-5)
 
