@@ -21,8 +21,9 @@ WORKSPACE_VARIABLE = "AUTOSEG_WORKSPACE"
 # Read by torch and numpy when they are loaded. Threads that wait for each other in a busy loop take the processor from
 # those they wait for as soon as any other program runs: a training step then took up to 9 times as long (2 cores, torch
 # 2.13), and preparing cases 12 times. A short busy wait costs nothing on a quiet machine. Our own threads fill the
-# cores, so numpy needs none of its own.
-CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1"}
+# cores, so numpy needs none of its own. Nor does Blosc2, which starts and ends two threads for every chunk unless its
+# variable forbids it, whatever the arrays' own parameters say: writing a case of 36 slices took 25 times as long.
+CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "BLOSC_NTHREADS": "1"}
 
 
 def main(arguments: list[str] | None = None) -> int:
