@@ -153,9 +153,12 @@ class Plan:
         return name, self.configurations[name]
 
     def stages(self, name: str) -> tuple[str, ...]:
-        """``name`` and before it the configurations whose predictions it needs. Raises RecordError for a circle."""
+        """``name`` and before it the configurations whose predictions it needs.
+
+        Raises RecordError where one of them is missing, or needs itself.
+        """
         found: tuple[str, ...] = (name,)
-        while (previous := self.configurations[found[0]].previous) is not None:
+        while (previous := self.configuration(found[0])[1].previous) is not None:
             if previous in found:
                 raise RecordError(f"configurations.{previous}.previous: {' after '.join((*found, previous))}, a circle")
             found = (previous, *found)

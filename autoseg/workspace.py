@@ -4,7 +4,8 @@ workspace/
     Dataset004_Hippocampus/
         dataset.json  fingerprint.json  plan.json  folds.json
         measured/<case>.npz                     one case's fingerprint, reused while its files do not change
-        prepared/<configuration>/<case>/        network-grid arrays of one case
+        prepared/<configuration>/<case>/        network-grid arrays of one case; configurations on one grid share them
+        priors/<configuration>/<case>.b2nd      cascade: the earlier stage's prediction of a case it had not seen
         runs/<configuration>/fold_0/            one training:
             plan.json  weights.safetensors      what prediction needs (weights appear when training has finished)
             checkpoints/  log.txt  metrics.csv  validation/
@@ -95,6 +96,9 @@ class DatasetFolder:
 
     def prepared(self, configuration: str) -> Path:
         return self.root / "prepared" / configuration
+
+    def priors(self, configuration: str) -> Path:
+        return self.root / "priors" / configuration
 
     def runs(self, configuration: str) -> Path:
         """The trained model of one configuration: its folds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..core.progress import duration
@@ -13,11 +14,12 @@ from ..folds import Fold
 from ..plan import Configuration, Plan, read_plan
 from ..preprocessing.store import CaseStore, StoredCase
 from ..settings import RunSettings
-from ..training.batches import training_sampler, validation_sampler
+from ..training.batches import ReadableCase, training_sampler, validation_sampler
 from ..training.budget import Budget
 from ..training.fit import CHECKPOINT_SECONDS, fit
 from ..training.state import resume, save_weights, start
 from ..workspace import DatasetFolder, RunFolder
+from .cascade import with_priors
 from .plan_and_preprocess import preparation_keys, prepared_as
 
 LOG = logging.getLogger("autoseg")
@@ -112,13 +114,22 @@ def _refuse_another_plan(run: FoldRun) -> None:
         )
 
 
-def _prepared(run: FoldRun) -> dict[str, StoredCase]:
-    """Raises WorkspaceError naming a case that was not prepared, or was prepared for other decisions."""
-    files, plan, split = run.files, run.plan, run.split
-    store = CaseStore(files.prepared(prepared_as(files.read_plan(run.trusted), plan.default)))
-    cases = {key: store.open(key) for key in (*split.train, *split.validation)}
-    keys = preparation_keys(files.read_fingerprint(), plan, run.configuration)
-    stale = [key for key, stored in cases.items() if stored.case.content != keys.get(key)]
+def _prepared(run: FoldRun) -> Mapping[str, ReadableCase]:
+    cases = prepared_cases(run.files, run.plan, (*run.split.train, *run.split.validation), run.trusted)
+    return cases if run.configuration.previous is None else with_priors(run.files, run.plan, cases)
+
+
+def prepared_cases(
+    files: DatasetFolder, plan: Plan, keys: Iterable[str], trusted: tuple[str, ...]
+) -> dict[str, StoredCase]:
+    """What the configuration of ``plan`` sees of the cases.
+
+    Raises WorkspaceError naming a case that was not prepared, or was prepared for other decisions.
+    """
+    store = CaseStore(files.prepared(prepared_as(files.read_plan(trusted), plan.default)))
+    cases = {key: store.open(key) for key in keys}
+    expected = preparation_keys(files.read_fingerprint(), plan, plan.configuration()[1])
+    stale = [key for key, stored in cases.items() if stored.case.content != expected.get(key)]
     if stale:
         raise WorkspaceError(
             f"{len(stale)} cases, {stale[0]} among them, were prepared before plan.json or their files changed; "

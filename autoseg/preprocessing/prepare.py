@@ -36,6 +36,8 @@ class PreparedCase:
     foreground: dict[int, np.ndarray]
     """Label index to (n, 3) int32 positions of its voxels. Index 0 is there only where an ignore label exists:
     then it tells which background voxels are annotated."""
+    previous: PreparedCase | None = None
+    """In a cascade, a case to be predicted as the earlier stage sees it."""
 
 
 def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: Configuration) -> PreparedCase:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,8 +83,8 @@ class StoredCase:
 
         Raises ImageFileError when a file is damaged.
         """
-        image = _read(self.folder / "image.b2nd", (slice(0, self.channels), *box.slices))
-        return image, _read(self.folder / "labels.b2nd", box.slices)
+        image = read_array(self.folder / "image.b2nd", (slice(0, self.channels), *box.slices))
+        return image, read_array(self.folder / "labels.b2nd", box.slices)
 
     def read_whole(self) -> tuple[np.ndarray, np.ndarray]:
         """Image and label indices of the whole case."""
@@ -124,8 +124,8 @@ class CaseStore:
         channels, *shape = prepared.image.shape
         case = CaseRecord(content_key, (shape[0], shape[1], shape[2]), channels, prepared.geometry, prepared.record)
         with atomic_folder(self.folder / key) as folder:
-            _write(folder / "image.b2nd", _half(prepared.image), self.patch_size)
-            _write(folder / "labels.b2nd", prepared.labels, self.patch_size)
+            write_array(folder / "image.b2nd", _half(prepared.image), self.patch_size)
+            write_array(folder / "labels.b2nd", prepared.labels, self.patch_size)
             _write_foreground(folder / "foreground.npz", prepared.foreground)
             (folder / "case.json").write_text(json.dumps(to_json(case)), encoding="utf-8")
 
@@ -149,7 +149,10 @@ def _half(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float16) if largest <= LARGEST_HALF else image
 
 
-def _write(path: Path, array: np.ndarray, patch_size: tuple[int, ...]) -> None:
+def write_array(
+    path: Path, array: np.ndarray, patch_size: tuple[int, ...], notes: Mapping[str, str] | None = None
+) -> None:
+    """Writes ``array`` ([channels,] z, y, x) as a Blosc2 file, with ``notes`` inside."""
     import blosc2
 
     chunks, blocks = chunks_and_blocks(array.shape, patch_size)
@@ -161,12 +164,15 @@ def _write(path: Path, array: np.ndarray, patch_size: tuple[int, ...]) -> None:
         "typesize": array.itemsize,
         "nthreads": 1,  # cases are already spread over threads
     }
-    blosc2.asarray(
+    written = blosc2.asarray(
         np.ascontiguousarray(array), chunks=chunks, blocks=blocks, cparams=compression, urlpath=str(path), mode="w"
     )
+    for name, note in (notes or {}).items():
+        written.schunk.vlmeta[name] = note
 
 
-def _read(path: Path, slices: tuple[slice, ...]) -> np.ndarray:
+def read_array(path: Path, slices: tuple[slice, ...]) -> np.ndarray:
+    """A block of a file that ``write_array`` wrote. Raises ImageFileError when it is damaged."""
     import blosc2
 
     try:
