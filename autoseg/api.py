@@ -57,10 +57,12 @@ def train(
     epochs: int | None = None,
     minutes: float | None = None,
     changes: Sequence[str] = (),
+    extend: bool = False,
     settings: RunSettings | None = None,
 ) -> Path:
     """Trains one fold (0-4, ``"all"`` or ``"cv"``), continuing where it was; returns the model's folder.
 
+    A finished fold is left alone, or with ``extend`` trained on until ``epochs`` or ``minutes`` in all.
     ``dataset`` is a name or number known to the workspace, ``changes`` are those of ``--set`` (``["batch_size=4"]``).
     Raises TrainingError, WorkspaceError or UsageError.
     """
@@ -78,6 +80,7 @@ def train(
         epochs=epochs,
         seconds=seconds,
         changes=changes,
+        extend=extend,
         settings=settings,
     )
 

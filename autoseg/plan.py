@@ -37,12 +37,20 @@ class TrainingRules:
     """Share of the patches of a batch that are centred on a foreground voxel."""
     gradient_clip: float = 12.0
     """Largest norm of the gradient over all weights."""
+    ema_decay: float = 0.0
+    """Above 0: predict with the moving average of the weights, which keeps this share of itself in every iteration."""
+    patience: int = 0
+    """Epochs without a better Dice on whole validation volumes after which training is brought to its end; 0: never."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.iterations_per_epoch < 1:
             raise ValueError(f"epochs and iterations_per_epoch must be at least 1, found {self}")
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must lie in 0..1, found {self.foreground}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be at least 0 and below 1, found {self.ema_decay}")
+        if self.patience < 0:
+            raise ValueError(f"patience must be 0 (never stop early) or a number of epochs, found {self.patience}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ workspace/
         runs/<configuration>/fold_0/            one training:
             plan.json  weights.safetensors      what prediction needs (weights appear when training has finished)
             checkpoints/  log.txt  metrics.csv  validation/
+            status.json                         what `autoseg status` shows
+            stop                                made by you: training is brought to a good end at once
         selected/                               the model that `autoseg select` chose, as a bundle
     models/<name>/                              bundles that were installed
 """
@@ -53,6 +55,20 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.root / "metrics.csv"
+
+    @property
+    def status(self) -> Path:
+        return self.root / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains here."""
+        return self.root / ".lock"
+
+    @property
+    def stop(self) -> Path:
+        """A file that the user makes to end a training early but well."""
+        return self.root / "stop"
 
     @property
     def validation(self) -> Path:

@@ -15,6 +15,15 @@ def add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
     command.add_argument("--precision", default="auto", help="auto, bfloat16, float16, float32 (default: auto)")
     if seed:
         command.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+        command.add_argument(
+            "--deterministic", action="store_true", help="the same bits every time, on a GPU too; slower there"
+        )
+        command.add_argument(
+            "--compile",
+            choices=("auto", "on", "off"),
+            default="auto",
+            help="torch.compile (default: auto, on a GPU in a long training if it is seen to be faster)",
+        )
 
 
 def add_planning(command: argparse.ArgumentParser) -> None:

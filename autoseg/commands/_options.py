@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 
@@ -20,8 +20,10 @@ def settings(options: Namespace) -> RunSettings:
 
     if options.threads is not None and options.threads < 1:
         raise UsageError(f"--threads must be at least 1, found {options.threads}")
-    given = {"threads": options.threads} if options.threads else {}
-    return RunSettings(device=options.device, precision=options.precision, seed=getattr(options, "seed", 0), **given)
+    given: dict[str, Any] = {"threads": options.threads} if options.threads else {}
+    of_training = ("seed", "deterministic", "compile")
+    given |= {name: getattr(options, name) for name in of_training if hasattr(options, name)}
+    return RunSettings(device=options.device, precision=options.precision, **given)
 
 
 def wishes(options: Namespace) -> Wishes:

@@ -26,6 +26,15 @@ def add_flags(command: ArgumentParser) -> None:
         metavar="T",
         help="time between checkpoints (default: 10m)",
     )
+    command.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end well after N epochs without a better Dice on whole validation cases (0: never)",
+    )
+    command.add_argument(
+        "--extend", action="store_true", help="train a finished fold on, until --epochs or --time in all"
+    )
     _flags.add_changes(command)
     _flags.add_machine(command, seed=True)
 
@@ -35,14 +44,16 @@ def run(options: Namespace) -> None:
 
     if options.epochs is not None and options.epochs < 1:
         raise UsageError(f"--epochs must be at least 1, found {options.epochs}")
+    patience = [] if options.patience is None else [f"training.patience={options.patience}"]
     story.train(
         _options.dataset_folder(options),
         options.fold,
         configuration=options.configuration,
         epochs=options.epochs,
         seconds=options.time,
-        changes=options.changes,
+        changes=[*options.changes, *patience],
         checkpoint_every=options.checkpoint_every,
+        extend=options.extend,
         settings=_options.settings(options),
         trusted=tuple(options.trust),
     )

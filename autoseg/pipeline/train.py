@@ -16,7 +16,8 @@ from ..training.log import written_to
 from ..workspace import DatasetFolder
 from .cascade import bring_to_grid, tell_first, unfinished
 from .plan_and_preprocess import preparation_keys
-from .train_fold import FoldRun, prepared_cases, train_fold
+from .recorded import recorded
+from .train_fold import FoldRun, Wanted, prepared_cases, train_fold
 from .validate_fold import validate_fold
 
 
@@ -29,15 +30,17 @@ def train(
     seconds: float | None = None,
     changes: Sequence[str] = (),
     checkpoint_every: float = CHECKPOINT_SECONDS,
+    extend: bool = False,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Path:
     """Trains ``fold`` (``0``-``4``, ``all``, or ``cv`` for all folds in turn) and returns the model's folder.
 
-    A run that was stopped goes on from its last checkpoint; one that has finished is not trained again. ``epochs`` or
-    ``seconds`` replace the plan's length, ``changes`` any of its values (``autoseg.changes``). In a cascade every fold
-    of the earlier stage comes first, also for ``all``: only so is each case predicted by a network that has not seen
-    it. Raises TrainingError, UsageError or WorkspaceError.
+    A run that was stopped goes on from its last checkpoint; one that has finished is not trained again, but goes on
+    until the length that is asked for where ``extend`` is True. ``epochs`` or ``seconds`` replace the plan's length,
+    ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
+    for ``all``: only so is each case predicted by a network that has not seen it. Raises TrainingError, UsageError or
+    WorkspaceError.
     """
     settings = settings or RunSettings()
     stages = _effective(files, configuration, epochs, changes, trusted)
@@ -49,8 +52,9 @@ def train(
         return FoldRun(files, plan, name, split, settings, trusted)
 
     def run_through(run: FoldRun) -> None:
-        with written_to(run.folder.log):
-            train_fold(run, seconds=seconds, checkpoint_every=checkpoint_every)
+        with written_to(run.folder.log), recorded(run.folder) as status:
+            train_fold(run, Wanted(seconds, checkpoint_every, extend), status)
+            status.tell(phase="validating")
             validate_fold(run, dataset)
 
     wanted = [run_of(stages[-1], name) for name in (every if fold == "cv" else [fold])]
