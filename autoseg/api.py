@@ -21,6 +21,8 @@ def plan_and_preprocess(
     *,
     planner: str | None = None,
     group: str | None = None,
+    group_file: str | None = None,
+    stratify: str | None = None,
     spacing: tuple[float, float, float] | None = None,
     mirror: tuple[int, ...] | None = None,
     changes: Sequence[str] = (),
@@ -28,11 +30,13 @@ def plan_and_preprocess(
 ) -> Plan:
     """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
 
-    ``planner`` None takes the one for this machine, ``group`` is a regular expression that names the patient in a
-    case name. ``spacing`` (z, y, x) in mm replaces the median of the cases, ``mirror`` are the axes (0 = z) along which
-    images may be mirrored, ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table
-    of all problems of all cases.
+    ``planner`` None takes the one for this machine. ``group`` is a regular expression that names the patient in a case
+    name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is ``"labels"`` or such a
+    table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the median of the cases,
+    ``mirror`` are the axes (0 = z) along which images may be mirrored, ``changes`` are those of ``--set``
+    (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
     """
+    from .folds import FoldRules
     from .pipeline import plan_and_preprocess as story
     from .planning.wishes import Wishes
     from .workspace import Workspace
@@ -41,7 +45,7 @@ def plan_and_preprocess(
         Path(folder),
         Workspace(Path(workspace)),
         planner=planner,
-        group=group,
+        folds=FoldRules(group, group_file, stratify) if group or group_file or stratify else None,
         wishes=Wishes(spacing=spacing, mirror=mirror),
         changes=changes,
         settings=settings,

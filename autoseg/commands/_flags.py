@@ -29,7 +29,14 @@ def add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
 def add_planning(command: argparse.ArgumentParser) -> None:
     """What the user may decide before the planner does."""
     command.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)")
-    command.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
+    patients = command.add_mutually_exclusive_group()
+    patients.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
+    patients.add_argument("--group-file", metavar="FILE.csv[:COLUMN]", help="table naming the patient of every case")
+    command.add_argument(
+        "--stratify",
+        metavar="BY",
+        help="spread evenly over the folds: `labels` (who has which), or FILE.csv[:COLUMN] with each case's site, ...",
+    )
     command.add_argument(
         "--mirror", type=axes, metavar="AXES", help="mirror along these axes of the files only: z,y,x letters, or none"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..folds import FoldRules
     from ..planning.wishes import Wishes
     from ..settings import RunSettings
     from ..workspace import DatasetFolder, Workspace
@@ -30,6 +31,14 @@ def wishes(options: Namespace) -> Wishes:
     from ..planning.wishes import Wishes
 
     return Wishes(spacing=options.spacing, mirror=options.mirror)
+
+
+def fold_rules(options: Namespace) -> FoldRules | None:
+    """None when no flag says anything about folds."""
+    from ..folds import FoldRules
+
+    rules = FoldRules(options.group, options.group_file, options.stratify)
+    return None if rules == FoldRules() else rules
 
 
 def workspace(options: Namespace) -> Workspace:

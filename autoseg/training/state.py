@@ -86,7 +86,9 @@ def start(plan: Plan, configuration: Configuration, settings: RunSettings) -> Tr
     float16 = resolved.dtype == torch.float16
     scaler = torch.amp.GradScaler(resolved.device.type, enabled=float16)
     decay = configuration.training.ema_decay
-    return TrainingState(network, optimizer, scaler, settings.seed, average=moving_average(network, decay) if decay else None)
+    return TrainingState(
+        network, optimizer, scaler, settings.seed, average=moving_average(network, decay) if decay else None
+    )
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
