@@ -25,6 +25,7 @@ def plan_and_preprocess(
     stratify: str | None = None,
     spacing: tuple[float, float, float] | None = None,
     mirror: tuple[int, ...] | None = None,
+    slices: int | None = None,
     changes: Sequence[str] = (),
     settings: RunSettings | None = None,
 ) -> Plan:
@@ -33,8 +34,9 @@ def plan_and_preprocess(
     ``planner`` None takes the one for this machine. ``group`` is a regular expression that names the patient in a case
     name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is ``"labels"`` or such a
     table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the median of the cases,
-    ``mirror`` are the axes (0 = z) along which images may be mirrored, ``changes`` are those of ``--set``
-    (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
+    ``mirror`` are the axes (0 = z) along which images may be mirrored, ``slices`` plans a configuration 2.5d whose
+    network sees so many, ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table of
+    all problems of all cases.
     """
     from .folds import FoldRules
     from .pipeline import plan_and_preprocess as story
@@ -46,7 +48,7 @@ def plan_and_preprocess(
         Workspace(Path(workspace)),
         planner=planner,
         folds=FoldRules(group, group_file, stratify) if group or group_file or stratify else None,
-        wishes=Wishes(spacing=spacing, mirror=mirror),
+        wishes=Wishes(spacing=spacing, mirror=mirror, slices=slices),
         changes=changes,
         settings=settings,
     )

@@ -80,6 +80,13 @@ def test_a_configuration_named_in_front_is_the_only_one_changed(two_configuratio
     assert [configuration.batch_size for configuration in found.configurations.values()] == [2, 7]
 
 
+def test_the_name_of_a_configuration_may_hold_a_dot(small_plan: Plan) -> None:
+    plan = replace(small_plan, configurations=small_plan.configurations | {"2.5d": small_plan.configurations[NAME]})
+    found = changed(plan, ["2.5d.optimizer.momentum=0.5"])
+    momenta = [configuration.optimizer.momentum for configuration in found.configurations.values()]
+    assert momenta == [small_plan.configurations[NAME].optimizer.momentum, 0.5]
+
+
 def test_without_a_name_all_configurations_change(two_configurations: Plan) -> None:
     found = changed(two_configurations, ["batch_size=7"])
     assert [configuration.batch_size for configuration in found.configurations.values()] == [7, 7]

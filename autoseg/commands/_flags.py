@@ -43,6 +43,9 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--spacing", type=lengths, metavar="Z,Y,X", help="resample to these mm along the files' axes (default: median)"
     )
+    command.add_argument(
+        "--slices", type=int, metavar="N", help="also plan 2.5d: a 2-D network that sees N slices (1: never)"
+    )
     add_changes(command)
 
 

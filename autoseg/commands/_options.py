@@ -30,7 +30,7 @@ def settings(options: Namespace) -> RunSettings:
 def wishes(options: Namespace) -> Wishes:
     from ..planning.wishes import Wishes
 
-    return Wishes(spacing=options.spacing, mirror=options.mirror)
+    return Wishes(spacing=options.spacing, mirror=options.mirror, slices=options.slices)
 
 
 def fold_rules(options: Namespace) -> FoldRules | None:
