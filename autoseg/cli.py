@@ -35,7 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     0 done, 1 some cases failed, 2 a message to the user, 130 interrupted.
     """
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(words)
+    options.arguments = words  # for a command that starts itself again
     for name, value in (CALM_THREADS | (REPEATABLE if getattr(options, "deterministic", False) else {})).items():
         os.environ.setdefault(name, value)
     _log_to(sys.stderr)

@@ -14,6 +14,7 @@ from ..settings import RunSettings
 from ..training.fit import CHECKPOINT_SECONDS
 from ..training.log import written_to
 from ..workspace import DatasetFolder
+from .at_once import AtOnce
 from .cascade import bring_to_grid, tell_first, unfinished
 from .plan_and_preprocess import preparation_keys
 from .recorded import recorded
@@ -31,6 +32,8 @@ def train(
     changes: Sequence[str] = (),
     checkpoint_every: float = CHECKPOINT_SECONDS,
     extend: bool = False,
+    only: Sequence[str] | None = None,
+    at_once: AtOnce | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Path:
@@ -39,8 +42,8 @@ def train(
     A run that was stopped goes on from its last checkpoint; one that has finished is not trained again, but goes on
     until the length that is asked for where ``extend`` is True. ``epochs`` or ``seconds`` replace the plan's length,
     ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
-    for ``all``: only so is each case predicted by a network that has not seen it. Raises TrainingError, UsageError or
-    WorkspaceError.
+    for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
+    that are wanted; ``at_once`` trains them side by side. Raises TrainingError, UsageError or WorkspaceError.
     """
     settings = settings or RunSettings()
     stages = _effective(files, configuration, epochs, changes, trusted)
@@ -51,23 +54,23 @@ def train(
         split = Fold(dataset.keys, ()) if name == "all" else folds[_number(name)]
         return FoldRun(files, plan, name, split, settings, trusted)
 
-    def run_through(run: FoldRun) -> None:
-        with written_to(run.folder.log), recorded(run.folder) as status:
-            train_fold(run, Wanted(seconds, checkpoint_every, extend), status)
-            status.tell(phase="validating")
-            validate_fold(run, dataset)
+    def run_through(runs: Sequence[FoldRun]) -> None:
+        for run in runs:
+            with written_to(run.folder.log), recorded(run.folder) as status:
+                train_fold(run, Wanted(seconds, checkpoint_every, extend), status)
+                status.tell(phase="validating")
+                validate_fold(run, dataset)
 
-    wanted = [run_of(stages[-1], name) for name in (every if fold == "cv" else [fold])]
+    run_all = at_once or run_through
+    wanted = [run_of(stages[-1], name) for name in ((only or every) if fold == "cv" else [fold])]
     keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})
     cases = [prepared_cases(files, plan, keys, trusted) for plan in stages]  # nothing is missing after hours
     for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
         missing = unfinished(files, earlier, folds)
         tell_first(earlier, plan, missing)
-        for name in missing:
-            run_through(run_of(earlier, name))
+        run_all([run_of(earlier, name) for name in missing])
         bring_to_grid(files, earlier, plan, on_grid, settings.threads)
-    for run in wanted:
-        run_through(run)
+    run_all(wanted)
     return files.runs(stages[-1].default)
 
 

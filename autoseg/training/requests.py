@@ -23,7 +23,7 @@ SECONDS_BETWEEN_LOOKS = 2.0  # for the file: on a network drive a look is slow
 class Requests:
     """Mutable: what was asked so far."""
 
-    stop_file: Path
+    stop_file: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     save: threading.Event = field(default_factory=threading.Event)
     looked: float = float("-inf")
@@ -36,7 +36,7 @@ class Requests:
 
     def finish(self) -> bool:
         """Whether the stop file has appeared; looks now and then only."""
-        if time.monotonic() - self.looked < SECONDS_BETWEEN_LOOKS:
+        if self.stop_file is None or time.monotonic() - self.looked < SECONDS_BETWEEN_LOOKS:
             return False
         self.looked = time.monotonic()
         return self.stop_file.exists()
@@ -57,7 +57,7 @@ def outliving_save_requests() -> Iterator[None]:
 
 
 @contextmanager
-def requests(stop_file: Path) -> Iterator[Requests]:
+def requests(stop_file: Path | None = None) -> Iterator[Requests]:
     """Listens while the block runs. Signals reach the main thread only."""
     asked = Requests(stop_file)
     if threading.current_thread() is not threading.main_thread():
