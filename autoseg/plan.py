@@ -35,6 +35,14 @@ class TrainingRules:
     iterations_per_epoch: int = 250
     foreground: float = 0.33
     """Share of the patches of a batch that are centred on a foreground voxel."""
+    balance: float = 0.5
+    """Share of those for which a label is drawn first, all alike, and then one of the cases that hold it: labels that
+    few cases hold are seen, and empty cases cost no foreground. The others take the cases in turn and a label of the
+    case, as nnU-Net does for all; so a label of one case only cannot fill the training with it."""
+    components: float = 0.25
+    """Share of those for which a connected part of the label is drawn first and then a voxel of it: small lesions
+    beside large ones are seen. The others draw from all voxels of the label, as nnU-Net does for all; so specks
+    that were labelled by mistake stay rare."""
     gradient_clip: float = 12.0
     """Largest norm of the gradient over all weights."""
     ema_decay: float = 0.0
@@ -45,8 +53,9 @@ class TrainingRules:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.iterations_per_epoch < 1:
             raise ValueError(f"epochs and iterations_per_epoch must be at least 1, found {self}")
-        if not 0 <= self.foreground <= 1:
-            raise ValueError(f"foreground must lie in 0..1, found {self.foreground}")
+        for name in ("foreground", "balance", "components"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0..1, found {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, found {self.ema_decay}")
         if self.patience < 0:

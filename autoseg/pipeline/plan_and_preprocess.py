@@ -37,7 +37,7 @@ from ..workspace import DatasetFolder, Workspace
 from .plan_folds import plan_folds
 
 LOG = logging.getLogger("autoseg")
-PREPARED_VERSION = 1  # raise it when preparing the same files with the same plan gives something else
+PREPARED_VERSION = 2  # raise it when preparing the same files with the same plan gives something else
 PLANNERS = Family("autoseg.planners", "PLANNER")
 
 

@@ -15,10 +15,12 @@ from autoseg.errors import StoppedError, TrainingError
 from autoseg.parts.augmentations import standard
 from autoseg.parts.networks import plain_unet
 from autoseg.plan import TrainingRules
+from autoseg.preprocessing.locations import Locations
 from autoseg.run_status import StatusFile, read_status
 from autoseg.settings import RunSettings
-from autoseg.training.batches import CaseInMemory, training_sampler, validation_sampler
+from autoseg.training.batches import training_sampler, validation_sampler
 from autoseg.training.budget import Budget
+from autoseg.training.cases import CaseInMemory
 from autoseg.training.fit import Course, fit
 from autoseg.training.state import resume, start
 from autoseg.workspace import RunFolder
@@ -36,7 +38,7 @@ def cases(count=4, shape=(14, 14, 14), broken=()):
         image = (random.standard_normal((1, *shape)) * 0.3 + 2 * labels).astype(np.float16)
         if number in broken:
             image[:] = np.nan
-        found[f"case{number}"] = CaseInMemory(image, labels.astype(np.uint8), {1: np.argwhere(labels)})
+        found[f"case{number}"] = CaseInMemory(image, labels.astype(np.uint8), Locations.of({1: np.argwhere(labels)}))
     return found
 
 

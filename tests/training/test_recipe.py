@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from autoseg.planners.plain_unet import PLANNER
 
 from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce
-from autoseg.planners.plain_unet import PLANNER
 from autoseg.planning.planner import _augmentation
 from autoseg.training.deep_supervision import scale_weights
 
