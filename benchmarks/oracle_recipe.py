@@ -1,16 +1,11 @@
 """Writes tests/training/nnunet_recipe.json: how nnU-Net v2 2.8.1 trains, read off its own objects.
 
-Run with a Python that has nnunetv2 2.8.1: ``python benchmarks/oracle_recipe.py``.
+Run with a Python that has nnunetv2 2.8.1: ``nnUNet_results=EMPTY_FOLDER python benchmarks/oracle_recipe.py``.
 """
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
-
-for _name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-    os.environ[_name] = tempfile.mkdtemp()
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
