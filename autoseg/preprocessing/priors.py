@@ -5,7 +5,6 @@ Chunked and compressed as the prepared cases are, so that a patch is read alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from ..core.files import atomic_file
 from ..core.geometry import Box
 from ..core.labels import Labels
+from .locations import Locations
 from .spatial import SpatialRecord
 from .store import CHUNK_EDGE, StoredCase, read_array, write_array
 
@@ -48,8 +48,8 @@ class CaseWithPrior:
         return self.case.channels
 
     @property
-    def foreground(self) -> Mapping[int, np.ndarray]:
-        """Label index to (n, 3) int32 voxel positions on the network's grid."""
+    def foreground(self) -> Locations:
+        """Where the labels of the reference are."""
         return self.case.foreground
 
     def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
