@@ -15,8 +15,9 @@ from ..plan import Configuration, Plan, read_plan
 from ..preprocessing.store import CaseStore, StoredCase
 from ..run_status import StatusFile
 from ..settings import RunSettings
-from ..training.batches import ReadableCase, training_sampler, validation_sampler
+from ..training.batches import training_sampler, validation_sampler
 from ..training.budget import Budget
+from ..training.cases import ReadableCase
 from ..training.fit import CHECKPOINT_SECONDS, Course, fit
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
 from ..workspace import DatasetFolder, RunFolder

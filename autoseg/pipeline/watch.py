@@ -14,7 +14,8 @@ from ..core.seeds import generator
 from ..inference.sliding_window import sliding_window
 from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
-from ..training.batches import ReadableCase, network_input
+from ..training.batches import network_input
+from ..training.cases import ReadableCase
 from ..training.online import overlap_counts
 from ..training.plateau import Watch
 
