@@ -14,20 +14,15 @@ from pathlib import Path
 from typing import TextIO
 
 from . import commands
-from .errors import AutosegError, StoppedError
+from .errors import AutosegError
 
 LOG = logging.getLogger("autoseg")
 WORKSPACE_VARIABLE = "AUTOSEG_WORKSPACE"
 # Read by torch and numpy when they are loaded. Threads that wait for each other in a busy loop take the processor from
 # those they wait for as soon as any other program runs: a training step then took up to 9 times as long (2 cores, torch
 # 2.13), and preparing cases 12 times. A short busy wait costs nothing on a quiet machine. Our own threads fill the
-# cores, so numpy needs none of its own. Nor does Blosc2, which starts and ends two threads for every chunk unless its
-# variable forbids it, whatever the arrays' own parameters say: writing a case of 36 slices took 25 times as long.
-CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "BLOSC_NTHREADS": "1"}
-
-REPEATABLE = {
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8"
-}  # without it cuBLAS is not deterministic (NVIDIA's manual of cuBLAS)
+# cores, so numpy needs none of its own.
+CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,17 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     0 done, 1 some cases failed, 2 a message to the user, 130 interrupted.
     """
-    words = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args(words)
-    options.arguments = words  # for a command that starts itself again
-    for name, value in (CALM_THREADS | (REPEATABLE if getattr(options, "deterministic", False) else {})).items():
+    options = parser().parse_args(arguments)
+    for name, value in CALM_THREADS.items():
         os.environ.setdefault(name, value)
     _log_to(sys.stderr)
     try:
         return int(options.run(options) or 0)
-    except StoppedError as error:
-        sys.stderr.write(f"autoseg {options.command}: {error}\n")
-        return 130
     except AutosegError as error:
         sys.stderr.write(f"autoseg {options.command}: {error}\n")
         return 2

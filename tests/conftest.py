@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-import hypothesis
 import pytest
 
 from autoseg.cli import CALM_THREADS
@@ -20,9 +19,6 @@ from autoseg.parts.optimizers import sgd
 from autoseg.parts.resamplers import spline
 from autoseg.parts.schedules import polynomial
 from autoseg.plan import Configuration, Plan, TrainingRules
-
-hypothesis.settings.register_profile("autoseg", deadline=None)  # how long an example takes is the machine's affair
-hypothesis.settings.load_profile("autoseg")
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ NAMES = (
     "preprocess",
     "plan_and_preprocess",
     "train",
-    "status",
     "predict",
     "evaluate",
     "export",

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.geometry import Geometry, Image, nonzero_box
+from ..core.labels import Labels
+from ..core.seeds import generator
 from ..errors import DatasetError
 from ..plan import Configuration, Plan
-from .locations import Locations, class_locations
 from .spatial import SpatialRecord, spatial_record
+
+LOCATIONS = 10_000  # nnU-Net v2 2.8.1: voxels remembered per class, or
+SHARE_OF_LOCATIONS = 0.01  # this share of the class where that is more
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,9 @@ class PreparedCase:
     """How it got there."""
     geometry: Geometry
     """The file's grid."""
-    foreground: Locations | None
-    """Where its labels are; None for a case to be predicted."""
-    previous: PreparedCase | None = None
-    """In a cascade, a case to be predicted as the earlier stage sees it."""
+    foreground: dict[int, np.ndarray]
+    """Label index to (n, 3) int32 positions of its voxels. Index 0 is there only where an ignore label exists:
+    then it tells which background voxels are annotated."""
 
 
 def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: Configuration) -> PreparedCase:
@@ -50,12 +53,37 @@ def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: 
     resampler = configuration.resampler
     inside = (slice(None), *box.slices)
     resampled = resampling.apply(_normalised(array[inside], configuration), resampler.resample_image)
-    indices, foreground = None, None
+    indices, foreground = None, {}
     if labels is not None:
         cropped_labels = plan.labels.encode(before.apply(labels, resampler.resample_labels))
         indices = np.ascontiguousarray(resampling.apply(cropped_labels, resampler.resample_labels))
         foreground = class_locations(indices, plan.labels)
     return PreparedCase(np.ascontiguousarray(resampled), indices, record, image.geometry, foreground)
+
+
+def class_locations(indices: np.ndarray, labels: Labels) -> dict[int, np.ndarray]:
+    """Positions (n, 3) int32 of voxels of every label index present, at random but always the same ones.
+
+    Each index gets ``max(min(LOCATIONS, voxels), 1 % of its voxels)``. The ignored index has none.
+    """
+    random = generator(0, "class locations")
+    annotated_background = labels.ignore_index is not None
+    flat = np.arange(indices.size) if annotated_background else np.flatnonzero(indices)
+    values = indices.reshape(-1)[flat]
+    flat = flat[np.argsort(values, kind="stable")]
+    counts = np.bincount(values, minlength=1)
+    ends = np.cumsum(counts)
+    locations = {}
+    for index in np.flatnonzero(counts).tolist():
+        if index == labels.ignore_index:
+            continue
+        count = int(counts[index])
+        wanted = max(min(LOCATIONS, count), int(np.ceil(count * SHARE_OF_LOCATIONS)))
+        chosen = flat[ends[index] - count : ends[index]]
+        if wanted < count:
+            chosen = chosen[random.choice(count, wanted, replace=False, shuffle=False)]
+        locations[index] = np.stack(np.unravel_index(chosen, indices.shape), axis=1).astype(np.int32)
+    return locations
 
 
 def _normalised(array: np.ndarray, configuration: Configuration) -> np.ndarray:

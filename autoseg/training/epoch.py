@@ -15,7 +15,6 @@ from .batches import PatchSampler
 from .budget import Budget
 from .log import MetricsTable
 from .online import online_dice
-from .plateau import Watch, look
 from .state import TrainingState
 
 LOG = logging.getLogger("autoseg")
@@ -34,18 +33,11 @@ class Epoch:
     budget: Budget
     resolved: Resolved
     table: MetricsTable
-    watch: Watch | None = None
     iterations: int = 0
     seconds_waiting: float = 0.0
     told: bool = False
     """Whether the pace of this training has been told."""
-    pace_before: float = 0.0
     began: float = field(default_factory=time.monotonic)
-
-    @property
-    def pace(self) -> float:
-        """Seconds per iteration, in this epoch or, before its first one, in the last; 0 before anything was done."""
-        return (time.monotonic() - self.began) / self.iterations if self.iterations else self.pace_before
 
     def count(self, state: TrainingState, seconds_waiting: float) -> None:
         """One more iteration, of which so many seconds were spent waiting for the batch."""
@@ -53,27 +45,26 @@ class Epoch:
         self.seconds_waiting += seconds_waiting
         if self.iterations == FIRST_LOOK and not self.told:
             self.told = True
-            left = duration(self.budget.seconds_left(state, self.pace))
-            LOG.info("%.2f s per iteration, about %s to go", self.pace, left)
+            pace = (time.monotonic() - self.began) / FIRST_LOOK
+            LOG.info("%.2f s per iteration, about %s to go", pace, duration(self.budget.seconds_left(state, pace)))
 
     def end(self, state: TrainingState) -> None:
-        """Looks at the validation cases, adds a row to the table, logs a line, and begins the next epoch."""
-        seconds, pace, rules = time.monotonic() - self.began, self.pace, self.configuration.training
+        """Looks at the validation patches, adds a row to the table, logs a line, and begins the next epoch."""
+        seconds = time.monotonic() - self.began
         dice = self._look(state)
-        whole = look(state, rules, self.watch) if self.watch and rules.patience else None
         row = {
-            "epoch": float(-(-state.iteration // rules.iterations_per_epoch)),
+            "epoch": float(-(-state.iteration // self.configuration.training.iterations_per_epoch)),
             "iteration": float(state.iteration),
             "seconds_trained": state.seconds_trained,
             "loss": fmean(state.losses) if state.losses else nan,
             "learning_rate": state.optimizer.param_groups[0]["lr"],
-            "seconds_per_iteration": pace,
+            "seconds_per_iteration": seconds / self.iterations,
             "share_waiting": self.seconds_waiting / seconds,
             "dice": fmean(dice.values()) if dice else nan,
         }
         names = {f"dice_{name}": dice.get(name, nan) for name in self.plan.labels.foreground}
-        volumes = {"dice_volumes": nan if whole is None else whole} if self.watch and rules.patience else {}
-        self.table.add(row | (names if self.validation else {}) | volumes)
+        self.table.add(row | (names if self.validation else {}))
+        pace = row["seconds_per_iteration"]
         LOG.info(
             "epoch %d: loss %.4f, learning rate %.2g, %.3f s per iteration (%.0f %% waiting)%s, %s left",
             row["epoch"],
@@ -81,17 +72,17 @@ class Epoch:
             row["learning_rate"],
             pace,
             100 * row["share_waiting"],
-            _told(dice, whole),
+            _told(dice),
             duration(self.budget.seconds_left(state, pace)),
         )
-        state.losses, self.pace_before = [], pace
+        state.losses = []
         self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()
 
     def _look(self, state: TrainingState) -> dict[str, float]:
         if self.validation is None:
             return {}
         batches = max(1, self.configuration.training.iterations_per_epoch // ITERATIONS_PER_LOOK)
-        dice = online_dice(state.result, self.validation, batches, self.plan.labels, self.resolved)
+        dice = online_dice(state.network, self.validation, batches, self.plan.labels, self.resolved)
         if dice:
             mean, before = fmean(dice.values()), state.smooth_dice
             state.smooth_dice = mean if before is None else DICE_MEMORY * before + (1 - DICE_MEMORY) * mean
@@ -99,7 +90,8 @@ class Epoch:
         return dice
 
 
-def _told(dice: dict[str, float], whole: float | None) -> str:
+def _told(dice: dict[str, float]) -> str:
+    if not dice:
+        return ""
     each = ", ".join(f"{name} {value:.3f}" for name, value in dice.items())
-    patches = f", Dice on validation patches {fmean(dice.values()):.3f} ({each})" if dice else ""
-    return patches + ("" if whole is None else f", on whole cases {whole:.3f}")
+    return f", Dice on validation patches {fmean(dice.values()):.3f} ({each})"
