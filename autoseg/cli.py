@@ -21,8 +21,9 @@ WORKSPACE_VARIABLE = "AUTOSEG_WORKSPACE"
 # Read by torch and numpy when they are loaded. Threads that wait for each other in a busy loop take the processor from
 # those they wait for as soon as any other program runs: a training step then took up to 9 times as long (2 cores, torch
 # 2.13), and preparing cases 12 times. A short busy wait costs nothing on a quiet machine. Our own threads fill the
-# cores, so numpy needs none of its own.
-CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1"}
+# cores, so numpy needs none of its own. Nor does Blosc2, which starts and ends two threads for every chunk unless its
+# variable forbids it, whatever the arrays' own parameters say: writing a case of 36 slices took 25 times as long.
+CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "BLOSC_NTHREADS": "1"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     steps = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in commands.NAMES:
         module = importlib.import_module(f"{commands.__name__}.{name}")
-        command = steps.add_parser(name, help=module.HELP, description=module.HELP[0].upper() + module.HELP[1:] + ".")
+        command = steps.add_parser(
+            name.rstrip("_"), help=module.HELP, description=module.HELP[0].upper() + module.HELP[1:] + "."
+        )
         command.set_defaults(run=module.run)
         _add_to_all(command)
         module.add_flags(command)

@@ -49,7 +49,7 @@ def labels_of(description: dict[str, Any], where: Path) -> Labels:
     background = _background(named, where)
     if ignore is not None and ignore in {value for values in named.values() for value in values} | {background}:
         raise DatasetError(f"{where}: the value {ignore} of `ignore` also belongs to another label")
-    if all(len(values) == 1 for values in named.values()) and "regions_class_order" not in description:
+    if all(len(values) == 1 for values in named.values()):  # whatever regions_class_order says, as in nnU-Net
         return _exclusive({"background": (background,)} | named, ignore, where)
     return RegionLabels(named, _class_order(description, named, where), background, ignore)
 

@@ -58,11 +58,6 @@ class RunFolder:
         return self.root / "validation"
 
     @property
-    def probabilities(self) -> Path:
-        """Of the validation cases, in little space."""
-        return self.validation / "probabilities"
-
-    @property
     def scores(self) -> Path:
         return self.validation / "scores.json"
 

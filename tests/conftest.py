@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 from autoseg.cli import CALM_THREADS
@@ -19,6 +20,9 @@ from autoseg.parts.optimizers import sgd
 from autoseg.parts.resamplers import spline
 from autoseg.parts.schedules import polynomial
 from autoseg.plan import Configuration, Plan, TrainingRules
+
+hypothesis.settings.register_profile("autoseg", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("autoseg")
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ NAMES = (
     "evaluate",
     "export",
     "install",
+    "import_",
     "info",
     "demo",
 )
-"""In the order in which the help lists them."""
+"""In the order in which the help lists them; a name that Python keeps for itself ends in _ and is typed without."""

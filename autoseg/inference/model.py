@@ -6,7 +6,6 @@ Reading one executes nothing that came with it: weights are safetensors, everyth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from ..preprocessing.prepare import PreparedCase, prepare
 from ..settings import RunSettings, resolve
 from .export import Prediction, export
 from .in_memory import opened
-from .kept import keeping
 from .options import DEFAULT, STEP, PredictOptions
 from .sliding_window import sliding_window
 
@@ -122,24 +120,16 @@ class Model:
             raise ModelError("the network computed values that are not finite; predict again with --precision float32")
         return logits
 
-    def export(
-        self, prepared: PreparedCase, logits: torch.Tensor, *, probabilities: bool = False, keep: Path | None = None
-    ) -> Prediction:
-        """The prediction on the grid of the image that was prepared.
-
-        ``keep`` names a file for the probabilities in little space, which ``kept.open_kept`` reads again.
-        """
-        labels, record, geometry = self.plan.labels, prepared.record, prepared.geometry
-        with keeping(keep, record, geometry, labels) if keep else nullcontext() as watch:
-            return export(
-                logits,
-                record,
-                geometry,
-                labels=labels,
-                resampler=self.configuration.resampler,
-                probabilities=probabilities,
-                watch=watch,
-            )
+    def export(self, prepared: PreparedCase, logits: torch.Tensor, *, probabilities: bool = False) -> Prediction:
+        """The prediction on the grid of the image that was prepared."""
+        return export(
+            logits,
+            prepared.record,
+            prepared.geometry,
+            labels=self.plan.labels,
+            resampler=self.configuration.resampler,
+            probabilities=probabilities,
+        )
 
 
 def _network(trained: Trained, name: str, fold: str) -> nn.Module:

@@ -36,7 +36,7 @@ from ..settings import RunSettings
 from ..workspace import DatasetFolder, Workspace
 
 LOG = logging.getLogger("autoseg")
-PREPARED_VERSION = 1  # raise it when preparing the same files with the same plan gives something else
+PREPARED_VERSION = 2  # raise it when preparing the same files with the same plan gives something else
 PLANNERS = Family("autoseg.planners", "PLANNER")
 
 

@@ -23,6 +23,7 @@ from .topology import Topology
 from .wishes import NO_WISHES, Wishes
 
 DUMMY_2D_ABOVE = 3.0  # longest edge over the first: a patch this flat is rotated within its slices, by any angle
+STANDARD = standard.Spec()
 OBLONG_ABOVE = 1.5  # 2-D: a patch this oblong is rotated by 15 degrees only (nnU-Net v2 2.8.1, as the line above)
 
 
@@ -155,7 +156,7 @@ class _Draft:
             resampler=spline.Spec(),
             network=sizes.network(topology),
             loss=dice_ce.Spec(batch_dice=batch_dice),
-            augmentation=_augmentation(planner.augmentation, topology.patch_size, self.normalizers),
+            augmentation=augmentation_for(topology.patch_size, self.normalizers, planner.augmentation),
             optimizer=planner.optimizer,
             schedule=planner.schedule,
             training=planner.training,
@@ -200,7 +201,10 @@ def _refuse_one_stage(topology: Topology, sizes: UNetSizes) -> None:
         )
 
 
-def _augmentation(values: standard.Spec, patch_size: tuple[int, ...], normalizers: tuple[Any, ...]) -> standard.Spec:
+def augmentation_for(
+    patch_size: tuple[int, ...], normalizers: tuple[Any, ...], values: standard.Spec = STANDARD
+) -> standard.Spec:
+    """``values`` with what the patch and the normalisation decide: angles, flat patches, masked channels."""
     masked = tuple(index for index, part in enumerate(normalizers) if getattr(part, "mask", False))
     if len(patch_size) == 2:
         oblong = max(patch_size) / min(patch_size) > OBLONG_ABOVE

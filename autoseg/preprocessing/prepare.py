@@ -6,7 +6,9 @@ before resampling because interpolation would blur the border of the nonzero reg
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -52,13 +54,18 @@ def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: 
     before, resampling = record.split()
     resampler = configuration.resampler
     inside = (slice(None), *box.slices)
-    resampled = resampling.apply(_normalised(array[inside], configuration), resampler.resample_image)
-    indices, foreground = None, {}
-    if labels is not None:
-        cropped_labels = plan.labels.encode(before.apply(labels, resampler.resample_labels))
-        indices = np.ascontiguousarray(resampling.apply(cropped_labels, resampler.resample_labels))
+    cropped = array[inside]
+    indices = None if labels is None else plan.labels.encode(before.apply(labels, resampler.resample_labels))
+    masked = any(getattr(normalizer, "mask", False) for normalizer in configuration.normalizers)
+    resized = resampling.shape != resampling.new_shape
+    outside = _outside(cropped, indices) if masked or (resized and _touches_zero(cropped, indices)) else None
+    normalised = _normalised(cropped, None if outside is None else ~outside, configuration)
+    resampled = np.ascontiguousarray(resampling.apply(normalised, resampler.resample_image))
+    foreground = {}
+    if indices is not None:
+        indices = _resampled(indices, outside, partial(resampling.apply, method=resampler.resample_labels))
         foreground = class_locations(indices, plan.labels)
-    return PreparedCase(np.ascontiguousarray(resampled), indices, record, image.geometry, foreground)
+    return PreparedCase(resampled, indices, record, image.geometry, foreground)
 
 
 def class_locations(indices: np.ndarray, labels: Labels) -> dict[int, np.ndarray]:
@@ -86,24 +93,49 @@ def class_locations(indices: np.ndarray, labels: Labels) -> dict[int, np.ndarray
     return locations
 
 
-def _normalised(array: np.ndarray, configuration: Configuration) -> np.ndarray:
-    needs_mask = any(getattr(normalizer, "mask", False) for normalizer in configuration.normalizers)
-    mask = _filled_nonzero(array) if needs_mask else None
+def _normalised(array: np.ndarray, mask: np.ndarray | None, configuration: Configuration) -> np.ndarray:
     normalised = np.empty(array.shape, np.float32)
     for target, channel, normalizer in zip(normalised, array, configuration.normalizers):
         target[...] = normalizer.apply(channel, mask)
     return normalised
 
 
-def _filled_nonzero(array: np.ndarray) -> np.ndarray:
-    """Voxels that are nonzero in any channel, and the holes among them.
+def _resampled(
+    indices: np.ndarray, outside: np.ndarray | None, resample: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Label indices on the network's grid, where "outside" competes as a label of its own, as in nnU-Net v2 2.8.1.
 
-    nnU-Net also counts labelled voxels outside; we do not, since in prediction nobody knows them.
+    Between it, background and a label, the label wins with a third of a voxel.
+    """
+    if outside is None:
+        return np.ascontiguousarray(resample(indices))
+    mark = np.iinfo(indices.dtype).max  # no label has this index: see Labels.encode
+    resampled = np.ascontiguousarray(resample(np.where(outside, mark, indices)))
+    resampled[resampled == mark] = 0
+    return resampled
+
+
+def _outside(array: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
+    """Background around everything that is nonzero in any channel; holes in it are inside.
+
+    So are labelled voxels, as in nnU-Net v2 2.8.1. In prediction nobody knows them: it is for the few that annotators
+    draw beyond the edge of a brain mask, say.
     """
     from scipy.ndimage import binary_fill_holes
 
-    filled: np.ndarray = binary_fill_holes((array != 0).any(axis=0))
-    return filled
+    outside: np.ndarray = ~binary_fill_holes((array != 0).any(axis=0))
+    if indices is not None:
+        outside &= indices == 0
+    return outside
+
+
+def _touches_zero(array: np.ndarray, indices: np.ndarray | None) -> bool:
+    """Whether a labelled voxel may lie beside one that is zero in all channels: only there "outside" matters."""
+    if indices is None or not indices.any():
+        return False
+    hits = [np.flatnonzero(indices.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    beside = (slice(None), *(slice(max(0, int(hit[0]) - 1), int(hit[-1]) + 2) for hit in hits))
+    return bool((array[beside] == 0).all(axis=0).any())
 
 
 def _check(image: Image, labels: np.ndarray | None, plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_fill_holes
 
 from autoseg.core.geometry import Geometry, Image
-from autoseg.core.labels import ExclusiveLabels
+from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.errors import DatasetError
+from autoseg.layouts import read_dataset_labels
 from autoseg.parts.normalizers import ct, none, rescale, zscore
+from autoseg.parts.readers import read_image, read_labels
 from autoseg.parts.resamplers import spline
 from autoseg.plan import Configuration, Plan, TrainingRules
 from autoseg.preprocessing import prepare as module
@@ -30,7 +34,7 @@ def make_plan(
     *,
     spacing: tuple[float | None, float, float] = (1.0, 1.0, 1.0),
     axis_order: tuple[int, int, int] = (0, 1, 2),
-    labels: ExclusiveLabels = LABELS,
+    labels: Labels = LABELS,
 ) -> Plan:
     unused = SimpleNamespace()
     configuration = Configuration(
@@ -47,17 +51,23 @@ def run(image: np.ndarray, labels: np.ndarray | None, spacing: tuple[float, floa
     return prepare(Image(image, geometry), labels, plan, plan.configurations["it"])
 
 
-def from_nnunet(name: str) -> tuple[Any, Any, Any]:
-    """Our result and nnU-Net's image and labels."""
-    case = {key.split("/")[1]: NNUNET[key] for key in NNUNET.files if key.startswith(f"{name}/")}
+def plan_of(case: dict[str, Any], *, channels: int, labels: Labels = LABELS) -> Plan:
+    """The plan of a stored case."""
     normalizer = {
         "ZScoreNormalization": zscore.Spec(mask=bool(case["mask"])),
         "CTNormalization": ct.Spec(**STATISTICS),
         "NoNormalization": none.Spec(),
         "RescaleTo01Normalization": rescale.Spec(),
     }[str(case["normalization"])]
-    spacing = tuple(None if np.isnan(value) else float(value) for value in case["target"])
-    plan = make_plan((normalizer,) * 2, spacing=spacing, axis_order=tuple(case["transpose"].tolist()))
+    z, y, x = (None if np.isnan(value) else float(value) for value in case["target"])
+    order = tuple(case["transpose"].tolist())
+    return make_plan((normalizer,) * channels, spacing=(z, y, x), axis_order=order, labels=labels)
+
+
+def from_nnunet(name: str) -> tuple[Any, Any, Any]:
+    """Our result and nnU-Net's image and labels."""
+    case = {key.split("/")[1]: NNUNET[key] for key in NNUNET.files if key.startswith(f"{name}/")}
+    plan = plan_of(case, channels=2)
     ours = run(case["image"].astype(np.float32), case["labels"], tuple(case["spacing"].tolist()), plan)
     return ours, case["prepared_image"], case["prepared_labels"]
 
@@ -78,12 +88,49 @@ def test_labels_equal_nnunets_wherever_one_label_wins(name: str) -> None:
     expected = np.where(labels < 0, 0, labels)  # nnU-Net's mark for "outside the nonzero region" is our background
     differs = ours.labels != expected
     before, resampling = ours.record.split()
-    cropped = before.apply(NNUNET[f"{name}/labels"], spline.Spec().resample_labels)
-    indicators = np.stack([cropped == label for label in range(4)]).astype(np.float32)
+    image, cropped = (
+        before.apply(NNUNET[f"{name}/{what}"], spline.Spec().resample_labels) for what in ("image", "labels")
+    )
+    cropped = np.where((cropped == 0) & ~binary_fill_holes((image != 0).any(axis=0)), -1, cropped.astype(int))
+    indicators = np.stack([cropped == label for label in range(-1, 4)]).astype(np.float32)
     scores = np.sort(resampling.apply(indicators, spline.Spec(order=1).resample_image), axis=0)
     # an exact tie at a point halfway between two voxels: there nnU-Net's float64 rounding decides
     assert (scores[-1] - scores[-2])[differs].max(initial=0) < 1e-5
     assert differs.mean() < 0.02
+
+
+FOLDER = os.environ.get("AUTOSEG_TEST_DATA")
+REAL = np.load(Path(__file__).with_name("nnunet_preprocessing_real.npz"), allow_pickle=False)
+
+
+def signature(image: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """As in benchmarks/oracle_preprocessing.py: images of patients are not stored."""
+    flat = image.reshape(len(image), -1).astype(np.float64)
+    random = np.random.default_rng(0)
+    signs = [random.integers(0, 2, labels.size, dtype=np.int8) * 2 - 1 for _ in range(16)]
+    return {
+        "percentiles": np.percentile(flat, np.arange(101), axis=1),
+        "image_sums": np.array([flat @ sign for sign in signs]),
+        "label_sums": np.array([int(labels.reshape(-1).astype(np.int64) @ sign) for sign in signs]),
+    }
+
+
+@pytest.mark.skipif(not FOLDER, reason="AUTOSEG_TEST_DATA names no folder with datasets")
+@pytest.mark.parametrize("name", sorted({key.split("/")[0] for key in REAL.files}))
+def test_real_cases_equal_nnunets(name: str) -> None:
+    case = {key.split("/")[1]: REAL[key] for key in REAL.files if key.startswith(f"{name}/")}
+    dataset, key = str(case["case"]).split("/")
+    folder = Path(str(FOLDER)) / dataset
+    image = read_image(sorted((folder / "imagesTr").glob(f"{key}_*.nii.gz")))
+    labels, _ = read_labels(folder / "labelsTr" / f"{key}.nii.gz")
+    plan = plan_of(case, channels=len(image.array), labels=read_dataset_labels(folder / "dataset.json"))
+    ours = prepare(image, labels, plan, plan.configurations["it"])
+    assert ours.image.shape == tuple(case["shape"])
+    found = signature(ours.image, ours.labels)
+    np.testing.assert_allclose(found["percentiles"], case["percentiles"], rtol=0, atol=1e-5)
+    # a voxel that differs by 0.04 shows in every sum; rounding of a million voxels adds up to less
+    np.testing.assert_allclose(found["image_sums"], case["image_sums"], rtol=0, atol=0.02)
+    np.testing.assert_allclose(found["label_sums"], case["label_sums"], rtol=0, atol=3)  # a few voxels lie on a tie
 
 
 def test_preparing_does_not_change_the_image_it_was_given() -> None:
