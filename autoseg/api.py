@@ -21,18 +21,24 @@ def plan_and_preprocess(
     *,
     planner: str | None = None,
     group: str | None = None,
+    group_file: str | None = None,
+    stratify: str | None = None,
     spacing: tuple[float, float, float] | None = None,
     mirror: tuple[int, ...] | None = None,
+    slices: int | None = None,
     changes: Sequence[str] = (),
     settings: RunSettings | None = None,
 ) -> Plan:
     """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
 
-    ``planner`` None takes the one for this machine, ``group`` is a regular expression that names the patient in a
-    case name. ``spacing`` (z, y, x) in mm replaces the median of the cases, ``mirror`` are the axes (0 = z) along which
-    images may be mirrored, ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table
-    of all problems of all cases.
+    ``planner`` None takes the one for this machine. ``group`` is a regular expression that names the patient in a case
+    name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is ``"labels"`` or such a
+    table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the median of the cases,
+    ``mirror`` are the axes (0 = z) along which images may be mirrored, ``slices`` plans a configuration 2.5d whose
+    network sees so many, ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table of
+    all problems of all cases.
     """
+    from .folds import FoldRules
     from .pipeline import plan_and_preprocess as story
     from .planning.wishes import Wishes
     from .workspace import Workspace
@@ -41,8 +47,8 @@ def plan_and_preprocess(
         Path(folder),
         Workspace(Path(workspace)),
         planner=planner,
-        group=group,
-        wishes=Wishes(spacing=spacing, mirror=mirror),
+        folds=FoldRules(group, group_file, stratify) if group or group_file or stratify else None,
+        wishes=Wishes(spacing=spacing, mirror=mirror, slices=slices),
         changes=changes,
         settings=settings,
     )
@@ -57,10 +63,12 @@ def train(
     epochs: int | None = None,
     minutes: float | None = None,
     changes: Sequence[str] = (),
+    extend: bool = False,
     settings: RunSettings | None = None,
 ) -> Path:
     """Trains one fold (0-4, ``"all"`` or ``"cv"``), continuing where it was; returns the model's folder.
 
+    A finished fold is left alone, or with ``extend`` trained on until ``epochs`` or ``minutes`` in all.
     ``dataset`` is a name or number known to the workspace, ``changes`` are those of ``--set`` (``["batch_size=4"]``).
     Raises TrainingError, WorkspaceError or UsageError.
     """
@@ -78,6 +86,7 @@ def train(
         epochs=epochs,
         seconds=seconds,
         changes=changes,
+        extend=extend,
         settings=settings,
     )
 

@@ -37,7 +37,7 @@ def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -
     record = to_json(plan)
     for change in changes:
         field, equals, text = change.partition("=")
-        path = field.strip().split(".")
+        path = _path(field.strip(), plan.configurations)
         if not equals or not all(path):
             raise UsageError(f"{change!r} is no change; write FIELD=VALUE, for example batch_size=4")
         if path[0] in OF_THE_PLAN:
@@ -46,6 +46,14 @@ def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -
             record["configurations"] = _configurations(record["configurations"], path, text.strip(), trusted)
     checked: Plan = from_json(Plan, record, where="plan", trusted=trusted)
     return checked
+
+
+def _path(field: str, configurations: Iterable[str]) -> list[str]:
+    """The steps of a dotted field; the name of a configuration in front, which may hold a dot, is one of them."""
+    for name in configurations:
+        if field.startswith(f"{name}."):
+            return [name, *field.removeprefix(f"{name}.").split(".")]
+    return field.split(".")
 
 
 def _configurations(
@@ -118,10 +126,13 @@ class _Change:
 
 def _defaults(spec: Any) -> dict[str, Any]:
     """Field to its default as JSON; None where it has none."""
-    return {
-        field.name: None if field.default is dataclasses.MISSING else to_json(field.default)
-        for field in dataclasses.fields(spec)
-    }
+    return {field.name: to_json(_default(field)) for field in dataclasses.fields(spec)}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def _unknown(field: str, known: Iterable[str], where: str = "") -> UsageError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from . import commands
-from .errors import AutosegError
+from .errors import AutosegError, StoppedError
 
 LOG = logging.getLogger("autoseg")
 WORKSPACE_VARIABLE = "AUTOSEG_WORKSPACE"
@@ -25,18 +25,27 @@ WORKSPACE_VARIABLE = "AUTOSEG_WORKSPACE"
 # variable forbids it, whatever the arrays' own parameters say: writing a case of 36 slices took 25 times as long.
 CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "BLOSC_NTHREADS": "1"}
 
+REPEATABLE = {
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8"
+}  # without it cuBLAS is not deterministic (NVIDIA's manual of cuBLAS)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
     0 done, 1 some cases failed, 2 a message to the user, 130 interrupted.
     """
-    options = parser().parse_args(arguments)
-    for name, value in CALM_THREADS.items():
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(words)
+    options.arguments = words  # for a command that starts itself again
+    for name, value in (CALM_THREADS | (REPEATABLE if getattr(options, "deterministic", False) else {})).items():
         os.environ.setdefault(name, value)
     _log_to(sys.stderr)
     try:
         return int(options.run(options) or 0)
+    except StoppedError as error:
+        sys.stderr.write(f"autoseg {options.command}: {error}\n")
+        return 130
     except AutosegError as error:
         sys.stderr.write(f"autoseg {options.command}: {error}\n")
         return 2

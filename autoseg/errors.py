@@ -9,6 +9,7 @@ AutosegError
 ├── PlanningError        a dataset for which no sensible plan exists
 ├── WorkspaceError       a step whose predecessor has not run, or a folder that is in use
 ├── TrainingError        a run that cannot start or must not go on
+│   └── StoppedError     a run that was asked to stop: it has saved, and the same command goes on
 └── ModelError           a trained model that is incomplete or does not fit the images
 
 A message says which case or file, what is wrong, and what to do.
@@ -49,6 +50,10 @@ class WorkspaceError(AutosegError):
 
 class TrainingError(AutosegError):
     """A training run cannot start or must not go on."""
+
+
+class StoppedError(TrainingError):
+    """A training run was asked to stop and has saved what it needs to go on."""
 
 
 class ModelError(AutosegError):

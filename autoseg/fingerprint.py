@@ -21,6 +21,8 @@ class CaseFingerprint:
     """SHA-256 over the case's files: tells whether anything changed."""
     left_right: int | None = None
     """The axis that runs along the patient's left-right, or closest to it; None: not known."""
+    labels: tuple[int, ...] | None = None
+    """Indices, from 1 on, of the labels that the case has; None: not known."""
 
 
 @dataclass(frozen=True)

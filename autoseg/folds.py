@@ -1,18 +1,32 @@
-"""Who validates when: seeded folds, by patient where the user names the group."""
+"""Who validates when: seeded folds, by patient where the user names them, balanced where the user says by what."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .errors import DatasetError, UsageError
 
-SEED = 12345  # nnU-Net's: with it and without groups, the folds are nnU-Net's folds (sklearn's shuffled KFold)
+SEED = 12345  # nnU-Net's: with it and without rules, the folds are nnU-Net's folds (sklearn's shuffled KFold)
 COUNT = 5
+COLUMNS = 8  # of a table of folds: more labels than these are not all shown
+
+
+@dataclass(frozen=True)
+class FoldRules:
+    """What the user says about the folds, besides leaving them to chance."""
+
+    group: str | None = None
+    """Regular expression whose match in the case key (or its first group) names the patient."""
+    group_file: str | None = None
+    """``FILE.csv`` or ``FILE.csv:COLUMN``, a table that names the patient of every case."""
+    stratify: str | None = None
+    """``labels``: every fold validates its share of the cases that have a label; or a table such as that of
+    ``group_file``: its share of the cases of every site, scanner, ... that the column names."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,15 @@ class Folds:
 
     folds: tuple[Fold, ...]
     group: str | None = None
-    """Regular expression whose match in the case key names the patient; cases of a patient stay together."""
+    group_file: str | None = None
+    stratify: str | None = None
+    """These three: the ``FoldRules`` by which the folds were made."""
+    patients: dict[str, str] = field(default_factory=dict)
+    """Case key to patient; empty where every case is a patient. Cases of a patient stay together."""
+
+    @property
+    def rules(self) -> FoldRules:
+        return FoldRules(self.group, self.group_file, self.stratify)
 
     def __getitem__(self, index: int) -> Fold:
         if not 0 <= index < len(self.folds):
@@ -38,29 +60,80 @@ class Folds:
         return self.folds[index]
 
 
-def make_folds(keys: Iterable[str], group: str | None = None, count: int = COUNT, seed: int = SEED) -> Folds:
+Traits = Mapping[str, Collection[str]]
+"""Case key to what is to be spread evenly: the labels that the case has, or its site."""
+
+
+def make_folds(
+    keys: Iterable[str],
+    patients: Mapping[str, str] | None = None,
+    traits: Traits | None = None,
+    rules: FoldRules = FoldRules(),
+    *,
+    count: int = COUNT,
+    seed: int = SEED,
+) -> Folds:
     """Splits the cases into at most ``count`` folds; with fewer patients than that, every patient is a fold.
 
-    Raises UsageError when ``group`` is no regular expression, does not match a case or leaves a single patient.
+    ``patients`` maps every case to its patient, None: each case is one. ``traits`` None leaves it to chance who comes
+    together, otherwise each trait is spread evenly. ``rules`` are only noted. Raises UsageError for a single patient.
     """
-    patients = _patients(sorted(keys), group)
-    names = list(patients)
+    cases: dict[str, list[str]] = defaultdict(list)
+    for key in sorted(keys):
+        cases[key if patients is None else patients[key]].append(key)
+    names = sorted(cases)
     if len(names) < 2:
         raise UsageError(f"cross-validation needs at least two patients, found {len(names)}; train with fold `all`")
     count = min(count, len(names))
     order = np.arange(len(names))
     np.random.RandomState(seed).shuffle(order)
-    parts = np.array_split(order, count)
+    if traits is None:
+        parts = [[names[index] for index in part] for part in np.array_split(order, count)]
+    else:
+        parts = _spread([names[index] for index in order], cases, traits, count)
     folds = []
     for part in parts:
-        held_out = {names[index] for index in part}
+        held_out = set(part)
         folds.append(
             Fold(
-                train=tuple(key for name in names if name not in held_out for key in patients[name]),
-                validation=tuple(key for name in names if name in held_out for key in patients[name]),
+                train=tuple(key for name in names if name not in held_out for key in cases[name]),
+                validation=tuple(key for name in names if name in held_out for key in cases[name]),
             )
         )
-    return Folds(tuple(folds), group)
+    named = {} if patients is None else {key: patients[key] for key in sorted(patients) if patients[key] in cases}
+    return Folds(tuple(folds), rules.group, rules.group_file, rules.stratify, named)
+
+
+def _spread(patients: Sequence[str], cases: Mapping[str, Sequence[str]], traits: Traits, count: int) -> list[list[str]]:
+    """Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), a patient at a time.
+
+    The trait that the fewest patients still have is dealt out first, each patient to the fold that lacks most of it,
+    and among these to the one that lacks most cases.
+    """
+    has = {name: Counter(trait for key in cases[name] for trait in traits.get(key, ())) for name in patients}
+    lacks = [{trait: total / count for trait, total in _total(has.values()).items()} for _ in range(count)]
+    room = [sum(len(cases[name]) for name in patients) / count] * count
+    parts: list[list[str]] = [[] for _ in range(count)]
+    left = list(patients)
+    while left:
+        common = Counter(trait for name in left for trait in has[name])
+        rarest = min(common, key=lambda trait: (common[trait], trait)) if common else None
+        dealt = [name for name in left if rarest is None or rarest in has[name]]
+        for name in sorted(dealt, key=lambda name: -has[name][rarest] if rarest else 0):  # the largest first
+            fold = max(range(count), key=lambda n: (lacks[n][rarest] if rarest else 0.0, room[n], -n))
+            parts[fold].append(name)
+            room[fold] -= len(cases[name])
+            for trait, number in has[name].items():
+                lacks[fold][trait] -= number
+        left = [name for name in left if name not in dealt]
+    return parts  # none is empty: a fold without patients lacks the most of everything
+
+
+def _total(counters: Iterable[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for counter in counters:
+        total += counter
+    return total
 
 
 def given_folds(splits: Iterable[tuple[Iterable[str], Iterable[str]]], keys: Iterable[str], source: str) -> Folds:
@@ -84,6 +157,21 @@ def given_folds(splits: Iterable[tuple[Iterable[str], Iterable[str]]], keys: Ite
     return Folds(tuple(folds))
 
 
+def named_patients(keys: Iterable[str], group: str) -> dict[str, str]:
+    """Case key to patient by the regular expression ``group``. Raises UsageError where it cannot name every patient."""
+    try:
+        expression = re.compile(group)
+    except re.error as error:
+        raise UsageError(f"--group {group!r} is not a regular expression: {error}") from None
+    patients = {}
+    for key in keys:
+        match = expression.search(key)
+        if match is None:
+            raise UsageError(f"--group {group!r} does not match case {key!r}; it must name the patient of every case")
+        patients[key] = match.group(1) if expression.groups else match.group()
+    return patients
+
+
 def likely_group(keys: Iterable[str]) -> str | None:
     """A pattern that would join cases which look like several scans of one patient, or None.
 
@@ -97,18 +185,16 @@ def likely_group(keys: Iterable[str]) -> str | None:
     return pattern if 1 < len(names) <= len(found) / 2 else None
 
 
-def _patients(keys: list[str], group: str | None) -> dict[str, list[str]]:
-    """Patient name to case keys, both sorted."""
-    if group is None:
-        return {key: [key] for key in keys}
-    try:
-        expression = re.compile(group)
-    except re.error as error:
-        raise UsageError(f"--group {group!r} is not a regular expression: {error}") from None
-    patients: dict[str, list[str]] = defaultdict(list)
-    for key in keys:
-        match = expression.search(key)
-        if match is None:
-            raise UsageError(f"--group {group!r} does not match case {key!r}; it must name the patient of every case")
-        patients[match.group(1) if expression.groups else match.group()].append(key)
-    return dict(sorted(patients.items()))
+def fold_table(folds: Folds, traits: Traits) -> str:
+    """What each fold validates on, as aligned text: cases, patients, cases with each trait (the rarest if many)."""
+    totals = _total(Counter(set(found)) for found in traits.values())
+    shown = sorted(totals) if len(totals) <= COLUMNS else sorted(totals, key=lambda trait: totals[trait])[:COLUMNS]
+    patients = ["patients"] if folds.patients else []
+    rows = [["fold", "validates on", *patients, *shown]]
+    for number, fold in enumerate(folds.folds):
+        counts = _total(Counter(set(traits.get(key, ()))) for key in fold.validation)
+        named = [str(len({folds.patients[key] for key in fold.validation}))] if folds.patients else []
+        rows.append([str(number), str(len(fold.validation)), *named, *(str(counts[trait]) for trait in shown)])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    text = "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows)
+    return text if len(shown) == len(totals) else f"{text}\n(the rarest {len(shown)} of {len(totals)})"

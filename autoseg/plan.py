@@ -35,14 +35,31 @@ class TrainingRules:
     iterations_per_epoch: int = 250
     foreground: float = 0.33
     """Share of the patches of a batch that are centred on a foreground voxel."""
+    balance: float = 0.5
+    """Share of those for which a label is drawn first, all alike, and then one of the cases that hold it: labels that
+    few cases hold are seen, and empty cases cost no foreground. The others take the cases in turn and a label of the
+    case, as nnU-Net does for all; so a label of one case only cannot fill the training with it."""
+    components: float = 0.25
+    """Share of those for which a connected part of the label is drawn first and then a voxel of it: small lesions
+    beside large ones are seen. The others draw from all voxels of the label, as nnU-Net does for all; so specks
+    that were labelled by mistake stay rare."""
     gradient_clip: float = 12.0
     """Largest norm of the gradient over all weights."""
+    ema_decay: float = 0.0
+    """Above 0: predict with the moving average of the weights, which keeps this share of itself in every iteration."""
+    patience: int = 0
+    """Epochs without a better Dice on whole validation volumes after which training is brought to its end; 0: never."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.iterations_per_epoch < 1:
             raise ValueError(f"epochs and iterations_per_epoch must be at least 1, found {self}")
-        if not 0 <= self.foreground <= 1:
-            raise ValueError(f"foreground must lie in 0..1, found {self.foreground}")
+        for name in ("foreground", "balance", "components"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0..1, found {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be at least 0 and below 1, found {self.ema_decay}")
+        if self.patience < 0:
+            raise ValueError(f"patience must be 0 (never stop early) or a number of epochs, found {self.patience}")
 
 
 @dataclass(frozen=True)
@@ -153,9 +170,12 @@ class Plan:
         return name, self.configurations[name]
 
     def stages(self, name: str) -> tuple[str, ...]:
-        """``name`` and before it the configurations whose predictions it needs. Raises RecordError for a circle."""
+        """``name`` and before it the configurations whose predictions it needs.
+
+        Raises RecordError where one of them is missing, or needs itself.
+        """
         found: tuple[str, ...] = (name,)
-        while (previous := self.configurations[found[0]].previous) is not None:
+        while (previous := self.configuration(found[0])[1].previous) is not None:
             if previous in found:
                 raise RecordError(f"configurations.{previous}.previous: {' after '.join((*found, previous))}, a circle")
             found = (previous, *found)

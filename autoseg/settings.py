@@ -11,6 +11,7 @@ from .errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+COMPILE = ("auto", "on", "off")
 PRECISIONS = ("auto", "bfloat16", "float16", "float32")
 
 
@@ -25,6 +26,15 @@ class RunSettings:
     precision: str = "auto"
     """``bfloat16``, ``float16`` or ``float32``; ``auto`` takes bfloat16 where the device computes in it."""
     seed: int = 0
+    deterministic: bool = False
+    """Only arithmetic that gives the same bits every time, on a GPU too, where that is slower."""
+    compile: str = "auto"
+    """``on`` compiles the network for training (torch.compile), ``off`` does not; ``auto`` compiles it on a GPU in a
+    training long enough to pay for that, if compiled steps are then seen to be faster."""
+
+    def __post_init__(self) -> None:
+        if self.compile not in COMPILE:
+            raise UsageError(f"compile {self.compile!r} is unknown; choose one of {', '.join(COMPILE)}")
 
 
 @dataclass(frozen=True)

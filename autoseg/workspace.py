@@ -4,10 +4,13 @@ workspace/
     Dataset004_Hippocampus/
         dataset.json  fingerprint.json  plan.json  folds.json
         measured/<case>.npz                     one case's fingerprint, reused while its files do not change
-        prepared/<configuration>/<case>/        network-grid arrays of one case
+        prepared/<configuration>/<case>/        network-grid arrays of one case; configurations on one grid share them
+        priors/<configuration>/<case>.b2nd      cascade: the earlier stage's prediction of a case it had not seen
         runs/<configuration>/fold_0/            one training:
             plan.json  weights.safetensors      what prediction needs (weights appear when training has finished)
             checkpoints/  log.txt  metrics.csv  validation/
+            status.json                         what `autoseg status` shows
+            stop                                made by you: training is brought to a good end at once
         selected/                               the model that `autoseg select` chose, as a bundle
     models/<name>/                              bundles that were installed
 """
@@ -54,8 +57,27 @@ class RunFolder:
         return self.root / "metrics.csv"
 
     @property
+    def status(self) -> Path:
+        return self.root / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains here."""
+        return self.root / ".lock"
+
+    @property
+    def stop(self) -> Path:
+        """A file that the user makes to end a training early but well."""
+        return self.root / "stop"
+
+    @property
     def validation(self) -> Path:
         return self.root / "validation"
+
+    @property
+    def probabilities(self) -> Path:
+        """Of the validation cases, in little space."""
+        return self.validation / "probabilities"
 
     @property
     def scores(self) -> Path:
@@ -95,6 +117,9 @@ class DatasetFolder:
 
     def prepared(self, configuration: str) -> Path:
         return self.root / "prepared" / configuration
+
+    def priors(self, configuration: str) -> Path:
+        return self.root / "priors" / configuration
 
     def runs(self, configuration: str) -> Path:
         """The trained model of one configuration: its folds."""

@@ -25,6 +25,7 @@ PLANNER = Planner(
     budget_3d=Budget(elements=20e6, batch=2, largest_batch=2),
     augmentation=standard.Spec(rotation_probability=0.5, scaling_probability=0.5),
     mirror=False,
+    slices=3,
     training=TrainingRules(epochs=25, iterations_per_epoch=100, foreground=0.33),
     optimizer=sgd.Spec(learning_rate=0.01, momentum=0.95),
     schedule=polynomial.Spec(power=0.9, warmup_iterations=50),

@@ -21,7 +21,7 @@ from autoseg.parts.resamplers import spline
 from autoseg.parts.schedules import polynomial
 from autoseg.plan import Configuration, Plan, TrainingRules
 
-hypothesis.settings.register_profile("autoseg", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile("autoseg", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("autoseg")
 
 

@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"parts"},
     {"dataset", "dataset_json", "fingerprint", "folds", "plan", "settings"},
     {"workspace", "changes"},
-    {"layouts", "dataset_names"},
+    {"layouts", "dataset_names", "run_status"},
     {"model_names"},
     {"planning", "preprocessing", "inspection", "bundle"},
     {"planners", "training", "inference", "evaluation", "interop"},

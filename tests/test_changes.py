@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoseg.changes import changed
+from autoseg.core.family import Family
+from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import to_json, write_json
+from autoseg.dataset import Case, Dataset
 from autoseg.errors import RecordError, UnknownPartError, UsageError
+from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.parts.augmentations import none, standard
 from autoseg.parts.losses import top_k
 from autoseg.parts.normalizers import zscore
@@ -26,6 +31,22 @@ NAME = "3d_fullres"
 @pytest.fixture
 def two_configurations(small_plan: Plan) -> Plan:
     return replace(small_plan, configurations=small_plan.configurations | {"other": small_plan.configurations[NAME]})
+
+
+def planned(planner: str) -> Plan:
+    """What a planner decides for forty cases of one channel."""
+    keys = [f"case_{number}" for number in range(40)]
+    cases = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
+    labels = ExclusiveLabels({"background": 0, "organ": 1})
+    dataset = Dataset("Dataset001_Made", "/d", ("MRI",), labels, cases, ".nii.gz", "nnunet")
+    measured = CaseFingerprint((60, 80, 70), (1.0, 1.0, 1.0), (60, 80, 70), 1.0, "")
+    intensities = (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),)
+    found: Plan = (
+        Family("autoseg.planners", "PLANNER")
+        .load(planner)
+        .plan(dataset, Fingerprint(dict.fromkeys(keys, measured), intensities))
+    )
+    return found
 
 
 def one(plan: Plan, *changes: str) -> Configuration:
@@ -75,9 +96,45 @@ def test_changes_that_belong_together_are_checked_together(small_plan: Plan) -> 
     assert found.network.divisor == (2, 4, 4)
 
 
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single value of a plan's JSON form, with its dotted field."""
+    if isinstance(value, dict | list):
+        steps = value.items() if isinstance(value, dict) else enumerate(value)
+        for step, inner in steps:
+            yield from leaves(inner, f"{path}.{step}" if path else str(step))
+    else:
+        yield path, value
+
+
+@pytest.mark.parametrize("planner", ["plain_unet", "residual_m", "cpu"])
+def test_every_value_of_a_planned_configuration_can_be_set(planner: str) -> None:
+    plan = planned(planner)
+    record = to_json(plan.configurations[NAME])
+    fields = [(path, value) for path, value in leaves(record) if path.split(".")[0] != "reasons"]
+    assert len(fields) > 80
+    for path, value in fields:
+        if isinstance(value, bool):
+            other: Any = not value
+        elif isinstance(value, float):
+            other = value * 0.9375  # a range stays a range, a probability one
+        else:
+            other = value  # a number of voxels or stages hangs together with others
+        text = other if isinstance(other, str) else json.dumps(other)
+        found = to_json(one(plan, f"{NAME}.{path}={text}"))
+        assert dict(leaves(found))[path] == other, path
+        assert found["reasons"][-1] == f"by hand: {path} = {text}"
+
+
 def test_a_configuration_named_in_front_is_the_only_one_changed(two_configurations: Plan) -> None:
     found = changed(two_configurations, ["other.batch_size=7"])
     assert [configuration.batch_size for configuration in found.configurations.values()] == [2, 7]
+
+
+def test_the_name_of_a_configuration_may_hold_a_dot(small_plan: Plan) -> None:
+    plan = replace(small_plan, configurations=small_plan.configurations | {"2.5d": small_plan.configurations[NAME]})
+    found = changed(plan, ["2.5d.optimizer.momentum=0.5"])
+    momenta = [configuration.optimizer.momentum for configuration in found.configurations.values()]
+    assert momenta == [small_plan.configurations[NAME].optimizer.momentum, 0.5]
 
 
 def test_without_a_name_all_configurations_change(two_configurations: Plan) -> None:

@@ -1,15 +1,19 @@
-"""Every case validates exactly once, patients stay together, and the split is nnU-Net's."""
+"""Every case validates exactly once, patients stay together, traits are spread evenly, and the default is nnU-Net's."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.errors import DatasetError, UsageError
-from autoseg.folds import Fold, given_folds, likely_group, make_folds
+from autoseg.folds import Fold, fold_table, given_folds, likely_group, make_folds, named_patients
 
 keys = st.lists(st.from_regex(r"p[0-9]_t[0-9]{1,2}", fullmatch=True), min_size=2, max_size=40, unique=True)
+some_traits = st.lists(st.sampled_from("abc"), max_size=2, unique=True)
+cases_with_traits = st.dictionaries(st.from_regex(r"p[0-9]_t[0-9]{1,2}", fullmatch=True), some_traits, min_size=2)
 
 
 @given(keys)
@@ -20,18 +24,41 @@ def test_every_case_validates_once_and_never_trains_in_its_own_fold(cases: list[
     assert all(sorted((*fold.train, *fold.validation)) == sorted(cases) for fold in folds)
 
 
-@given(keys)
-def test_a_patient_is_never_on_both_sides(cases: list[str]) -> None:
-    patients = {key.split("_")[0] for key in cases}
-    if len(patients) < 2:
+@given(cases_with_traits, st.booleans())
+def test_a_patient_is_never_on_both_sides(traits: dict[str, list[str]], stratified: bool) -> None:
+    patients = named_patients(traits, r"^(p\d)")
+    if len(set(patients.values())) < 2:
         with pytest.raises(UsageError):
-            make_folds(cases, group=r"^(p\d)")
+            make_folds(traits, patients, traits if stratified else None)
         return
-    for fold in make_folds(cases, group=r"^(p\d)").folds:
-        assert not {key[:2] for key in fold.train} & {key[:2] for key in fold.validation}
+    folds = make_folds(traits, patients, traits if stratified else None).folds
+    assert sorted(key for fold in folds for key in fold.validation) == sorted(traits)
+    assert len(folds) == min(5, len(set(patients.values())))
+    for fold in folds:
+        assert fold.validation and not {key[:2] for key in fold.train} & {key[:2] for key in fold.validation}
 
 
-def test_without_groups_the_split_is_that_of_nnunet() -> None:
+@given(cases_with_traits)
+def test_the_rarest_trait_is_spread_as_evenly_as_can_be(traits: dict[str, list[str]]) -> None:
+    totals = Counter(trait for found in traits.values() for trait in found)
+    folds = make_folds(traits, traits=traits).folds
+    if totals:
+        rarest = min(totals, key=lambda trait: (totals[trait], trait))
+        counts = [sum(rarest in traits[key] for key in fold.validation) for fold in folds]
+        assert max(counts) - min(counts) <= 1
+
+
+@given(st.dictionaries(st.integers(0, 999).map(str), st.sampled_from("abc"), min_size=10))
+def test_sites_are_spread_evenly_and_folds_are_of_one_size(sites: dict[str, str]) -> None:
+    folds = make_folds(sites, traits={key: [site] for key, site in sites.items()}).folds
+    for site in set(sites.values()):
+        counts = [sum(sites[key] == site for key in fold.validation) for fold in folds]
+        assert max(counts) - min(counts) <= 1
+    sizes = [len(fold.validation) for fold in folds]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_without_rules_the_split_is_that_of_nnunet() -> None:
     # sklearn 1.7 KFold(5, shuffle=True, random_state=12345) over 12 sorted cases, as nnU-Net v2 2.8.1 splits.
     expected = [[0, 3, 8], [7, 10, 11], [6, 9], [1, 4], [2, 5]]
     folds = make_folds([f"c{index:02d}" for index in range(12)]).folds
@@ -40,7 +67,7 @@ def test_without_groups_the_split_is_that_of_nnunet() -> None:
 
 def test_a_pattern_that_misses_a_case_is_refused() -> None:
     with pytest.raises(UsageError, match="case_b"):
-        make_folds(["a1", "case_b", "a2"], group=r"^a\d")
+        named_patients(["a1", "case_b", "a2"], r"^a\d")
 
 
 def test_several_scans_of_a_patient_are_noticed() -> None:
@@ -51,6 +78,15 @@ def test_several_scans_of_a_patient_are_noticed() -> None:
 def test_a_fold_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UsageError, match="0-1"):
         make_folds(["a", "b"])[2]
+
+
+def test_the_table_counts_cases_patients_and_traits() -> None:
+    traits = {"a1": ["liver"], "a2": ["liver", "tumour"], "b1": ["liver"], "c1": []}
+    folds = make_folds(traits, {key: key[0] for key in traits})
+    rows = [row.split() for row in fold_table(folds, traits).splitlines()]
+    assert rows[0] == ["fold", "validates", "on", "patients", "liver", "tumour"]
+    found = {tuple(sorted(fold.validation)): row[1:] for fold, row in zip(folds.folds, rows[1:])}
+    assert found == {("a1", "a2"): ["2", "1", "2", "1"], ("b1",): ["1", "1", "1", "0"], ("c1",): ["1", "1", "0", "0"]}
 
 
 def test_folds_that_someone_else_decided_are_taken_as_they_are() -> None:

@@ -21,27 +21,34 @@ class TrainedRuns:
 
     path: Path
     plan: Plan
-    runs: dict[str, RunFolder]
-    """By fold."""
+    """With this configuration, the default, and the earlier stages that it needs."""
+    stages: dict[str, dict[str, RunFolder]]
+    """Configuration to its folds by name; the one of ``path`` first."""
 
     @property
     def manifest(self) -> Manifest:
         """Without checksums, scores, licence and citation."""
         name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.plan.dataset).strip("_-") or "model"
-        return Manifest(name[:100], {self.plan.default: tuple(self.runs)}, {self.plan.default: 1.0})
+        configurations = {stage: tuple(runs) for stage, runs in self.stages.items()}
+        return Manifest(name[:100], configurations, {self.plan.default: 1.0})
+
+    @property
+    def runs(self) -> dict[str, RunFolder]:
+        """The folds of the configuration itself."""
+        return self.stages[self.plan.default]
 
     @property
     def size(self) -> int:
         """Bytes of all weights."""
-        return sum(run.weights.stat().st_size for run in self.runs.values())
+        return sum(run.weights.stat().st_size for runs in self.stages.values() for run in runs.values())
 
     def weights(self, configuration: str, fold: str) -> bytes:
         """One network's safetensors."""
-        return self.runs[fold].weights.read_bytes()
+        return self.stages[configuration][fold].weights.read_bytes()
 
     def where(self, configuration: str, fold: str) -> str:
         """Names these weights in a message."""
-        return str(self.runs[fold].weights)
+        return str(self.stages[configuration][fold].weights)
 
 
 Trained = Union[Bundle, TrainedRuns]
@@ -56,16 +63,58 @@ def read_trained(path: Path, folds: Sequence[str] | None = None, trusted: tuple[
     if is_bundle(path):
         return _chosen(read_bundle(path, trusted), folds)
     runs = _finished(path, folds)
-    return TrainedRuns(path, _common({name: read_plan(run.effective, trusted) for name, run in runs.items()}), runs)
+    plan = _common({name: read_plan(run.effective, trusted) for name, run in runs.items()})
+    previous = plan.configuration()[1].previous
+    if previous is None:
+        return TrainedRuns(path, plan, {plan.default: runs})
+    return _after(_earlier(path, previous, tuple(runs), trusted), TrainedRuns(path, plan, {plan.default: runs}))
+
+
+def _earlier(path: Path, previous: str, folds: tuple[str, ...], trusted: tuple[str, ...]) -> TrainedRuns:
+    """The earlier stage of a cascade, trained beside it."""
+    beside = (path.parents[1] if path.name.startswith("fold_") else path.parent) / previous
+    try:
+        earlier = read_trained(beside, folds_of_earlier(folds, tuple(_finished(beside, None))), trusted)
+    except ModelError as error:
+        raise ModelError(f"{path} needs the predictions of {previous}: {error}") from None
+    assert isinstance(earlier, TrainedRuns), "a folder of runs holds no manifest"
+    return earlier
+
+
+def _after(earlier: TrainedRuns, later: TrainedRuns) -> TrainedRuns:
+    different = [name for name in OF_THE_PLAN if getattr(earlier.plan, name) != getattr(later.plan, name)]
+    if different:
+        raise ModelError(
+            f"{later.path} and its earlier stage {earlier.path} were not trained alike: {', '.join(different)} differ; "
+            "train one of them again"
+        )
+    configurations = later.plan.configurations | earlier.plan.configurations
+    return TrainedRuns(later.path, replace(later.plan, configurations=configurations), later.stages | earlier.stages)
+
+
+def folds_of_earlier(folds: Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
+    """Which networks of the earlier stage predict for ``folds`` of a cascade; ``there`` are all that exist.
+
+    The same folds, which have not seen those validation cases either. Fold ``all`` has learned from the predictions of
+    all numbered folds.
+    """
+    numbered = tuple(fold for fold in there if fold != "all")
+    return (numbered or tuple(there)) if "all" in folds else tuple(folds)
 
 
 def _chosen(bundle: Bundle, folds: Sequence[str] | None) -> Bundle:
+    """Raises ModelError for folds that are not in it, RecordError for a cascade without its earlier stage."""
+    there, chosen = bundle.manifest.configurations, dict[str, tuple[str, ...]]()
+    for name in bundle.manifest.ensemble:
+        wanted = tuple(folds or there[name])
+        for stage in reversed(bundle.plan.stages(name)):
+            wanted = wanted if stage == name else folds_of_earlier(wanted, there.get(stage, ()))
+            if missing := [fold for fold in wanted if fold not in there.get(stage, ())]:
+                found = ", ".join(there.get(stage, ())) or "none"
+                raise ModelError(f"{bundle.path}: {stage} has no fold {', '.join(missing)}; there are {found}")
+            chosen[stage] = wanted
     if not folds:
         return bundle
-    for name, there in bundle.manifest.configurations.items():
-        if missing := [fold for fold in folds if fold not in there]:
-            raise ModelError(f"{bundle.path}: {name} has no fold {', '.join(missing)}; there are {', '.join(there)}")
-    chosen = dict.fromkeys(bundle.manifest.configurations, tuple(folds))
     # the checksums of the chosen folds stay
     files = replace(bundle.manifest, configurations=chosen, files={}).file_names
     kept = {name: bundle.manifest.files[name] for name in files}

@@ -10,6 +10,7 @@ NAMES = (
     "preprocess",
     "plan_and_preprocess",
     "train",
+    "status",
     "predict",
     "evaluate",
     "export",

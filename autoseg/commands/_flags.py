@@ -15,17 +15,36 @@ def add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
     command.add_argument("--precision", default="auto", help="auto, bfloat16, float16, float32 (default: auto)")
     if seed:
         command.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+        command.add_argument(
+            "--deterministic", action="store_true", help="the same bits every time, on a GPU too; slower there"
+        )
+        command.add_argument(
+            "--compile",
+            choices=("auto", "on", "off"),
+            default="auto",
+            help="torch.compile (default: auto, on a GPU in a long training if it is seen to be faster)",
+        )
 
 
 def add_planning(command: argparse.ArgumentParser) -> None:
     """What the user may decide before the planner does."""
     command.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)")
-    command.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
+    patients = command.add_mutually_exclusive_group()
+    patients.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
+    patients.add_argument("--group-file", metavar="FILE.csv[:COLUMN]", help="table naming the patient of every case")
+    command.add_argument(
+        "--stratify",
+        metavar="BY",
+        help="spread evenly over the folds: `labels` (who has which), or FILE.csv[:COLUMN] with each case's site, ...",
+    )
     command.add_argument(
         "--mirror", type=axes, metavar="AXES", help="mirror along these axes of the files only: z,y,x letters, or none"
     )
     command.add_argument(
         "--spacing", type=lengths, metavar="Z,Y,X", help="resample to these mm along the files' axes (default: median)"
+    )
+    command.add_argument(
+        "--slices", type=int, metavar="N", help="also plan 2.5d: a 2-D network that sees N slices (1: never)"
     )
     add_changes(command)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..folds import FoldRules
     from ..planning.wishes import Wishes
     from ..settings import RunSettings
     from ..workspace import DatasetFolder, Workspace
@@ -20,14 +21,24 @@ def settings(options: Namespace) -> RunSettings:
 
     if options.threads is not None and options.threads < 1:
         raise UsageError(f"--threads must be at least 1, found {options.threads}")
-    given = {"threads": options.threads} if options.threads else {}
-    return RunSettings(device=options.device, precision=options.precision, seed=getattr(options, "seed", 0), **given)
+    given: dict[str, Any] = {"threads": options.threads} if options.threads else {}
+    of_training = ("seed", "deterministic", "compile")
+    given |= {name: getattr(options, name) for name in of_training if hasattr(options, name)}
+    return RunSettings(device=options.device, precision=options.precision, **given)
 
 
 def wishes(options: Namespace) -> Wishes:
     from ..planning.wishes import Wishes
 
-    return Wishes(spacing=options.spacing, mirror=options.mirror)
+    return Wishes(spacing=options.spacing, mirror=options.mirror, slices=options.slices)
+
+
+def fold_rules(options: Namespace) -> FoldRules | None:
+    """None when no flag says anything about folds."""
+    from ..folds import FoldRules
+
+    rules = FoldRules(options.group, options.group_file, options.stratify)
+    return None if rules == FoldRules() else rules
 
 
 def workspace(options: Namespace) -> Workspace:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from . import _flags, _options
+
+if TYPE_CHECKING:
+    from ..pipeline.at_once import AtOnce
+    from ..pipeline.train_fold import FoldRun
 
 HELP = "train one fold (or all five in turn) and score its validation cases"
 
@@ -16,6 +22,14 @@ def add_flags(command: ArgumentParser) -> None:
         "fold", metavar="FOLD", help="0-4, `all` (every case, nothing to validate on) or `cv` (all folds)"
     )
     command.add_argument("-c", "--configuration", metavar="NAME", help="2d, 3d_fullres, ... (default: the plan's)")
+    command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="with cv: only these")
+    command.add_argument(
+        "--devices",
+        type=lambda text: tuple(name for name in text.split(",") if name),
+        default=(),
+        metavar="A,B,...",
+        help="with cv: so many folds at once, one on each, for example cuda:0,cuda:1",
+    )
     budget = command.add_mutually_exclusive_group()
     budget.add_argument("--epochs", type=int, metavar="N", help="train this many epochs")
     budget.add_argument("--time", type=_flags.seconds, metavar="T", help="train this long: 90s, 20m, 12h, 1h30m")
@@ -26,6 +40,15 @@ def add_flags(command: ArgumentParser) -> None:
         metavar="T",
         help="time between checkpoints (default: 10m)",
     )
+    command.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end well after N epochs without a better Dice on whole validation cases (0: never)",
+    )
+    command.add_argument(
+        "--extend", action="store_true", help="train a finished fold on, until --epochs or --time in all"
+    )
     _flags.add_changes(command)
     _flags.add_machine(command, seed=True)
 
@@ -35,14 +58,34 @@ def run(options: Namespace) -> None:
 
     if options.epochs is not None and options.epochs < 1:
         raise UsageError(f"--epochs must be at least 1, found {options.epochs}")
+    if options.fold != "cv" and (options.folds or options.devices):
+        raise UsageError("--folds and --devices choose among the folds of cv; write `autoseg train DATASET cv`")
+    patience = [] if options.patience is None else [f"training.patience={options.patience}"]
     story.train(
         _options.dataset_folder(options),
         options.fold,
         configuration=options.configuration,
         epochs=options.epochs,
         seconds=options.time,
-        changes=options.changes,
+        changes=[*options.changes, *patience],
         checkpoint_every=options.checkpoint_every,
+        extend=options.extend,
+        only=options.folds,
+        at_once=_at_once(options) if options.devices else None,
         settings=_options.settings(options),
         trusted=tuple(options.trust),
     )
+
+
+def _at_once(options: Namespace) -> AtOnce:
+    """Every fold by this command's own words, with the last word on fold, device and share of the threads."""
+    from ..pipeline.at_once import AtOnce
+
+    threads = max(1, _options.settings(options).threads // len(options.devices))
+
+    def command(run: FoldRun, device: str) -> list[str]:
+        here = ["--configuration", run.plan.default, "--folds", run.fold, "--device", device]
+        again = [*options.arguments, *here, "--devices", "", "--threads", str(threads)]
+        return [sys.executable, "-m", "autoseg", *again]
+
+    return AtOnce(options.devices, command)

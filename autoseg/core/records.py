@@ -43,9 +43,9 @@ def _field_to_json(field: dataclasses.Field[Any], value: Any) -> Any:
     return {"name": family.name_of(value)} | to_json(value)
 
 
-def write_json(path: Path, record: Any) -> None:
-    """Writes a record, atomically, indented, UTF-8."""
-    with atomic_file(path) as temporary:
+def write_json(path: Path, record: Any, *, durable: bool = True) -> None:
+    """Writes a record, atomically, indented, UTF-8; for ``durable`` see ``atomic_file``."""
+    with atomic_file(path, durable=durable) as temporary:
         temporary.write_text(json.dumps(to_json(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

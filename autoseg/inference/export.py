@@ -6,7 +6,7 @@ and decided at once: the logits of all heads never exist at full size, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ SLAB_BYTES = 1 << 26  # bytes of logits and intermediate products; larger slabs 
 COPIES = 3  # a slab, its predecessor and its successor in the chain of products
 
 Clip = tuple[torch.Tensor, torch.Tensor]
+Watch = Callable[[slice, torch.Tensor], None]
+"""Is shown the logits (heads, rows, y, x) of every range of slices, in order, before they are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def export(
     labels: Labels,
     resampler: Any,
     probabilities: bool = False,
+    watch: Watch | None = None,
     slab_bytes: int = SLAB_BYTES,
 ) -> Prediction:
     """Undoes ``record`` for ``logits`` (heads, z, y, x), float32, and decides every voxel.
@@ -58,6 +61,8 @@ def export(
     inner_chances = None if chances is None else before.apply(chances, resampler.resample_labels)
     for rows, slab in resampled_slabs(logits, resampling, resampler, slab_bytes):
         inner[rows] = labels.decode(slab.cpu().numpy())
+        if watch is not None:
+            watch(rows, slab)
         if inner_chances is not None:
             inner_chances[:, rows] = _probabilities(slab, labels).cpu().numpy()
     return Prediction(decided, geometry, chances)

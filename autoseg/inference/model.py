@@ -6,7 +6,8 @@ Reading one executes nothing that came with it: weights are safetensors, everyth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from ..core.geometry import Image
 from ..errors import ModelError
 from ..plan import Configuration, Plan
 from ..preprocessing.prepare import PreparedCase, prepare
+from ..preprocessing.priors import on_grid
 from ..settings import RunSettings, resolve
 from .export import Prediction, export
 from .in_memory import opened
+from .kept import keeping
 from .options import DEFAULT, STEP, PredictOptions
 from .sliding_window import sliding_window
 
@@ -41,6 +44,8 @@ class Model:
     settings: RunSettings = field(default_factory=RunSettings)
     mirroring_pays: bool | None = None
     """What cross-validation found about mirroring in prediction; None where nobody has measured it."""
+    previous: Model | None = None
+    """In a cascade, the earlier stage, whose label map is an input of these networks."""
 
     @classmethod
     def read(
@@ -61,14 +66,17 @@ class Model:
         if len(trained.manifest.ensemble) > 1:
             raise ModelError(f"{path} is an ensemble of {', '.join(trained.manifest.ensemble)}")
         (name,) = trained.manifest.ensemble
-        if trained.plan.configurations[name].previous is not None:
-            raise ModelError(f"configuration {name} needs the result of an earlier stage; predict with another one")
-        device = resolve(settings).device
         torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
-        there = trained.manifest.configurations[name]
+        return cls._stage(trained, name, settings)
+
+    @classmethod
+    def _stage(cls, trained: Trained, name: str, settings: RunSettings) -> Model:
+        before = trained.plan.configurations[name].previous
+        previous = None if before is None else cls._stage(trained, before, settings)
+        device, there = resolve(settings).device, trained.manifest.configurations[name]
         networks = tuple(_network(trained, name, fold).to(device) for fold in there)
         test = trained.manifest.mirroring.get(name)
-        return cls(trained.plan, name, networks, there, settings, test.pays if test else None)
+        return cls(trained.plan, name, networks, there, settings, test.pays if test else None, previous)
 
     @property
     def configuration(self) -> Configuration:
@@ -102,34 +110,51 @@ class Model:
             )
         if not np.isfinite(image.array).all():
             raise ModelError("the image holds NaN or infinite voxels; replace them by the value of air or background")
-        return prepare(image, None, self.plan, self.configuration)
+        prepared = prepare(image, None, self.plan, self.configuration)
+        return prepared if self.previous is None else replace(prepared, previous=self.previous.prepare(image))
 
     def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
         """Logits (heads, z, y, x), float32, on the network's grid. Raises ModelError when they are not finite."""
         logits = sliding_window(
             self.networks,
-            prepared.image,
+            prepared.image if self.previous is None else self._with_prior(prepared, options),
             self.configuration.patch_size,
             heads=self.plan.labels.heads,
             batch_size=self.configuration.batch_size,
             mirror_axes=options.mirror_axes(self.plan.mirror_axes, self.mirroring_pays),
             step=options.step,
+            slices=self.configuration.slices,
             run=resolve(self.settings),
         )
         if not torch.isfinite(logits.sum()):
             raise ModelError("the network computed values that are not finite; predict again with --precision float32")
         return logits
 
-    def export(self, prepared: PreparedCase, logits: torch.Tensor, *, probabilities: bool = False) -> Prediction:
-        """The prediction on the grid of the image that was prepared."""
-        return export(
-            logits,
-            prepared.record,
-            prepared.geometry,
-            labels=self.plan.labels,
-            resampler=self.configuration.resampler,
-            probabilities=probabilities,
-        )
+    def _with_prior(self, prepared: PreparedCase, options: PredictOptions) -> np.ndarray:
+        """The image and, as one more channel, the label indices that the earlier stage predicts."""
+        assert self.previous is not None and prepared.previous is not None
+        found = self.previous.export(prepared.previous, self.previous.logits(prepared.previous, options))
+        prior = on_grid(found.labels, prepared.record, self.plan.labels, self.configuration.resampler)
+        return np.concatenate((prepared.image, prior[None].astype(np.float32)))
+
+    def export(
+        self, prepared: PreparedCase, logits: torch.Tensor, *, probabilities: bool = False, keep: Path | None = None
+    ) -> Prediction:
+        """The prediction on the grid of the image that was prepared.
+
+        ``keep`` names a file for the probabilities in little space, which ``kept.open_kept`` reads again.
+        """
+        labels, record, geometry = self.plan.labels, prepared.record, prepared.geometry
+        with keeping(keep, record, geometry, labels) if keep else nullcontext() as watch:
+            return export(
+                logits,
+                record,
+                geometry,
+                labels=labels,
+                resampler=self.configuration.resampler,
+                probabilities=probabilities,
+                watch=watch,
+            )
 
 
 def _network(trained: Trained, name: str, fold: str) -> nn.Module:

@@ -66,27 +66,44 @@ def sliding_window(
     batch_size: int,
     mirror_axes: Sequence[int],
     step: float = STEP,
+    slices: int = 1,
     run: Resolved,
 ) -> torch.Tensor:
     """Logits (heads, z, y, x), float32, of an image (channels, z, y, x).
 
-    ``patch_size`` has two entries for a 2-D network, which then sees slice by slice. Networks see ``batch_size``
+    ``patch_size`` has two entries for a 2-D network, which then sees slice by slice, each with its neighbours to make
+    ``slices`` per channel; the border slices come again beyond the image. Networks see ``batch_size``
     patches at a time. The result lies on the device of ``run`` where it fits there, else in main memory.
     """
     patch: Shape = (1, *patch_size) if len(patch_size) == 2 else tuple(patch_size)  # type: ignore[assignment]
     flat = len(patch_size) == 2
     axes = [axis - flat for axis in mirror_axes if axis >= flat]
     padded, inner = _pad(image, patch)
-    whole = torch.from_numpy(padded)
+    whole = _with_neighbours(padded, slices) if flat else torch.from_numpy(padded)
     logits = torch.zeros((heads, *padded.shape[1:]), device=_home(heads, padded.shape[1:], run.device))
     remaining = tiles(padded.shape[1:], patch, step)
     with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
         while batch := list(islice(remaining, batch_size)):
-            patches = torch.stack([whole[(slice(None),) + tile.box.slices] for tile in batch]).to(run.device)
-            found = mean_logits(networks, patches.squeeze(2) if flat else patches, axes)
+            patches = torch.stack(
+                [_slice_patch(whole, tile.box) if flat else whole[(slice(None),) + tile.box.slices] for tile in batch]
+            ).to(run.device)
+            found = mean_logits(networks, patches, axes)
             for tile, part in zip(batch, found.unsqueeze(2) if flat else found):
                 logits[(slice(None),) + tile.box.slices] += part.mul_(_weight(tile, part.device)).to(logits.device)
     return logits[(slice(None),) + inner.slices]
+
+
+def _with_neighbours(image: np.ndarray, slices: int) -> torch.Tensor:
+    """A view (channels, z, y, x, slices) of ``image``: at each z the slices around it, beyond the border the border."""
+    reach = slices // 2
+    padded = np.pad(image, ((0, 0), (reach, reach), (0, 0), (0, 0)), mode="edge") if reach else image
+    return torch.from_numpy(padded).unfold(1, slices, 1)
+
+
+def _slice_patch(neighbours: torch.Tensor, box: Box) -> torch.Tensor:
+    """(channels * slices, y, x) of one slice."""
+    _, y, x = box.slices
+    return neighbours[:, box.start[0], y, x].movedim(-1, 1).flatten(0, 1)
 
 
 def _weight(tile: Tile, device: torch.device) -> torch.Tensor:

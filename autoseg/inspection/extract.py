@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,19 @@ def extract_fingerprint(dataset: Dataset, measured_folder: Path, workers: int) -
     if not samples and not any(problem.severity == "error" for problem in problems):
         cure = "Check the label values in dataset.json and the label files: there is nothing to learn."
         problems.append(Problem("all cases", "", "no foreground voxel in any case", cure))
-    cases = {key: scan.fingerprint for key, scan in usable.items() if scan.fingerprint is not None}
+    cases = {
+        key: replace(scan.fingerprint, labels=_present(scan.moments))
+        for key, scan in usable.items()
+        if scan.fingerprint is not None
+    }
     moments = [scan.moments for scan in usable.values() if scan.moments is not None]
     structures = pooled(moments) if moments else ()
     return Fingerprint(cases, _intensities(samples) if samples else (), structures), problems
+
+
+def _present(moments: np.ndarray | None) -> tuple[int, ...] | None:
+    """Indices of the labels that have a share of the voxels."""
+    return None if moments is None else tuple((np.flatnonzero(~np.isnan(moments[:, 0])) + 1).tolist())
 
 
 def _intensities(samples: list[np.ndarray]) -> tuple[Intensities, ...]:

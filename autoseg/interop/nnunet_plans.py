@@ -96,6 +96,9 @@ def nnunet_plans(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
     Configurations that see several slices are left out. Raises RecordError for parts that nnU-Net has not.
     """
     order = list(plan.axis_order)
+    for title, configuration in plan.configurations.items():
+        if configuration.slices > 1:
+            LOG.warning("%s is left out: nnU-Net's networks see one slice", title)
     planner, name = PLANNERS.get(plan.planner, (f"autoseg_{plan.planner}", f"autoseg_{plan.planner}"))
     configurations = {
         title: _configuration(title, configuration, plan, fingerprint, name)

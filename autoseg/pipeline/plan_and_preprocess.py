@@ -22,7 +22,7 @@ from ..core.records import to_json, write_json
 from ..dataset import Case, Dataset
 from ..errors import DatasetError
 from ..fingerprint import Fingerprint
-from ..folds import Folds, likely_group, make_folds
+from ..folds import FoldRules
 from ..inspection.check import Problem, check_headers, table
 from ..inspection.extract import extract_fingerprint
 from ..layouts import read_dataset
@@ -34,6 +34,7 @@ from ..preprocessing.prepare import prepare
 from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder, Workspace
+from .plan_folds import plan_folds
 
 LOG = logging.getLogger("autoseg")
 PREPARED_VERSION = 2  # raise it when preparing the same files with the same plan gives something else
@@ -45,7 +46,7 @@ def plan_and_preprocess(
     workspace: Workspace,
     *,
     planner: str | None = None,
-    group: str | None = None,
+    folds: FoldRules | None = None,
     wishes: Wishes = NO_WISHES,
     changes: Sequence[str] = (),
     configurations: Sequence[str] | None = None,
@@ -54,14 +55,14 @@ def plan_and_preprocess(
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
-    ``planner`` None takes the one for this machine; ``group`` is a pattern that names the patient in a case key;
+    ``planner`` None takes the one for this machine; ``folds`` None keeps the rules of before, if any;
     ``wishes`` come before the planner's rules, ``changes`` replace values of its plan (``autoseg.changes``);
     ``configurations`` None prepares all that were planned. Raises DatasetError with a table of all problems.
     """
     settings = settings or RunSettings()
     dataset, _ = fingerprint(folder, workspace, settings=settings)
     files = workspace.dataset_folder(dataset.name)
-    result = plan(files, planner=planner, group=group, wishes=wishes, changes=changes, trusted=trusted)
+    result = plan(files, planner=planner, folds=folds, wishes=wishes, changes=changes, trusted=trusted)
     preprocess(files, configurations=configurations, settings=settings)
     return result
 
@@ -99,7 +100,7 @@ def plan(
     files: DatasetFolder,
     *,
     planner: str | None = None,
-    group: str | None = None,
+    folds: FoldRules | None = None,
     wishes: Wishes = NO_WISHES,
     changes: Sequence[str] = (),
     trusted: tuple[str, ...] = (),
@@ -113,7 +114,7 @@ def plan(
     for title, configuration in result.configurations.items():
         LOG.info("%s: %s", title, summary(configuration))
     LOG.info("default configuration %s; written to %s; --explain says why", result.default, files.plan)
-    _write_folds(files, files.read_dataset(), group)
+    plan_folds(files, folds)
     return result
 
 
@@ -131,20 +132,6 @@ def decide(
     why = "" if planner else ", chosen because there is a GPU" if has_gpu() else ", chosen because there is no GPU"
     LOG.info("planner %s%s: %s", name, why, chosen.description)
     return changed(chosen.plan(files.read_dataset(), files.read_fingerprint(), wishes), changes, trusted)
-
-
-def _write_folds(files: DatasetFolder, dataset: Dataset, group: str | None) -> None:
-    if len(dataset.cases) < 2:
-        LOG.warning("one case only: there is nothing to validate on; train with fold `all`")
-        folds = Folds(())
-    else:
-        folds = make_folds(dataset.keys, group)
-        likely = likely_group(dataset.keys)
-        if group is None and likely:
-            LOG.warning("several cases seem to belong to one patient; to keep them in one fold: --group '%s'", likely)
-    if files.folds.exists() and files.read_folds() != folds:
-        LOG.warning("the folds have changed; runs trained on the old folds no longer validate on unseen cases")
-    write_json(files.folds, folds)
 
 
 def preprocess(files: DatasetFolder, *, configurations: Sequence[str] | None = None, settings: RunSettings) -> None:

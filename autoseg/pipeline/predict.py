@@ -16,6 +16,7 @@ from ..dataset import Case
 from ..errors import UsageError
 from ..inference.attempt import Attempt
 from ..inference.export import Prediction
+from ..inference.kept import ENDING as KEPT_ENDING
 from ..inference.model import Model
 from ..inference.options import DEFAULT, PredictOptions
 from ..inference.report import PredictReport
@@ -34,25 +35,31 @@ def predict(
     options: PredictOptions = DEFAULT,
     probabilities: bool = False,
     overwrite: bool = True,
+    keep: Path | None = None,
 ) -> PredictReport:
     """Writes ``output/<case><ending>`` for every case, and ``output/probabilities/<case>.nii.gz`` where asked for.
 
     The next case is read and prepared while the network works on this one and the last one is written. A case that
     fails is reported and the others go on. ``overwrite`` False keeps the label maps that an earlier run finished.
+    ``keep`` is a folder for the probabilities in the form that ``autoseg select`` reads.
     Raises UsageError when a label map would replace one of the images.
     """
     start = time.monotonic()
     targets = {case.key: output / f"{case.key}{model.plan.file_ending}" for case in cases}
     _spare_images(cases, targets)
-    remove_unfinished(output)
-    todo = [case for case in cases if overwrite or not targets[case.key].exists()]
+    kept = {case.key: keep / f"{case.key}{KEPT_ENDING}" if keep else None for case in cases}
+    for folder in (output, *([keep] if keep else [])):
+        remove_unfinished(folder)
+    todo = [case for case in cases if overwrite or not _exist(targets[case.key], kept[case.key])]
 
     def prepared(case: Case) -> Attempt[PreparedCase]:
         return Attempt(case.key, case).then("read", _read).then("prepare", model.prepare)
 
     def predicted(attempt: Attempt[PreparedCase]) -> Attempt[Prediction]:
         logits = attempt.then("network", lambda case: (case, model.logits(case, options)))
-        return logits.then("export", lambda pair: model.export(*pair, probabilities=probabilities))
+        return logits.then(
+            "export", lambda pair: model.export(*pair, probabilities=probabilities, keep=kept[attempt.key])
+        )
 
     def written(attempt: Attempt[Prediction]) -> Attempt[Path]:
         return attempt.then("write", partial(_write, key=attempt.key, path=targets[attempt.key]))
@@ -68,6 +75,10 @@ def predict(
     report = PredictReport.of(attempts, skipped, time.monotonic() - start)
     LOG.info("%s", report.table())
     return report
+
+
+def _exist(*paths: Path | None) -> bool:
+    return all(path is None or path.exists() for path in paths)
 
 
 def _spare_images(cases: Sequence[Case], targets: dict[str, Path]) -> None:

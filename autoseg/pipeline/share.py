@@ -42,7 +42,7 @@ def export(
     if isinstance(trained, Bundle):
         copy_bundle(trained, target, manifest)
     else:
-        weights = {trained.plan.default: {fold: run.weights for fold, run in trained.runs.items()}}
+        weights = {name: {fold: run.weights for fold, run in runs.items()} for name, runs in trained.stages.items()}
         write_bundle(target, manifest, trained.plan, weights, trusted=trusted)
     return target, manifest
 

@@ -14,8 +14,11 @@ from ..settings import RunSettings
 from ..training.fit import CHECKPOINT_SECONDS
 from ..training.log import written_to
 from ..workspace import DatasetFolder
+from .at_once import AtOnce
+from .cascade import bring_to_grid, tell_first, unfinished
 from .plan_and_preprocess import preparation_keys
-from .train_fold import FoldRun, train_fold
+from .recorded import recorded
+from .train_fold import FoldRun, Wanted, prepared_cases, train_fold
 from .validate_fold import validate_fold
 
 
@@ -28,28 +31,53 @@ def train(
     seconds: float | None = None,
     changes: Sequence[str] = (),
     checkpoint_every: float = CHECKPOINT_SECONDS,
+    extend: bool = False,
+    only: Sequence[str] | None = None,
+    at_once: AtOnce | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Path:
     """Trains ``fold`` (``0``-``4``, ``all``, or ``cv`` for all folds in turn) and returns the model's folder.
 
-    A run that was stopped goes on from its last checkpoint; one that has finished is not trained again. ``epochs`` or
-    ``seconds`` replace the plan's length, ``changes`` any of its values (``autoseg.changes``). Raises TrainingError,
-    UsageError or WorkspaceError.
+    A run that was stopped goes on from its last checkpoint; one that has finished is not trained again, but goes on
+    until the length that is asked for where ``extend`` is True. ``epochs`` or ``seconds`` replace the plan's length,
+    ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
+    for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
+    that are wanted; ``at_once`` trains them side by side. Raises TrainingError, UsageError or WorkspaceError.
     """
     settings = settings or RunSettings()
-    plan = _effective(files, configuration, epochs, changes, trusted)
+    stages = _effective(files, configuration, epochs, changes, trusted)
     dataset, folds = files.read_dataset(), files.read_folds()
-    names = [str(number) for number in range(len(folds.folds))] if fold == "cv" else [fold]
-    for name in names:
-        if name != "all" and not name.isdecimal():
-            raise UsageError(f"fold {name!r} is unknown; give a number, `all` or `cv`")
-        split = Fold(dataset.keys, ()) if name == "all" else folds[int(name)]
-        run = FoldRun(files, plan, name, split, settings, trusted)
-        with written_to(run.folder.log):
-            train_fold(run, seconds=seconds, checkpoint_every=checkpoint_every)
-            validate_fold(run, dataset)
-    return files.runs(plan.default)
+    every = [str(number) for number in range(len(folds.folds))]
+
+    def run_of(plan: Plan, name: str) -> FoldRun:
+        split = Fold(dataset.keys, ()) if name == "all" else folds[_number(name)]
+        return FoldRun(files, plan, name, split, settings, trusted)
+
+    def run_through(runs: Sequence[FoldRun]) -> None:
+        for run in runs:
+            with written_to(run.folder.log), recorded(run.folder) as status:
+                train_fold(run, Wanted(seconds, checkpoint_every, extend), status)
+                status.tell(phase="validating")
+                validate_fold(run, dataset)
+
+    run_all = at_once or run_through
+    wanted = [run_of(stages[-1], name) for name in ((only or every) if fold == "cv" else [fold])]
+    keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})
+    cases = [prepared_cases(files, plan, keys, trusted) for plan in stages]  # nothing is missing after hours
+    for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
+        missing = unfinished(files, earlier, folds)
+        tell_first(earlier, plan, missing)
+        run_all([run_of(earlier, name) for name in missing])
+        bring_to_grid(files, earlier, plan, on_grid, settings.threads)
+    run_all(wanted)
+    return files.runs(stages[-1].default)
+
+
+def _number(fold: str) -> int:
+    if not fold.isdecimal():
+        raise UsageError(f"fold {fold!r} is unknown; give a number, `all` or `cv`")
+    return int(fold)
 
 
 def _effective(
@@ -58,23 +86,32 @@ def _effective(
     epochs: int | None,
     changes: Sequence[str],
     trusted: tuple[str, ...],
-) -> Plan:
-    """The plan with the one configuration that is trained, its number of epochs, and the user's changes.
+) -> tuple[Plan, ...]:
+    """For every stage up to the one that is wanted, the plan with its configuration, number of epochs and changes.
 
     Raises UsageError for a change that comes too late: cases are prepared already.
     """
     plan, measured = files.read_plan(trusted), files.read_fingerprint()
-    name, chosen = plan.configuration(configuration)
-    if chosen.previous is not None:
-        raise UsageError(f"{name} cannot be trained yet; train {chosen.previous} or another configuration")
+    name, _ = plan.configuration(configuration)
+    chosen = {stage: plan.configurations[stage] for stage in plan.stages(name)}
     if epochs is not None:
-        chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
-    plan = replace(plan, configurations={name: chosen}, default=name)
+        chosen = {
+            stage: replace(planned, training=replace(planned.training, epochs=epochs))
+            for stage, planned in chosen.items()
+        }
+    plan = replace(plan, configurations=chosen, default=name)
     result = changed(plan, changes, trusted)
-    if preparation_keys(measured, result, result.configurations[name]) != preparation_keys(measured, plan, chosen):
+    for stage, before in chosen.items():
+        after = result.configurations[stage]
+        if before.previous == after.previous and preparation_keys(measured, result, after) == preparation_keys(
+            measured, plan, before
+        ):
+            continue
         flags = " ".join(f"--set {change}" for change in changes)
         raise UsageError(
             f"{flags}: this decides how cases are prepared, which comes before training. "
             f"Run `autoseg plan {plan.dataset} {flags}` and `autoseg preprocess {plan.dataset}` first"
         )
-    return result
+    return tuple(
+        replace(result, configurations={stage: result.configurations[stage]}, default=stage) for stage in chosen
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..core.progress import duration
@@ -12,13 +13,17 @@ from ..errors import TrainingError, WorkspaceError
 from ..folds import Fold
 from ..plan import Configuration, Plan, read_plan
 from ..preprocessing.store import CaseStore, StoredCase
+from ..run_status import StatusFile
 from ..settings import RunSettings
 from ..training.batches import training_sampler, validation_sampler
 from ..training.budget import Budget
-from ..training.fit import CHECKPOINT_SECONDS, fit
-from ..training.state import resume, save_weights, start
+from ..training.cases import ReadableCase
+from ..training.fit import CHECKPOINT_SECONDS, Course, fit
+from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
 from ..workspace import DatasetFolder, RunFolder
+from .cascade import with_priors
 from .plan_and_preprocess import preparation_keys, prepared_as
+from .watch import watcher
 
 LOG = logging.getLogger("autoseg")
 
@@ -49,38 +54,62 @@ class FoldRun:
         return f"{self.plan.default} fold_{self.fold}"
 
 
-def train_fold(run: FoldRun, *, seconds: float | None = None, checkpoint_every: float = CHECKPOINT_SECONDS) -> None:
-    """Trains until the budget is spent and writes the weights; a fold that has finished is left alone.
+@dataclass(frozen=True)
+class Wanted:
+    """How long to train, and how that is watched."""
 
-    ``seconds`` None trains the epochs of the plan. Raises TrainingError or WorkspaceError.
+    seconds: float | None = None
+    """None: the epochs of the plan."""
+    checkpoint_every: float = CHECKPOINT_SECONDS
+    """Seconds."""
+    extend: bool = False
+    """Whether a fold that has finished goes on until this length."""
+
+
+def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -> None:
+    """Trains until the budget is spent and writes the weights; a fold that has finished is left alone or extended.
+
+    While it is extended, its old weights stay what they were. Raises TrainingError or WorkspaceError.
     """
     folder, plan, configuration, split, settings = run.folder, run.plan, run.configuration, run.split, run.settings
-    if folder.weights.exists():
-        LOG.info("%s has finished; to train it anew, remove %s", run.name, folder.root)
+    if folder.weights.exists() and not wanted.extend:
+        LOG.info("%s has finished; train it longer with --extend, or remove %s to start anew", run.name, folder.root)
         return
     _refuse_another_plan(run)
-    shutil.rmtree(folder.validation, ignore_errors=True)  # of an earlier training that was removed
     cases = _prepared(run)
     state = start(plan, configuration, settings)
+    budget = Budget.of(configuration, wanted.seconds)
     if resume(state, folder.checkpoints):
         LOG.info("continuing after iteration %d (%s)", state.iteration, duration(state.seconds_trained))
+    if folder.weights.exists() and not _extended(run, state, budget):
+        return
     write_json(folder.effective, plan)
-    budget = Budget.of(configuration, seconds)
     _announce(run, budget)
     sampled = training_sampler(cases, split.train, plan, configuration, settings.seed)
-    watched = validation_sampler(cases, split.validation, plan, configuration, settings.seed)
-    fit(
-        state,
-        plan,
-        configuration,
-        sampled,
-        watched if split.validation else None,
-        budget=budget,
-        settings=settings,
-        folder=folder,
-        checkpoint_seconds=checkpoint_every,
-    )
-    save_weights(folder.weights, state.network)
+    patches = validation_sampler(cases, split.validation, plan, configuration, settings.seed)
+    watch = watcher(cases, split.validation, plan, configuration, settings) if split.validation else None
+    course = Course(budget, wanted.checkpoint_every, watch, status)
+    validation = patches if split.validation else None
+    fit(state, plan, configuration, sampled, validation, course=course, settings=settings, folder=folder)
+    shutil.rmtree(folder.validation, ignore_errors=True)  # of the weights that are replaced now
+    save_weights(folder.weights, state.result, state.iteration)
+    keep_newest(folder.checkpoints, 1)  # what --extend goes on from
+
+
+def _extended(run: FoldRun, state: TrainingState, budget: Budget) -> bool:
+    """Whether there is anything to do for a finished fold. The schedule is then that of one long training."""
+    trained = iteration_of(run.folder.weights)
+    if state.iteration < trained:
+        raise TrainingError(
+            f"{run.folder.root} cannot be extended: its last checkpoint is gone. Remove it to start anew"
+        )
+    if state.iteration > trained:  # an extension that was stopped
+        return True
+    state.final, state.volumes_iteration = None, state.iteration
+    if budget.progress(state) >= 1:
+        LOG.info("%s has been trained %d iterations, which is no less than was asked for", run.name, trained)
+        return False
+    return True
 
 
 def _announce(run: FoldRun, budget: Budget) -> None:
@@ -103,7 +132,7 @@ def _refuse_another_plan(run: FoldRun) -> None:
         return
     before = read_plan(folder.effective, run.trusted)
     (_, old), (name, new) = before.configuration(), plan.configuration()
-    rules = replace(old.training, epochs=new.training.epochs)
+    rules = replace(old.training, epochs=new.training.epochs, patience=new.training.patience)
     old = replace(old, training=rules, reasons=new.reasons)
     if replace(before, configurations={name: old}, reasons=plan.reasons) != plan:
         raise TrainingError(
@@ -112,13 +141,22 @@ def _refuse_another_plan(run: FoldRun) -> None:
         )
 
 
-def _prepared(run: FoldRun) -> dict[str, StoredCase]:
-    """Raises WorkspaceError naming a case that was not prepared, or was prepared for other decisions."""
-    files, plan, split = run.files, run.plan, run.split
-    store = CaseStore(files.prepared(prepared_as(files.read_plan(run.trusted), plan.default)))
-    cases = {key: store.open(key) for key in (*split.train, *split.validation)}
-    keys = preparation_keys(files.read_fingerprint(), plan, run.configuration)
-    stale = [key for key, stored in cases.items() if stored.case.content != keys.get(key)]
+def _prepared(run: FoldRun) -> Mapping[str, ReadableCase]:
+    cases = prepared_cases(run.files, run.plan, (*run.split.train, *run.split.validation), run.trusted)
+    return cases if run.configuration.previous is None else with_priors(run.files, run.plan, cases)
+
+
+def prepared_cases(
+    files: DatasetFolder, plan: Plan, keys: Iterable[str], trusted: tuple[str, ...]
+) -> dict[str, StoredCase]:
+    """What the configuration of ``plan`` sees of the cases.
+
+    Raises WorkspaceError naming a case that was not prepared, or was prepared for other decisions.
+    """
+    store = CaseStore(files.prepared(prepared_as(files.read_plan(trusted), plan.default)))
+    cases = {key: store.open(key) for key in keys}
+    expected = preparation_keys(files.read_fingerprint(), plan, plan.configuration()[1])
+    stale = [key for key, stored in cases.items() if stored.case.content != expected.get(key)]
     if stale:
         raise WorkspaceError(
             f"{len(stale)} cases, {stale[0]} among them, were prepared before plan.json or their files changed; "

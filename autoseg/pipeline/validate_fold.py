@@ -16,17 +16,21 @@ LOG = logging.getLogger("autoseg")
 
 
 def validate_fold(run: FoldRun, dataset: Dataset) -> None:
-    """Predicts the validation cases from their files, as a user would, and scores them against theirs."""
+    """Predicts the validation cases from their files, as a user would, and scores them against theirs.
+
+    Their probabilities are kept: `autoseg select` makes any ensemble of them, without predicting anew.
+    """
     folder, split, settings = run.folder, run.split, run.settings
     if not split.validation:
         LOG.info("fold all has no validation cases: score it on cases of your own with `autoseg evaluate`")
         return
-    if folder.scores.exists():
+    keys = set(split.validation)
+    if folder.scores.exists() and keys <= {path.stem for path in folder.probabilities.glob("*.b2nd")}:
         LOG.info("validation scores are in %s", folder.scores)
         return
     model = Model.read(folder.root, settings=settings, trusted=run.trusted)
     cases = [dataset.case(key) for key in split.validation]
-    report = predict(model, cases, folder.validation, overwrite=False)
+    report = predict(model, cases, folder.validation, overwrite=False, keep=folder.probabilities)
     if report.failed:
         raise TrainingError(f"{len(report.failed)} validation cases could not be predicted; the messages above say why")
     pairs = {case.key: (case.files[-1], folder.validation / f"{case.key}{model.plan.file_ending}") for case in cases}

@@ -18,6 +18,7 @@ from ..parts.resamplers import spline
 from ..plan import Configuration, Plan, TrainingRules
 from . import reasons, rules
 from .mirror import mirror_axes
+from .neighbours import with_neighbours
 from .patch import Budget, UNetSizes, batch_size, largest_patch
 from .topology import Topology
 from .wishes import NO_WISHES, Wishes
@@ -45,6 +46,8 @@ class Planner:
     """Ranges and probabilities; what depends on the patch (angles, flat patches) is decided by rule."""
     mirror: bool = True
     """Whether to train on mirrored images, and to average over mirrored images in prediction."""
+    slices: int = 1
+    """That a 2-D network sees where slices lie far apart (configuration 2.5d); 1: only on request."""
     largest_share: float = 0.05
     """Of all training voxels that one batch may hold: a guard against overfitting."""
     lowres_below: float = 0.25
@@ -63,6 +66,8 @@ class Planner:
         mirrored, why_mirrored = mirror_axes(dataset.labels, fingerprint, planned=self.mirror, wish=wishes.mirror)
         draft = _Draft(self, len(fingerprint.cases), _names(dataset.labels), normalizers)
         configurations, why_stages = draft.configurations(grid)
+        seen = configurations.get("2d"), self.slices, wishes.slices
+        more, why_slices = with_neighbours(*seen, grid.spacing.tolist(), float(grid.shape[0]))
         return Plan(
             dataset=dataset.name,
             planner=self.name,
@@ -71,7 +76,7 @@ class Planner:
             labels=dataset.labels,
             file_ending=dataset.file_ending,
             mirror_axes=tuple(index for index, axis in enumerate(order) if axis in mirrored),
-            configurations=configurations,
+            configurations=configurations | more,
             default=next(iter(configurations)),
             reasons=(
                 reasons.axis_order(order, spacing),
@@ -79,6 +84,7 @@ class Planner:
                 *(f"channel {channel}: {why}" for channel, why in zip(dataset.channels, why_normalized)),
                 f"mirroring: {why_mirrored}",
                 f"low resolution: {why_stages}",
+                f"neighbouring slices: {why_slices}",
             ),
         )
 

@@ -16,10 +16,14 @@ class Wishes:
     """Millimetres to which images are resampled, instead of the spacing that most of them have."""
     mirror: tuple[int, ...] | None = None
     """Axes along which images may be mirrored in training and prediction, instead of all that keep left from right."""
+    slices: int | None = None
+    """Neighbouring slices that a 2-D network is to see (configuration 2.5d); 1: no such configuration."""
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
             raise UsageError(f"spacing must be three numbers of millimetres above 0, found {self.spacing}")
+        if self.slices is not None and (self.slices < 1 or self.slices % 2 == 0):
+            raise UsageError(f"slices must be odd, so that one is in the middle; found {self.slices}")
 
 
 NO_WISHES = Wishes()

@@ -13,14 +13,10 @@ from functools import partial
 import numpy as np
 
 from ..core.geometry import Geometry, Image, nonzero_box
-from ..core.labels import Labels
-from ..core.seeds import generator
 from ..errors import DatasetError
 from ..plan import Configuration, Plan
+from .locations import Locations, class_locations
 from .spatial import SpatialRecord, spatial_record
-
-LOCATIONS = 10_000  # nnU-Net v2 2.8.1: voxels remembered per class, or
-SHARE_OF_LOCATIONS = 0.01  # this share of the class where that is more
 
 
 @dataclass(frozen=True)
@@ -35,9 +31,10 @@ class PreparedCase:
     """How it got there."""
     geometry: Geometry
     """The file's grid."""
-    foreground: dict[int, np.ndarray]
-    """Label index to (n, 3) int32 positions of its voxels. Index 0 is there only where an ignore label exists:
-    then it tells which background voxels are annotated."""
+    foreground: Locations | None
+    """Where its labels are; None for a case to be predicted."""
+    previous: PreparedCase | None = None
+    """In a cascade, a case to be predicted as the earlier stage sees it."""
 
 
 def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: Configuration) -> PreparedCase:
@@ -61,36 +58,11 @@ def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: 
     outside = _outside(cropped, indices) if masked or (resized and _touches_zero(cropped, indices)) else None
     normalised = _normalised(cropped, None if outside is None else ~outside, configuration)
     resampled = np.ascontiguousarray(resampling.apply(normalised, resampler.resample_image))
-    foreground = {}
+    foreground = None
     if indices is not None:
         indices = _resampled(indices, outside, partial(resampling.apply, method=resampler.resample_labels))
         foreground = class_locations(indices, plan.labels)
     return PreparedCase(resampled, indices, record, image.geometry, foreground)
-
-
-def class_locations(indices: np.ndarray, labels: Labels) -> dict[int, np.ndarray]:
-    """Positions (n, 3) int32 of voxels of every label index present, at random but always the same ones.
-
-    Each index gets ``max(min(LOCATIONS, voxels), 1 % of its voxels)``. The ignored index has none.
-    """
-    random = generator(0, "class locations")
-    annotated_background = labels.ignore_index is not None
-    flat = np.arange(indices.size) if annotated_background else np.flatnonzero(indices)
-    values = indices.reshape(-1)[flat]
-    flat = flat[np.argsort(values, kind="stable")]
-    counts = np.bincount(values, minlength=1)
-    ends = np.cumsum(counts)
-    locations = {}
-    for index in np.flatnonzero(counts).tolist():
-        if index == labels.ignore_index:
-            continue
-        count = int(counts[index])
-        wanted = max(min(LOCATIONS, count), int(np.ceil(count * SHARE_OF_LOCATIONS)))
-        chosen = flat[ends[index] - count : ends[index]]
-        if wanted < count:
-            chosen = chosen[random.choice(count, wanted, replace=False, shuffle=False)]
-        locations[index] = np.stack(np.unravel_index(chosen, indices.shape), axis=1).astype(np.int32)
-    return locations
 
 
 def _normalised(array: np.ndarray, mask: np.ndarray | None, configuration: Configuration) -> np.ndarray:

@@ -1,12 +1,14 @@
-"""How long a training goes on."""
+"""How long a training goes on, and how it ends well before that."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 
 from ..plan import Configuration
-from .state import TrainingState
+from .state import FinalPhase, TrainingState
+
+FINAL_SHARE = 0.05  # of the iterations trained so far, for the final phase; at least one epoch
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,20 @@ class Budget:
         return cls(rules.epochs * rules.iterations_per_epoch) if seconds is None else cls(None, seconds)
 
     def progress(self, state: TrainingState) -> float:
-        """0 at the beginning, 1 or more when spent."""
+        """0 at the beginning, 1 or more when spent or when the final phase is over."""
         by_count = state.iteration / self.iterations if self.iterations else 0.0
         by_time = state.seconds_trained / self.seconds if self.seconds else 0.0
-        return max(by_count, by_time)
+        compressed = state.final.progress_at(state.iteration) if state.final else 0.0
+        return max(by_count, by_time, compressed)
 
     def seconds_left(self, state: TrainingState, seconds_per_iteration: float) -> float:
         """At this pace."""
         by_count = (self.iterations - state.iteration) * seconds_per_iteration if self.iterations else inf
         by_time = self.seconds - state.seconds_trained if self.seconds else inf
-        return max(0.0, min(by_count, by_time))
+        final = state.final.iterations_left(state.iteration) * seconds_per_iteration if state.final else inf
+        return max(0.0, min(by_count, by_time, final))
+
+
+def final_phase(state: TrainingState, progress: float, iterations_per_epoch: int) -> FinalPhase:
+    """From here on the schedule runs through what is left of it in a short time."""
+    return FinalPhase(state.iteration, progress, max(iterations_per_epoch, ceil(FINAL_SHARE * state.iteration)))

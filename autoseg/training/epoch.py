@@ -15,6 +15,7 @@ from .batches import PatchSampler
 from .budget import Budget
 from .log import MetricsTable
 from .online import online_dice
+from .plateau import Watch, look
 from .state import TrainingState
 
 LOG = logging.getLogger("autoseg")
@@ -33,11 +34,18 @@ class Epoch:
     budget: Budget
     resolved: Resolved
     table: MetricsTable
+    watch: Watch | None = None
     iterations: int = 0
     seconds_waiting: float = 0.0
     told: bool = False
     """Whether the pace of this training has been told."""
+    pace_before: float = 0.0
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def pace(self) -> float:
+        """Seconds per iteration, in this epoch or, before its first one, in the last; 0 before anything was done."""
+        return (time.monotonic() - self.began) / self.iterations if self.iterations else self.pace_before
 
     def count(self, state: TrainingState, seconds_waiting: float) -> None:
         """One more iteration, of which so many seconds were spent waiting for the batch."""
@@ -45,26 +53,27 @@ class Epoch:
         self.seconds_waiting += seconds_waiting
         if self.iterations == FIRST_LOOK and not self.told:
             self.told = True
-            pace = (time.monotonic() - self.began) / FIRST_LOOK
-            LOG.info("%.2f s per iteration, about %s to go", pace, duration(self.budget.seconds_left(state, pace)))
+            left = duration(self.budget.seconds_left(state, self.pace))
+            LOG.info("%.2f s per iteration, about %s to go", self.pace, left)
 
     def end(self, state: TrainingState) -> None:
-        """Looks at the validation patches, adds a row to the table, logs a line, and begins the next epoch."""
-        seconds = time.monotonic() - self.began
+        """Looks at the validation cases, adds a row to the table, logs a line, and begins the next epoch."""
+        seconds, pace, rules = time.monotonic() - self.began, self.pace, self.configuration.training
         dice = self._look(state)
+        whole = look(state, rules, self.watch) if self.watch and rules.patience else None
         row = {
-            "epoch": float(-(-state.iteration // self.configuration.training.iterations_per_epoch)),
+            "epoch": float(-(-state.iteration // rules.iterations_per_epoch)),
             "iteration": float(state.iteration),
             "seconds_trained": state.seconds_trained,
             "loss": fmean(state.losses) if state.losses else nan,
             "learning_rate": state.optimizer.param_groups[0]["lr"],
-            "seconds_per_iteration": seconds / self.iterations,
+            "seconds_per_iteration": pace,
             "share_waiting": self.seconds_waiting / seconds,
             "dice": fmean(dice.values()) if dice else nan,
         }
         names = {f"dice_{name}": dice.get(name, nan) for name in self.plan.labels.foreground}
-        self.table.add(row | (names if self.validation else {}))
-        pace = row["seconds_per_iteration"]
+        volumes = {"dice_volumes": nan if whole is None else whole} if self.watch and rules.patience else {}
+        self.table.add(row | (names if self.validation else {}) | volumes)
         LOG.info(
             "epoch %d: loss %.4f, learning rate %.2g, %.3f s per iteration (%.0f %% waiting)%s, %s left",
             row["epoch"],
@@ -72,17 +81,17 @@ class Epoch:
             row["learning_rate"],
             pace,
             100 * row["share_waiting"],
-            _told(dice),
+            _told(dice, whole),
             duration(self.budget.seconds_left(state, pace)),
         )
-        state.losses = []
+        state.losses, self.pace_before = [], pace
         self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()
 
     def _look(self, state: TrainingState) -> dict[str, float]:
         if self.validation is None:
             return {}
         batches = max(1, self.configuration.training.iterations_per_epoch // ITERATIONS_PER_LOOK)
-        dice = online_dice(state.network, self.validation, batches, self.plan.labels, self.resolved)
+        dice = online_dice(state.result, self.validation, batches, self.plan.labels, self.resolved)
         if dice:
             mean, before = fmean(dice.values()), state.smooth_dice
             state.smooth_dice = mean if before is None else DICE_MEMORY * before + (1 - DICE_MEMORY) * mean
@@ -90,8 +99,7 @@ class Epoch:
         return dice
 
 
-def _told(dice: dict[str, float]) -> str:
-    if not dice:
-        return ""
+def _told(dice: dict[str, float], whole: float | None) -> str:
     each = ", ".join(f"{name} {value:.3f}" for name, value in dice.items())
-    return f", Dice on validation patches {fmean(dice.values()):.3f} ({each})"
+    patches = f", Dice on validation patches {fmean(dice.values()):.3f} ({each})" if dice else ""
+    return patches + ("" if whole is None else f", on whole cases {whole:.3f}")

@@ -5,24 +5,37 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import closing
+from dataclasses import dataclass, field
 
-import torch
-
-from ..errors import TrainingError
-from ..plan import Configuration, Plan
-from ..settings import RunSettings, resolve
+from ..errors import StoppedError, TrainingError
+from ..plan import Configuration, Plan, TrainingRules
+from ..run_status import StatusFile
+from ..settings import Resolved, RunSettings, resolve
 from ..workspace import RunFolder
+from .arithmetic import arithmetic, chosen_forward
 from .batches import Batch, PatchSampler, batches
-from .budget import Budget
+from .budget import Budget, final_phase
 from .epoch import Epoch
-from .interrupt import interruption
 from .log import MetricsTable, advance, bar
+from .plateau import Watch, on_plateau
+from .requests import Requests, requests
 from .state import TrainingState, save
 from .step import Step
 
 LOG = logging.getLogger("autoseg")
 CHECKPOINT_SECONDS = 600.0
 SKIPS_IN_A_ROW = 3  # that end a training
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long a training goes on, and what goes on beside it."""
+
+    budget: Budget
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    watch: Watch | None = None
+    """What ``TrainingRules.patience`` looks at; None: training does not end before its budget is spent."""
+    status: StatusFile | None = None
 
 
 def fit(
@@ -32,61 +45,123 @@ def fit(
     training: PatchSampler,
     validation: PatchSampler | None,
     *,
-    budget: Budget,
+    course: Course,
     settings: RunSettings,
     folder: RunFolder,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
-    """Trains ``state`` until ``budget`` is spent; returns at once when it already is.
+    """Trains ``state`` until its budget is spent; returns at once when it already is.
 
-    Writes checkpoints and ``metrics.csv`` into ``folder``. With a budget of iterations, on a CPU, a training that
-    was killed and resumed ends bit-identical to one that was not. Raises TrainingError when it was asked to stop,
-    after saving, and when three steps in a row give no finite loss.
+    Writes checkpoints and ``metrics.csv`` into ``folder``. With a budget of iterations, on a CPU, with the same number
+    of threads, a training that was killed and resumed ends bit-identical to one that was not. Raises StoppedError when
+    it was asked to stop, after saving, and TrainingError when three steps in a row give no finite loss.
     """
-    resolved = resolve(settings)
-    torch.set_num_threads(settings.threads)
-    step = Step.of(plan, configuration, resolved, settings.seed)
+    resolved, budget, rules = resolve(settings), course.budget, configuration.training
     table = MetricsTable.open(folder.metrics, state.iteration)
-    epoch = Epoch(plan, configuration, validation, budget, resolved, table)
     readers = 1 if resolved.device.type == "cpu" else settings.threads  # a CPU's cores belong to the network
-    origin, saved, skipped = time.monotonic() - state.seconds_trained, time.monotonic(), 0
+    origin = time.monotonic() - state.seconds_trained
+    skipped: list[Batch] = []
     with (
-        interruption() as asked,
+        arithmetic(settings, resolved),
+        requests(folder.stop) as asked,
         closing(batches(training, state.iteration, readers, ahead=2)) as source,
         bar(budget.progress(state)) as shown,
     ):
+        step = _step(state, plan, configuration, settings, resolved, budget)
+        epoch = Epoch(plan, configuration, validation, budget, resolved, table, course.watch)
+        attend = _Attendant(course, rules, folder, asked)
         while (progress := budget.progress(state)) < 1:
             began = time.monotonic()
             batch = next(source)
             waited = time.monotonic() - began
             loss = step(state, batch, configuration.schedule.factor(progress, state.iteration))
-            skipped = _skipped(skipped, loss, batch, state)
+            skipped = _noted(loss, state, batch, skipped)
             state.iteration += 1
             state.seconds_trained = time.monotonic() - origin
             epoch.count(state, waited)
             advance(shown, budget.progress(state), state.iteration, loss)
-            if state.iteration % configuration.training.iterations_per_epoch == 0:
+            if state.iteration % rules.iterations_per_epoch == 0:
                 epoch.end(state)
-            if asked.is_set() or time.monotonic() - saved >= checkpoint_seconds:
-                save(state, folder.checkpoints)
-                saved = time.monotonic()
-            if asked.is_set():
-                raise TrainingError(f"stopped after iteration {state.iteration}; to go on, run the same command again")
-    if epoch.iterations:
-        epoch.end(state)
-    save(state, folder.checkpoints)
+            attend(state, epoch)
+        if epoch.iterations or state.losses:  # of an epoch that is not whole
+            epoch.end(state)
+        attend.tell(state, epoch)
+        save(state, folder.checkpoints)
+        folder.stop.unlink(missing_ok=True)
 
 
-def _skipped(before: int, loss: float | None, batch: Batch, state: TrainingState) -> int:
-    """Notes the loss of a step; returns how many steps in a row, up to this one, were skipped."""
+def _step(
+    state: TrainingState,
+    plan: Plan,
+    configuration: Configuration,
+    settings: RunSettings,
+    resolved: Resolved,
+    budget: Budget,
+) -> Step:
+    """Compiles the network where that pays."""
+    channels = len(plan.channels) * configuration.slices + (configuration.previous is not None)
+    shape = (configuration.batch_size, channels, *configuration.patch_size)
+
+    def seconds_left(pace: float) -> float:
+        return budget.seconds_left(state, pace)
+
+    forward = chosen_forward(state.network, shape, settings, resolved, seconds_left)
+    return Step.of(plan, configuration, resolved, settings.seed, forward)
+
+
+@dataclass
+class _Attendant:
+    """Mutable: looks, between two iterations, after requests from outside, checkpoints and what is told."""
+
+    course: Course
+    rules: TrainingRules
+    folder: RunFolder
+    asked: Requests
+    saved: float = field(default_factory=time.monotonic)
+
+    def __call__(self, state: TrainingState, epoch: Epoch) -> None:
+        """Raises StoppedError, after saving, when training was asked to stop."""
+        ending = state.final is None and (self.asked.finish() or on_plateau(state, self.rules))
+        if ending:
+            progress = self.course.budget.progress(state)
+            state.final = final_phase(state, progress, self.rules.iterations_per_epoch)
+            count = state.final.iterations
+            LOG.info("the learning rate now falls to 0 within %d iterations, then training ends", count)
+        if ending or self.asked.due() or time.monotonic() - self.saved >= self.course.checkpoint_seconds:
+            save(state, self.folder.checkpoints)
+            self.saved = time.monotonic()
+        if ending:
+            self.folder.stop.unlink(missing_ok=True)
+        self.tell(state, epoch, at_once=self.asked.stop.is_set())
+        if self.asked.stop.is_set():
+            raise StoppedError(f"stopped after iteration {state.iteration}; to go on, run the same command again")
+
+    def tell(self, state: TrainingState, epoch: Epoch, *, at_once: bool = True) -> None:
+        """Into the status file."""
+        status, budget = self.course.status, self.course.budget
+        if status is not None:
+            (status.tell if at_once else status.beat)(
+                iteration=state.iteration,
+                progress=min(1.0, budget.progress(state)),
+                seconds_per_iteration=epoch.pace,
+                seconds_left=budget.seconds_left(state, epoch.pace),
+                dice=state.volumes_dice or state.best_dice,
+            )
+
+
+def _noted(loss: float | None, state: TrainingState, batch: Batch, skipped: list[Batch]) -> list[Batch]:
+    """Notes the loss of a step; returns the batches that were skipped one after the other, up to this one."""
     if loss is not None:
         state.losses.append(loss)
-        return 0
-    cases = ", ".join(sorted(set(batch.keys)))
-    LOG.warning("iteration %d skipped: loss or gradient is not finite; cases %s", state.iteration, cases)
-    if before + 1 == SKIPS_IN_A_ROW:
+        return []
+    skipped = [*skipped, batch]
+    LOG.warning("iteration %d skipped: loss or gradient is not finite; cases %s", state.iteration, _cases([batch]))
+    if len(skipped) == SKIPS_IN_A_ROW:
         raise TrainingError(
-            f"loss or gradient was not finite {SKIPS_IN_A_ROW} times in a row, last on the cases {cases}. "
+            f"loss or gradient was not finite {SKIPS_IN_A_ROW} times in a row, on patches of {_cases(skipped)}. "
             "Look for broken voxels there (`autoseg check`), lower optimizer.learning_rate, or use --precision float32"
         )
-    return before + 1
+    return skipped
+
+
+def _cases(batches: list[Batch]) -> str:
+    return ", ".join(sorted({key for batch in batches for key in batch.keys}))

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from ..core.labels import ExclusiveLabels, Labels
 from ..settings import Resolved
+from .arithmetic import autocast
 from .batches import PatchSampler, network_input
-from .step import autocast
 
 
 def online_dice(
@@ -25,14 +25,14 @@ def online_dice(
             batch = sampler.batch(number)
             with autocast(resolved):
                 logits = network(network_input(batch.images.float(), batch.prior).to(resolved.device))[0]
-            counts += _counts(logits, batch.targets.to(resolved.device), labels).cpu()
+            counts += overlap_counts(logits, batch.targets.to(resolved.device), labels).cpu()
     network.train()
     common, predicted, present = counts.tolist()
     sums = {name: predicted[i] + present[i] for i, name in enumerate(labels.foreground)}
     return {name: 2 * common[i] / sums[name] for i, name in enumerate(sums) if sums[name]}
 
 
-def _counts(logits: Tensor, targets: Tensor, labels: Labels) -> Tensor:
+def overlap_counts(logits: Tensor, targets: Tensor, labels: Labels) -> Tensor:
     """(3, foreground): voxels in both, in the prediction, in the target; ignored voxels left out."""
     counted = targets != -1 if labels.ignore_index is None else targets != labels.ignore_index
     known = torch.where(counted, targets, 0).long()

@@ -10,10 +10,11 @@ import struct
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn, optim
+from torch.optim.swa_utils import AveragedModel
 
 from ..core.files import atomic_file, remove_unfinished
 from ..core.seeds import generator
@@ -25,6 +26,24 @@ LOG = logging.getLogger("autoseg")
 KEPT = 2  # checkpoints; should the newest turn out damaged, the one before it is taken
 
 
+@dataclass(frozen=True)
+class FinalPhase:
+    """The end of a training that is over before its budget is spent: the rest of the schedule in a few iterations."""
+
+    iteration: int
+    """After which it began."""
+    progress: float
+    """Of the training as it was planned, then."""
+    iterations: int
+    """How long it takes."""
+
+    def progress_at(self, iteration: int) -> float:
+        return 1.0 - (1.0 - self.progress) * self.iterations_left(iteration) / self.iterations
+
+    def iterations_left(self, iteration: int) -> int:
+        return self.iteration + self.iterations - iteration
+
+
 @dataclass
 class TrainingState:
     """Mutable: ``fit`` advances it."""
@@ -33,6 +52,7 @@ class TrainingState:
     optimizer: optim.Optimizer
     scaler: torch.amp.GradScaler
     """Does something for float16 only."""
+    seed: int = 0
     iteration: int = 0
     """Finished iterations."""
     seconds_trained: float = 0.0
@@ -42,6 +62,19 @@ class TrainingState:
     """Moving average of the online Dice."""
     best_dice: float | None = None
     """Its largest value so far."""
+    average: AveragedModel | None = None
+    """Moving average of the weights."""
+    volumes_dice: float | None = None
+    """Largest Dice on whole validation volumes so far."""
+    volumes_iteration: int = 0
+    """When that was."""
+    final: FinalPhase | None = None
+    """Once begun, training ends with it."""
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to predict with."""
+        return self.network if self.average is None else cast(nn.Module, self.average.module)
 
 
 def start(plan: Plan, configuration: Configuration, settings: RunSettings) -> TrainingState:
@@ -51,33 +84,62 @@ def start(plan: Plan, configuration: Configuration, settings: RunSettings) -> Tr
     network = plan.network_of(configuration).to(resolved.device)
     optimizer = configuration.optimizer.build(network.parameters())
     float16 = resolved.dtype == torch.float16
-    return TrainingState(network, optimizer, torch.amp.GradScaler(resolved.device.type, enabled=float16))
+    scaler = torch.amp.GradScaler(resolved.device.type, enabled=float16)
+    decay = configuration.training.ema_decay
+    return TrainingState(
+        network, optimizer, scaler, settings.seed, average=moving_average(network, decay) if decay else None
+    )
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """Of the weights; ``update_parameters`` after every step.
+
+    The share it keeps of itself grows with the number n of updates as (1 + n) / (10 + n), up to ``decay`` (as in
+    TensorFlow's ExponentialMovingAverage), so that it soon forgets the weights that training began with.
+    """
+
+    def update(averages: Any, weights: Any, updates: Any) -> None:
+        count = float(updates)
+        torch._foreach_lerp_(averages, weights, 1.0 - min(decay, (1.0 + count) / (10.0 + count)))
+
+    return AveragedModel(network, multi_avg_fn=update)
 
 
 def save(state: TrainingState, folder: Path) -> Path:
     """Writes a checkpoint into ``folder`` and removes all but the newest two."""
+    final = state.final
     path = folder / f"iteration_{state.iteration:08d}.pt"
     content = {
         "network": state.network.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
+        "seed": state.seed,
         "iteration": state.iteration,
         "seconds_trained": state.seconds_trained,
         "losses": state.losses,
         "smooth_dice": state.smooth_dice,
         "best_dice": state.best_dice,
+        "average": state.average.state_dict() if state.average else None,
+        "volumes_dice": state.volumes_dice,
+        "volumes_iteration": state.volumes_iteration,
+        "final": (final.iteration, final.progress, final.iterations) if final else None,
     }
     with atomic_file(path) as temporary:
         torch.save(content, temporary)
-    for old in _checkpoints(folder)[KEPT:]:
-        old.unlink()
+    keep_newest(folder, KEPT)
     return path
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Removes all checkpoints in ``folder`` but the newest ``count``."""
+    for old in _checkpoints(folder)[count:]:
+        old.unlink()
 
 
 def resume(state: TrainingState, folder: Path) -> bool:
     """Continues ``state`` from the newest undamaged checkpoint in ``folder``; False when there is none.
 
-    Raises TrainingError when the checkpoint belongs to another network.
+    Raises TrainingError when the checkpoint belongs to another network or another seed.
     """
     remove_unfinished(folder)
     for path in _checkpoints(folder):
@@ -90,9 +152,15 @@ def resume(state: TrainingState, folder: Path) -> bool:
 
 
 def _restore(state: TrainingState, content: dict[str, Any], path: Path) -> None:
+    if content["seed"] != state.seed:
+        raise TrainingError(
+            f"{path.parent.parent} was started with --seed {content['seed']}; give that, or remove it to start anew"
+        )
     try:
         state.network.load_state_dict(content["network"])
         state.optimizer.load_state_dict(content["optimizer"])
+        if state.average is not None:
+            state.average.load_state_dict(content["average"])
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"{path} was written for another network or optimizer than the plan names now ({_first_line(error)}). "
@@ -105,6 +173,9 @@ def _restore(state: TrainingState, content: dict[str, Any], path: Path) -> None:
     state.losses = content["losses"]
     state.smooth_dice = content["smooth_dice"]
     state.best_dice = content["best_dice"]
+    state.volumes_dice = content["volumes_dice"]
+    state.volumes_iteration = content["volumes_iteration"]
+    state.final = FinalPhase(*content["final"]) if content["final"] else None
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -125,12 +196,20 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def save_weights(path: Path, network: nn.Module) -> None:
-    """Writes the network's weights as safetensors: what prediction needs."""
+def save_weights(path: Path, network: nn.Module, iteration: int = 0) -> None:
+    """Writes the network's weights as safetensors: what prediction needs. ``iteration``: how long it was trained."""
     from safetensors.torch import save_file
 
     weights: dict[str, Tensor] = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
     with atomic_file(path) as temporary:
-        save_file(weights, temporary)
+        save_file(weights, temporary, metadata={"iteration": str(iteration)})
+
+
+def iteration_of(weights: Path) -> int:
+    """How long the network was trained whose weights these are."""
+    from safetensors import safe_open
+
+    with safe_open(weights, "pt") as file:
+        return int((file.metadata() or {}).get("iteration", 0))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..core.seeds import generator
 from ..plan import Configuration, Plan
 from ..settings import Resolved
+from .arithmetic import Forward, autocast
 from .batches import Batch, network_input
 from .deep_supervision import Loss, deep_supervision
 from .state import TrainingState
@@ -28,22 +29,23 @@ class Step:
     """Labels, without background, of a label map that comes in with the images."""
     resolved: Resolved
     seed: int
+    forward: Forward
+    """The network, or what stands for it."""
 
     @classmethod
-    def of(cls, plan: Plan, configuration: Configuration, resolved: Resolved, seed: int) -> Step:
+    def of(cls, plan: Plan, configuration: Configuration, resolved: Resolved, seed: int, forward: Forward) -> Step:
         """The step that a plan's configuration prescribes."""
         skipped = 3 - configuration.dimensions  # a 2-D patch has no z axis
         axes = tuple(axis - skipped for axis in plan.mirror_axes if axis >= skipped)
-        return cls(
-            configuration, configuration.loss.build(plan.labels), axes, len(plan.labels.values) - 1, resolved, seed
-        )
+        loss, prior_labels = configuration.loss.build(plan.labels), len(plan.labels.values) - 1
+        return cls(configuration, loss, axes, prior_labels, resolved, seed, forward)
 
     def __call__(self, state: TrainingState, batch: Batch, factor: float) -> float | None:
         """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed."""
         images, targets = self._augmented(batch, state.iteration)
         state.optimizer.zero_grad(set_to_none=True)
         with autocast(self.resolved):
-            logits = state.network(images)
+            logits = self.forward(images)
         loss = deep_supervision(self.loss, logits, targets)
         value = loss.item()
         if not isfinite(value):
@@ -52,12 +54,16 @@ class Step:
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.configuration.training.gradient_clip)
         # In float16 now and then a gradient overflows: the scaler then skips the step itself and lowers its scale.
-        if not state.scaler.is_enabled() and not isfinite(norm.item()):
+        overflow = state.scaler.is_enabled() and state.scaler.get_scale() > 1.0
+        if not isfinite(norm.item()) and not overflow:
+            state.scaler.update()
             return None
         for group in state.optimizer.param_groups:
             group["lr"] = self.configuration.optimizer.learning_rate * factor
         state.scaler.step(state.optimizer)
         state.scaler.update()
+        if state.average is not None:
+            state.average.update_parameters(state.network)
         return value
 
     def _augmented(self, batch: Batch, iteration: int) -> tuple[Tensor, Tensor]:
@@ -83,8 +89,3 @@ class Step:
             return images, targets
         prior = augmentation.apply_to_prior(batch.prior.to(self.resolved.device), params, patch_size)
         return network_input(images, prior), targets
-
-
-def autocast(resolved: Resolved) -> torch.autocast:
-    """Convolutions in the resolved precision."""
-    return torch.autocast(resolved.device.type, resolved.dtype, enabled=resolved.dtype is not None)

@@ -84,6 +84,23 @@ def test_a_two_dimensional_simpleitk_image_stays_two_dimensional(small_plan):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(found), np.where(block()[5] > 0.5, 7, 0))
 
 
+class CopyingPrior(nn.Module):
+    """Two heads that decide what the last channel, the label indices of the earlier stage, says."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.cat([0.5 - x[:, -1:], x[:, -1:] - 0.5], dim=1)]
+
+
+@pytest.mark.parametrize("tta", ["none", "full"])
+def test_the_second_stage_of_a_cascade_sees_what_the_first_predicts(small_plan, tta):
+    first = copying(changed(small_plan, spacing=(3.0, 2.0, 2.0)))
+    plan = changed(small_plan, previous="3d_lowres")
+    second = Model(plan, plan.default, (CopyingPrior(),), ("0",), SETTINGS, previous=first)
+    found = second.predict(block(), spacing=(2.0, 2.0, 2.0), tta=tta)
+    np.testing.assert_array_equal(found, first.predict(block(), spacing=(2.0, 2.0, 2.0), tta=tta))
+    assert (found == 7).any()
+
+
 def two_channels(plan: Plan) -> Plan:
     normalizers = plan.configuration()[1].normalizers * 2
     configuration = replace(plan.configurations[plan.default], normalizers=normalizers)

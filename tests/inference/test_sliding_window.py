@@ -164,3 +164,22 @@ def test_mirrored_logits_of_the_whole_equal_nnunets(name, patch):
     network = UnevenConvolution(len(patch))
     found = sliding_window([network], image, patch, heads=2, batch_size=2, mirror_axes=(0, 1, 2), run=CPU).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+class Differences(nn.Module):
+    """What the slices around the middle one hold more than it: (next - middle, middle - before, middle)."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        before, middle, after = x[:, 0:1], x[:, 1:2], x[:, 2:3]
+        return [torch.cat([after - middle, middle - before, middle], dim=1)]
+
+
+def test_a_network_of_several_slices_sees_its_neighbours_and_at_the_border_the_border_again():
+    volume = np.random.default_rng(0).normal(size=(1, 5, 9, 11)).astype(np.float32)
+    found = sliding_window(
+        (Differences(),), volume, (8, 8), heads=3, batch_size=4, mirror_axes=(1, 2), slices=3, run=CPU
+    ).numpy()
+    padded = np.pad(volume[0], ((1, 1), (0, 0), (0, 0)), mode="edge")
+    np.testing.assert_allclose(found[0], padded[2:] - padded[1:-1], atol=1e-5)
+    np.testing.assert_allclose(found[1], padded[1:-1] - padded[:-2], atol=1e-5)
+    np.testing.assert_allclose(found[2], volume[0], atol=1e-5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +19,7 @@ from autoseg.parts.normalizers import ct, none, rescale, zscore
 from autoseg.parts.readers import read_image, read_labels
 from autoseg.parts.resamplers import spline
 from autoseg.plan import Configuration, Plan, TrainingRules
-from autoseg.preprocessing import prepare as module
-from autoseg.preprocessing.prepare import class_locations, prepare
+from autoseg.preprocessing.prepare import prepare
 
 # made by benchmarks/oracle_preprocessing.py with nnU-Net v2 2.8.1
 NNUNET = np.load(Path(__file__).with_name("nnunet_preprocessing.npz"), allow_pickle=False)
@@ -164,38 +162,13 @@ def test_users_values_become_indices() -> None:
     assert (prepared.labels[2:] == 1).all()
 
 
-def test_locations_are_of_their_class_and_unique(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCATIONS", 20)
-    indices = np.random.default_rng(2).integers(0, 4, (12, 13, 14)).astype(np.uint8)
-    indices[indices == 2] = 0
-    locations = class_locations(indices, LABELS)
-    assert sorted(locations) == [1, 3]
-    for index, positions in locations.items():
-        assert positions.dtype == np.int32
-        assert len(np.unique(positions, axis=0)) == len(positions) == 20
-        assert (indices[tuple(positions.T)] == index).all()
-
-
-def test_one_percent_of_a_large_class_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCATIONS", 20)
-    assert len(class_locations(np.ones((20, 20, 20), np.uint8), LABELS)[1]) == 80
-
-
-def test_ignored_voxels_have_no_locations_and_annotated_background_has() -> None:
-    scribbles = replace(LABELS, ignore=9)
-    indices = np.zeros((4, 4, 4), np.uint8)
-    indices[0], indices[1] = 1, scribbles.ignore_index or 0
-    locations = class_locations(indices, scribbles)
-    assert {index: len(positions) for index, positions in locations.items()} == {0: 32, 1: 16}
-
-
 def test_an_empty_image_is_kept_whole() -> None:
     prepared = run(
         np.zeros((1, 5, 6, 7), np.float32), np.zeros((5, 6, 7), int), (1.0,) * 3, make_plan((zscore.Spec(),))
     )
     assert prepared.image.shape == (1, 5, 6, 7)
     assert np.isfinite(prepared.image).all()
-    assert prepared.foreground == {}
+    assert prepared.foreground is not None and prepared.foreground.present == {}
 
 
 def test_a_wrong_number_of_channels_is_named() -> None:

@@ -13,16 +13,19 @@ from hypothesis import strategies as st
 from autoseg.core.geometry import Box, Geometry
 from autoseg.errors import ImageFileError, WorkspaceError
 from autoseg.preprocessing import store as module
+from autoseg.preprocessing.locations import Locations
 from autoseg.preprocessing.prepare import PreparedCase
 from autoseg.preprocessing.spatial import spatial_record
 from autoseg.preprocessing.store import CaseStore, chunks_and_blocks
+
+NOWHERE = Locations.of({})
 
 
 def make_case(shape: tuple[int, int, int] = (9, 20, 17), channels: int = 2, seed: int = 0) -> PreparedCase:
     random = np.random.default_rng(seed)
     record = spatial_record(shape, (1.0, 2.0, 3.0), (2, 1, 0), Box.whole(shape), (None, None, None))
     geometry = Geometry(shape, (1.0, 2.0, 3.0), (0.5, 1 / 3, 7.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
-    foreground = {1: np.array([[0, 1, 2], [3, 4, 5]], np.int32), 4: np.array([[8, 19, 16]], np.int32)}
+    foreground = Locations.of({1: np.array([[0, 1, 2], [3, 4, 5]]), 4: np.array([[8, 19, 16]])})
     labels = random.integers(0, 5, shape).astype(np.uint8)
     return PreparedCase(random.normal(size=(channels, *shape)).astype(np.float32), labels, record, geometry, foreground)
 
@@ -36,9 +39,9 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels, case.labels)
     assert (stored.shape, stored.channels) == ((9, 20, 17), 2)
     assert (stored.record, stored.geometry) == (case.record, case.geometry)
-    assert stored.foreground.keys() == case.foreground.keys()
-    for index, positions in case.foreground.items():
-        np.testing.assert_array_equal(stored.foreground[index], positions)
+    assert case.foreground is not None
+    for name, expected in vars(case.foreground).items():
+        np.testing.assert_array_equal(getattr(stored.foreground, name), expected)
 
 
 @given(data=st.data())
@@ -68,13 +71,13 @@ def test_threads_may_read_one_case_at_once(tmp_path: Path) -> None:
 
 def test_a_case_without_foreground_comes_back_so(tmp_path: Path) -> None:
     case = make_case()
-    CaseStore(tmp_path).write("a", PreparedCase(case.image, case.labels, case.record, case.geometry, {}), "key")
-    assert CaseStore(tmp_path).open("a").foreground == {}
+    CaseStore(tmp_path).write("a", PreparedCase(case.image, case.labels, case.record, case.geometry, NOWHERE), "key")
+    assert CaseStore(tmp_path).open("a").foreground.present == {}
 
 
 def test_large_values_are_kept_in_single_precision(tmp_path: Path) -> None:
     case = make_case()
-    large = PreparedCase(case.image * 1e5, case.labels, case.record, case.geometry, {})
+    large = PreparedCase(case.image * 1e5, case.labels, case.record, case.geometry, NOWHERE)
     CaseStore(tmp_path).write("a", large, "key")
     np.testing.assert_array_equal(CaseStore(tmp_path).open("a").read_whole()[0], large.image)
 
@@ -92,7 +95,7 @@ def test_a_case_killed_while_being_written_does_not_exist(tmp_path: Path, monkey
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_write_foreground", killed)
+    monkeypatch.setattr(module, "_write_locations", killed)
     with pytest.raises(KeyboardInterrupt):
         CaseStore(tmp_path).write("a", make_case(), "key")
     assert CaseStore(tmp_path).keys() == ()

@@ -10,19 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoseg.core.geometry import Box
-from autoseg.training.batches import CaseCache, CaseInMemory, PatchSampler, batches, read_padded, read_slices
+from autoseg.core.labels import ExclusiveLabels
+from autoseg.plan import TrainingRules
+from autoseg.preprocessing.locations import Locations, class_locations
+from autoseg.training.batches import PatchSampler, batches, training_sampler
+from autoseg.training.cases import CaseCache, CaseInMemory, read_padded, read_slices
+
+ORGAN = ExclusiveLabels({"background": 0, "organ": 1})
+NOWHERE = Locations.of({})
 
 
 def case(shape=(12, 20, 16), seed=0, voxels=((3, 4, 5),)):
     random = np.random.default_rng(seed)
     image = random.standard_normal((2, *shape)).astype(np.float16)
-    return CaseInMemory(image, np.zeros(shape, np.uint8), {1: np.array(voxels, np.int32)})
+    return CaseInMemory(image, np.zeros(shape, np.uint8), Locations.of({1: np.array(voxels)}))
 
 
 def numbered(shape):
     """A case whose single channel holds each voxel's number, so that a patch tells where it was."""
     image = np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(1, *shape)
-    return CaseInMemory(image, np.ones(shape, np.uint8), {})
+    return CaseInMemory(image, np.ones(shape, np.uint8), NOWHERE)
 
 
 def sampler(cases, **changes):
@@ -36,6 +43,8 @@ def test_a_batch_depends_on_seed_purpose_and_number_only():
     for number in (0, 7, 100):
         a, b = first.batch(number), again.batch(number)
         assert a.keys == b.keys and (a.images == b.images).all() and (a.targets == b.targets).all()
+    both = replace(first, balance=0.5, components=0.5, foreground=1.0, holders={1: ("case0", "case3")})
+    assert (both.batch(7).images == replace(both, cases=CaseCache(cases)).batch(7).images).all()
     others = (first.batch(8), sampler(cases, seed=1).batch(7), sampler(cases, purpose="other").batch(7))
     assert all((first.batch(7).images != other.images).any() for other in others)
 
@@ -75,7 +84,7 @@ def test_patches_lie_inside_the_image_and_small_images_are_centred(shape, number
     one = numbered(shape)
     corner = np.array([[0, 0, 0], [n - 1 for n in shape]], np.int32)
     if forced:
-        one = replace(one, foreground={1: corner})
+        one = replace(one, foreground=Locations.of({1: corner}))
     chosen = sampler({"case": one}, loaded_shape=(8, 8, 8), foreground=1.0)
     patch = chosen.batch(number).images[0, 0].numpy() > 0
     for axis, size in enumerate(shape):
@@ -97,7 +106,7 @@ def test_forced_patches_hold_their_voxel_and_every_label_comes_up():
     voxels = {1: np.array([[0, 0, 0]], np.int32), 2: np.array([[11, 19, 15]], np.int32)}
     labels = np.zeros((12, 20, 16), np.uint8)
     labels[0, 0, 0], labels[11, 19, 15] = 1, 2
-    cases = {"case": CaseInMemory(np.zeros((1, 12, 20, 16), np.float16), labels, voxels)}
+    cases = {"case": CaseInMemory(np.zeros((1, 12, 20, 16), np.float16), labels, Locations.of(voxels))}
     found = [int(sampler(cases).batch(number).targets[1].max()) for number in range(40)]
     assert min(found) >= 1 and 5 < found.count(1) < 35
 
@@ -107,7 +116,7 @@ def test_the_last_patches_of_a_batch_are_forced(batch, share, forced):
     voxels = {1: np.array([[5, 50, 50]], np.int32)}
     labels = np.zeros((10, 100, 100), np.uint8)
     labels[5, 50, 50] = 1
-    cases = {"case": CaseInMemory(np.zeros((1, 10, 100, 100), np.float16), labels, voxels)}
+    cases = {"case": CaseInMemory(np.zeros((1, 10, 100, 100), np.float16), labels, Locations.of(voxels))}
     chosen = sampler(cases, batch_size=batch, foreground=share, patch_size=(4, 4, 4), loaded_shape=(4, 4, 4))
     hits = np.array([[int(patch.max()) for patch in chosen.batch(number).targets] for number in range(10)])
     assert (hits[:, batch - forced :] == 1).all() and not hits[:, : batch - forced].any()
@@ -116,11 +125,92 @@ def test_the_last_patches_of_a_batch_are_forced(batch, share, forced):
 def test_with_an_ignore_label_every_patch_holds_something_annotated():
     labels = np.full((10, 60, 60), 2, np.uint8)  # 2 is the ignore index
     labels[5, 50, 50] = 1
-    voxels = {1: np.array([[5, 50, 50]], np.int32), 2: np.array([[0, 0, 0]], np.int32)}
+    voxels = Locations.of({1: np.array([[5, 50, 50]])})
     cases = {"case": CaseInMemory(np.zeros((1, 10, 60, 60), np.float16), labels, voxels)}
     chosen = sampler(cases, patch_size=(4, 4, 4), loaded_shape=(4, 4, 4), ignore_index=2)
     places = [tuple(np.argwhere(chosen.batch(n).targets[0].numpy() == 1)[0]) for n in range(20)]
     assert len(set(places)) > 10
+
+
+def scribbles():
+    """A case of one row: 90 voxels of annotated background, then 10 of label 1; 2 would be the ignore index."""
+    labels = np.zeros((1, 1, 100), np.uint8)
+    labels[..., 90:] = 1
+    found = Locations.of({index: np.argwhere(labels == index) for index in (0, 1)})
+    cases = {"case": CaseInMemory(np.zeros((1, 1, 1, 100), np.float16), labels, found)}
+    return sampler(cases, patch_size=(1, 1, 1), loaded_shape=(1, 1, 1), ignore_index=2, batch_size=100)
+
+
+def test_annotated_background_is_no_foreground():
+    targets = replace(scribbles(), foreground=1.0).batch(0).targets
+    assert (targets == 1).all()
+
+
+def test_without_force_every_annotated_voxel_is_as_likely_as_any_other():
+    chosen = replace(scribbles(), foreground=0.0)
+    hits = sum(int((chosen.batch(number).targets == 1).sum()) for number in range(10))
+    assert 65 < hits < 140  # of 1000, expected 100
+
+
+def twenty_cases(found):
+    """Cases of one row of ten voxels; ``found`` says which of them hold which labels, at the voxel of that number."""
+    cases = {}
+    for number in range(20):
+        labels = np.zeros((1, 1, 10), np.uint8)
+        for index in found.get(number, ()):
+            labels[0, 0, index] = index
+        voxels = {index: np.argwhere(labels == index) for index in found.get(number, ())}
+        cases[f"case{number:02}"] = CaseInMemory(np.zeros((1, 1, 1, 10), np.float16), labels, Locations.of(voxels))
+    return cases
+
+
+def forced(cases, small_plan, **rules):
+    """The labels at the centre of 400 patches that were all forced."""
+    training = TrainingRules(epochs=1, foreground=1.0, **rules)
+    configuration = replace(
+        small_plan.configurations["3d_fullres"], training=training, patch_size=(2, 2, 2), batch_size=40
+    )
+    chosen = replace(
+        training_sampler(cases, sorted(cases), small_plan, configuration, 0),
+        patch_size=(1, 1, 1),
+        loaded_shape=(1, 1, 1),
+    )
+    batches = [chosen.batch(number) for number in range(10)]
+    targets = np.concatenate([batch.targets.numpy().reshape(-1) for batch in batches])
+    return targets, [key for batch in batches for key in batch.keys]
+
+
+def test_empty_cases_cost_half_of_the_foreground_at_most(small_plan):
+    cases = twenty_cases({3: (1,), 8: (1,)})
+    as_nnunet, _ = forced(cases, small_plan, balance=0.0)
+    by_default, _ = forced(cases, small_plan)
+    always, _ = forced(cases, small_plan, balance=1.0)
+    assert 0.05 < np.mean(as_nnunet == 1) < 0.3  # two cases of twenty, and now and then by chance
+    assert np.mean(by_default == 1) > 0.45 and (always == 1).all()
+
+
+def test_a_rare_label_comes_up_as_often_as_a_common_one(small_plan):
+    cases = twenty_cases({number: (1,) for number in range(19)} | {19: (1, 2)})
+    rare = {share: np.mean(forced(cases, small_plan, balance=share)[0] == 2) for share in (0.0, 0.5, 1.0)}
+    assert rare[0.0] < 0.06 and 0.2 < rare[0.5] < 0.35 and 0.42 < rare[1.0] < 0.58  # expected 0.025, 0.26, 0.5
+
+
+def test_without_balance_every_case_comes_in_turn(small_plan):
+    _, keys = forced(twenty_cases({3: (1, 2), 8: (1,)}), small_plan, balance=0.0)
+    for start in range(0, 400, 20):
+        assert len(set(keys[start : start + 20])) == 20
+
+
+def test_small_parts_are_seen_beside_large_ones(small_plan):
+    labels = np.zeros((1, 30, 40), np.uint8)
+    labels[:, :, :30], labels[0, 5, 35] = 1, 1
+    cases = {"case": CaseInMemory(np.zeros((1, *labels.shape), np.float16), labels, class_locations(labels, ORGAN))}
+    chosen = sampler(cases, patch_size=(1, 1, 1), loaded_shape=(1, 1, 1), foreground=1.0, batch_size=400)
+    number_of = np.arange(labels.size, dtype=np.float32).reshape(1, *labels.shape)
+    cases["case"] = replace(cases["case"], image=number_of)
+    speck = 5 * 40 + 35
+    hits = {share: int((replace(chosen, components=share).batch(0).images == speck).sum()) for share in (0, 0.25, 1)}
+    assert hits[0] < 5 and 25 < hits[0.25] < 80 and 160 < hits[1] < 240  # of 400, expected 0, 50, 200
 
 
 def test_a_2d_patch_is_a_slice():
@@ -138,7 +228,7 @@ def test_neighbouring_slices_are_channels_and_the_border_slices_come_again(depth
     middle %= depth
     image = np.random.default_rng(0).standard_normal((2, depth, 6, 7)).astype(np.float16)
     labels = np.random.default_rng(1).integers(0, 3, (depth, 6, 7)).astype(np.uint8)
-    one = CaseInMemory(image, labels, {})
+    one = CaseInMemory(image, labels, NOWHERE)
     start, shape = np.array((middle, 1, 2)), np.array((1, 4, 4))
     got, target = read_slices(one, start, shape, slices)
     reach = slices // 2
@@ -160,7 +250,7 @@ def test_the_middle_channel_is_what_a_network_of_one_slice_sees():
 def test_an_earlier_stages_labels_come_from_the_same_place_as_the_patch(flat):
     one = numbered((10, 12, 9))
     both = np.stack((one.labels, one.image[0].astype(np.uint16)))
-    cases = {"case": CaseInMemory(one.image, both, {1: np.array([[0, 11, 4]])})}
+    cases = {"case": CaseInMemory(one.image, both, Locations.of({1: np.array([[0, 11, 4]])}))}
     sizes = {"patch_size": (8, 8), "loaded_shape": (12, 10)} if flat else {}
     for number in range(4):
         batch = sampler(cases, **sizes).batch(number)

@@ -11,14 +11,17 @@ import pytest
 import torch
 
 from autoseg.core.labels import RegionLabels
-from autoseg.errors import TrainingError
+from autoseg.errors import StoppedError, TrainingError
 from autoseg.parts.augmentations import standard
 from autoseg.parts.networks import plain_unet
 from autoseg.plan import TrainingRules
+from autoseg.preprocessing.locations import Locations
+from autoseg.run_status import StatusFile, read_status
 from autoseg.settings import RunSettings
-from autoseg.training.batches import CaseInMemory, training_sampler, validation_sampler
+from autoseg.training.batches import training_sampler, validation_sampler
 from autoseg.training.budget import Budget
-from autoseg.training.fit import fit
+from autoseg.training.cases import CaseInMemory
+from autoseg.training.fit import Course, fit
 from autoseg.training.state import resume, start
 from autoseg.workspace import RunFolder
 
@@ -35,7 +38,7 @@ def cases(count=4, shape=(14, 14, 14), broken=()):
         image = (random.standard_normal((1, *shape)) * 0.3 + 2 * labels).astype(np.float16)
         if number in broken:
             image[:] = np.nan
-        found[f"case{number}"] = CaseInMemory(image, labels.astype(np.uint8), {1: np.argwhere(labels)})
+        found[f"case{number}"] = CaseInMemory(image, labels.astype(np.uint8), Locations.of({1: np.argwhere(labels)}))
     return found
 
 
@@ -57,6 +60,8 @@ def train(
     given=None,
     changes=lambda state: None,
     checkpoint_seconds=600.0,
+    watch=None,
+    status=None,
 ):
     """Starts or resumes a training in ``folder`` and trains until ``iterations``."""
     state = start(plan, configuration, settings)
@@ -70,16 +75,19 @@ def train(
         configuration,
         training_sampler(given, keys, plan, configuration, settings.seed),
         validation_sampler(given, keys[:2], plan, configuration, settings.seed),
-        budget=Budget(iterations),
+        course=Course(Budget(iterations), checkpoint_seconds, watch, status),
         settings=settings,
         folder=folder,
-        checkpoint_seconds=checkpoint_seconds,
     )
     return state
 
 
+def flat(network):
+    return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+
 def weights(state):
-    return torch.cat([weight.detach().flatten() for weight in state.network.parameters()])
+    return flat(state.network)
 
 
 def rows(folder):
@@ -127,6 +135,17 @@ def test_a_killed_and_resumed_training_ends_bit_identical(small_plan, tmp_path):
     assert [stable(row) for row in rows(parts)] == [stable(row) for row in rows(whole)]
 
 
+def test_the_row_of_an_epoch_that_is_not_whole_is_not_lost(small_plan, tmp_path):
+    configuration = configured(small_plan)
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    train(small_plan, configuration, whole, iterations=4)
+    stop = at_iteration(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StoppedError):
+        train(small_plan, configuration, parts, iterations=4, changes=stop)
+    train(small_plan, configuration, parts, iterations=4)
+    assert [stable(row) for row in rows(parts)] == [stable(row) for row in rows(whole)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_same_call_goes_on(small_plan, tmp_path, number):
     configuration = configured(small_plan)
@@ -139,12 +158,109 @@ def test_a_signal_saves_and_the_same_call_goes_on(small_plan, tmp_path, number):
             lambda *_: os.kill(os.getpid(), number) if state.iteration == 4 else None
         )
 
-    with pytest.raises(TrainingError, match="stopped after iteration 5; to go on, run the same command again"):
+    with pytest.raises(StoppedError, match="stopped after iteration 5; to go on, run the same command again"):
         train(small_plan, configuration, parts, iterations=9, changes=ask_at_four)
     assert signal.getsignal(number) == before
     got = train(small_plan, configuration, parts, iterations=9)
     assert torch.equal(weights(got), weights(expected))
     assert [stable(row) for row in rows(parts)] == [stable(row) for row in rows(whole)]
+
+
+def at_iteration(number, action):
+    """A change for ``train``: ``action`` happens within that iteration."""
+
+    def change(state):
+        state.optimizer.register_step_post_hook(lambda *_: action() if state.iteration == number else None)
+
+    return change
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no SIGUSR1")
+def test_sigusr1_saves_and_goes_on(small_plan, tmp_path):
+    configuration = configured(small_plan)
+    whole, other = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "other")
+    expected = train(small_plan, configuration, whole, iterations=9)
+    ask = at_iteration(4, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    got = train(small_plan, configuration, other, iterations=9, changes=ask)
+    assert [path.stem for path in sorted(other.checkpoints.iterdir())] == ["iteration_00000005", "iteration_00000009"]
+    assert torch.equal(weights(got), weights(expected))
+
+
+def test_a_stop_file_ends_training_well(small_plan, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.stop.touch()
+    state = train(small_plan, configured(small_plan), folder, iterations=1000)
+    assert state.iteration == 1 + 3  # seen after the first iteration, then one epoch
+    rate = small_plan.configuration()[1].optimizer.learning_rate
+    assert state.optimizer.param_groups[0]["lr"] == pytest.approx(rate * (0.001 + 0.999 / 3) ** 0.9, rel=0.01)
+    assert not folder.stop.exists()
+
+
+def test_the_final_phase_is_resumed(small_plan, tmp_path):
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    whole.stop.parent.mkdir(), whole.stop.touch()
+    parts.stop.parent.mkdir(), parts.stop.touch()
+    expected = train(small_plan, configured(small_plan), whole, iterations=1000)
+    stop = at_iteration(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StoppedError):
+        train(small_plan, configured(small_plan), parts, iterations=1000, changes=stop)
+    got = train(small_plan, configured(small_plan), parts, iterations=1000)
+    assert torch.equal(weights(got), weights(expected)) and got.iteration == expected.iteration
+
+
+def test_training_ends_well_once_whole_cases_are_no_longer_segmented_better(small_plan, tmp_path):
+    dice = iter([0.1, 0.5, 0.7, 0.7005, 0.6, 0.7, 0.9, 0.9, 0.9])
+    rules = TrainingRules(epochs=100, iterations_per_epoch=3, patience=2)
+    folder = RunFolder(tmp_path)
+    state = train(
+        small_plan, configured(small_plan, training=rules), folder, iterations=300, watch=lambda network: next(dice)
+    )
+    # The last gain is that of the third epoch; after the fifth the final phase begins, which takes one epoch.
+    assert [float(row["dice_volumes"]) for row in rows(folder)] == [0.1, 0.5, 0.7, 0.7005, 0.6, 0.7]
+    assert state.iteration == 18 and state.volumes_dice == 0.7
+
+
+def test_a_network_that_has_learnt_nothing_yet_is_on_no_plateau(small_plan, tmp_path):
+    rules = TrainingRules(epochs=4, iterations_per_epoch=1, patience=1)
+    configuration = configured(small_plan, training=rules)
+    assert train(small_plan, configuration, RunFolder(tmp_path), iterations=4, watch=lambda _: 0.0).iteration == 4
+
+
+def test_the_average_of_the_weights_is_resumed_and_lags_behind_them(small_plan, tmp_path):
+    configuration = configured(small_plan, training=TrainingRules(4, iterations_per_epoch=3, ema_decay=0.9))
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    expected = train(small_plan, configuration, whole, iterations=9)
+    stop = at_iteration(4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StoppedError):
+        train(small_plan, configuration, parts, iterations=9, changes=stop)
+    got = train(small_plan, configuration, parts, iterations=9)
+    average, latest = flat(expected.result), weights(expected)
+    assert torch.equal(flat(got.result), average) and not torch.equal(average, latest)
+    first = weights(start(small_plan, configuration, SETTINGS))
+    assert (average - first).norm() < (latest - first).norm()
+
+
+def test_the_average_of_the_weights_is_the_exponential_one(small_plan):
+    state = start(small_plan, configured(small_plan, training=TrainingRules(4, ema_decay=0.5)), SETTINGS)
+    weight = next(state.network.parameters())
+    expected = None
+    for number in range(12):
+        with torch.no_grad():
+            weight.fill_(float(number**2))
+        state.average.update_parameters(state.network)
+        kept = min(0.5, (1 + number) / (10 + number))
+        expected = 0.0 if expected is None else kept * expected + (1 - kept) * number**2
+    assert next(state.result.parameters()).flatten()[0].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_where_training_stands_is_told(small_plan, tmp_path):
+    folder = RunFolder(tmp_path)
+    file = StatusFile.of(folder)
+    file.tell()
+    train(small_plan, configured(small_plan), folder, iterations=6, status=file)
+    told = read_status(folder)
+    assert (told.iteration, told.progress, told.seconds_left) == (6, 1.0, 0.0)
+    assert 0 <= told.dice <= 1 and told.seconds_per_iteration > 0 and told.process == os.getpid()
 
 
 def test_a_finished_training_is_left_alone(small_plan, tmp_path):
@@ -164,7 +280,7 @@ def test_a_step_without_finite_loss_changes_nothing_and_names_its_cases(small_pl
 
 def test_three_such_steps_in_a_row_end_the_training(small_plan, tmp_path):
     given = cases(count=2, broken=(0, 1))
-    with pytest.raises(TrainingError, match="3 times in a row, last on the cases case0, case1"):
+    with pytest.raises(TrainingError, match="3 times in a row, on patches of case0, case1"):
         train(small_plan, configured(small_plan), RunFolder(tmp_path), iterations=9, given=given)
 
 
@@ -203,7 +319,7 @@ def test_a_time_budget_ends_in_time_and_anneals(small_plan, tmp_path):
         configuration,
         sampler,
         None,
-        budget=Budget(None, 1.0),
+        course=Course(Budget(None, 1.0)),
         settings=SETTINGS,
         folder=RunFolder(tmp_path),
     )

@@ -62,7 +62,8 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, caplog):
     advance(one), save(one, tmp_path), advance(one)
     newest = save(one, tmp_path)
     content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 255
+    for place in range(len(content) // 2, len(content) // 2 + 200):  # more than the padding between two tensors
+        content[place] ^= 255
     newest.write_bytes({"truncated": content[:-50], "empty": b"", "flipped": bytes(content)}[damage])
     other = state(1)
     assert resume(other, tmp_path) and other.iteration == 1
@@ -79,6 +80,14 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     save(state(), tmp_path)
     with pytest.raises(TrainingError, match="another network"):
         resume(state(network=dataclasses.replace(NETWORK, features=(4, 6))), tmp_path)
+
+
+def test_a_checkpoint_of_another_seed_is_refused(tmp_path):
+    save(state(), tmp_path)
+    other = state()
+    other.seed = 1
+    with pytest.raises(TrainingError, match="started with --seed 0"):
+        resume(other, tmp_path)
 
 
 def test_weights_come_back_as_they_were(tmp_path):

@@ -1,0 +1,126 @@
+"""Between two stages of a cascade: what the earlier one predicted becomes an input of the next.
+
+A network that is shown its own training cases is better on them than on any other; one that learns from such
+predictions trusts them too much. Every case is therefore predicted by the fold that did not train on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..core.files import content_hash, remove_unfinished
+from ..core.parallel import ordered_map
+from ..core.progress import progress
+from ..errors import TrainingError
+from ..folds import Folds
+from ..parts.readers import read_labels
+from ..plan import Plan
+from ..preprocessing.priors import CaseWithPrior, PriorStore, on_grid
+from ..preprocessing.store import StoredCase
+from ..workspace import DatasetFolder
+
+LOG = logging.getLogger("autoseg")
+
+
+def unfinished(files: DatasetFolder, earlier: Plan, folds: Folds) -> list[str]:
+    """Folds of the stage that ``earlier`` trains which have not been trained, or not predicted their validation cases.
+
+    Raises TrainingError where there are no folds.
+    """
+    if not folds.folds:
+        raise TrainingError(
+            f"a cascade needs {earlier.default}'s predictions of cases that it was not trained on, which a single case "
+            "does not allow; train another configuration"
+        )
+    runs = {str(number): files.run(earlier.default, str(number)) for number in range(len(folds.folds))}
+    return [name for name, run in runs.items() if not (run.weights.exists() and run.scores.exists())]
+
+
+def tell_first(earlier: Plan, plan: Plan, missing: Sequence[str]) -> None:
+    """Says which folds of the earlier stage will be trained, and why."""
+    if missing:
+        LOG.info(
+            "%s sees what %s predicts for cases that it was not trained on: fold %s of %s comes first, each as long as "
+            "you asked for",
+            plan.default,
+            earlier.default,
+            ", ".join(missing),
+            earlier.default,
+        )
+
+
+def bring_to_grid(files: DatasetFolder, earlier: Plan, plan: Plan, cases: dict[str, StoredCase], workers: int) -> None:
+    """Brings the label maps that the folds of stage ``earlier`` predicted to the grid of the stage ``plan`` trains.
+
+    ``cases`` are that stage's prepared cases. What was made from the same label maps for the same grid stays. Raises
+    TrainingError for a case without such a label map.
+    """
+    predicted = _predicted(files, earlier)
+    for key in cases:
+        _refuse_unpredicted(key, predicted.get(key), earlier)
+    _, configuration = plan.configuration()
+    store = PriorStore(files.priors(plan.default), configuration.patch_size)
+    remove_unfinished(store.folder)
+    todo = [
+        _Transfer(key, predicted[key], case, content)
+        for key, case in cases.items()
+        if store.content(key) != (content := _content(predicted[key], case))
+    ]
+    work = partial(_transfer, plan=plan, store=store)
+    what = f"{earlier.default} for {plan.default}"
+    for _ in progress(ordered_map(work, todo, workers), len(todo), what):
+        pass
+    LOG.info("%s: predictions of %d cases brought to its grid, %d were there", what, len(todo), len(cases) - len(todo))
+
+
+def with_priors(files: DatasetFolder, plan: Plan, cases: dict[str, StoredCase]) -> dict[str, CaseWithPrior]:
+    """The prepared cases together with what ``bring_to_grid`` made for them."""
+    store = PriorStore(files.priors(plan.default))
+    return {key: CaseWithPrior(case, store.path(key)) for key, case in cases.items()}
+
+
+def _predicted(files: DatasetFolder, earlier: Plan) -> dict[str, Path]:
+    """Case to the label map that the fold which validated on it has predicted."""
+    return {
+        key: files.run(earlier.default, str(number)).validation / f"{key}{earlier.file_ending}"
+        for number, fold in enumerate(files.read_folds().folds)
+        for key in fold.validation
+    }
+
+
+def _refuse_unpredicted(key: str, path: Path | None, earlier: Plan) -> None:
+    if path is None:
+        raise TrainingError(
+            f"case {key} is in no fold's validation cases, so that every fold of {earlier.default} was trained on it; "
+            "a cascade needs folds of which each case validates one"
+        )
+    if not path.exists():
+        raise TrainingError(
+            f"{path} is missing, the label map that {earlier.default} predicted for case {key}. Remove "
+            f"{path.parent} to predict it again; or, if the folds have changed, {path.parents[1]} to train anew"
+        )
+
+
+def _content(path: Path, case: StoredCase) -> str:
+    return hashlib.sha256((content_hash(path) + case.case.content).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    """One label map on its way."""
+
+    key: str
+    path: Path
+    case: StoredCase
+    content: str
+
+
+def _transfer(work: _Transfer, plan: Plan, store: PriorStore) -> None:
+    label_map, _ = read_labels(work.path)
+    _, configuration = plan.configuration()
+    store.write(work.key, on_grid(label_map, work.case.record, plan.labels, configuration.resampler), work.content)

@@ -1,0 +1,105 @@
+"""Who validates when, decided while planning, written to folds.json and shown."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..core.records import write_json
+from ..dataset import Dataset
+from ..errors import UsageError
+from ..fingerprint import Fingerprint
+from ..folds import FoldRules, Folds, Traits, fold_table, likely_group, make_folds, named_patients
+from ..workspace import DatasetFolder
+
+LOG = logging.getLogger("autoseg")
+
+
+def plan_folds(files: DatasetFolder, rules: FoldRules | None) -> Folds:
+    """Decides, writes and shows the folds. ``rules`` None keeps those of before, and the folds too if no case changed.
+
+    Raises UsageError for rules that do not fit the cases.
+    """
+    dataset, measured = files.read_dataset(), files.read_fingerprint()
+    before = files.read_folds() if files.folds.exists() else None
+    present = label_presence(dataset, measured)
+    if rules is None and before is not None and _covers(before, dataset):
+        folds = before
+    else:
+        folds = _made(dataset, present, rules or (before.rules if before else FoldRules()))
+    if before is not None and before != folds:
+        LOG.warning("the folds have changed; runs trained on the old folds no longer validate on unseen cases")
+    likely = likely_group(dataset.keys)
+    if likely and not folds.patients:
+        LOG.warning("several cases seem to belong to one patient; to keep them in one fold: --group '%s'", likely)
+    write_json(files.folds, folds)
+    if folds.folds:
+        LOG.info("folds, and how many validation cases of each have a label:\n%s", fold_table(folds, present))
+    return folds
+
+
+def _covers(folds: Folds, dataset: Dataset) -> bool:
+    return {key for fold in folds.folds for key in fold.validation} == set(dataset.keys)
+
+
+def _made(dataset: Dataset, present: Traits, rules: FoldRules) -> Folds:
+    if len(dataset.cases) < 2:
+        LOG.warning("one case only: there is nothing to validate on; train with fold `all`")
+        return Folds(())
+    patients, traits = None, None
+    if rules.group_file is not None:
+        patients = read_column(rules.group_file, dataset.keys, "--group-file")
+    elif rules.group is not None:
+        patients = named_patients(dataset.keys, rules.group)
+    if rules.stratify == "labels":
+        if not present:
+            raise UsageError("--stratify labels: it is not known who has which label; run `autoseg fingerprint` again")
+        traits = present
+    elif rules.stratify is not None:
+        traits = {key: (value,) for key, value in read_column(rules.stratify, dataset.keys, "--stratify").items()}
+    return make_folds(dataset.keys, patients, traits, rules)
+
+
+def label_presence(dataset: Dataset, measured: Fingerprint) -> Traits:
+    """Case key to the names of the labels, or regions, that it has; empty where an old fingerprint does not tell."""
+    values = dataset.labels.values
+    found = {}
+    for key, case in measured.cases.items():
+        if case.labels is None:
+            return {}
+        there = {values[index] for index in case.labels}
+        found[key] = tuple(name for name, members in dataset.labels.foreground.items() if there & set(members))
+    return found
+
+
+def read_column(source: str, keys: Sequence[str], flag: str) -> Mapping[str, str]:
+    """Case key to its entry in ``source``, ``FILE.csv`` or ``FILE.csv:COLUMN``.
+
+    Cases stand in the column ``case``, or else the first one; COLUMN defaults to the first other one. Raises UsageError
+    for a file or column that is not there, and for cases without an entry.
+    """
+    match = re.fullmatch(r"(.+\.[cCtT][sS][vV])(?::(.+))?", source)
+    if match is None:
+        raise UsageError(f"{flag} {source!r} is no table; give FILE.csv or FILE.csv:COLUMN")
+    path, column = Path(match[1]), match[2]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{flag}: {path} cannot be read ({error})") from None
+    header = text.split("\n", 1)[0]
+    rows = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count))
+    names = [name.strip() for name in rows.fieldnames or ()]
+    rows.fieldnames = names
+    cases = "case" if "case" in names else names[0] if names else ""
+    others = [name for name in names if name != cases]
+    column = column or (others[0] if others else "")
+    if column not in others:
+        raise UsageError(f"{flag}: {path} has no column {column!r} beside {cases!r}; it has {', '.join(names)}")
+    entries = {(row[cases] or "").strip(): (row[column] or "").strip() for row in rows}
+    missing = [key for key in keys if not entries.get(key)]
+    if missing:
+        raise UsageError(f"{flag}: {path} has no {column} for {len(missing)} cases, {missing[0]!r} among them")
+    return {key: entries[key] for key in keys}

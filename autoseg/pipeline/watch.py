@@ -1,0 +1,65 @@
+"""A look at whole validation cases while training goes on: what early stopping goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..core.geometry import Box
+from ..core.seeds import generator
+from ..inference.sliding_window import sliding_window
+from ..plan import Configuration, Plan
+from ..settings import RunSettings, resolve
+from ..training.batches import network_input
+from ..training.cases import ReadableCase
+from ..training.online import overlap_counts
+from ..training.plateau import Watch
+
+CASES = 3  # the same ones every time
+
+
+def watcher(
+    cases: Mapping[str, ReadableCase],
+    keys: Sequence[str],
+    plan: Plan,
+    configuration: Configuration,
+    settings: RunSettings,
+) -> Watch:
+    """Mean Dice over labels of a few of the cases ``keys``, predicted whole on the network's grid, not mirrored."""
+    count = min(CASES, len(keys))
+    chosen = sorted(generator(settings.seed, "watched cases").choice(sorted(keys), count, replace=False).tolist())
+    run = resolve(settings)
+
+    def dice(network: nn.Module, key: str) -> np.ndarray:
+        """Per label; NaN for one that is neither there nor predicted."""
+        image, maps = cases[key].read(Box.whole(cases[key].shape))
+        labels, *prior = torch.from_numpy(maps.astype(np.int32).reshape(-1, *cases[key].shape))
+        given = network_input(torch.from_numpy(image)[None].float(), prior[0][None] if prior else None)
+        logits = sliding_window(
+            [network],
+            given[0].numpy(),
+            configuration.patch_size,
+            heads=plan.labels.heads,
+            batch_size=configuration.batch_size,
+            mirror_axes=(),
+            slices=configuration.slices,
+            run=run,
+        )
+        target = labels[None].to(logits.device)
+        common, predicted, present = overlap_counts(logits[None], target, plan.labels).cpu().double().numpy()
+        with np.errstate(invalid="ignore"):
+            return 2.0 * common / (predicted + present)
+
+    def watch(network: nn.Module) -> float:
+        network.eval()
+        scores = np.stack([dice(network, key) for key in chosen])
+        network.train()
+        seen = ~np.isnan(scores)
+        means = np.where(seen, scores, 0.0).sum(0)[seen.any(0)] / seen.sum(0)[seen.any(0)]
+        return float(means.mean()) if means.size else nan
+
+    return watch

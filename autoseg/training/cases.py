@@ -1,0 +1,138 @@
+"""Prepared cases as training reads them: a box at a time, from disk or from memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Protocol
+
+import numpy as np
+
+from ..core.geometry import Box
+from ..core.machine import memory_bytes
+from ..preprocessing.locations import Locations
+
+CACHE_SHARE = 0.25  # of the main memory, for whole cases that are kept after their first use
+
+
+class ReadableCase(Protocol):
+    """A prepared case, on disk or in memory."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along (z, y, x)."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def foreground(self) -> Locations:
+        """Where its labels are."""
+
+    def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Image (channels, z, y, x) and label indices (z, y, x) inside ``box``.
+
+        Or two label maps, (2, z, y, x): what is to be learned, and what an earlier stage predicted.
+        """
+
+
+def read_padded(case: ReadableCase, start: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The block of ``shape`` from ``start`` (z, y, x), which may reach beyond the image: 0 and background there."""
+    inner_start = np.clip(start, 0, case.shape)
+    inner_stop = np.clip(start + shape, inner_start, case.shape)
+    image, labels = case.read(Box(_triple(inner_start), _triple(inner_stop)))
+    if image.shape[1:] == tuple(shape):
+        return image, labels
+    z, y, x = Box(_triple(inner_start - start), _triple(inner_stop - start)).slices
+    padded_image = np.zeros((len(image), *shape), image.dtype)
+    padded_image[:, z, y, x] = image
+    padded_labels = np.zeros((*labels.shape[:-3], *shape), labels.dtype)
+    padded_labels[..., z, y, x] = labels
+    return padded_image, padded_labels
+
+
+def read_slices(case: ReadableCase, start: np.ndarray, shape: np.ndarray, slices: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slice ``start[0]``, which must exist, with its neighbours as channels (channels * slices, y, x), and its labels.
+
+    Beyond the first and the last slice these come again.
+    """
+    middle, reach = int(start[0]), slices // 2
+    wanted = np.clip(np.arange(middle - reach, middle + reach + 1), 0, case.shape[0] - 1)
+    first, depth = wanted[0], wanted[-1] - wanted[0] + 1
+    image, labels = read_padded(case, np.array([first, *start[1:]]), np.array([depth, *shape[1:]]))
+    return image[:, wanted - first].reshape(-1, *image.shape[2:]), labels[..., middle - first, :, :]
+
+
+def _triple(vector: np.ndarray) -> tuple[int, int, int]:
+    z, y, x = vector.tolist()
+    return (z, y, x)
+
+
+@dataclass(frozen=True)
+class CaseInMemory:
+    """A whole case as arrays, shaped as ``ReadableCase.read`` gives them."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    foreground: Locations
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        z, y, x = self.labels.shape[-3:]
+        return (z, y, x)
+
+    @property
+    def channels(self) -> int:
+        return len(self.image)
+
+    def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        z, y, x = box.slices
+        return self.image[:, z, y, x], self.labels[..., z, y, x]
+
+
+class CaseCache(Mapping[str, ReadableCase]):
+    """Keeps whole cases in memory, from their first use on, until ``budget`` bytes are full; the rest stay on disk."""
+
+    def __init__(self, cases: Mapping[str, ReadableCase], budget: int | None = None) -> None:
+        self._cases = cases
+        self._room = int(CACHE_SHARE * memory_bytes()) if budget is None else budget
+        self._kept: dict[str, ReadableCase] = {}
+        self._reading: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, key: str) -> ReadableCase:
+        with self._lock:
+            reading = self._reading.setdefault(key, threading.Lock())
+        with reading:  # other cases are read meanwhile
+            if key not in self._kept:
+                self._kept[key] = self._load(self._cases[key])
+            return self._kept[key]
+
+    def _load(self, case: ReadableCase) -> ReadableCase:
+        estimate = prod(case.shape) * (2 * case.channels + 2)  # float16 and at most 16-bit labels
+        if not self._take(estimate):
+            return case
+        image, labels = case.read(Box.whole(case.shape))
+        found = case.foreground
+        kept = CaseInMemory(image, labels, replace(found, voxels=np.array(found.voxels)))
+        more = image.nbytes + labels.nbytes + kept.foreground.voxels.nbytes - estimate
+        if self._take(more):
+            return kept
+        self._take(-estimate)
+        return case
+
+    def _take(self, size: int) -> bool:
+        """Whether ``size`` bytes more fit; then they are taken."""
+        with self._lock:
+            if size > self._room:
+                return False
+            self._room -= size
+            return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cases)
+
+    def __len__(self) -> int:
+        return len(self._cases)

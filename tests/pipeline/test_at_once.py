@@ -1,0 +1,75 @@
+"""Folds at once: one process on each device, failures told, a request to stop passed on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoseg.cli import parser
+from autoseg.commands.train import _at_once
+from autoseg.errors import StoppedError, TrainingError
+from autoseg.folds import Fold
+from autoseg.pipeline.at_once import AtOnce
+from autoseg.pipeline.train_fold import FoldRun
+from autoseg.plan import Plan
+from autoseg.settings import RunSettings
+from autoseg.workspace import DatasetFolder
+
+NOTE = "import sys, time; from pathlib import Path; note = Path(sys.argv[1]); note.write_text(sys.argv[2]);"
+
+
+def runs(plan: Plan, root: Path, count: int) -> list[FoldRun]:
+    return [FoldRun(DatasetFolder(root), plan, str(n), Fold(("a",), ()), RunSettings()) for n in range(count)]
+
+
+def noting(root: Path, then: str) -> Callable[[FoldRun, str], list[str]]:
+    """A command that notes its device in a file named by the fold and then does something."""
+    return lambda run, device: [sys.executable, "-c", NOTE + then, str(root / run.fold), device]
+
+
+def test_every_fold_runs_on_one_of_the_devices(small_plan: Plan, tmp_path: Path) -> None:
+    AtOnce(("a", "b"), noting(tmp_path, "time.sleep(0.5)"))(runs(small_plan, tmp_path, 4))
+    used = [(tmp_path / str(fold)).read_text() for fold in range(4)]
+    assert sorted(used) == ["a", "a", "b", "b"] and used[:2] == ["a", "b"]
+
+
+def test_a_fold_that_fails_is_told_once_the_others_have_finished(
+    small_plan: Plan, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail = "sys.exit('no room on the disk') if note.name == '0' else None"
+    with pytest.raises(TrainingError, match=r"fold_0 failed.*other 2 have finished"):
+        AtOnce(("a",), noting(tmp_path, fail))(runs(small_plan, tmp_path, 3))
+    assert "no room on the disk" in caplog.text and (tmp_path / "2").exists()
+
+
+def test_a_request_to_stop_is_passed_on_and_nothing_new_begins(small_plan: Plan, tmp_path: Path) -> None:
+    save = "import signal; signal.signal(signal.SIGTERM, lambda *_: (note.write_text('saved'), sys.exit(130)));"
+    ready = "note.write_text('ready'); time.sleep(60)"
+
+    def ask_when_ready() -> None:
+        while not (tmp_path / "0").exists() or (tmp_path / "0").read_text() != "ready":
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=ask_when_ready, daemon=True).start()
+    with pytest.raises(StoppedError):
+        AtOnce(("a",), noting(tmp_path, save + ready))(runs(small_plan, tmp_path, 2))
+    assert (tmp_path / "0").read_text() == "saved" and not (tmp_path / "1").exists()
+
+
+def test_a_fold_is_trained_by_the_command_that_was_given(small_plan: Plan, tmp_path: Path) -> None:
+    given = "train D cv --devices cuda:0,cuda:1 -f 1 2 --epochs 7 --set batch_size=4 --threads 8 --seed 3".split()
+    options = parser().parse_args(given)
+    options.arguments = given
+    python, _, module, *words = _at_once(options).command(runs(small_plan, tmp_path, 3)[2], "cuda:1")
+    again = parser().parse_args(words)
+    assert (python, module, again.dataset, again.fold, again.folds) == (sys.executable, "autoseg", "D", "cv", ["2"])
+    assert (again.device, again.devices, again.threads, again.configuration) == ("cuda:1", (), 4, "3d_fullres")
+    assert (again.epochs, again.changes, again.seed) == (7, ["batch_size=4"], 3)
