@@ -13,24 +13,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..bundle.trained import OF_THE_PLAN
 from ..core.files import content_hash, remove_unfinished
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..errors import TrainingError
 from ..folds import Folds
 from ..parts.readers import read_labels
-from ..plan import Plan
+from ..plan import Plan, read_plan
 from ..preprocessing.priors import CaseWithPrior, PriorStore, on_grid
 from ..preprocessing.store import StoredCase
-from ..workspace import DatasetFolder
+from ..workspace import DatasetFolder, RunFolder
 
 LOG = logging.getLogger("autoseg")
 
 
-def unfinished(files: DatasetFolder, earlier: Plan, folds: Folds) -> list[str]:
+def unfinished(files: DatasetFolder, earlier: Plan, folds: Folds, trusted: tuple[str, ...]) -> list[str]:
     """Folds of the stage that ``earlier`` trains which have not been trained, or not predicted their validation cases.
 
-    Raises TrainingError where there are no folds.
+    Raises TrainingError where there are no folds, or where one was trained for another dataset than there is now.
     """
     if not folds.folds:
         raise TrainingError(
@@ -38,19 +39,32 @@ def unfinished(files: DatasetFolder, earlier: Plan, folds: Folds) -> list[str]:
             "does not allow; train another configuration"
         )
     runs = {str(number): files.run(earlier.default, str(number)) for number in range(len(folds.folds))}
+    for run in runs.values():
+        if run.weights.exists():
+            _refuse_another_dataset(run, earlier, trusted)
     return [name for name, run in runs.items() if not (run.weights.exists() and run.scores.exists())]
+
+
+def _refuse_another_dataset(run: RunFolder, earlier: Plan, trusted: tuple[str, ...]) -> None:
+    """Both stages must speak of the same labels: a finished one is not trained again when the dataset has changed."""
+    before = read_plan(run.effective, trusted)
+    different = [name for name in OF_THE_PLAN if getattr(before, name) != getattr(earlier, name)]
+    if different:
+        raise TrainingError(
+            f"{run.root} was trained when {', '.join(different)} of the plan were others than now; a cascade needs "
+            f"stages that belong together. Remove {run.root.parent} to train it anew"
+        )
 
 
 def tell_first(earlier: Plan, plan: Plan, missing: Sequence[str]) -> None:
     """Says which folds of the earlier stage will be trained, and why."""
     if missing:
+        folds = f"fold {missing[0]} comes" if len(missing) == 1 else f"folds {', '.join(missing)} come"
         LOG.info(
-            "%s sees what %s predicts for cases that it was not trained on: fold %s of %s comes first, each as long as "
-            "you asked for",
+            "%s sees what %s predicts for cases that it was not trained on: its %s first, as long as you asked for",
             plan.default,
             earlier.default,
-            ", ".join(missing),
-            earlier.default,
+            folds,
         )
 
 

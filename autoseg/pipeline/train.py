@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from .plan_and_preprocess import preparation_keys
 from .recorded import recorded
 from .train_fold import FoldRun, Wanted, prepared_cases, train_fold
 from .validate_fold import validate_fold
+
+LOG = logging.getLogger("autoseg")
 
 
 def train(
@@ -66,7 +69,7 @@ def train(
     keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})
     cases = [prepared_cases(files, plan, keys, trusted) for plan in stages]  # nothing is missing after hours
     for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
-        missing = unfinished(files, earlier, folds)
+        missing = unfinished(files, earlier, folds, trusted)
         tell_first(earlier, plan, missing)
         run_all([run_of(earlier, name) for name in missing])
         bring_to_grid(files, earlier, plan, on_grid, settings.threads)
@@ -78,6 +81,13 @@ def _number(fold: str) -> int:
     if not fold.isdecimal():
         raise UsageError(f"fold {fold!r} is unknown; give a number, `all` or `cv`")
     return int(fold)
+
+
+def _is_for(others: tuple[str, ...], change: str) -> bool:
+    if not change.strip().startswith(others):
+        return False
+    LOG.warning("--set %s changes nothing here: another configuration is trained", change)
+    return True
 
 
 def _effective(
@@ -99,6 +109,8 @@ def _effective(
             stage: replace(planned, training=replace(planned.training, epochs=epochs))
             for stage, planned in chosen.items()
         }
+    others = tuple(f"{other}." for other in plan.configurations if other not in chosen)
+    changes = [change for change in changes if not _is_for(others, change)]
     plan = replace(plan, configurations=chosen, default=name)
     result = changed(plan, changes, trusted)
     for stage, before in chosen.items():

@@ -19,10 +19,10 @@ from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 
 NAME, CASES, SHAPE = "Dataset001_Cascade", 3, (32, 112, 112)
-SETTINGS = RunSettings(device="cpu")
+SETTINGS = RunSettings(device="cpu", threads=1)
 CASCADE = ("-c", "3d_cascade_fullres")
 SMALL = ("--mirror", "none", "--set", "network.features=[4,8,8]")
-SHORT = ["--epochs", "1", "--set", "training.iterations_per_epoch=2", "--device", "cpu"]
+SHORT = ["--epochs", "1", "--set", "training.iterations_per_epoch=2", "--device", "cpu", "--threads", "1"]
 
 
 def make_dataset(folder: Path) -> Path:
@@ -179,3 +179,38 @@ def test_a_cascade_without_its_earlier_stage_is_refused(trained: Path, tmp_path:
     shutil.copytree(trained / "workspace" / NAME / "runs" / "3d_cascade_fullres", runs / "3d_cascade_fullres")
     with pytest.raises(ModelError, match="needs the predictions of 3d_lowres"):
         Model.read(runs / "3d_cascade_fullres", settings=SETTINGS)
+
+
+def test_an_earlier_stage_of_another_dataset_is_refused_at_once(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "workspace" / NAME
+    shutil.copytree(trained / "workspace" / NAME, root)
+    path = root / "runs" / "3d_lowres" / "fold_1" / "plan.json"
+    plan = json.loads(path.read_text())
+    plan["labels"]["names"] = {"background": 0, "rim": 7, "core": 3}
+    path.write_text(json.dumps(plan))
+    assert call(root.parent, "train", NAME, "1", *CASCADE, *SHORT) == 2
+    assert "fold_1 was trained when labels of the plan were others" in capsys.readouterr().err
+
+
+def test_a_change_may_name_a_stage(trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "workspace" / NAME
+    shutil.copytree(trained / "workspace" / NAME, root)
+    shutil.rmtree(root / "runs" / "3d_lowres" / "fold_1")
+    named = [
+        "--set",
+        "3d_lowres.optimizer.momentum=0.5",
+        "--set",
+        "3d_cascade_fullres.batch_size=1",
+        "--set",
+        "2d.slices=3",
+    ]
+    assert call(root.parent, "train", NAME, "1", *CASCADE, *SHORT, *named) == 0
+    assert "2d.slices=3 changes nothing here" in caplog.text
+    first, second = (
+        json.loads((root / "runs" / stage / "fold_1" / "plan.json").read_text())["configurations"][stage]
+        for stage in ("3d_lowres", "3d_cascade_fullres")
+    )
+    assert (first["optimizer"]["momentum"], first["batch_size"]) == (0.5, 2)
+    assert (second["optimizer"]["momentum"], second["batch_size"]) == (0.95, 1)

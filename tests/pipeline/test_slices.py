@@ -39,7 +39,7 @@ def make_dataset(folder: Path) -> Path:
 
 def test_a_network_of_several_slices_learns_what_one_slice_does_not_tell(tmp_path: Path) -> None:
     raw, workspace = make_dataset(tmp_path / NAME), tmp_path / "workspace"
-    there = ["--workspace", str(workspace), "--device", "cpu"]
+    there = ["--workspace", str(workspace), "--device", "cpu", "--threads", "1"]
     chosen, small = ["-c", "2.5d"], ["--set", "2.5d.network.features=[8,16,16]"]
     assert main(["plan_and_preprocess", str(raw), "--planner", "tiny", "--slices", "3", *small, *chosen, *there]) == 0
     assert [path.name for path in (workspace / NAME / "prepared").iterdir()] == ["2d"]
