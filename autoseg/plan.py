@@ -63,6 +63,28 @@ class TrainingRules:
 
 
 @dataclass(frozen=True)
+class StepMemory:
+    """Bytes that one training step holds, counted."""
+
+    weights: int
+    optimizer: int
+    """Its state (a momentum, for instance), and the moving average of the weights."""
+    batch: int
+    """Patches as read, those read ahead on a CPU, and what the network gets of them."""
+    activations: int
+    """Kept from the forward pass for the backward pass; what two operations keep counts once."""
+    peak: int
+    """The most at any moment: all of the above, gradients, and what an operation needs while it runs."""
+    small: int
+    """Of the peak, in blocks below 32 MiB."""
+
+    @property
+    def fixed(self) -> int:
+        """What does not depend on patch and batch, gradients included."""
+        return 2 * self.weights + self.optimizer
+
+
+@dataclass(frozen=True)
 class Configuration:
     """One way to see the dataset: ``2d``, ``2.5d``, ``3d_fullres``, ``3d_lowres``, ``3d_cascade_fullres``."""
 

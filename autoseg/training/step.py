@@ -44,9 +44,7 @@ class Step:
         """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed."""
         images, targets = self._augmented(batch, state.iteration)
         state.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.resolved):
-            logits = self.forward(images)
-        loss = deep_supervision(self.loss, logits, targets)
+        loss = self.loss_of(images, targets)
         value = loss.item()
         if not isfinite(value):
             return None
@@ -65,6 +63,12 @@ class Step:
         if state.average is not None:
             state.average.update_parameters(state.network)
         return value
+
+    def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Of what the network sees and should say."""
+        with autocast(self.resolved):
+            logits = self.forward(images)
+        return deep_supervision(self.loss, logits, targets)
 
     def _augmented(self, batch: Batch, iteration: int) -> tuple[Tensor, Tensor]:
         """The network's input and its targets.

@@ -1,0 +1,123 @@
+"""What one training step holds in memory, counted on tensors that have a shape and no data.
+
+The real forward and backward pass and the real update run in the precision of the training; every storage is entered
+when an operation makes it and struck out when the last tensor on it is gone. Nothing is computed and nothing is
+allocated, so that a step can be counted that would not fit this machine.
+"""
+
+from __future__ import annotations
+
+import weakref
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ..plan import Configuration, Plan, StepMemory
+from ..settings import Resolved
+from .onednn import workspace
+from .step import Step
+
+HEAP_BLOCK = 32 << 20  # glibc takes smaller blocks from a heap that has gaps, larger ones from the system, exactly
+READ_AHEAD = 2  # batches that wait in main memory while one is trained on
+
+
+def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, threads: int) -> StepMemory:
+    """Counts one step of ``configuration`` after the first, when gradients and the optimizer's state are there.
+
+    On a CPU the working memory of oneDNN's convolutions on ``threads`` threads is part of the peak; on a GPU cuDNN's is
+    not, since cuDNN takes what is free.
+    """
+    ledger = _Ledger(threads if resolved.device.type == "cpu" else None)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with FakeTensorMode(allow_non_fake_inputs=True), ledger, resolved.device:
+        network = plan.network_of(configuration)
+        weights = {
+            weight.untyped_storage()._cdata: weight.untyped_storage().nbytes() for weight in network.parameters()
+        }
+        batch, images, targets = _inputs(plan, configuration)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = Step.of(plan, configuration, resolved, 0, network).loss_of(images, targets)
+        loss.backward()
+        peak, small = ledger.peak, ledger.small_at_peak
+        optimizer = configuration.optimizer.build(network.parameters())
+        nn.utils.clip_grad_norm_(network.parameters(), configuration.training.gradient_clip)
+        optimizer.step()
+        state = sum(tensor.untyped_storage().nbytes() for tensor in _tensors(optimizer.state_dict()["state"]))
+    average = sum(weights.values()) if configuration.training.ema_decay else 0
+    # The first step makes the optimizer's state in its update; every other step has it from the beginning.
+    peak, small = max((peak + state, small + state), (ledger.peak, ledger.small_at_peak))
+    waiting = (1 + READ_AHEAD if resolved.device.type == "cpu" else 1) * batch
+    return StepMemory(
+        weights=sum(weights.values()),
+        optimizer=state + average,
+        batch=waiting + sum(tensor.untyped_storage().nbytes() for tensor in (images, targets)),
+        activations=sum(size for storage, size in kept.items() if storage not in weights),
+        peak=peak + average + waiting,
+        small=small,
+    )
+
+
+def _inputs(plan: Plan, configuration: Configuration) -> tuple[int, Tensor, Tensor]:
+    """Bytes of a batch as it is read, and the augmented images and targets that come of it."""
+    count, patch = configuration.batch_size, configuration.patch_size
+    channels, maps = len(plan.channels) * configuration.slices, 1 if configuration.previous is None else 2
+    loaded = prod(configuration.augmentation.loaded_shape(patch))
+    images = torch.empty((count, channels + maps - 1, *patch))
+    targets = torch.empty((count, *patch), dtype=torch.uint8)
+    return count * loaded * (2 * channels + maps), images, targets
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+class _Ledger(TorchDispatchMode):
+    """Mutable: bytes of all storages alive, now and at most."""
+
+    def __init__(self, threads: int | None) -> None:
+        super().__init__()
+        self.threads = threads
+        """Of oneDNN; None: convolutions need no working memory of ours."""
+        self.alive: dict[int, int] = {}
+        self.now = self.small = self.peak = self.small_at_peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = self.now
+        result = func(*args, **(kwargs or {}))
+        outputs = _tensors(result)
+        for tensor in outputs:
+            self._enter(tensor)
+        held = self.now
+        if self.threads is not None:
+            held = max(held, before + workspace(func, args, outputs, self.threads))
+        if held > self.peak:
+            self.peak, self.small_at_peak = held, self.small
+        return result
+
+    def _enter(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.alive:
+            return
+        self.alive[key] = size
+        self._add(size)
+        weakref.finalize(storage, self._strike_out, key)
+
+    def _strike_out(self, key: int) -> None:
+        self._add(-self.alive.pop(key))
+
+    def _add(self, size: int) -> None:
+        self.now += size
+        if abs(size) < HEAP_BLOCK:
+            self.small += size

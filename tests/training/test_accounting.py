@@ -1,0 +1,129 @@
+"""What is counted without computing is what a real step holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from autoseg.core.labels import Labels, RegionLabels
+from autoseg.parts.augmentations import none
+from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.parts.optimizers import adamw, sgd
+from autoseg.plan import Configuration, Plan
+from autoseg.settings import RunSettings, resolve
+from autoseg.training.accounting import step_memory
+from autoseg.training.batches import Batch
+from autoseg.training.state import TrainingState, start
+from autoseg.training.step import Step
+
+THREADS = 2
+REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))
+FLAT: dict[str, Any] = {
+    "patch_size": (32, 24),
+    "network": plain_unet.Spec((8, 16, 16), ((3, 3),) * 3, ((1, 1), (2, 2), (2, 1)), (2, 2, 2), (2, 2)),
+    "spacing": (None, 1.0, 1.0),
+}
+RESIDUAL: dict[str, Any] = {
+    "patch_size": (8, 16, 16),
+    "network": residual_unet.Spec((16, 32), ((1, 3, 3), (3, 3, 3)), ((1, 1, 1), (1, 2, 2)), (1, 3), (1,)),
+}
+
+
+def varied(plan: Plan, labels: Labels | None = None, **changes: Any) -> Plan:
+    name, configuration = plan.configuration()
+    changed = replace(configuration, **{"augmentation": none.Spec(), **changes})
+    return replace(plan, configurations={name: changed}, labels=labels or plan.labels)
+
+
+def begun(plan: Plan, precision: str) -> tuple[Configuration, TrainingState, Step, Batch]:
+    """A training and a batch for it."""
+    settings = RunSettings(device="cpu", precision=precision, threads=THREADS)
+    torch.set_num_threads(THREADS)
+    _, configuration = plan.configuration()
+    state = start(plan, configuration, settings)
+    shape = (configuration.batch_size, *configuration.patch_size)
+    random = np.random.default_rng(0)
+    images = random.standard_normal((shape[0], len(plan.channels), *shape[1:])).astype(np.float16)
+    targets = random.integers(0, 2, shape).astype(np.uint8)
+    batch = Batch(torch.from_numpy(images), torch.from_numpy(targets), ("case",) * shape[0])
+    return configuration, state, Step.of(plan, configuration, resolve(settings), 0, state.network), batch
+
+
+@pytest.mark.parametrize(
+    ("precision", "changes"),
+    [("float32", {}), ("bfloat16", {}), ("float32", FLAT), ("bfloat16", RESIDUAL), ("float32", {"labels": REGIONS})],
+)
+def test_what_a_backward_pass_keeps_is_counted(small_plan: Plan, precision: str, changes: dict[str, Any]) -> None:
+    plan = varied(small_plan, **changes)
+    configuration, state, step, batch = begun(plan, precision)
+    kept: dict[int, int] = {}
+    alive = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        alive.append(tensor)  # so that no address comes twice
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        step.loss_of(batch.images.float(), batch.targets)
+    weights = {weight.untyped_storage().data_ptr() for weight in state.network.parameters()}
+    counted = step_memory(plan, configuration, step.resolved, THREADS)
+    really = sum(size for place, size in kept.items() if place not in weights)
+    # Without data torch says that group_norm keeps its mean and deviation per channel in 16 bits; they have 32.
+    assert counted.activations == (really if precision == "float32" else pytest.approx(really, rel=5e-3))
+    assert counted.weights == sum(weight.nbytes for weight in state.network.parameters())
+
+
+@pytest.mark.parametrize(("optimizer", "copies"), [(sgd.Spec(), 1), (adamw.Spec(), 2)])
+def test_an_optimizers_state_is_counted(small_plan: Plan, optimizer: Any, copies: int) -> None:
+    plan = varied(small_plan, optimizer=optimizer)
+    counted = step_memory(plan, plan.configuration()[1], resolve(RunSettings(device="cpu")), THREADS)
+    assert copies * counted.weights <= counted.optimizer <= copies * counted.weights + 1000  # Adam counts its steps
+
+
+def test_a_moving_average_of_the_weights_is_counted(small_plan: Plan) -> None:
+    plain, averaged = (
+        step_memory(plan, configuration, resolve(RunSettings(device="cpu")), THREADS)
+        for plan in [varied(small_plan)]
+        for configuration in (
+            plan.configuration()[1],
+            replace(plan.configuration()[1], training=replace(plan.configuration()[1].training, ema_decay=0.99)),
+        )
+    )
+    assert averaged.optimizer == plain.optimizer + plain.weights
+    assert averaged.peak == plain.peak + plain.weights
+
+
+def test_a_plan_too_large_for_any_machine_can_be_counted(small_plan: Plan) -> None:
+    plan = varied(small_plan, patch_size=(1024, 1024, 1024))
+    counted = step_memory(plan, plan.configuration()[1], resolve(RunSettings(device="cpu")), THREADS)
+    assert counted.peak > 1 << 38
+
+
+@pytest.mark.parametrize(
+    ("precision", "changes"),
+    [("float32", {"patch_size": (24, 32, 32)}), ("bfloat16", {"patch_size": (24, 32, 32)}), ("bfloat16", FLAT)],
+)
+def test_the_peak_is_what_torch_allocates(small_plan: Plan, precision: str, changes: dict[str, Any]) -> None:
+    """Bytes asked of torch's allocator during a step, those of oneDNN included, which goes through it."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or resolve(RunSettings(device="cpu")).dtype is None:
+        pytest.skip("oneDNN's needs were measured with AVX-512 and bfloat16 instructions only")
+    plan = varied(small_plan, **changes)
+    configuration, state, step, batch = begun(plan, precision)
+    step(state, batch, 1.0)
+    state.optimizer.zero_grad(set_to_none=True)
+    counted = step_memory(plan, configuration, step.resolved, THREADS)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        step(state, batch, 1.0)
+    assert profiled.profiler is not None
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = counted.weights + counted.optimizer + 3 * (batch.images.nbytes + batch.targets.nbytes)
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    assert counted.peak == pytest.approx(most, rel=0.1)
