@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .topology import Topology, find_topology
 
 FIRST_PATCH_VOXELS = {2: 2048**2, 3: 256**3}  # nnU-Net v2 2.8.1: where the search starts, before any clipping
 SMALLEST_BATCH = 2
+TRIED = 6  # numbers of patches for which the largest patch is looked for, to use a budget well
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Budget:
     batch_of_patch: int = SMALLEST_BATCH
     """Patches per step that must fit before the search for a patch ends."""
     largest_batch: int | None = None
+    least_use: float = 0.0
+    """Share of the budget that patch and batch must use if the data allow it. Above 0, the budget is a limit that is
+    never exceeded; at 0 the batch is rounded, as nnU-Net does."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,51 @@ def largest_patch(
     return topology
 
 
-def batch_size(
-    elements: int, patch_voxels: int, *, budget: Budget, training_voxels: float, largest_share: float
-) -> tuple[int, str]:
-    """Patches per step, and why: what the budget leaves, but no more than a share of all training voxels."""
+@dataclass(frozen=True)
+class Fit:
+    """What fits a budget."""
+
+    topology: Topology
+    elements: int
+    """Feature map elements of one patch."""
+    batch: int
+    why_batch: str
+
+
+def fit(
+    spacing: Sequence[float],
+    shape: Sequence[float],
+    *,
+    sizes: UNetSizes,
+    budget: Budget,
+    heads: int,
+    training_voxels: float,
+    largest_share: float,
+) -> Fit:
+    """The largest patch and what the budget then leaves for the batch; no more than a share of all training voxels.
+
+    Patches grow in steps, and a batch by whole patches. Where they use too little of the budget for its ``least_use``,
+    a smaller patch is taken of which more fit. Raises PlanningError when not even the smallest patch fits.
+    """
+    found: list[Fit] = []
+    for patches in range(budget.batch_of_patch, budget.batch_of_patch + (TRIED if budget.least_use else 1)):
+        asked = replace(budget, batch_of_patch=patches)
+        topology = largest_patch(spacing, shape, sizes=sizes, budget=asked, heads=heads)
+        elements = sizes.elements(topology, heads)
+        voxels = math.prod(topology.patch_size)
+        batch, why = batch_size(elements, training_voxels * largest_share / voxels, largest_share, budget)
+        found.append(Fit(topology, elements, batch, why))
+        if batch < patches or elements * batch >= budget.least_use * budget.elements * budget.batch:
+            break
+    return max(found, key=lambda one: one.elements * one.batch) if budget.least_use else found[0]
+
+
+def batch_size(elements: int, most: float, largest_share: float, budget: Budget) -> tuple[int, str]:
+    """Patches per step, and why. ``most`` is what ``largest_share`` of all training voxels make."""
+    left = budget.elements * budget.batch / elements
     limits = {
-        round(budget.elements / elements * budget.batch): "what the budget leaves",
-        round(training_voxels * largest_share / patch_voxels): f"{largest_share:.0%} of all training voxels",
+        math.floor(left) if budget.least_use else round(left): "what the budget leaves",
+        round(most): f"{largest_share:.0%} of all training voxels",
     }
     if budget.largest_batch is not None:
         limits[budget.largest_batch] = "the most this planner takes"

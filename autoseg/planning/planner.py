@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..plan import Configuration, Plan, TrainingRules
 from . import reasons, rules
 from .mirror import mirror_axes
 from .neighbours import with_neighbours
-from .patch import Budget, UNetSizes, batch_size, largest_patch
+from .patch import Budget, Fit, UNetSizes, fit
 from .topology import Topology
 from .wishes import NO_WISHES, Wishes
 
@@ -52,6 +53,8 @@ class Planner:
     """Of all training voxels that one batch may hold: a guard against overfitting."""
     lowres_below: float = 0.25
     """A coarser configuration is planned when a patch has less than this share of the median image's voxels."""
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    """Of single configurations by name, instead of those of their dimensions."""
 
     def plan(self, dataset: Dataset, fingerprint: Fingerprint, wishes: Wishes = NO_WISHES) -> Plan:
         """Every decision for ``dataset``. Raises PlanningError when no sensible plan exists."""
@@ -114,23 +117,23 @@ class _Draft:
         found, why = {}, "none, the images are single slices"
         if grid.shape[0] != 1:
             coarse, why = self._coarser_grid(grid)
-            found["3d_fullres"] = self._configuration(grid, dimensions=3, batch_dice=coarse is not None)
+            found["3d_fullres"] = self._configuration("3d_fullres", grid, batch_dice=coarse is not None)
             if coarse is not None:
-                found["3d_lowres"] = self._configuration(coarse, dimensions=3, batch_dice=False)
+                found["3d_lowres"] = self._configuration("3d_lowres", coarse, batch_dice=False)
                 found["3d_cascade_fullres"] = _after("3d_lowres", found["3d_fullres"])
-        if not found or self._patch(grid, dimensions=2).stages > 1:  # a rod's slices are too small for a U-Net
-            found["2d"] = self._configuration(grid, dimensions=2, batch_dice=True)
+        if not found or self._fit("2d", grid).topology.stages > 1:  # a rod's slices are too small for a U-Net
+            found["2d"] = self._configuration("2d", grid, batch_dice=True)
         return found, why
 
     def _coarser_grid(self, full: _Grid) -> tuple[_Grid | None, str]:
         """The first coarser grid of which a patch sees enough; None where none is needed or worth it. And why."""
         least = self.planner.lowres_below
-        seen = math.prod(self._patch(full, dimensions=3).patch_size) / full.voxels
+        seen = math.prod(self._fit("3d_fullres", full).topology.patch_size) / full.voxels
         if seen >= least:
             return None, f"none, a patch has {seen:.0%} of the median image's voxels (needed below {least:.0%})"
         grid = full
         why = f"the finest grid, in steps of {rules.LOWRES_STEP - 1:.0%}, of which a patch has {least:.0%}"
-        while math.prod(self._patch(grid, dimensions=3).patch_size) / grid.voxels < least:
+        while math.prod(self._fit("3d_lowres", grid).topology.patch_size) / grid.voxels < least:
             grid = _Grid(*rules.coarser(grid.spacing, full.spacing, full.shape), why)
         gain = full.voxels / grid.voxels
         what = f"a patch has only {seen:.0%} of the median image's voxels; the grid of which it has {least:.0%}"
@@ -138,26 +141,18 @@ class _Draft:
             return None, f"none, {what} has {gain:.2g} times fewer voxels, {rules.LOWRES_GAIN:g} are needed"
         return grid, f"3d_lowres, since {what} has {gain:.2g} times fewer voxels"
 
-    def _configuration(self, grid: _Grid, *, dimensions: int, batch_dice: bool) -> Configuration:
-        planner = self.planner
-        topology = self._patch(grid, dimensions=dimensions)
-        sizes, budget = self._values(dimensions)
+    def _configuration(self, name: str, grid: _Grid, *, batch_dice: bool) -> Configuration:
+        planner, found = self.planner, self._fit(name, grid)
+        sizes, budget = self._values(name)
+        topology, dimensions = found.topology, len(found.topology.patch_size)
         _refuse_one_stage(topology, sizes)
-        elements = sizes.elements(topology, self.heads)
-        batch, why_batch = batch_size(
-            elements,
-            math.prod(topology.patch_size),
-            budget=budget,
-            training_voxels=grid.voxels * self.cases,
-            largest_share=planner.largest_share,
-        )
         z, y, x = grid.spacing.tolist()
         shape = grid.shape[-dimensions:].tolist()
         return Configuration(
             spacing=(z if dimensions == 3 else None, y, x),
             median_shape=_whole(grid.shape),
             patch_size=topology.patch_size,
-            batch_size=batch,
+            batch_size=found.batch,
             normalizers=self.normalizers,
             resampler=spline.Spec(),
             network=sizes.network(topology),
@@ -168,22 +163,36 @@ class _Draft:
             training=planner.training,
             reasons=(
                 f"spacing: {reasons.numbers(grid.spacing[-dimensions:])} mm: {grid.why}",
-                reasons.patch(topology, grid.spacing[-dimensions:].tolist(), shape, elements, budget),
-                why_batch,
-                reasons.training(planner.training, batch, self.cases),
+                reasons.patch(topology, grid.spacing[-dimensions:].tolist(), shape, found.elements, budget),
+                found.why_batch,
+                reasons.training(planner.training, found.batch, self.cases),
             ),
         )
 
-    def _patch(self, grid: _Grid, *, dimensions: int) -> Topology:
-        sizes, budget = self._values(dimensions)
-        spacing, shape = grid.spacing[-dimensions:].tolist(), grid.shape[-dimensions:].tolist()
-        return largest_patch(spacing, shape, sizes=sizes, budget=budget, heads=self.heads)
+    def _fit(self, name: str, grid: _Grid) -> Fit:
+        """Patch and batch for the configuration ``name`` on ``grid``."""
+        dimensions = _dimensions(name)
+        sizes, budget = self._values(name)
+        return fit(
+            grid.spacing[-dimensions:].tolist(),
+            grid.shape[-dimensions:].tolist(),
+            sizes=sizes,
+            budget=budget,
+            heads=self.heads,
+            training_voxels=grid.voxels * self.cases,
+            largest_share=self.planner.largest_share,
+        )
 
-    def _values(self, dimensions: int) -> tuple[UNetSizes, Budget]:
+    def _values(self, name: str) -> tuple[UNetSizes, Budget]:
         planner = self.planner
-        if dimensions == 2:
-            return planner.unet_2d, planner.budget_2d
-        return planner.unet_3d, planner.budget_3d
+        sizes, budget = (
+            (planner.unet_2d, planner.budget_2d) if _dimensions(name) == 2 else (planner.unet_3d, planner.budget_3d)
+        )
+        return sizes, planner.budgets.get(name, budget)
+
+
+def _dimensions(name: str) -> int:
+    return 2 if name == "2d" else 3
 
 
 def _after(previous: str, configuration: Configuration) -> Configuration:
