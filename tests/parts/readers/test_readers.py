@@ -143,6 +143,9 @@ def test_files_on_different_grids_are_refused_by_name(tmp_path: Path, change: st
 @example(
     angles=(0.0, 1.0, 0.0), spacing=(1.0, 1.0, 1.0), origin=(0.0,) * 3, mirrored=False, form="qform", dtype="uint8"
 )
+@example(
+    angles=(0.0, 0.0, 6.6e-5), spacing=(1.0, 1.0, 1.0), origin=(0.0,) * 3, mirrored=False, form="both", dtype="uint8"
+)
 @given(
     angles=st.tuples(*[st.floats(-3.1, 3.1)] * 3),
     spacing=st.tuples(*[st.floats(0.1, 9.0)] * 3),
