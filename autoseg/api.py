@@ -107,13 +107,14 @@ def predict(
     images: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    probabilities: bool = False,
+    probabilities: str | None = None,
     tta: str = "auto",
     step: float = 0.5,
     settings: RunSettings | None = None,
 ) -> PredictReport:
     """Segments image files (or a folder of them) into ``output``; for one image in memory see ``Model.predict``.
 
+    ``probabilities`` (``uint8``, ``uint16`` or ``float32``) are written beside the label maps where asked for.
     ``tta`` is ``auto``, ``none`` or ``full`` (mirror images of every patch are averaged), ``step`` the distance between
     patches as a share of the patch. Raises ModelError or UsageError.
     """

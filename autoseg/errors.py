@@ -11,6 +11,7 @@ AutosegError
 ├── TrainingError        a run that cannot start or must not go on
 │   └── StoppedError     a run that was asked to stop: it has saved, and the same command goes on
 └── ModelError           a trained model that is incomplete or does not fit the images
+    └── NotFiniteError   a network that computed infinity or NaN
 
 A message says which case or file, what is wrong, and what to do.
 """
@@ -58,3 +59,7 @@ class StoppedError(TrainingError):
 
 class ModelError(AutosegError):
     """A trained model is incomplete or does not fit the images it was given."""
+
+
+class NotFiniteError(ModelError):
+    """A network computed infinity or NaN."""

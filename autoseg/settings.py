@@ -36,6 +36,9 @@ class RunSettings:
         if self.compile not in COMPILE:
             raise UsageError(f"compile {self.compile!r} is unknown; choose one of {', '.join(COMPILE)}")
 
+    memory: int | None = None
+    """Bytes of main memory that prediction may hold; None: what the machine has to spare."""
+
 
 @dataclass(frozen=True)
 class Resolved:

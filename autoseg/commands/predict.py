@@ -20,7 +20,13 @@ def add_flags(command: ArgumentParser) -> None:
     model.add_argument("-m", "--model", metavar="MODEL", help="bundle, folder of trained folds, or installed model")
     command.add_argument("-c", "--configuration", metavar="NAME", help="2d, 3d_fullres, ... (default: newest trained)")
     command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
-    command.add_argument("--probabilities", action="store_true", help="also write OUT/probabilities/CASE.nii.gz")
+    command.add_argument(
+        "--probabilities",
+        nargs="?",
+        choices=("uint8", "uint16", "float32"),
+        const="uint8",
+        help="also write OUT/probabilities/CASE.nii.gz, in 8 bits (default), 16 bits or as float",
+    )
     command.add_argument("--continue", action="store_true", dest="resume", help="keep the label maps that are in OUT")
     command.add_argument(
         "--tta",

@@ -61,9 +61,14 @@ class ExclusiveLabels:
         """User's values to indices (uint8 or uint16), same shape. Raises DatasetError on an unknown value."""
         return _indices(label_map, self.values, self.ignore)
 
+    @property
+    def written(self) -> np.ndarray:
+        """The value that is written where head i is largest (smallest fitting integer type)."""
+        return _value_table(self.values)
+
     def decode(self, logits: np.ndarray) -> np.ndarray:
         """Logits ``(heads, ...)`` to a map of the user's values (smallest fitting integer type)."""
-        return _value_table(self.values)[logits.argmax(axis=0)]
+        return self.written[logits.argmax(axis=0)]
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,14 @@ class RegionLabels:
         """User's values to indices (uint8 or uint16), same shape. Raises DatasetError on an unknown value."""
         return _indices(label_map, self.values, self.ignore)
 
+    @property
+    def written(self) -> np.ndarray:
+        """The value that is written where no region is on, then where region i is the last one that is on."""
+        return _value_table((self.background, *self.class_order))
+
     def decode(self, logits: np.ndarray) -> np.ndarray:
         """Logits ``(heads, ...)`` to a map of the user's values: each region paints over the ones before it."""
-        table = _value_table((self.background, *self.class_order))
+        table = self.written
         painted = np.full(logits.shape[1:], table[0], table.dtype)
         for head, value in enumerate(table[1:]):
             painted[logits[head] > 0] = value  # sigmoid(logit) > 0.5

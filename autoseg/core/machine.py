@@ -73,3 +73,19 @@ def peak_memory_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
+
+
+def resident_bytes() -> int:
+    """Main memory this process holds now; 0 where the system does not tell."""
+    pages = _content(Path("/proc/self/statm")).split()
+    if len(pages) > 1:
+        return int(pages[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def available_bytes() -> int:
+    """Main memory this process could take without anybody swapping: what is free, at most what it may use."""
+    for line in _content(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            return min(memory_bytes(), 1024 * int(line.split()[1]))
+    return memory_bytes()

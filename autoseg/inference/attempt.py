@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
 
+from ..core.clock import Clock
 from ..errors import AutosegError
 
 In = TypeVar("In")
@@ -25,17 +25,18 @@ class Attempt(Generic[In]):
     key: str
     result: In | None
     """What the last stage returned; None after a failure."""
-    seconds: tuple[tuple[str, float], ...] = ()
-    """Stage and its time, in order."""
+    clock: Clock = field(default_factory=Clock)
+    """Seconds per stage, in order; a stage may open others inside."""
     error: str | None = None
 
     def then(self, stage: str, function: Callable[[In], Out]) -> Attempt[Out]:
         """Runs the next stage on the result."""
         if self.result is None:
-            return Attempt(self.key, None, self.seconds, self.error)
-        start = time.perf_counter()
+            return Attempt(self.key, None, self.clock, self.error)
         try:
-            result = function(self.result)
+            with self.clock.stage(stage):
+                result = function(self.result)
         except OF_THE_CASE as error:
-            return Attempt(self.key, None, self.seconds, f"{stage} failed: {error}")
-        return Attempt(self.key, result, (*self.seconds, (stage, time.perf_counter() - start)))
+            said = str(error) or type(error).__name__  # a MemoryError says nothing
+            return Attempt(self.key, None, self.clock, f"{self.clock.failed} failed: {said}")
+        return Attempt(self.key, result, self.clock)

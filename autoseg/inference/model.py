@@ -5,6 +5,7 @@ Reading one executes nothing that came with it: weights are safetensors, everyth
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,17 +19,24 @@ from safetensors.torch import load
 from torch import nn
 
 from ..bundle.trained import Trained, read_trained
-from ..core.geometry import Image
-from ..errors import ModelError
+from ..core.clock import Clock
+from ..core.geometry import Geometry, Image
+from ..errors import ModelError, NotFiniteError
 from ..plan import Configuration, Plan
 from ..preprocessing.prepare import PreparedCase, prepare
 from ..preprocessing.priors import on_grid
-from ..settings import RunSettings, resolve
+from ..settings import Resolved, RunSettings, resolve
 from .export import Prediction, export
 from .in_memory import opened
 from .kept import keeping
-from .options import DEFAULT, STEP, PredictOptions
-from .sliding_window import sliding_window
+from .memory import Need, budget, need
+from .options import DEFAULT, LABELS_ONLY, STEP, PredictOptions, Wanted
+from .probabilities import Probabilities
+from .resampled import Logits, Whole, needs_whole
+from .sliding_window import ANYWHERE, Sweep
+from .window import Space
+
+LOG = logging.getLogger("autoseg")
 
 
 @dataclass(frozen=True)
@@ -95,10 +103,20 @@ class Model:
         read, give_back = opened(image, spacing)
         return give_back(self.segment(read, PredictOptions(tta, step)))
 
-    def segment(self, image: Image, options: PredictOptions = DEFAULT, *, probabilities: bool = False) -> Prediction:
-        """Label map (and probabilities) of one image on its own grid. Raises ModelError when it does not fit."""
-        prepared = self.prepare(image)
-        return self.export(prepared, self.logits(prepared, options), probabilities=probabilities)
+    def segment(
+        self, image: Image, options: PredictOptions = DEFAULT, *, probabilities: str | None = None
+    ) -> Prediction:
+        """Label map (and probabilities, of a kind of ``probabilities.KINDS``) of one image on its own grid.
+
+        Raises ModelError when it does not fit.
+        """
+        space = Space(self.need(image.geometry).room(budget(self.settings.memory)))
+        return self.decide(self.prepare(image), options, Wanted(probabilities), space=space)
+
+    def need(self, geometry: Geometry) -> Need:
+        """What an image of this size takes of main memory."""
+        needed = need(geometry, self.plan, self.configuration)
+        return needed if self.previous is None else needed.together(self.previous.need(geometry))
 
     def prepare(self, image: Image) -> PreparedCase:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers."""
@@ -113,38 +131,74 @@ class Model:
         prepared = prepare(image, None, self.plan, self.configuration)
         return prepared if self.previous is None else replace(prepared, previous=self.previous.prepare(image))
 
+    def decide(
+        self,
+        prepared: PreparedCase,
+        options: PredictOptions = DEFAULT,
+        wanted: Wanted = LABELS_ONLY,
+        *,
+        space: Space = ANYWHERE,
+        clock: Clock | None = None,
+    ) -> Prediction:
+        """The prediction on the grid of the image that was prepared; logits exist a few slices at a time.
+
+        The clock's stages are "network" and "resample". Raises ModelError when a network computes infinity or NaN.
+        """
+        run = resolve(self.settings)
+        try:
+            return self._export(prepared, self._sweep(prepared, options, run, space, clock), wanted, clock)
+        except NotFiniteError:
+            if self.settings.precision != "auto" or run.dtype is None:
+                raise
+            LOG.warning("%s overflowed; this case is predicted again in float32", run.dtype)
+            run = replace(run, dtype=None)
+            return self._export(prepared, self._sweep(prepared, options, run, space, clock), wanted, clock)
+
     def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
         """Logits (heads, z, y, x), float32, on the network's grid. Raises ModelError when they are not finite."""
-        logits = sliding_window(
+        return self._sweep(prepared, options, resolve(self.settings), whole=True).all()
+
+    def export(self, prepared: PreparedCase, logits: torch.Tensor, wanted: Wanted = LABELS_ONLY) -> Prediction:
+        """The prediction on the grid of the image that was prepared, from logits (heads, z, y, x)."""
+        return self._export(prepared, Whole(logits), wanted)
+
+    def _sweep(
+        self,
+        prepared: PreparedCase,
+        options: PredictOptions,
+        run: Resolved,
+        space: Space = ANYWHERE,
+        clock: Clock | None = None,
+        whole: bool = False,
+    ) -> Sweep:
+        _, resampling = prepared.record.split()
+        return Sweep(
             self.networks,
-            prepared.image if self.previous is None else self._with_prior(prepared, options),
+            prepared.image if self.previous is None else self._with_prior(prepared, options, space, clock),
             self.configuration.patch_size,
             heads=self.plan.labels.heads,
             batch_size=self.configuration.batch_size,
             mirror_axes=options.mirror_axes(self.plan.mirror_axes, self.mirroring_pays),
             step=options.step,
             slices=self.configuration.slices,
-            run=resolve(self.settings),
+            run=run,
+            space=space,
+            whole=whole or needs_whole(resampling, self.configuration.resampler),
+            clock=clock,
         )
-        if not torch.isfinite(logits.sum()):
-            raise ModelError("the network computed values that are not finite; predict again with --precision float32")
-        return logits
 
-    def _with_prior(self, prepared: PreparedCase, options: PredictOptions) -> np.ndarray:
+    def _with_prior(
+        self, prepared: PreparedCase, options: PredictOptions, space: Space, clock: Clock | None
+    ) -> np.ndarray:
         """The image and, as one more channel, the label indices that the earlier stage predicts."""
         assert self.previous is not None and prepared.previous is not None
-        found = self.previous.export(prepared.previous, self.previous.logits(prepared.previous, options))
+        found = self.previous.decide(prepared.previous, options, space=space, clock=clock)
         prior = on_grid(found.labels, prepared.record, self.plan.labels, self.configuration.resampler)
         return np.concatenate((prepared.image, prior[None].astype(np.float32)))
 
-    def export(
-        self, prepared: PreparedCase, logits: torch.Tensor, *, probabilities: bool = False, keep: Path | None = None
-    ) -> Prediction:
-        """The prediction on the grid of the image that was prepared.
-
-        ``keep`` names a file for the probabilities in little space, which ``kept.open_kept`` reads again.
-        """
+    def _export(self, prepared: PreparedCase, logits: Logits, wanted: Wanted, clock: Clock | None = None) -> Prediction:
         labels, record, geometry = self.plan.labels, prepared.record, prepared.geometry
+        kind, keep = wanted.probabilities, wanted.keep
         with keeping(keep, record, geometry, labels) if keep else nullcontext() as watch:
             return export(
                 logits,
@@ -152,8 +206,9 @@ class Model:
                 geometry,
                 labels=labels,
                 resampler=self.configuration.resampler,
-                probabilities=probabilities,
+                probabilities=Probabilities.empty(labels, geometry.shape, kind, wanted.folder) if kind else None,
                 watch=watch,
+                clock=clock,
             )
 
 

@@ -31,7 +31,7 @@ class PredictReport:
         """Sums up cases that went through all stages or stopped at one."""
         seconds: dict[str, float] = {}
         for attempt in attempts:
-            for stage, taken in attempt.seconds:
+            for stage, taken in attempt.clock.seconds.items():
                 seconds[stage] = seconds.get(stage, 0.0) + taken
         written = tuple(attempt.result for attempt in attempts if attempt.result is not None)
         failed = {attempt.key: attempt.error for attempt in attempts if attempt.error is not None}

@@ -1,114 +1,168 @@
-"""Logits of a whole image from a network that sees one patch at a time.
+"""Logits of a whole image from networks that see one patch at a time.
 
-Patches overlap by half and each counts most at its centre. The weight is a product of one Gaussian per axis and the
-patches form a regular grid, so it is normalised per axis beforehand: the weights of all patches at a voxel sum to one
-and the accumulator holds the result, without a second volume to divide by.
+They are computed as they are read, front to back: reading slices runs the networks on the patches that touch them, and
+what lies before the slices read last is forgotten. So the logits that exist at any time are as many slices as a patch
+is thick, whatever the height of the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice, product
+from collections.abc import Sequence
+from itertools import product, takewhile
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..core.clock import Clock
 from ..core.geometry import Box
+from ..errors import NotFiniteError
 from ..settings import Resolved
-from .mirroring import mean_logits
+from .mirroring import mirrorings
 from .options import STEP
+from .tiles import Shape, Tile, tiles
+from .window import Space, Window
 
-SIGMA = 1 / 8  # of the patch, as nnU-Net v2 2.8.1
-
-Shape = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One patch of the image: where it lies and how much it counts there, as one weight vector per axis."""
-
-    box: Box
-    weights: tuple[np.ndarray, np.ndarray, np.ndarray]
+# Two patches at a time keep torch from its slow convolution for single small inputs; more fall out of the caches.
+PATCHES_ON_PROCESSOR = 2
+OUTPUT_BYTES = 1 << 29  # logits of a batch there
+ANYWHERE = Space()
+KNOWN_BYTES = 1 << 28  # logits of a uniform patch are kept if they take no more
 
 
-def starts(size: int, patch: int, step: float = STEP) -> list[int]:
-    """First voxels of the patches along one axis: evenly spread, at most ``step`` patches apart."""
-    last = size - patch
-    steps = int(np.ceil(last / max(1.0, patch * step)))
-    return [int(np.round(last * number / steps)) for number in range(steps + 1)] if steps else [0]
+class Sweep:
+    """Logits that are computed as they are read (see ``resampled.Logits``)."""
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        image: np.ndarray,
+        patch_size: Sequence[int],
+        *,
+        heads: int,
+        batch_size: int,
+        mirror_axes: Sequence[int],
+        run: Resolved,
+        step: float = STEP,
+        slices: int = 1,
+        space: Space = ANYWHERE,
+        whole: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        """``image`` is (channels, z, y, x) float32; ``patch_size`` has two entries for networks that see slices,
+        each with its neighbours to make ``slices`` per channel; the border slices come again beyond the image.
+
+        Networks see ``batch_size`` patches at a time on a GPU. ``whole`` allows to read all slices at once, or several
+        times.
+        """
+        self.heads = heads
+        self._flat = len(patch_size) == 2
+        patch: Shape = (1, *patch_size) if self._flat else tuple(patch_size)  # type: ignore[assignment]
+        self.shape: Shape = image.shape[1:]
+        self._networks, self._run, self._clock = networks, run, clock or Clock()
+        padded, self._inner = _pad(image, patch)
+        self._image = _with_neighbours(padded, slices) if self._flat else torch.from_numpy(padded)
+        self._height = padded.shape[1]
+        self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
+        patch_bytes = 4 * heads * int(np.prod(patch))
+        on_processor = max(1, min(PATCHES_ON_PROCESSOR, OUTPUT_BYTES // patch_bytes))
+        self._batch = on_processor if run.device.type == "cpu" else batch_size
+        self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
+        self._known: dict[bytes, Tensor] = {}
+        self._keeps_known = patch_bytes <= KNOWN_BYTES
+        cuts = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
+        plane = (*padded.shape[2:], heads)
+        height = self._height if whole else patch[0]
+        self._window = Window(plane, [0, self._height] if whole else cuts, height, run.device, space)
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Slices ``start`` to ``stop`` as (z, y, x, heads). ``start`` never decreases from call to call.
+
+        Raises NotFiniteError when a network computed infinity or NaN.
+        """
+        (front, *_), (_, rows, columns) = self._inner.start, self._inner.slices
+        with self._clock.stage("network"):
+            while self._next < len(self._tiles) and self._tiles[self._next].box.start[0] < stop + front:
+                self._advance()
+            logits = self._window.take(start + front, stop + front)[:, rows, columns]
+            if not torch.isfinite(logits.sum()):
+                raise NotFiniteError(
+                    "the network computed values that are not finite; predict again with --precision float32"
+                )
+        return logits
+
+    def all(self) -> Tensor:
+        """(heads, z, y, x); of a sweep that was made ``whole``."""
+        return self.read(0, self.shape[0]).movedim(-1, 0)
+
+    def _advance(self) -> None:
+        """Adds the next few patches; those of one batch start at the same slice, unless patches are slices."""
+        tile = self._tiles[self._next]
+        if self._is_uniform(tile):
+            self._window.add(tile, self._uniform(tile))
+            self._next += 1
+            return
+        count = max(1, self._batch // len(self._flips))
+        together = self._tiles[self._next : self._next + count]
+        if not self._flat:
+            together = [other for other in together if other.box.start[0] == tile.box.start[0]]
+        group = list(takewhile(lambda other: not self._is_uniform(other), together))
+        share = 1 / (len(self._flips) * len(self._networks))
+        jobs = list(product(group, self._flips))
+        for some in np.array_split(np.arange(len(jobs)), -(-len(jobs) // self._batch)):
+            batch = [jobs[index] for index in some]
+            patches = torch.stack([self._patch(tile).flip(_spatial(flips)) for tile, flips in batch])
+            for network in self._networks:
+                for (tile, flips), logits in zip(batch, self._logits(network, patches)):
+                    self._window.add(tile, logits, tuple(axis + self._flat for axis in flips), share)
+        self._next += len(group)
+
+    def _patch(self, tile: Tile) -> Tensor:
+        """(channels, z, y, x), or (channels * slices, y, x)."""
+        patch = self._image[(slice(None),) + tile.box.slices]
+        return patch.squeeze(1).movedim(-1, 1).flatten(0, 1) if self._flat else patch
+
+    def _logits(self, network: nn.Module, patches: Tensor) -> list[Tensor]:
+        """Per patch its finest logits as (z, y, x, heads); fewer patches at a time where memory does not suffice."""
+        run = self._run
+        try:
+            with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
+                finest = network(patches.to(run.device))[0]
+        except torch.OutOfMemoryError:
+            if len(patches) == 1:
+                raise
+            return [logits for half in patches.tensor_split(2) for logits in self._logits(network, half)]
+        return list((finest.unsqueeze(2) if self._flat else finest).movedim(1, -1))
+
+    def _is_uniform(self, tile: Tile) -> bool:
+        """Whether all voxels of the patch are alike, as in the air around a patient."""
+        voxels = self._patch(tile).flatten(1)
+        first = voxels[:, :1]
+        return self._keeps_known and torch.equal(voxels[:, -1:], first) and bool((voxels == first).all())
+
+    def _uniform(self, tile: Tile) -> Tensor:
+        """The mean logits of a uniform patch, computed once per value: equal inputs have equal outputs."""
+        patch = self._patch(tile)
+        key = patch.flatten(1)[:, 0].numpy().tobytes()
+        if key not in self._known:
+            total: Tensor | float = 0.0
+            for network in self._networks:
+                logits = self._logits(network, patch[None])[0].float()
+                total = total + sum(logits.flip(tuple(axis + self._flat for axis in flips)) for flips in self._flips)
+            self._known[key] = total / (len(self._flips) * len(self._networks))  # type: ignore[assignment]
+        return self._known[key]
 
 
-def axis_weights(size: int, patch: int, step: float = STEP) -> list[np.ndarray]:
-    """Per patch along one axis, its ``patch`` weights (float32); at every voxel the weights of all patches sum to 1."""
-    distance = np.arange(patch) - patch // 2
-    gaussian = np.exp(-0.5 * (distance / (patch * SIGMA)) ** 2)
-    total = np.zeros(size)
-    for start in starts(size, patch, step):
-        total[start : start + patch] += gaussian
-    return [(gaussian / total[start : start + patch]).astype(np.float32) for start in starts(size, patch, step)]
-
-
-def tiles(shape: Shape, patch: Shape, step: float = STEP) -> Iterator[Tile]:
-    """The patches that cover an image of at least the patch's size, in (z, y, x) order."""
-    axes = [list(zip(starts(n, p, step), axis_weights(n, p, step))) for n, p in zip(shape, patch)]
-    for (z, wz), (y, wy), (x, wx) in product(*axes):
-        yield Tile(Box((z, y, x), (z + patch[0], y + patch[1], x + patch[2])), (wz, wy, wx))
-
-
-def sliding_window(
-    networks: Sequence[nn.Module],
-    image: np.ndarray,
-    patch_size: Sequence[int],
-    *,
-    heads: int,
-    batch_size: int,
-    mirror_axes: Sequence[int],
-    step: float = STEP,
-    slices: int = 1,
-    run: Resolved,
-) -> torch.Tensor:
-    """Logits (heads, z, y, x), float32, of an image (channels, z, y, x).
-
-    ``patch_size`` has two entries for a 2-D network, which then sees slice by slice, each with its neighbours to make
-    ``slices`` per channel; the border slices come again beyond the image. Networks see ``batch_size``
-    patches at a time. The result lies on the device of ``run`` where it fits there, else in main memory.
-    """
-    patch: Shape = (1, *patch_size) if len(patch_size) == 2 else tuple(patch_size)  # type: ignore[assignment]
-    flat = len(patch_size) == 2
-    axes = [axis - flat for axis in mirror_axes if axis >= flat]
-    padded, inner = _pad(image, patch)
-    whole = _with_neighbours(padded, slices) if flat else torch.from_numpy(padded)
-    logits = torch.zeros((heads, *padded.shape[1:]), device=_home(heads, padded.shape[1:], run.device))
-    remaining = tiles(padded.shape[1:], patch, step)
-    with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
-        while batch := list(islice(remaining, batch_size)):
-            patches = torch.stack(
-                [_slice_patch(whole, tile.box) if flat else whole[(slice(None),) + tile.box.slices] for tile in batch]
-            ).to(run.device)
-            found = mean_logits(networks, patches, axes)
-            for tile, part in zip(batch, found.unsqueeze(2) if flat else found):
-                logits[(slice(None),) + tile.box.slices] += part.mul_(_weight(tile, part.device)).to(logits.device)
-    return logits[(slice(None),) + inner.slices]
-
-
-def _with_neighbours(image: np.ndarray, slices: int) -> torch.Tensor:
+def _with_neighbours(image: np.ndarray, slices: int) -> Tensor:
     """A view (channels, z, y, x, slices) of ``image``: at each z the slices around it, beyond the border the border."""
     reach = slices // 2
     padded = np.pad(image, ((0, 0), (reach, reach), (0, 0), (0, 0)), mode="edge") if reach else image
     return torch.from_numpy(padded).unfold(1, slices, 1)
 
 
-def _slice_patch(neighbours: torch.Tensor, box: Box) -> torch.Tensor:
-    """(channels * slices, y, x) of one slice."""
-    _, y, x = box.slices
-    return neighbours[:, box.start[0], y, x].movedim(-1, 1).flatten(0, 1)
-
-
-def _weight(tile: Tile, device: torch.device) -> torch.Tensor:
-    z, y, x = (torch.from_numpy(weights).to(device) for weights in tile.weights)
-    return z[:, None, None] * (y[:, None] * x)
+def _spatial(flips: Sequence[int]) -> tuple[int, ...]:
+    """Axes of a patch as axes of (channels, *patch)."""
+    return tuple(axis + 1 for axis in flips)
 
 
 def _pad(image: np.ndarray, patch: Shape) -> tuple[np.ndarray, Box]:
@@ -122,12 +176,3 @@ def _pad(image: np.ndarray, patch: Shape) -> tuple[np.ndarray, Box]:
     padded = np.zeros((image.shape[0], *(n + m for n, m in zip(shape, missing))), np.float32)
     padded[(slice(None),) + inner.slices] = image
     return padded, inner
-
-
-def _home(heads: int, shape: Sequence[int], device: torch.device) -> torch.device:
-    """Where the accumulator lives: main memory when it would take more than half of what a GPU has free."""
-    if device.type != "cuda":
-        return torch.device("cpu") if device.type == "mps" else device
-    free, _ = torch.cuda.mem_get_info(device)
-    needed = 4 * heads * int(np.prod(shape))
-    return device if needed < free // 2 else torch.device("cpu")

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..core.geometry import Box
 from ..core.seeds import generator
-from ..inference.sliding_window import sliding_window
+from ..inference.sliding_window import Sweep
 from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
 from ..training.batches import network_input
@@ -39,7 +39,7 @@ def watcher(
         image, maps = cases[key].read(Box.whole(cases[key].shape))
         labels, *prior = torch.from_numpy(maps.astype(np.int32).reshape(-1, *cases[key].shape))
         given = network_input(torch.from_numpy(image)[None].float(), prior[0][None] if prior else None)
-        logits = sliding_window(
+        logits = Sweep(
             [network],
             given[0].numpy(),
             configuration.patch_size,
@@ -48,7 +48,8 @@ def watcher(
             mirror_axes=(),
             slices=configuration.slices,
             run=run,
-        )
+            whole=True,
+        ).all()
         target = labels[None].to(logits.device)
         common, predicted, present = overlap_counts(logits[None], target, plan.labels).cpu().double().numpy()
         with np.errstate(invalid="ignore"):

@@ -15,7 +15,7 @@ from autoseg.core.records import write_json
 from autoseg.errors import ModelError, UnknownPartError
 from autoseg.inference.model import Model
 from autoseg.plan import Plan
-from autoseg.settings import RunSettings
+from autoseg.settings import Resolved, RunSettings
 
 SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
 
@@ -229,3 +229,28 @@ def test_a_strangers_plan_cannot_name_code_to_run(small_plan, tmp_path):
     plan.write_text(plan.read_text().replace('"name": "plain_unet"', '"name": "antigravity.evil"'))
     with pytest.raises(UnknownPartError, match="--trust antigravity"):
         Model.read(tmp_path, settings=SETTINGS)
+
+
+def test_what_overflows_in_half_precision_is_computed_again_in_float32(small_plan, caplog):
+    class OverflowsInHalf(AboveHalf):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            (logits,) = super().forward(x)
+            return [logits * torch.inf if torch.is_autocast_enabled("cpu") else logits]
+
+    plan = small_plan
+    half = Resolved(torch.device("cpu"), torch.bfloat16)
+    model = Model(plan, plan.default, (OverflowsInHalf(),), ("0",), RunSettings(device="cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autoseg.inference.model.resolve", lambda _: half)
+        found = model.predict(block(), spacing=(2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(found, np.where(block() > 0.5, 7, 0))
+    assert "predicted again in float32" in caplog.text
+
+
+def test_probabilities_of_one_image_come_as_floats(small_plan):
+    image = Image(block()[None], Geometry.plain(block().shape, (2.0,) * 3))
+    found = copying(small_plan).segment(image, probabilities="float32").probabilities
+    assert found is not None and found.stored.dtype == np.float32
+    inside = (slice(1, 13), slice(2, 16), slice(1, 9))  # what lies outside was cropped away: certainly background
+    assert found.stored[0, 0].min() == 1 and not found.stored[1, 0].any()
+    np.testing.assert_allclose(found.stored[1][inside], 1 / (1 + np.exp(1 - 2 * block()[inside])), atol=1e-5)

@@ -11,11 +11,29 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from autoseg.inference.mirroring import mean_logits, mirrorings
-from autoseg.inference.sliding_window import axis_weights, sliding_window, starts, tiles
+from autoseg.inference.mirroring import mirrorings
+from autoseg.inference.sliding_window import Sweep
+from autoseg.inference.tiles import axis_weights, starts, tiles
+from autoseg.inference.window import Space
 from autoseg.settings import RunSettings, resolve
 
 CPU = resolve(RunSettings(device="cpu", precision="float32"))
+
+
+def sliding_window(networks, image, patch, *, mirror_axes=(), batch_size=2, heads=2, **options) -> np.ndarray:
+    """All logits at once, (heads, z, y, x)."""
+    sweep = Sweep(
+        networks,
+        image,
+        patch,
+        heads=heads,
+        batch_size=batch_size,
+        mirror_axes=mirror_axes,
+        run=CPU,
+        whole=True,
+        **options,
+    )
+    return sweep.read(0, sweep.shape[0]).movedim(-1, 0).numpy()
 
 
 class Pointwise(nn.Module):
@@ -88,17 +106,17 @@ def reference_window(volume: np.ndarray, patch: tuple[int, int, int]) -> np.ndar
 
 def test_weighting_equals_a_gaussian_accumulated_and_divided():
     volume = np.random.default_rng(0).normal(size=(13, 21, 17)).astype(np.float32)
-    found = sliding_window([Position()], volume[None], (8, 12, 16), heads=1, batch_size=3, mirror_axes=(), run=CPU)
-    np.testing.assert_allclose(found[0].numpy(), reference_window(volume, (8, 12, 16)), rtol=2e-5, atol=1e-3)
+    found = sliding_window([Position()], volume[None], (8, 12, 16), heads=1, batch_size=3, mirror_axes=())
+    np.testing.assert_allclose(found[0], reference_window(volume, (8, 12, 16)), rtol=2e-5, atol=1e-3)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.tuples(*[st.integers(1, 14)] * 3), st.sampled_from([(4, 6, 8), (5, 7), (8, 8, 8)]), st.integers(1, 5))
 def test_any_size_and_batch_gives_the_logits_of_the_whole(shape, patch, batch_size):
     image = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
-    found = sliding_window([Pointwise()], image, patch, heads=2, batch_size=batch_size, mirror_axes=(0, 1, 2), run=CPU)
+    found = sliding_window([Pointwise()], image, patch, heads=2, batch_size=batch_size, mirror_axes=(0, 1, 2))
     expected = np.stack([image[0], 2 * image[0] + 1])
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_three_axes_have_eight_mirrorings_and_the_identity_comes_first():
@@ -107,26 +125,31 @@ def test_three_axes_have_eight_mirrorings_and_the_identity_comes_first():
 
 
 def test_mirrored_logits_come_back_to_their_voxels():
-    patches = torch.randn(1, 1, 3, 4, 5)
-    torch.testing.assert_close(mean_logits([Pointwise()], patches, (0, 1, 2))[:, :1], patches)
+    image = np.random.default_rng(0).normal(size=(1, 3, 4, 5)).astype(np.float32)
+    found = sliding_window([Pointwise()], image, (3, 4, 5), mirror_axes=(0, 1, 2))
+    np.testing.assert_allclose(found[0], image[0], atol=1e-6)
 
 
 def test_mirroring_averages_over_all_orientations():
-    ramp = torch.arange(4.0).reshape(1, 1, 1, 4)
-    found = mean_logits([Position()], torch.zeros_like(ramp), (1,))
-    torch.testing.assert_close(found, (ramp + ramp.flip(3)) / 2)
+    ramp = np.arange(4.0)
+    image = np.array([[[[0, 0, 0, 0.001]]]], np.float32)  # not uniform, so that it is really mirrored
+    found = sliding_window([Position()], image, (1, 1, 4), heads=1, mirror_axes=(2,))
+    np.testing.assert_allclose(found[0, 0, 0], (ramp + ramp[::-1]) / 2, atol=0.002)
+
+
+class Constant(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.full_like(x, self.value)]
 
 
 def test_folds_are_averaged_as_logits():
-    class Constant(nn.Module):
-        def __init__(self, value: float) -> None:
-            super().__init__()
-            self.value = value
-
-        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-            return [torch.full_like(x, self.value)]
-
-    assert mean_logits([Constant(1), Constant(4)], torch.zeros(1, 1, 2, 2, 2), (0,)).unique().tolist() == [2.5]
+    image = np.random.default_rng(0).normal(size=(1, 3, 4, 5)).astype(np.float32)
+    found = sliding_window([Constant(1), Constant(4)], image, (2, 2, 2), heads=1, mirror_axes=(0,))
+    np.testing.assert_allclose(found, 2.5, rtol=1e-6)
 
 
 def test_a_2d_network_is_mirrored_in_the_plane_only():
@@ -137,9 +160,9 @@ def test_a_2d_network_is_mirrored_in_the_plane_only():
             seen.append(tuple(x.shape))
             return [x]
 
-    image = np.zeros((1, 3, 8, 8), np.float32)
-    sliding_window([Recorder()], image, (8, 8), heads=1, batch_size=3, mirror_axes=(0, 1, 2), run=CPU)
-    assert seen == [(3, 1, 8, 8)] * 4
+    image = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    sliding_window([Recorder()], image, (8, 8), heads=1, mirror_axes=(0, 1, 2))
+    assert seen == [(2, 1, 8, 8)] * 6  # three slices in four orientations, two at a time
 
 
 class UnevenConvolution(nn.Module):
@@ -162,7 +185,7 @@ def test_mirrored_logits_of_the_whole_equal_nnunets(name, patch):
     with np.load(Path(__file__).with_name("nnunet_sliding_window.npz"), allow_pickle=False) as stored:
         image, expected = stored["image"], stored[name]
     network = UnevenConvolution(len(patch))
-    found = sliding_window([network], image, patch, heads=2, batch_size=2, mirror_axes=(0, 1, 2), run=CPU).numpy()
+    found = sliding_window([network], image, patch, heads=2, batch_size=2, mirror_axes=(0, 1, 2))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -176,10 +199,79 @@ class Differences(nn.Module):
 
 def test_a_network_of_several_slices_sees_its_neighbours_and_at_the_border_the_border_again():
     volume = np.random.default_rng(0).normal(size=(1, 5, 9, 11)).astype(np.float32)
-    found = sliding_window(
-        (Differences(),), volume, (8, 8), heads=3, batch_size=4, mirror_axes=(1, 2), slices=3, run=CPU
-    ).numpy()
+    found = sliding_window((Differences(),), volume, (8, 8), heads=3, mirror_axes=(1, 2), slices=3)
     padded = np.pad(volume[0], ((1, 1), (0, 0), (0, 0)), mode="edge")
     np.testing.assert_allclose(found[0], padded[2:] - padded[1:-1], atol=1e-5)
     np.testing.assert_allclose(found[1], padded[1:-1] - padded[:-2], atol=1e-5)
     np.testing.assert_allclose(found[2], volume[0], atol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(1, 9)),
+    st.sampled_from([(4, 6, 8), (5, 7), (8, 4, 4)]),
+    st.integers(1, 7),
+    st.sampled_from([0.5, 1.0]),
+    st.booleans(),
+)
+def test_slices_read_in_turn_are_those_read_at_once(shape, patch, thickness, step, mapped):
+    image = np.random.default_rng(1).normal(size=(1, *shape)).astype(np.float32)
+    expected = sliding_window([Position()], image, patch, heads=1, mirror_axes=(0, 1, 2), step=step)
+    space = Space(room=0 if mapped else None)
+    sweep = Sweep(
+        [Position()], image, patch, heads=1, batch_size=2, mirror_axes=(0, 1, 2), step=step, run=CPU, space=space
+    )
+    found = [sweep.read(z, min(z + thickness, shape[0])).clone() for z in range(0, shape[0], thickness)]
+    np.testing.assert_array_equal(torch.cat(found).movedim(-1, 0).numpy(), expected)
+
+
+def test_slices_may_be_read_again_with_the_next_ones():
+    image = np.random.default_rng(1).normal(size=(1, 30, 6, 6)).astype(np.float32)
+    expected = sliding_window([Position()], image, (8, 6, 6), heads=1)
+    sweep = Sweep([Position()], image, (8, 6, 6), heads=1, batch_size=2, mirror_axes=(), run=CPU)
+    for z in range(28):
+        np.testing.assert_array_equal(sweep.read(z, z + 3).movedim(-1, 0).numpy(), expected[:, z : z + 3])
+
+
+@pytest.mark.parametrize("patch", [(8, 6, 6), (6, 6)])
+def test_only_as_many_slices_exist_as_a_patch_is_thick(patch):
+    image = np.random.default_rng(1).normal(size=(1, 400, 9, 6)).astype(np.float32)
+    sweep = Sweep([Position()], image, patch, heads=1, batch_size=2, mirror_axes=(), run=CPU)
+    held = []
+    for z in range(399):
+        sweep.read(z, z + 2)
+        held.append(sum(len(block.values) for block in sweep._window._blocks.values()))
+    assert max(held) <= (patch[0] if len(patch) == 3 else 1) + 3  # and those read last
+
+
+def test_patches_without_contrast_are_computed_once():
+    image = np.zeros((1, 64, 8, 8), np.float32)
+    image[0, 50] = np.random.default_rng(0).normal(size=(8, 8))
+    seen: list[int] = []
+
+    class Counting(UnevenConvolution):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            seen.append(len(x))
+            return super().forward(x[:, [0, 0]])
+
+    found = sliding_window([Counting(3)], image, (8, 8, 8), mirror_axes=(0, 1, 2))
+    assert sum(seen) == 1 + 2 * 8  # one uniform patch; two patches see slice 50, each in eight orientations
+    noisy = image + np.random.default_rng(0).normal(size=image.shape).astype(np.float32) * 1e-7
+    expected = sliding_window([Counting(3)], noisy, (8, 8, 8), mirror_axes=(0, 1, 2))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_batch_that_does_not_fit_is_halved():
+    seen: list[int] = []
+
+    class Hungry(Pointwise):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            seen.append(len(x))
+            if len(x) > 1:
+                raise torch.OutOfMemoryError
+            return super().forward(x)
+
+    image = np.random.default_rng(0).normal(size=(1, 4, 4, 12)).astype(np.float32)
+    found = sliding_window([Hungry()], image, (4, 4, 4))
+    np.testing.assert_allclose(found[0], image[0], atol=1e-6)
+    assert seen[:3] == [2, 1, 1]

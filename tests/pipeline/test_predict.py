@@ -1,5 +1,6 @@
 """Prediction of many cases: every outcome is told, nothing half written, one bad case harms no other."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from torch import nn
 from autoseg.dataset import Case
 from autoseg.errors import UsageError
 from autoseg.inference.model import Model
+from autoseg.inference.probabilities import KINDS
+from autoseg.pipeline import predict as story
 from autoseg.pipeline.predict import predict
 from autoseg.settings import RunSettings
 
@@ -78,6 +81,33 @@ def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, t
         predict(replace(model, networks=(Defect(),)), cases, tmp_path / "out")
 
 
+@pytest.mark.parametrize("stage", ["read_image", "write_labels"])
+def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, cases, tmp_path, stage, monkeypatch):
+    def defect(*_: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(story, stage, defect)
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="a defect"):
+        predict(model, cases, tmp_path / "out")
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("memory", [None, 1, 10**12])
+def test_label_maps_do_not_depend_on_the_memory(model, cases, tmp_path, memory):
+    report = predict(replace(model, settings=replace(model.settings, memory=memory)), cases, tmp_path / "out")
+    assert len(report.written) == 5 and not report.failed
+    for case, path in zip(cases, report.written):
+        expected = 7 * (sitk.GetArrayFromImage(sitk.ReadImage(case.images[0])) > 0.5)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(path)), expected)
+
+
+def test_a_case_that_takes_more_than_there_is_says_so(model, cases, tmp_path, caplog):
+    with caplog.at_level("WARNING", "autoseg"):
+        predict(replace(model, settings=replace(model.settings, memory=1)), cases[:1], tmp_path / "out")
+    assert "case.0: takes about 0.1 GB of memory, but only 0.0 GB are left for it" in caplog.text
+
+
 def test_a_label_map_never_replaces_an_image(model, cases, tmp_path):
     key = cases[0].key + "_0000"
     with pytest.raises(UsageError, match="would replace an image"):
@@ -99,8 +129,9 @@ def test_leftovers_of_a_killed_run_are_removed(model, cases, tmp_path):
     assert not list((tmp_path / "out").glob(".writing-*"))
 
 
-def test_probabilities_lie_beside_the_label_maps_not_among_them(model, cases, tmp_path):
-    predict(model, cases[:1], tmp_path / "out", probabilities=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_probabilities_lie_beside_the_label_maps_not_among_them(model, cases, tmp_path, kind):
+    predict(model, cases[:1], tmp_path / "out", probabilities=kind)
     assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["case.0.nii.gz"]
     chances = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "probabilities" / "case.0.nii.gz"))
     labels = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "case.0.nii.gz"))
@@ -115,7 +146,7 @@ def test_the_label_of_a_training_case_is_not_read_as_a_channel(model, cases, tmp
 
 def test_the_report_tells_the_time_of_every_stage(model, cases, tmp_path):
     report = predict(model, cases, tmp_path / "out")
-    assert list(report.seconds) == ["read", "prepare", "network", "export", "write"]
+    assert list(report.seconds) == ["read", "prepare", "network", "resample", "write"]
     assert all(taken > 0 for taken in report.seconds.values())
     assert "5 cases written" in report.table()
 
@@ -134,6 +165,6 @@ def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, tmp_path
     pixels[5:12, 8:25] = 1
     sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "scan.png")
     case = Case("scan", (str(tmp_path / "scan.png"),))
-    report = predict(replace(model, plan=plan), [case], tmp_path / "out", probabilities=True)
+    report = predict(replace(model, plan=plan), [case], tmp_path / "out", probabilities="uint8")
     assert not report.failed
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "scan.png")), 255 * pixels)

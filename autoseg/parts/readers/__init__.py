@@ -87,14 +87,18 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: Path) -> None:
     _writer(path, geometry).write(np.ascontiguousarray(array, dtype), geometry, path)
 
 
-def write_channels(array: np.ndarray, geometry: Geometry, path: Path) -> None:
-    """Writes (channels, z, y, x) float32, e.g. probabilities; ``read_image`` returns them as channels.
+def write_channels(array: np.ndarray, geometry: Geometry, path: Path, scale: float = 1.0) -> None:
+    """Writes (channels, z, y, x), e.g. probabilities; ``read_image`` returns them times ``scale`` as channels.
 
-    Raises ImageFileError for endings that cannot hold them: use one of SimpleITK's, such as .nii.gz.
+    NIfTI keeps the array's type (uint8, uint16 or float32) and is written piece by piece. Raises ImageFileError for
+    endings that cannot hold channels: use one of SimpleITK's, such as .nii.gz.
     """
     if ending_of(path).lower() not in simpleitk.ENDINGS or path.suffix == ".mhd":
         raise ImageFileError(f"{path}: this format cannot hold several channels of real numbers; write .nii.gz")
-    simpleitk.write(np.ascontiguousarray(array, np.float32), geometry, path)
+    if ending_of(path).lower() in nifti.ENDINGS:
+        nifti.write_channels(array, geometry, path, scale)
+    else:
+        simpleitk.write(np.ascontiguousarray(array, np.float32) * np.float32(scale), geometry, path)
 
 
 def copy_grid(source: Path, target: Path) -> None:

@@ -11,7 +11,9 @@ Header fields and the quaternion formula: nifti1.h, nifti.nimh.nih.gov.
 from __future__ import annotations
 
 import gzip
+import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +28,22 @@ ENDINGS = (".nii.gz", ".nii")
 write = simpleitk.write
 
 HEADER_BYTES = 348
+NO_EXTENSIONS = 4  # zeros after it say that voxels follow
+WRITTEN_AT_ONCE = 1 << 24  # bytes
+FASTEST = 1  # of gzip: probabilities are mostly 0 and 1, and what is not compresses badly at any level
 _ENOUGH_BYTES = 4096  # of a compressed file, to unpack the header
 _GZIP = b"\x1f\x8b"  # judged by this and not by the ending, which is often wrong about compression
 _FIELDS = np.dtype(
     {
         "names": [
-            "size", "dim", "datatype", "pixdim", "offset", "slope", "intercept", "units",
+            "size", "dim", "datatype", "bits", "pixdim", "offset", "slope", "intercept", "units",
             "qform", "sform", "quaternion", "qoffset", "srow", "magic",
         ],
         "formats": [
-            "i4", "8i2", "i2", "8f4", "f4", "f4", "f4", "u1",
+            "i4", "8i2", "i2", "i2", "8f4", "f4", "f4", "f4", "u1",
             "i2", "i2", "3f4", "3f4", "(3,4)f4", "S4",
         ],
-        "offsets": [0, 40, 70, 76, 108, 112, 116, 123, 252, 254, 256, 268, 280, 344],
+        "offsets": [0, 40, 70, 72, 76, 108, 112, 116, 123, 252, 254, 256, 268, 280, 344],
         "itemsize": HEADER_BYTES,
     }
 )  # fmt: skip
@@ -75,6 +80,34 @@ def read(path: Path) -> tuple[np.ndarray, Geometry]:
     if np.isfinite([slope, intercept]).all() and slope != 0 and (slope, intercept) != (1.0, 0.0):
         array = array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     return array.astype(array.dtype.newbyteorder("="), copy=False), header.geometry
+
+
+def write_channels(array: np.ndarray, geometry: Geometry, path: Path, scale: float = 1.0) -> None:
+    """Writes (channels, z, y, x) in its own type, a few megabytes at a time: it may be a file mapped to memory.
+
+    The header is one that SimpleITK writes for two voxels at the same place. Raises ImageFileError.
+    """
+    voxel = np.zeros((2, 1, 1, 1), np.float32)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            simpleitk.write(voxel, replace(geometry, shape=(1, 1, 1)), Path(folder) / "header.nii")
+            content = bytearray((Path(folder) / "header.nii").read_bytes()[: HEADER_BYTES + NO_EXTENSIONS])
+        fields = np.frombuffer(content, _FIELDS, 1)
+        fields["dim"][0, 1:4] = array.shape[:0:-1]
+        fields["dim"][0, 4 if geometry.dimensions == 3 else 5] = len(array)
+        fields["datatype"] = next(code for code, name in _DATATYPES.items() if array.dtype == name)
+        fields["bits"] = 8 * array.itemsize
+        fields["slope"] = scale
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            target = gzip.GzipFile("", "wb", FASTEST, file, mtime=0) if path.suffix == ".gz" else file
+            target.write(content)
+            slices = max(1, WRITTEN_AT_ONCE // array[0, 0].nbytes)
+            for channel in array:
+                for start in range(0, len(channel), slices):
+                    target.write(np.ascontiguousarray(channel[start : start + slices]).data)
+            target.close()
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be written ({error})") from None
 
 
 def copy_grid(source: Path, target: Path) -> bool:

@@ -1,0 +1,39 @@
+"""Where the time of a piece of work goes. A stage inside another one counts by itself, so that the stages add up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Clock:
+    """Seconds per stage. One thread at a time may use it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.failed: str | None = None
+        """The innermost stage that an exception ended."""
+        self._open: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Counts what happens inside as ``name``; the stage around it, if any, waits."""
+        self._book()
+        self._open.append(name)
+        self.seconds.setdefault(name, 0.0)
+        try:
+            yield
+        except BaseException:
+            self.failed = self.failed or name
+            raise
+        finally:
+            self._book()
+            self._open.pop()
+
+    def _book(self) -> None:
+        now = time.perf_counter()
+        if self._open:
+            self.seconds[self._open[-1]] += now - self._since
+        self._since = now

@@ -1,0 +1,111 @@
+"""What predicting a case takes of main memory, and who may take it when."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+
+from ..core import machine
+from ..core.geometry import Box, Geometry
+from ..plan import Configuration, Plan
+from ..preprocessing.spatial import spatial_record
+from .resampled import SLAB_BYTES, needs_whole
+from .sliding_window import OUTPUT_BYTES, PATCHES_ON_PROCESSOR
+
+SHARE = 0.75  # of the memory that is available, where the user named no amount
+FEATURES = 64  # float32 values per voxel of a patch: what a U-Net holds of it on its way down and up
+READING = 3  # copies of an image in float32 while it is read, normalised and resampled
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of main memory that one case takes, estimated before it is read."""
+
+    reading: int
+    """While it is brought to the network's grid."""
+    fixed: int
+    """While the network works, without ``window``."""
+    window: int
+    """Sums of logits; they may lie in a file instead."""
+
+    def room(self, budget: int) -> int:
+        """What ``budget`` leaves for the window."""
+        return max(0, budget - self.fixed)
+
+    def total(self, budget: int) -> int:
+        """What the case takes when it may take ``budget``."""
+        window = self.window if self.window <= self.room(budget) else 0
+        return max(self.reading, self.fixed + window)
+
+    def together(self, earlier: Need) -> Need:
+        """With an earlier stage, which works first while this one's image waits."""
+        reading, fixed = self.reading + earlier.fixed, max(self.fixed, earlier.fixed) + min(self.fixed, earlier.fixed)
+        return Need(reading, fixed, max(self.window, earlier.window))
+
+
+def need(geometry: Geometry, plan: Plan, configuration: Configuration) -> Need:
+    """For an image of this size, were nothing cropped away."""
+    order = plan.axis_order
+    turned = Box.whole(tuple(geometry.shape[axis] for axis in order))  # type: ignore[arg-type]
+    record = spatial_record(geometry.shape, geometry.spacing, order, turned, configuration.spacing)
+    _, resampling = record.split()
+    z, y, x = resampling.new_shape
+    channels, heads, voxels = len(plan.channels), plan.labels.heads, int(np.prod(geometry.shape))
+    patch = (1, *configuration.patch_size)[-3:]
+    output = min(4 * heads * int(np.prod(patch)) * PATCHES_ON_PROCESSOR, OUTPUT_BYTES)
+    output = max(output, 4 * heads * int(np.prod(patch)))
+    activations = 4 * FEATURES * int(np.prod(patch))
+    labels = 2 * voxels * plan.labels.written.itemsize
+    height = z if needs_whole(resampling, configuration.resampler) else min(z, patch[0])
+    return Need(
+        reading=READING * 4 * channels * voxels,
+        fixed=4 * channels * z * y * x + labels + 2 * output + activations + 2 * SLAB_BYTES,
+        window=4 * heads * max(height, patch[0]) * max(y, patch[1]) * max(x, patch[2]),
+    )
+
+
+def budget(memory: int | None) -> int:
+    """Bytes that predictions may take from now on. ``memory`` is what the whole process may hold; None: most of what
+    the machine has available."""
+    if memory is None:
+        return int(SHARE * machine.available_bytes())
+    return max(0, memory - machine.resident_bytes())
+
+
+class Gate:
+    """Lets a case in when what is left of the budget suffices for it, or when no other is inside."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self._taken: dict[str, int] = {}
+        self._changed = threading.Condition()
+        self._open = True
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nobody waits any longer: whoever waited goes on, since the work has ended or failed."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+    def enter(self, key: str, amount: int) -> None:
+        """Waits until ``amount`` bytes are left and takes them."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open or self._fits(amount))
+            self._taken[key] = amount
+
+    def leave(self, key: str) -> None:
+        """Gives back what was taken, if anything was."""
+        with self._changed:
+            self._taken.pop(key, None)
+            self._changed.notify_all()
+
+    def _fits(self, amount: int) -> bool:
+        return not self._taken or sum(self._taken.values()) + amount <= self.budget

@@ -1,0 +1,85 @@
+"""A budget lets cases in one after the other where two would not fit, and never locks anybody out for good."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autoseg.core.geometry import Geometry
+from autoseg.inference.memory import Gate, Need, budget, need
+
+GIGABYTE = 10**9
+
+
+def test_a_window_that_does_not_fit_takes_no_memory():
+    wanted = Need(reading=2, fixed=3, window=5)
+    assert wanted.total(8) == 8 and wanted.room(8) == 5
+    assert wanted.total(7) == 3 and wanted.room(7) == 4
+    assert wanted.total(1) == 3 and wanted.room(1) == 0
+
+
+def test_the_window_is_as_high_as_a_patch_whatever_the_image(small_plan):
+    small, large = (
+        need(Geometry.plain((50, 50, height), (2.0,) * 3), small_plan, small_plan.configuration()[1])
+        for height in (30, 300)
+    )
+    assert small.window == large.window == 4 * 2 * 8 * 50 * 50  # the plan turns the last axis to the front
+    assert large.reading == 10 * small.reading
+
+
+def test_cubic_logits_need_the_whole_height(small_plan):
+    configuration = small_plan.configuration()[1]
+    cubic = replace(configuration, resampler=replace(configuration.resampler, order_logits=3))
+    geometry = Geometry.plain((50, 50, 60), (1.0,) * 3)
+    assert need(geometry, small_plan, cubic).window == 4 * 2 * 30 * 25 * 25
+
+
+def test_what_the_process_holds_already_is_not_left_for_predictions():
+    held = np.ones(GIGABYTE // 80)
+    assert budget(4 * GIGABYTE) < 4 * GIGABYTE - held.nbytes
+    assert budget(1000) == 0
+    assert budget(None) > 0
+
+
+def test_a_case_waits_until_another_leaves():
+    entered = threading.Event()
+    with Gate(10) as gate:
+        gate.enter("first", 7)
+
+        def second() -> None:
+            gate.enter("second", 4)
+            entered.set()
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not entered.wait(0.05)
+        gate.leave("first")
+        assert entered.wait(5)
+        thread.join()
+
+
+def test_a_case_larger_than_the_budget_goes_alone():
+    with Gate(10) as gate:
+        gate.enter("huge", 1000)
+        gate.leave("huge")
+        gate.enter("next", 10)
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_nobody_waits_for_ever_when_the_work_ends(error):
+    done = threading.Event()
+
+    def wait(gate: Gate) -> None:
+        gate.enter("second", 10)
+        done.set()
+
+    try:
+        with Gate(10) as gate:
+            gate.enter("first", 10)
+            threading.Thread(target=wait, args=(gate,)).start()
+            if error:
+                raise error
+    except KeyboardInterrupt:
+        pass
+    assert done.wait(5)
