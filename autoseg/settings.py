@@ -26,6 +26,8 @@ class RunSettings:
     precision: str = "auto"
     """``bfloat16``, ``float16`` or ``float32``; ``auto`` takes bfloat16 where the device computes in it."""
     seed: int = 0
+    memory: int | None = None
+    """Bytes of main memory that prediction may hold; None: what the machine has to spare."""
     deterministic: bool = False
     """Only arithmetic that gives the same bits every time, on a GPU too, where that is slower."""
     compile: str = "auto"
@@ -35,9 +37,6 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.compile not in COMPILE:
             raise UsageError(f"compile {self.compile!r} is unknown; choose one of {', '.join(COMPILE)}")
-
-    memory: int | None = None
-    """Bytes of main memory that prediction may hold; None: what the machine has to spare."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from autoseg import commands
 from autoseg.cli import parser
-from autoseg.commands._flags import seconds
+from autoseg.commands._flags import bytes_, seconds
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,19 @@ def test_times_are_read_as_people_write_them(text: str, expected: float) -> None
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("4GB", 4e9), ("4g", 4e9), ("512 MB", 512e6), ("2.5GiB", 2.5 * 2**30), ("1TB", 1e12)]
+)
+def test_memory_is_read_as_people_write_it(text: str, expected: float) -> None:
+    assert bytes_(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "4", "0GB", "-1GB", "GB", "4 apples"])
+def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        bytes_(text)
 
 
 def test_every_command_has_its_function_and_help() -> None:

@@ -26,6 +26,15 @@ def add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
         )
 
 
+def add_memory(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--memory",
+        type=bytes_,
+        metavar="SIZE",
+        help="main memory this may hold, e.g. 4GB (default: three quarters of what is available)",
+    )
+
+
 def add_planning(command: argparse.ArgumentParser) -> None:
     """What the user may decide before the planner does."""
     command.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)")
@@ -81,6 +90,14 @@ def lengths(text: str) -> tuple[float, float, float]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no spacing; write z,y,x in mm, for example 3,1,1") from None
     return z, y, x
+
+
+def bytes_(text: str) -> int:
+    """``4GB``, ``512MB`` or ``2.5GiB`` as bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)b?", text.strip().lower())
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory; write 4GB, 512MB or 2.5GiB")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
 
 
 def seconds(text: str) -> float:

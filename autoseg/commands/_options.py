@@ -22,8 +22,8 @@ def settings(options: Namespace) -> RunSettings:
     if options.threads is not None and options.threads < 1:
         raise UsageError(f"--threads must be at least 1, found {options.threads}")
     given: dict[str, Any] = {"threads": options.threads} if options.threads else {}
-    of_training = ("seed", "deterministic", "compile")
-    given |= {name: getattr(options, name) for name in of_training if hasattr(options, name)}
+    of_some = ("seed", "deterministic", "compile", "memory")
+    given |= {name: getattr(options, name) for name in of_some if hasattr(options, name)}
     return RunSettings(device=options.device, precision=options.precision, **given)
 
 

@@ -38,6 +38,7 @@ def add_flags(command: ArgumentParser) -> None:
         "--step", type=float, default=0.5, metavar="SHARE", help="distance of patches, in patches (default: 0.5)"
     )
     _flags.add_machine(command)
+    _flags.add_memory(command)
 
 
 def run(options: Namespace) -> int:

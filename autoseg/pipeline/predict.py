@@ -44,8 +44,8 @@ def predict(
     The next case is read and prepared while the network works on this one and the last one is written, as far as
     memory allows. A case that fails is reported and the others go on. ``probabilities`` is one of
     ``inference.probabilities.KINDS``; ``overwrite`` False keeps the label maps that an earlier run finished; ``keep``
-    is a folder for the probabilities in the form that ``autoseg select`` reads. Raises UsageError when a label map would
-    replace one of the images.
+    is a folder for the probabilities in the form that ``autoseg select`` reads. Raises UsageError when a label map
+    would replace one of the images.
     """
     start = time.monotonic()
     with Gate(budget(model.settings.memory)) as gate:
