@@ -20,6 +20,7 @@ def plan_and_preprocess(
     workspace: str | Path = WORKSPACE,
     *,
     planner: str | None = None,
+    plans: str | Path | None = None,
     group: str | None = None,
     group_file: str | None = None,
     stratify: str | None = None,
@@ -31,12 +32,12 @@ def plan_and_preprocess(
 ) -> Plan:
     """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
 
-    ``planner`` None takes the one for this machine. ``group`` is a regular expression that names the patient in a case
-    name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is ``"labels"`` or such a
-    table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the median of the cases,
-    ``mirror`` are the axes (0 = z) along which images may be mirrored, ``slices`` plans a configuration 2.5d whose
-    network sees so many, ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table of
-    all problems of all cases.
+    ``planner`` None takes the one for this machine, unless ``plans`` is nnU-Net's ``nnUNetPlans.json``. ``group`` is a
+    regular expression that names the patient in a case name, ``group_file`` a table (``FILE.csv`` or
+    ``FILE.csv:COLUMN``) that does; ``stratify`` is ``"labels"`` or such a table of sites, to be spread evenly over the
+    folds. ``spacing`` (z, y, x) in mm replaces the median of the cases, ``mirror`` are the axes (0 = z) along which
+    images may be mirrored, ``slices`` plans a configuration 2.5d whose network sees so many, ``changes`` are those of
+    ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
     """
     from .folds import FoldRules
     from .pipeline import plan_and_preprocess as story
@@ -47,6 +48,7 @@ def plan_and_preprocess(
         Path(folder),
         Workspace(Path(workspace)),
         planner=planner,
+        plans=None if plans is None else Path(plans),
         folds=FoldRules(group, group_file, stratify) if group or group_file or stratify else None,
         wishes=Wishes(spacing=spacing, mirror=mirror, slices=slices),
         changes=changes,

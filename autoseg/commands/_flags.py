@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 
 
 def add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
@@ -37,7 +38,11 @@ def add_memory(command: argparse.ArgumentParser) -> None:
 
 def add_planning(command: argparse.ArgumentParser) -> None:
     """What the user may decide before the planner does."""
-    command.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)")
+    decided = command.add_mutually_exclusive_group()
+    decided.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)")
+    decided.add_argument(
+        "--from", type=Path, dest="plans", metavar="FILE", help="take nnU-Net's decisions: nnUNetPlans.json"
+    )
     patients = command.add_mutually_exclusive_group()
     patients.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
     patients.add_argument("--group-file", metavar="FILE.csv[:COLUMN]", help="table naming the patient of every case")

@@ -14,6 +14,9 @@ HELP = "pack a trained model into one file that works elsewhere"
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", help="a dataset, a folder of trained folds, or a bundle")
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="a zip, or a folder (default: NAME.zip)")
+    command.add_argument(
+        "--format", choices=("autoseg", "nnunet"), default="autoseg", help="for which program (default: %(default)s)"
+    )
     command.add_argument("-c", "--configuration", metavar="NAME", help="of a dataset: this one, not what was selected")
     command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
     command.add_argument("--licence", metavar="TEXT", help="under which the model may be used (default: the dataset's)")
@@ -25,6 +28,8 @@ def run(options: Namespace) -> None:
     from ..model_names import find_model
     from ..pipeline import share as story
 
+    if options.format == "nnunet":
+        return _for_nnunet(options)
     target, manifest = story.export(
         find_model(options.model, _options.workspace(options), options.configuration),
         options.output,
@@ -37,3 +42,20 @@ def run(options: Namespace) -> None:
     sys.stdout.write(f"{target}{digest}\n")
     if not manifest.licence:
         sys.stdout.write("it names no licence, so nobody may use it; --licence TEXT adds one\n")
+
+
+def _for_nnunet(options: Namespace) -> None:
+    from ..interop.nnunet_export import export_nnunet
+    from ..model_names import find_model
+    from ..pipeline import share as story
+
+    trained, manifest = story.described(
+        find_model(options.model, _options.workspace(options), options.configuration),
+        folds=options.folds,
+        licence=options.licence,
+        citation=options.citation,
+        trusted=tuple(options.trust),
+    )
+    for folder in export_nnunet(trained, manifest, options.output or Path(f"{manifest.name}_nnunet")):
+        folds = " ".join(sorted(path.name.removeprefix("fold_") for path in folder.glob("fold_*")))
+        sys.stdout.write(f"nnUNetv2_predict_from_modelfolder -m {folder} -f {folds} -i IN -o OUT\n")

@@ -51,6 +51,7 @@ def run(options: Namespace) -> None:
         planned = story.plan(
             files,
             planner=options.planner,
+            plans=options.plans,
             folds=_options.fold_rules(options),
             wishes=_options.wishes(options),
             changes=options.changes,

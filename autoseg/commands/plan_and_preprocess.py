@@ -23,6 +23,7 @@ def run(options: Namespace) -> None:
         _options.raw_folder(options),
         _options.workspace(options),
         planner=options.planner,
+        plans=options.plans,
         folds=_options.fold_rules(options),
         wishes=_options.wishes(options),
         changes=options.changes,

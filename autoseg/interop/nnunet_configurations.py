@@ -20,12 +20,11 @@ from ..parts.schedules import polynomial
 from ..plan import Configuration, Plan, TrainingRules
 from ..planning.planner import augmentation_for
 from .nnunet_networks import read_network, typed
-from .nnunet_plans import PLANNERS
+from .nnunet_plans import ALWAYS, NEVER, PLANNERS
 
 LOG = logging.getLogger("autoseg")
 PLANNERS_HERE = {theirs: ours for ours, (theirs, _) in PLANNERS.items()}
 REORIENTING = ("SimpleITKIOWithReorient", "NibabelIOWithReorient")
-ALWAYS, NEVER = 0.0, 1e9  # ratios of spacings above which slices stand alone: nnU-Net's force_separate_z
 
 
 def read_configurations(plans: Mapping[str, Any], where: str) -> tuple[dict[str, Configuration], dict[str, str]]:
@@ -33,7 +32,7 @@ def read_configurations(plans: Mapping[str, Any], where: str) -> tuple[dict[str,
 
     ``where`` starts the message of a RecordError, raised when the file is no plans file.
     """
-    channels = _intensities(plans, where)
+    channels = intensities(plans, where)
     found, refused = {}, {}
     for title in typed(plans, "configurations", where, dict):
         here = f"{where}: configurations.{title}"
@@ -146,8 +145,8 @@ def _configuration(
     )
 
 
-def _intensities(plans: Mapping[str, Any], where: str) -> list[Mapping[str, float]]:
-    """Foreground statistics, one entry per channel."""
+def intensities(plans: Mapping[str, Any], where: str) -> list[Mapping[str, float]]:
+    """Foreground statistics, one entry per channel. Raises RecordError."""
     key = "foreground_intensity_properties_per_channel"
     old = "foreground_intensity_properties_by_modality"  # before 2.1
     by_number = typed(plans, key if key in plans or old not in plans else old, where, dict)

@@ -37,6 +37,7 @@ ARCHITECTURES = {  # ours to nnU-Net's class and its word for blocks_encoder
     "plain_unet": ("dynamic_network_architectures.architectures.unet.PlainConvUNet", "n_conv_per_stage"),
     "residual_unet": ("dynamic_network_architectures.architectures.unet.ResidualEncoderUNet", "n_blocks_per_stage"),
 }
+ALWAYS, NEVER = 0.0, 1e9  # ratios of spacings above which slices stand alone: nnU-Net's force_separate_z
 READERS = {".nii": "NibabelIO", ".tif": "Tiff3DIO", ".tiff": "Tiff3DIO"}  # any other file in 3-D: SimpleITKIO
 FLAT_READERS = {ending: "NaturalImage2DIO" for ending in (".png", ".bmp", ".tif")}
 
@@ -106,9 +107,10 @@ def nnunet_plans(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
         if configuration.slices == 1
     }
     for title, configuration in plan.configurations.items():
-        if configuration.previous is not None:
+        if configuration.previous in configurations:
             configurations[configuration.previous]["next_stage"] = title
-    readers = READERS if "3d_fullres" in configurations else READERS | FLAT_READERS
+    solid = any(configuration.dimensions == 3 for configuration in plan.configurations.values())
+    readers = READERS if solid else READERS | FLAT_READERS
     return {
         "dataset_name": plan.dataset,
         "plans_name": name,
@@ -160,7 +162,7 @@ def _as_3d_fullres(configuration: Configuration, plan: Plan) -> bool:
 
 def _median_shape(title: str, configuration: Configuration, plan: Plan, fingerprint: Fingerprint) -> Sequence[float]:
     """Voxels; nnU-Net writes the halves of a median between two cases, except for 3d_lowres."""
-    if title != "3d_lowres":
+    if title != "3d_lowres" or "3d_fullres" not in plan.configurations:
         median: list[float] = _median_at(configuration.spacing, plan, fingerprint).tolist()
         return median[-configuration.dimensions :]
     full = plan.configurations["3d_fullres"].spacing
@@ -179,6 +181,10 @@ def _median_at(spacing: tuple[float | None, ...], plan: Plan, fingerprint: Finge
 def _resampling(resampler: Any) -> dict[str, Any]:
     if not isinstance(resampler, spline.Spec):
         raise RecordError(f"nnU-Net has no counterpart of the resampler {type(resampler).__module__}")
+    ratio = resampler.anisotropy
+    separate: dict[str, Any] = {"force_separate_z": {ALWAYS: True, NEVER: False}.get(ratio)}
+    if separate["force_separate_z"] is None and ratio != spline.Spec.anisotropy:
+        separate["separate_z_anisotropy_threshold"] = ratio
     orders = {"data": resampler.order, "seg": resampler.order_labels, "probabilities": resampler.order_logits}
     written: dict[str, Any] = {}
     for what, order in orders.items():
@@ -187,7 +193,7 @@ def _resampling(resampler: Any) -> dict[str, Any]:
             "is_seg": what == "seg",
             "order": order,
             "order_z": resampler.order_z,
-            "force_separate_z": None,
+            **separate,
         }
     return written
 

@@ -15,7 +15,8 @@ from .nnunet_files import ModelFiles
 from .pickles import Known, Named, read_pickle
 
 LARGEST = "remove_all_but_largest_component_from_segmentation"
-KNOWN: Known = {f"nnunetv2.postprocessing.remove_connected_components.{LARGEST}": None, **NUMPY_NUMBERS}
+MODULE = "nnunetv2.postprocessing.remove_connected_components"
+KNOWN: Known = {f"{MODULE}.{LARGEST}": None, **NUMPY_NUMBERS}
 
 
 def read_postprocessing(files: ModelFiles, folds: Sequence[str], labels: Labels) -> tuple[Correction, ...]:

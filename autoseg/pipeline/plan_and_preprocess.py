@@ -25,6 +25,7 @@ from ..fingerprint import Fingerprint
 from ..folds import FoldRules
 from ..inspection.check import Problem, check_headers, table
 from ..inspection.extract import extract_fingerprint
+from ..interop.nnunet_planner import PlansFile
 from ..layouts import read_dataset
 from ..parts.readers import read_image, read_labels
 from ..plan import Configuration, Plan
@@ -46,6 +47,7 @@ def plan_and_preprocess(
     workspace: Workspace,
     *,
     planner: str | None = None,
+    plans: Path | None = None,
     folds: FoldRules | None = None,
     wishes: Wishes = NO_WISHES,
     changes: Sequence[str] = (),
@@ -55,14 +57,15 @@ def plan_and_preprocess(
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
-    ``planner`` None takes the one for this machine; ``folds`` None keeps the rules of before, if any;
-    ``wishes`` come before the planner's rules, ``changes`` replace values of its plan (``autoseg.changes``);
-    ``configurations`` None prepares all that were planned. Raises DatasetError with a table of all problems.
+    ``planner`` None takes the one for this machine, unless ``plans`` is a plans file of nnU-Net; ``folds`` None keeps
+    the rules of before, if any; ``wishes`` come before the planner's rules, ``changes`` replace values of its plan
+    (``autoseg.changes``); ``configurations`` None prepares all that were planned. Raises DatasetError with a table of
+    all problems.
     """
     settings = settings or RunSettings()
     dataset, _ = fingerprint(folder, workspace, settings=settings)
     files = workspace.dataset_folder(dataset.name)
-    result = plan(files, planner=planner, folds=folds, wishes=wishes, changes=changes, trusted=trusted)
+    result = plan(files, planner=planner, plans=plans, folds=folds, wishes=wishes, changes=changes, trusted=trusted)
     preprocess(files, configurations=configurations, settings=settings)
     return result
 
@@ -100,13 +103,14 @@ def plan(
     files: DatasetFolder,
     *,
     planner: str | None = None,
+    plans: Path | None = None,
     folds: FoldRules | None = None,
     wishes: Wishes = NO_WISHES,
     changes: Sequence[str] = (),
     trusted: tuple[str, ...] = (),
 ) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
-    result = decide(files, planner=planner, wishes=wishes, changes=changes, trusted=trusted)
+    result = decide(files, planner=planner, plans=plans, wishes=wishes, changes=changes, trusted=trusted)
     if files.plan.exists() and json.loads(files.plan.read_text()) != json.loads(json.dumps(to_json(result))):
         LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
         files.old_plan.write_bytes(files.plan.read_bytes())
@@ -122,16 +126,21 @@ def decide(
     files: DatasetFolder,
     *,
     planner: str | None = None,
+    plans: Path | None = None,
     wishes: Wishes = NO_WISHES,
     changes: Sequence[str] = (),
     trusted: tuple[str, ...] = (),
 ) -> Plan:
     """The plan for a measured dataset; nothing is written."""
+    dataset, measured = files.read_dataset(), files.read_fingerprint()
+    if plans is not None:
+        LOG.info("planning %s", PlansFile(plans).description)
+        return changed(PlansFile(plans).plan(dataset, measured, wishes), changes, trusted)
     name = planner or ("plain_unet" if has_gpu() else "cpu")
     chosen = PLANNERS.load(name, trusted)
     why = "" if planner else ", chosen because there is a GPU" if has_gpu() else ", chosen because there is no GPU"
     LOG.info("planner %s%s: %s", name, why, chosen.description)
-    return changed(chosen.plan(files.read_dataset(), files.read_fingerprint(), wishes), changes, trusted)
+    return changed(chosen.plan(dataset, measured, wishes), changes, trusted)
 
 
 def preprocess(files: DatasetFolder, *, configurations: Sequence[str] | None = None, settings: RunSettings) -> None:

@@ -13,6 +13,8 @@ from ..dataset import Dataset
 from ..errors import UsageError
 from ..fingerprint import Fingerprint
 from ..folds import FoldRules, Folds, Traits, fold_table, likely_group, make_folds, named_patients
+from ..interop.nnunet_splits import NAME as SPLITS
+from ..interop.nnunet_splits import read_splits
 from ..workspace import DatasetFolder
 
 LOG = logging.getLogger("autoseg")
@@ -21,12 +23,16 @@ LOG = logging.getLogger("autoseg")
 def plan_folds(files: DatasetFolder, rules: FoldRules | None) -> Folds:
     """Decides, writes and shows the folds. ``rules`` None keeps those of before, and the folds too if no case changed.
 
-    Raises UsageError for rules that do not fit the cases.
+    Where nobody has named rules, a ``splits_final.json`` in the dataset's folder says who validates when. Raises
+    UsageError for rules that do not fit the cases, DatasetError for a file that does not.
     """
     dataset, measured = files.read_dataset(), files.read_fingerprint()
     before = files.read_folds() if files.folds.exists() else None
     present = label_presence(dataset, measured)
-    if rules is None and before is not None and _covers(before, dataset):
+    given = _given(dataset, rules or (before.rules if before else FoldRules()))
+    if given is not None:
+        folds = given
+    elif rules is None and before is not None and _covers(before, dataset):
         folds = before
     else:
         folds = _made(dataset, present, rules or (before.rules if before else FoldRules()))
@@ -38,6 +44,19 @@ def plan_folds(files: DatasetFolder, rules: FoldRules | None) -> Folds:
     write_json(files.folds, folds)
     if folds.folds:
         LOG.info("folds, and how many validation cases of each have a label:\n%s", fold_table(folds, present))
+    return folds
+
+
+def _given(dataset: Dataset, rules: FoldRules) -> Folds | None:
+    """The folds that lie beside the images, unless there are rules."""
+    path = Path(dataset.folder) / SPLITS
+    if not path.is_file():
+        return None
+    if rules != FoldRules():
+        LOG.warning("%s is not used, since --group, --group-file or --stratify say how to make the folds", path)
+        return None
+    folds = read_splits(path, dataset.keys)
+    LOG.info("the %d folds are those of %s", len(folds.folds), path)
     return folds
 
 

@@ -31,13 +31,7 @@ def export(
     ``target`` None is ``<name>.zip`` in the current folder. ``licence`` and ``citation`` replace what the model or its
     dataset says. Raises ModelError.
     """
-    trained = read_trained(path, folds, trusted)
-    manifest = describe(trained)
-    manifest = replace(
-        manifest,
-        licence=manifest.licence if licence is None else licence,
-        citation=manifest.citation if citation is None else citation,
-    )
+    trained, manifest = described(path, folds=folds, licence=licence, citation=citation, trusted=trusted)
     target = target or Path(f"{manifest.name}.zip")
     if isinstance(trained, Bundle):
         copy_bundle(trained, target, manifest)
@@ -45,6 +39,22 @@ def export(
         weights = {name: {fold: run.weights for fold, run in runs.items()} for name, runs in trained.stages.items()}
         write_bundle(target, manifest, trained.plan, weights, trusted=trusted)
     return target, manifest
+
+
+def described(
+    path: Path,
+    *,
+    folds: Sequence[str] | None = None,
+    licence: str | None = None,
+    citation: str | None = None,
+    trusted: tuple[str, ...] = (),
+) -> tuple[Trained, Manifest]:
+    """The model in ``path`` and the manifest to give away with it. Raises ModelError."""
+    trained = read_trained(path, folds, trusted)
+    manifest = describe(trained)
+    if licence is not None:
+        manifest = replace(manifest, licence=licence)
+    return trained, manifest if citation is None else replace(manifest, citation=citation)
 
 
 def describe(trained: Trained) -> Manifest:

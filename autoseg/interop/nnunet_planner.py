@@ -1,0 +1,59 @@
+"""nnU-Net's plans file in the place of a planner: autoseg trains with what nnU-Net, or its user, has decided."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..dataset import Dataset
+from ..errors import RecordError, UsageError
+from ..fingerprint import Fingerprint
+from ..plan import Plan
+from ..planning.mirror import mirror_axes
+from ..planning.wishes import NO_WISHES, Wishes
+from .nnunet_configurations import intensities, read_plan_of
+
+
+@dataclass(frozen=True)
+class PlansFile:
+    """A plans file of nnU-Net in the place of a planner."""
+
+    path: Path
+
+    @property
+    def description(self) -> str:
+        return f"as decided in {self.path}"
+
+    def plan(self, dataset: Dataset, fingerprint: Fingerprint, wishes: Wishes = NO_WISHES) -> Plan:
+        """The file's decisions for ``dataset``, whose labels and channels count; nnU-Net's training recipe.
+
+        Which axes are mirrored is not said in a plans file: it follows from the labels, as with any planner. Raises
+        RecordError for a file that is not for these channels, UsageError for wishes that a finished plan cannot grant.
+        """
+        if wishes.spacing is not None or wishes.slices is not None:
+            raise UsageError("--spacing and --slices are for planners; change the plans that are read, or use --set")
+        where = str(self.path)
+        plans = _json(self.path)
+        channels = len(intensities(plans, where))
+        if channels != len(dataset.channels):
+            named = ", ".join(dataset.channels)
+            raise RecordError(
+                f"{where} is for {channels} channels, {dataset.name} has {len(dataset.channels)}: {named}"
+            )
+        planned = read_plan_of(plans, dataset.channels, dataset.labels, dataset.file_ending, where)
+        axes, why = mirror_axes(dataset.labels, fingerprint, wish=wishes.mirror)
+        mirrored = tuple(index for index, axis in enumerate(planned.axis_order) if axis in axes)
+        reasons = (*planned.reasons, f"mirroring: {why}")
+        return replace(planned, dataset=dataset.name, mirror_axes=mirrored, reasons=reasons)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise RecordError(f"{path}: expected an object with configurations, found a {type(value).__name__}")
+    return value
