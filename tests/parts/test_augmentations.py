@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, stats
+from skimage.transform import resize
 
 from autoseg.parts.augmentations import none, standard
 from autoseg.parts.augmentations._damage import Damage, apply_damage, dilate, erode
@@ -98,19 +99,32 @@ def test_a_quarter_turn_equals_rot90():
     assert torch.equal(got[1], torch.rot90(crop[1], -1, (2, 3)))
 
 
-def test_a_general_matrix_equals_scipy():
-    image = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((14, 18, 16)), 1.5).astype(np.float32)
-    random = np.random.default_rng(3)
+@pytest.mark.parametrize("patch", [(8, 12, 10), (12, 10)], ids=["3-D", "2-D"])
+def test_a_drawn_rotation_and_scaling_equal_scipy(patch):
+    random, dimensions = np.random.default_rng(3), len(patch)
+    loaded = tuple(edge + 6 for edge in patch)
+    image = ndimage.gaussian_filter(random.standard_normal(loaded), 1.5).astype(np.float32)
+    labels = np.digitize(image, np.quantile(image, (0.5, 0.75, 0.9))).astype(np.uint8)
     spec = standard.Spec(rotation_probability=1, scaling_probability=1)
-    matrix = spec.draw(random, batch=1, channels=1, mirror_axes=(), dimensions=3).affine[0]
-    params = dataclasses.replace(neutral(1, 1), affine=(matrix,))
-    target = torch.zeros(1, 14, 18, 16, dtype=torch.uint8)
-    got, _ = resample_patches(torch.from_numpy(image)[None, None], target, params, PATCH)
-    centre_out, centre_in = (np.array(PATCH) - 1) / 2, (np.array(image.shape) - 1) / 2
-    expected = ndimage.affine_transform(
-        image, matrix, centre_in - matrix @ centre_out, PATCH, order=1, mode="grid-constant", cval=0.0
-    )
-    assert np.abs(got[0, 0].numpy() - expected).max() < 1e-4
+    for seed in range(4):
+        drawn = spec.draw(
+            np.random.default_rng(seed), batch=1, channels=1, mirror_axes=(), dimensions=dimensions
+        ).affine[0]
+        params = dataclasses.replace(neutral(1, 1, dimensions), affine=(drawn,))
+        got, indices = resample_patches(
+            torch.from_numpy(image)[None, None], torch.from_numpy(labels)[None], params, patch
+        )
+        centre_out, centre_in = (np.array(patch) - 1) / 2, (np.array(loaded) - 1) / 2
+
+        def moved(map, drawn=drawn, offset=centre_in - drawn @ centre_out):
+            return ndimage.affine_transform(map, drawn, offset, patch, order=1, mode="grid-constant", cval=0.0)
+
+        assert np.abs(got[0, 0].numpy() - moved(image)).max() < 1e-4
+        shares = np.stack([moved((labels == label).astype(float)) for label in range(1, 4)])
+        shares = np.concatenate((1 - shares.sum(0, keepdims=True), shares))
+        best = np.sort(shares, axis=0)
+        clear = best[-1] - best[-2] > 1e-4
+        assert (indices[0].numpy() == shares.argmax(0))[clear].all() and clear.mean() > 0.99
 
 
 def test_many_labels_take_the_nearest_voxel():
@@ -155,6 +169,51 @@ def test_low_resolution_equals_torch_interpolate(factor):
     down = torch.nn.functional.interpolate(signal, round(37 * factor), mode="nearest-exact")
     expected = torch.nn.functional.interpolate(down, 37, mode="linear")[0, 0]
     assert np.allclose(down_and_up(37, factor) @ signal[0, 0].numpy(), expected.numpy(), atol=1e-6)
+
+
+def by_numpy(image, params, patch):
+    """What the drawn ``params`` do to ``image`` (C, ...), by numpy, scipy and scikit-image, without noise."""
+    changed = []
+    for channel, x in enumerate(image.astype(float)):
+        if (sigmas := params.blur_sigma[patch, channel]).any():
+            x = ndimage.gaussian_filter(x, sigmas, mode="mirror")
+        x = x * params.brightness[patch, channel]
+        x = np.clip((x - x.mean()) * params.contrast[patch, channel] + x.mean(), x.min(), x.max())
+        coarse = [round(size * factor) for size, factor in zip(x.shape, params.low_resolution[patch, channel])]
+        if tuple(coarse) != x.shape:
+            smaller = resize(x, coarse, order=0, mode="edge", anti_aliasing=False)
+            x = resize(smaller, x.shape, order=1, mode="edge", anti_aliasing=False)
+        for sign, gamma in ((-1, params.inverted_gamma[patch, channel]), (1, params.gamma[patch, channel])):
+            if gamma != 1:
+                bent = ((sign * x - (sign * x).min()) / np.ptp(x)) ** gamma
+                x = sign * ((bent - bent.mean()) / bent.std() * x.std() + sign * x.mean())
+        changed.append(x)
+    return np.stack(changed)
+
+
+@pytest.mark.parametrize("shape", [(9, 12, 11), (14, 13)], ids=["3-D", "2-D"])
+def test_drawn_changes_of_grey_values_equal_numpy_scipy_and_scikit_image(shape):
+    always = {name: 1.0 for name in vars(STANDARD) if name.endswith("_probability")}
+    random = np.random.default_rng(0)
+    images = np.stack([ndimage.gaussian_filter(random.gamma(2.0, size=shape), 0.7) for _ in range(12)])
+    images = images.reshape(6, 2, *shape)
+    for spec in (standard.Spec(), standard.Spec(**always), standard.Spec(**always, dummy_2d=len(shape) == 3)):
+        params = spec.draw(random, batch=6, channels=2, mirror_axes=(), dimensions=len(shape))
+        params = dataclasses.replace(params, noise_std=np.zeros(6))
+        got = change_intensities(torch.from_numpy(images).float(), params).numpy()
+        expected = np.stack([by_numpy(image, params, patch) for patch, image in enumerate(images)])
+        assert np.abs(got - expected).max() < 2e-4 * np.abs(expected).max()
+        assert np.abs(got - images).max() > 0.1
+
+
+def test_noise_is_normal_with_the_drawn_deviation():
+    params = dataclasses.replace(neutral(3, 2), noise_std=np.array([0.0, 0.03, 0.1]))
+    images = torch.randn(3, 2, 20, 20, 20, generator=torch.Generator().manual_seed(0))
+    added = (change_intensities(images.clone(), params) - images).numpy()
+    assert (added[0] == 0).all()
+    for patch, deviation in ((1, 0.03), (2, 0.1)):
+        assert stats.kstest(added[patch].ravel() / deviation, "norm").pvalue > 1e-3
+        assert abs(np.corrcoef(added[patch, 0].ravel(), added[patch, 1].ravel())[0, 1]) < 0.05
 
 
 def test_gamma_and_contrast_keep_what_they_promise():
@@ -212,7 +271,7 @@ def prior_draw(spec, seed=0, batch=2, labels=3, mirror_axes=(0, 1, 2)):
 @pytest.mark.parametrize("name", list(AUGMENTATIONS))
 def test_every_augmentation_moves_a_prior_as_it_moves_its_image(name):
     spec = AUGMENTATIONS.load(name)()
-    if name == "standard":
+    if isinstance(spec, standard.Spec):
         spec = dataclasses.replace(spec, rotation_probability=1, mistakes=NO_MISTAKES)
     images, targets = loaded(spec)
     for seed in range(4):

@@ -1,0 +1,61 @@
+"""The augmentations of ``standard`` made by the batchgenerators library, patch by patch in numpy on the processor.
+
+Slower, and nobody else's work was shared in making it: the two check each other. Take it to see whether a result hangs
+on how augmentations are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import standard
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Spec(standard.Spec):
+    """Fields as in ``standard``. Brightness is uniform over its range, not over each side of 1, which is the same
+    where the range lies evenly around 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mirror_probability > 0.5:
+            raise ValueError(f"mirror_probability must not exceed 0.5 here, found {self.mirror_probability}")
+
+    def draw(
+        self,
+        generator: np.random.Generator,
+        *,
+        batch: int,
+        channels: int,
+        mirror_axes: Sequence[int],
+        dimensions: int,
+        prior_labels: int = 0,
+    ) -> Any:
+        """A seed per patch, from which the library draws as it applies."""
+        from ._batchgenerators import draw
+
+        return draw(self, generator, batch, channels, tuple(mirror_axes), prior_labels)
+
+    def apply(self, images: Tensor, targets: Tensor, params: Any, patch_size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """``(B, C, *loaded)`` and ``(B, *loaded)`` to float32 ``(B, C, *patch)`` and label indices ``(B, *patch)``.
+
+        Raises RecordError where channels are neighbouring slices: the library would change each by itself.
+        """
+        from ._batchgenerators import augment
+
+        return augment(self, images, targets, params, patch_size)
+
+    def apply_to_prior(self, prior: Tensor, params: Any, patch_size: tuple[int, ...]) -> Tensor:
+        """The label map of an earlier stage, ``(B, *loaded)`` to ``(B, *patch)``: moved as its image, with mistakes."""
+        from ._batchgenerators import move_labels
+        from ._damage import apply_damage
+
+        moved = move_labels(self, prior, params, patch_size)
+        return apply_damage(moved, params.damage, self.mistakes.removal_below)
