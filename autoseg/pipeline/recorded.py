@@ -7,14 +7,22 @@ from contextlib import contextmanager
 
 from ..errors import StoppedError
 from ..run_status import StatusFile, held
+from ..training.log import written_to
 from ..training.requests import outliving_save_requests
 from ..workspace import RunFolder
 
 
 @contextmanager
-def recorded(folder: RunFolder) -> Iterator[StatusFile]:
-    """Raises WorkspaceError when another process trains in ``folder``."""
-    with held(folder), outliving_save_requests():
+def recorded(folder: RunFolder, leads: bool = True) -> Iterator[StatusFile | None]:
+    """Also writes the log. None for a process that does not lead the others: it leaves all that to the one that does.
+
+    Raises WorkspaceError when another process trains in ``folder``.
+    """
+    if not leads:
+        with outliving_save_requests():
+            yield None
+        return
+    with held(folder), written_to(folder.log), outliving_save_requests():
         status = StatusFile.of(folder)
         status.tell()
         try:

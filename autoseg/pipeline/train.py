@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..changes import changed
+from ..dataset import Dataset
 from ..errors import UsageError
 from ..folds import Fold
 from ..plan import Plan
 from ..settings import RunSettings
 from ..training.fit import CHECKPOINT_SECONDS
-from ..training.log import written_to
+from ..training.team import team_of
 from ..workspace import DatasetFolder
 from .at_once import AtOnce
 from .cascade import bring_to_grid, tell_first, unfinished
@@ -48,33 +50,37 @@ def train(
     for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
     that are wanted; ``at_once`` trains them side by side. Raises TrainingError, UsageError or WorkspaceError.
     """
-    settings = settings or RunSettings()
     stages = _effective(files, configuration, epochs, changes, trusted)
     dataset, folds = files.read_dataset(), files.read_folds()
     every = [str(number) for number in range(len(folds.folds))]
+    with team_of(settings or RunSettings()) as (team, settings):
 
-    def run_of(plan: Plan, name: str) -> FoldRun:
-        split = Fold(dataset.keys, ()) if name == "all" else folds[_number(name)]
-        return FoldRun(files, plan, name, split, settings, trusted)
+        def run_of(plan: Plan, name: str) -> FoldRun:
+            split = Fold(dataset.keys, ()) if name == "all" else folds[_number(name)]
+            return FoldRun(files, plan, name, split, settings, trusted, team)
 
-    def run_through(runs: Sequence[FoldRun]) -> None:
-        for run in runs:
-            with written_to(run.folder.log), recorded(run.folder) as status:
-                train_fold(run, Wanted(seconds, checkpoint_every, extend), status)
+        run_all = at_once or partial(_in_turn, wanted=Wanted(seconds, checkpoint_every, extend), dataset=dataset)
+        wanted = [run_of(stages[-1], name) for name in ((only or every) if fold == "cv" else [fold])]
+        keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})
+        cases = [prepared_cases(files, plan, keys, trusted) for plan in stages]  # nothing is missing after hours
+        for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
+            missing = unfinished(files, earlier, folds, trusted)
+            tell_first(earlier, plan, missing)
+            run_all([run_of(earlier, name) for name in missing])
+            if team.leads:
+                bring_to_grid(files, earlier, plan, on_grid, settings.threads)
+            team.wait()
+        run_all(wanted)
+    return files.runs(stages[-1].default)
+
+
+def _in_turn(runs: Sequence[FoldRun], *, wanted: Wanted, dataset: Dataset) -> None:
+    for run in runs:
+        with recorded(run.folder, run.team.leads) as status:
+            train_fold(run, wanted, status)
+            if status is not None:
                 status.tell(phase="validating")
                 validate_fold(run, dataset)
-
-    run_all = at_once or run_through
-    wanted = [run_of(stages[-1], name) for name in ((only or every) if fold == "cv" else [fold])]
-    keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})
-    cases = [prepared_cases(files, plan, keys, trusted) for plan in stages]  # nothing is missing after hours
-    for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
-        missing = unfinished(files, earlier, folds, trusted)
-        tell_first(earlier, plan, missing)
-        run_all([run_of(earlier, name) for name in missing])
-        bring_to_grid(files, earlier, plan, on_grid, settings.threads)
-    run_all(wanted)
-    return files.runs(stages[-1].default)
 
 
 def _number(fold: str) -> int:

@@ -20,6 +20,7 @@ from ..training.budget import Budget
 from ..training.cases import ReadableCase
 from ..training.fit import CHECKPOINT_SECONDS, Course, fit
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
+from ..training.team import ALONE, Team, refuse_small_batch
 from ..workspace import DatasetFolder, RunFolder
 from .cascade import with_priors
 from .plan_and_preprocess import preparation_keys, prepared_as
@@ -40,6 +41,8 @@ class FoldRun:
     split: Fold
     settings: RunSettings
     trusted: tuple[str, ...] = ()
+    team: Team = ALONE
+    """The processes that train it together."""
 
     @property
     def folder(self) -> RunFolder:
@@ -75,6 +78,7 @@ def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -
     if folder.weights.exists() and not wanted.extend:
         LOG.info("%s has finished; train it longer with --extend, or remove %s to start anew", run.name, folder.root)
         return
+    refuse_small_batch(configuration.batch_size, run.team)
     _refuse_another_plan(run)
     cases = _prepared(run)
     state = start(plan, configuration, settings)
@@ -83,14 +87,18 @@ def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -
         LOG.info("continuing after iteration %d (%s)", state.iteration, duration(state.seconds_trained))
     if folder.weights.exists() and not _extended(run, state, budget):
         return
-    write_json(folder.effective, plan)
+    run.team.refuse_other("checkpoint", state.iteration)
+    if run.team.leads:
+        write_json(folder.effective, plan)
     _announce(run, budget)
-    sampled = training_sampler(cases, split.train, plan, configuration, settings.seed)
+    sampled = training_sampler(cases, split.train, plan, configuration, settings.seed, run.team)
     patches = validation_sampler(cases, split.validation, plan, configuration, settings.seed)
     watch = watcher(cases, split.validation, plan, configuration, settings) if split.validation else None
-    course = Course(budget, wanted.checkpoint_every, watch, status)
+    course = Course(budget, wanted.checkpoint_every, watch, status, run.team)
     validation = patches if split.validation else None
     fit(state, plan, configuration, sampled, validation, course=course, settings=settings, folder=folder)
+    if not run.team.leads:
+        return
     shutil.rmtree(folder.validation, ignore_errors=True)  # of the weights that are replaced now
     save_weights(folder.weights, state.result, state.iteration)
     keep_newest(folder.checkpoints, 1)  # what --extend goes on from

@@ -60,8 +60,9 @@ def chosen_forward(
     """``network``, or ``network`` compiled, as ``RunSettings.compile`` says.
 
     ``shape`` is that of a batch of images, ``seconds_left`` the length of the training for seconds per iteration.
-    ``auto`` never compiles for a processor: there a compiled step of a 3-D U-Net was 3 % faster and compiling took 100
-    to 200 s (torch 2.13, two busy cores), which a training of 10 000 iterations would just earn back.
+    ``auto`` never compiles for a processor: there a compiled step of a 3-D U-Net was 3 to 7 % faster and compiling took
+    60 to 200 s (torch 2.13, two busy cores, ``benchmarks/torch_compile.py``), as much as thousands of iterations gain;
+    and a choice by the clock would make two trainings with one seed differ.
     """
     auto = settings.compile == "auto"
     if settings.compile == "off" or (auto and (resolved.device.type != "cuda" or settings.deterministic)):

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.machine import memory_bytes
 from ..core.parallel import ordered_map
 from ..core.seeds import generator
 from ..plan import Configuration, Plan
 from ..preprocessing.locations import Locations
-from .cases import CaseCache, ReadableCase, read_padded, read_slices
+from .cases import CACHE_SHARE, CaseCache, ReadableCase, read_padded, read_slices
+from .team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Batch:
     """Patches as they were read, before augmentation."""
 
     images: Tensor
-    """(B, channels, *loaded), float16 or float32 as stored."""
+    """(B, channels, *loaded), float16 or float32 as stored. B is the batch size, or the share of it that is read."""
     targets: Tensor
     """(B, *loaded) label indices, as stored."""
     keys: tuple[str, ...]
@@ -62,6 +64,8 @@ class PatchSampler:
     """With an ignore label, patches not centred on foreground still hold an annotated voxel, any of them alike."""
     seed: int = 0
     purpose: str = "patches"
+    share: range | None = None
+    """Which patches of every batch are read here; None: all."""
 
     def batch(self, number: int) -> Batch:
         """Batch ``number``, 0, 1, 2, ..."""
@@ -71,7 +75,7 @@ class PatchSampler:
         first = number * self.batch_size
         drawn = [
             self._patch(first + position, on_foreground=position >= self.batch_size - forced)
-            for position in range(self.batch_size)
+            for position in (range(self.batch_size) if self.share is None else self.share)
         ]
         images = torch.from_numpy(np.stack([image for _, image, _ in drawn]))
         maps = np.stack([labels for _, _, labels in drawn])
@@ -133,12 +137,17 @@ class PatchSampler:
 
 
 def training_sampler(
-    cases: Mapping[str, ReadableCase], keys: Sequence[str], plan: Plan, configuration: Configuration, seed: int
+    cases: Mapping[str, ReadableCase],
+    keys: Sequence[str],
+    plan: Plan,
+    configuration: Configuration,
+    seed: int,
+    team: Team = ALONE,
 ) -> PatchSampler:
     """What a configuration trains on: patches enlarged as its augmentation needs, cases kept in memory."""
     rules = configuration.training
     return PatchSampler(
-        CaseCache(cases),
+        CaseCache(cases, int(CACHE_SHARE * memory_bytes()) // team.beside),
         tuple(keys),
         configuration.patch_size,
         configuration.augmentation.loaded_shape(configuration.patch_size),
@@ -150,6 +159,7 @@ def training_sampler(
         configuration.slices,
         plan.labels.ignore_index,
         seed,
+        share=team.share(configuration.batch_size),
     )
 
 

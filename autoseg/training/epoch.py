@@ -35,6 +35,8 @@ class Epoch:
     resolved: Resolved
     table: MetricsTable
     watch: Watch | None = None
+    leads: bool = True
+    """Whether this process looks, writes and tells; if not, it only counts."""
     iterations: int = 0
     seconds_waiting: float = 0.0
     told: bool = False
@@ -58,7 +60,14 @@ class Epoch:
 
     def end(self, state: TrainingState) -> None:
         """Looks at the validation cases, adds a row to the table, logs a line, and begins the next epoch."""
-        seconds, pace, rules = time.monotonic() - self.began, self.pace, self.configuration.training
+        pace = self.pace
+        if self.leads:
+            self._report(state, time.monotonic() - self.began, pace)
+        state.losses, self.pace_before = [], pace
+        self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()
+
+    def _report(self, state: TrainingState, seconds: float, pace: float) -> None:
+        rules = self.configuration.training
         dice = self._look(state)
         whole = look(state, rules, self.watch) if self.watch and rules.patience else None
         row = {
@@ -84,8 +93,6 @@ class Epoch:
             _told(dice, whole),
             duration(self.budget.seconds_left(state, pace)),
         )
-        state.losses, self.pace_before = [], pace
-        self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()
 
     def _look(self, state: TrainingState) -> dict[str, float]:
         if self.validation is None:

@@ -21,6 +21,7 @@ from .plateau import Watch, on_plateau
 from .requests import Requests, requests
 from .state import TrainingState, save
 from .step import Step
+from .team import ALONE, Team
 
 LOG = logging.getLogger("autoseg")
 CHECKPOINT_SECONDS = 600.0
@@ -36,6 +37,7 @@ class Course:
     watch: Watch | None = None
     """What ``TrainingRules.patience`` looks at; None: training does not end before its budget is spent."""
     status: StatusFile | None = None
+    team: Team = ALONE
 
 
 def fit(
@@ -55,7 +57,7 @@ def fit(
     of threads, a training that was killed and resumed ends bit-identical to one that was not. Raises StoppedError when
     it was asked to stop, after saving, and TrainingError when three steps in a row give no finite loss.
     """
-    resolved, budget, rules = resolve(settings), course.budget, configuration.training
+    resolved, team, rules = resolve(settings), course.team, configuration.training
     table = MetricsTable.open(folder.metrics, state.iteration)
     readers = 1 if resolved.device.type == "cpu" else settings.threads  # a CPU's cores belong to the network
     origin = time.monotonic() - state.seconds_trained
@@ -64,12 +66,12 @@ def fit(
         arithmetic(settings, resolved),
         requests(folder.stop) as asked,
         closing(batches(training, state.iteration, readers, ahead=2)) as source,
-        bar(budget.progress(state)) as shown,
+        bar(course.budget.progress(state), hidden=not team.leads) as shown,
     ):
-        step = _step(state, plan, configuration, settings, resolved, budget)
-        epoch = Epoch(plan, configuration, validation, budget, resolved, table, course.watch)
+        step = _step(state, plan, configuration, settings, resolved, course)
+        epoch = Epoch(plan, configuration, validation, course.budget, resolved, table, course.watch, team.leads)
         attend = _Attendant(course, rules, folder, asked)
-        while (progress := budget.progress(state)) < 1:
+        while (progress := attend(state, epoch)) < 1:
             began = time.monotonic()
             batch = next(source)
             waited = time.monotonic() - began
@@ -78,15 +80,12 @@ def fit(
             state.iteration += 1
             state.seconds_trained = time.monotonic() - origin
             epoch.count(state, waited)
-            advance(shown, budget.progress(state), state.iteration, loss)
+            advance(shown, course.budget.progress(state), state.iteration, loss)
             if state.iteration % rules.iterations_per_epoch == 0:
                 epoch.end(state)
-            attend(state, epoch)
         if epoch.iterations or state.losses:  # of an epoch that is not whole
             epoch.end(state)
-        attend.tell(state, epoch)
-        save(state, folder.checkpoints)
-        folder.stop.unlink(missing_ok=True)
+        attend.last(state, epoch)
 
 
 def _step(
@@ -95,17 +94,17 @@ def _step(
     configuration: Configuration,
     settings: RunSettings,
     resolved: Resolved,
-    budget: Budget,
+    course: Course,
 ) -> Step:
     """Compiles the network where that pays."""
-    channels = len(plan.channels) * configuration.slices + (configuration.previous is not None)
-    shape = (configuration.batch_size, channels, *configuration.patch_size)
+    team, channels = course.team, len(plan.channels) * configuration.slices + (configuration.previous is not None)
+    shape = (len(team.share(configuration.batch_size)), channels, *configuration.patch_size)
 
     def seconds_left(pace: float) -> float:
-        return budget.seconds_left(state, pace)
+        return course.budget.seconds_left(state, pace)
 
-    forward = chosen_forward(state.network, shape, settings, resolved, seconds_left)
-    return Step.of(plan, configuration, resolved, settings.seed, forward)
+    forward = team.together(chosen_forward(state.network, shape, settings, resolved, seconds_left))
+    return Step.of(plan, configuration, resolved, settings.seed, forward, team)
 
 
 @dataclass
@@ -118,22 +117,38 @@ class _Attendant:
     asked: Requests
     saved: float = field(default_factory=time.monotonic)
 
-    def __call__(self, state: TrainingState, epoch: Epoch) -> None:
-        """Raises StoppedError, after saving, when training was asked to stop."""
-        ending = state.final is None and (self.asked.finish() or on_plateau(state, self.rules))
+    def __call__(self, state: TrainingState, epoch: Epoch) -> float:
+        """The progress by which all processes go on. Raises StoppedError, after saving, when asked to stop."""
+        progress = self.course.budget.progress(state)
+        ending = progress < 1 and state.final is None and (self.asked.finish() or on_plateau(state, self.rules))
+        due = ending or self.asked.due() or time.monotonic() - self.saved >= self.course.checkpoint_seconds
+        progress, state.seconds_trained, *orders = self.course.team.agreed(
+            progress, state.seconds_trained, ending, due, self.asked.stop.is_set()
+        )
+        ending, due, stopping = map(bool, orders)
         if ending:
-            progress = self.course.budget.progress(state)
             state.final = final_phase(state, progress, self.rules.iterations_per_epoch)
             count = state.final.iterations
             LOG.info("the learning rate now falls to 0 within %d iterations, then training ends", count)
-        if ending or self.asked.due() or time.monotonic() - self.saved >= self.course.checkpoint_seconds:
-            save(state, self.folder.checkpoints)
-            self.saved = time.monotonic()
+        if due:
+            self._save(state)
         if ending:
             self.folder.stop.unlink(missing_ok=True)
-        self.tell(state, epoch, at_once=self.asked.stop.is_set())
-        if self.asked.stop.is_set():
+        self.tell(state, epoch, at_once=stopping)
+        if stopping:
             raise StoppedError(f"stopped after iteration {state.iteration}; to go on, run the same command again")
+        return progress
+
+    def last(self, state: TrainingState, epoch: Epoch) -> None:
+        """After the last iteration."""
+        self.tell(state, epoch)
+        self._save(state)
+        self.folder.stop.unlink(missing_ok=True)
+
+    def _save(self, state: TrainingState) -> None:
+        if self.course.team.leads:
+            save(state, self.folder.checkpoints)
+        self.saved = time.monotonic()
 
     def tell(self, state: TrainingState, epoch: Epoch, *, at_once: bool = True) -> None:
         """Into the status file."""

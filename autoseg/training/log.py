@@ -63,16 +63,17 @@ def written_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def bar(progress: float) -> Iterator[tqdm]:
+def bar(progress: float, hidden: bool = False) -> Iterator[tqdm]:
     """A bar with time left that begins at ``progress`` (0..1), for ``advance``; log lines are written above it.
 
-    It counts the share of the budget and not iterations, since a budget may be a time. Invisible unless on a terminal.
+    It counts the share of the budget and not iterations, since a budget may be a time. Invisible unless on a terminal,
+    and where it is to be ``hidden``.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
-    hidden = not sys.stderr.isatty()
+    hidden = hidden or not sys.stderr.isatty()
     start = min(100.0, 100 * progress)
     with tqdm(total=100.0, initial=start, desc="training", bar_format=shape, leave=False, disable=hidden) as shown:
         if hidden:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from .arithmetic import Forward, autocast
 from .batches import Batch, network_input
 from .deep_supervision import Loss, deep_supervision
 from .state import TrainingState
+from .team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -31,24 +33,36 @@ class Step:
     seed: int
     forward: Forward
     """The network, or what stands for it."""
+    team: Team = ALONE
 
     @classmethod
-    def of(cls, plan: Plan, configuration: Configuration, resolved: Resolved, seed: int, forward: Forward) -> Step:
+    def of(
+        cls,
+        plan: Plan,
+        configuration: Configuration,
+        resolved: Resolved,
+        seed: int,
+        forward: Forward,
+        team: Team = ALONE,
+    ) -> Step:
         """The step that a plan's configuration prescribes."""
         skipped = 3 - configuration.dimensions  # a 2-D patch has no z axis
         axes = tuple(axis - skipped for axis in plan.mirror_axes if axis >= skipped)
         loss, prior_labels = configuration.loss.build(plan.labels), len(plan.labels.values) - 1
-        return cls(configuration, loss, axes, prior_labels, resolved, seed, forward)
+        return cls(configuration, loss, axes, prior_labels, resolved, seed, forward, team)
 
     def __call__(self, state: TrainingState, batch: Batch, factor: float) -> float | None:
-        """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed."""
+        """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed.
+
+        ``batch`` holds this process's share of the patches; the loss is that of all.
+        """
         images, targets = self._augmented(batch, state.iteration)
         state.optimizer.zero_grad(set_to_none=True)
         loss = self.loss_of(images, targets)
         value = loss.item()
         if not isfinite(value):
             return None
-        state.scaler.scale(loss).backward()
+        state.scaler.scale(loss * self.team.size).backward()  # of the processes' gradients the mean is taken
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.configuration.training.gradient_clip)
         # In float16 now and then a gradient overflows: the scaler then skips the step itself and lowers its scale.
@@ -66,9 +80,10 @@ class Step:
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
         """Of what the network sees and should say."""
+        size = self.configuration.batch_size
         with autocast(self.resolved):
-            logits = self.forward(images)
-        return deep_supervision(self.loss, logits, targets)
+            logits = [self.team.whole_batch(scale, size) for scale in self.forward(images)]
+        return deep_supervision(self.loss, logits, self.team.whole_batch(targets, size))
 
     def _augmented(self, batch: Batch, iteration: int) -> tuple[Tensor, Tensor]:
         """The network's input and its targets.
@@ -77,19 +92,26 @@ class Step:
         """
         random = generator(self.seed, "augmentation", iteration)
         augmentation, patch_size = self.configuration.augmentation, self.configuration.patch_size
-        count, channels = batch.images.shape[:2]
         params = augmentation.draw(
             random,
-            batch=count,
-            channels=channels // self.configuration.slices,
+            batch=self.configuration.batch_size,
+            channels=batch.images.shape[1] // self.configuration.slices,
             mirror_axes=self.mirror_axes,
             dimensions=len(patch_size),
             prior_labels=0 if batch.prior is None else self.prior_labels,
         )
-        torch.manual_seed(int(random.integers(2**63)))
+        params = _of_patches(params, self.team.share(self.configuration.batch_size))
+        torch.manual_seed(int(random.integers(2**63)) + self.team.rank)
         images, targets = batch.images.to(self.resolved.device), batch.targets.to(self.resolved.device)
         images, targets = augmentation.apply(images, targets, params, patch_size)
         if batch.prior is None:
             return images, targets
         prior = augmentation.apply_to_prior(batch.prior.to(self.resolved.device), params, patch_size)
         return network_input(images, prior), targets
+
+
+def _of_patches(params: Any, patches: range) -> Any:
+    """What was drawn for some patches of a batch."""
+    if params is None:
+        return None
+    return replace(params, **{name: value[patches.start : patches.stop] for name, value in vars(params).items()})

@@ -23,7 +23,8 @@ class Params:
     """Per patch: spatial axes to mirror, after ``affine``."""
     noise_std: np.ndarray
     """(patch,), neutral 0."""
-    noise_seed: int
+    noise_seed: np.ndarray
+    """(patch,)"""
     blur_sigma: np.ndarray
     """(patch, channel, axis) voxels, neutral 0."""
     brightness: np.ndarray
@@ -76,7 +77,7 @@ def draw(
         noise_std=np.where(
             generator.random(batch) < spec.noise_probability, generator.uniform(*spec.noise_variance, batch), 0.0
         ),
-        noise_seed=int(generator.integers(2**63)),
+        noise_seed=generator.integers(2**63, size=batch),
         blur_sigma=np.where(blurred, generator.uniform(*spec.blur_sigma, (batch, channels, dimensions)), 0.0),
         brightness=factors(spec.brightness, spec.brightness_probability),
         contrast=factors(spec.contrast, spec.contrast_probability),

@@ -48,8 +48,9 @@ def _noise(images: Tensor, params: Params) -> None:
     drawn = np.flatnonzero(params.noise_std)
     if not drawn.size:
         return
-    generator = torch.Generator(images.device).manual_seed(params.noise_seed)
+    generator = torch.Generator(images.device)
     for patch in drawn.tolist():
+        generator.manual_seed(int(params.noise_seed[patch]))
         noise = torch.randn(images[patch].shape, generator=generator, device=images.device)
         images[patch].add_(noise, alpha=float(params.noise_std[patch]))
 
