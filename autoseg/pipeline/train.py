@@ -59,6 +59,8 @@ def train(
             split = Fold(dataset.keys, ()) if name == "all" else folds[_number(name)]
             return FoldRun(files, plan, name, split, settings, trusted, team)
 
+        if at_once and team.size > 1:
+            raise UsageError("give either torchrun (one fold in several processes) or --devices (a fold in each)")
         run_all = at_once or partial(_in_turn, wanted=Wanted(seconds, checkpoint_every, extend), dataset=dataset)
         wanted = [run_of(stages[-1], name) for name in ((only or every) if fold == "cv" else [fold])]
         keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})

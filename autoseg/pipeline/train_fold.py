@@ -93,6 +93,8 @@ def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -
     _announce(run, budget)
     sampled = training_sampler(cases, split.train, plan, configuration, settings.seed, run.team)
     patches = validation_sampler(cases, split.validation, plan, configuration, settings.seed)
+    if configuration.training.patience and not split.validation:
+        LOG.warning("fold all has no validation cases: --patience cannot end its training early")
     watch = watcher(cases, split.validation, plan, configuration, settings) if split.validation else None
     course = Course(budget, wanted.checkpoint_every, watch, status, run.team)
     validation = patches if split.validation else None

@@ -19,6 +19,7 @@ LOG = logging.getLogger("autoseg")
 Forward = Callable[[Tensor], Sequence[Tensor]]
 """A network as it is called: itself, or compiled, or one of several that train together."""
 
+COMPILED_FOR = ("cuda",)  # devices for which `auto` considers compiling
 PROBES = 5  # timed steps of each kind
 GAIN = 1.05  # compiled steps must be this much faster to be kept
 WORTH_COMPILING = 1200.0  # seconds of training left; compiling may take one or two hundred
@@ -65,7 +66,7 @@ def chosen_forward(
     and a choice by the clock would make two trainings with one seed differ.
     """
     auto = settings.compile == "auto"
-    if settings.compile == "off" or (auto and (resolved.device.type != "cuda" or settings.deterministic)):
+    if settings.compile == "off" or (auto and (resolved.device.type not in COMPILED_FOR or settings.deterministic)):
         return network
     probe = _Probe(network, torch.zeros(tuple(shape), device=resolved.device), resolved)
     eager = probe.seconds(network) if auto else 0.0

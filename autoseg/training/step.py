@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +99,9 @@ class Step:
             dimensions=len(patch_size),
             prior_labels=0 if batch.prior is None else self.prior_labels,
         )
-        params = _of_patches(params, self.team.share(self.configuration.batch_size))
+        if params is not None:
+            share = self.team.share(self.configuration.batch_size)
+            params = params.of_patches(share.start, share.stop)
         torch.manual_seed(int(random.integers(2**63)) + self.team.rank)
         images, targets = batch.images.to(self.resolved.device), batch.targets.to(self.resolved.device)
         images, targets = augmentation.apply(images, targets, params, patch_size)
@@ -108,10 +109,3 @@ class Step:
             return images, targets
         prior = augmentation.apply_to_prior(batch.prior.to(self.resolved.device), params, patch_size)
         return network_input(images, prior), targets
-
-
-def _of_patches(params: Any, patches: range) -> Any:
-    """What was drawn for some patches of a batch."""
-    if params is None:
-        return None
-    return replace(params, **{name: value[patches.start : patches.stop] for name, value in vars(params).items()})

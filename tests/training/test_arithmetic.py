@@ -1,12 +1,14 @@
 """How torch is told to compute; whatever fails there, training goes on."""
 
 import logging
+import time
 
 import pytest
 import torch
 
 from autoseg.errors import TrainingError, UsageError
 from autoseg.settings import RunSettings, resolve
+from autoseg.training import arithmetic as arithmetic_module
 from autoseg.training.arithmetic import arithmetic, chosen_forward
 
 CPU = RunSettings(device="cpu", threads=1)
@@ -45,6 +47,35 @@ def test_compiling_leaves_weights_buffers_and_gradients_alone(small_plan, monkey
     chosen_forward(network, SHAPE, settings, resolve(settings), lambda pace: 1e6)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(weight.grad is None for weight in network.parameters())
+
+
+class Slow(torch.nn.Module):
+    """A network that takes its time."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        time.sleep(0.05)
+        return self.network(images)
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_where_compiling_may_pay_the_faster_network_is_taken(small_plan, monkeypatch, faster):
+    plain = small_plan.configuration()[1].network.build(1, 2)
+    network, compiled = (Slow(plain), plain) if faster else (plain, Slow(plain))
+    monkeypatch.setattr(arithmetic_module, "COMPILED_FOR", ("cpu",))
+    monkeypatch.setattr(torch, "compile", lambda network: compiled)
+    chosen = chosen_forward(network, SHAPE, CPU, resolve(CPU), lambda pace: 1e6)
+    assert chosen is (compiled if faster else network)
+
+
+def test_a_short_training_is_not_compiled_for(small_plan, monkeypatch):
+    monkeypatch.setattr(arithmetic_module, "COMPILED_FOR", ("cpu",))
+    monkeypatch.setattr(torch, "compile", None)
+    network, chosen = forward(small_plan, CPU, seconds=60.0)
+    assert chosen is network
 
 
 def test_determinism_is_asked_of_torch_for_the_training_only():

@@ -4,7 +4,7 @@ import csv
 import logging
 import os
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -40,6 +40,16 @@ def cases(count=4, shape=(14, 14, 14), broken=()):
             image[:] = np.nan
         found[f"case{number}"] = CaseInMemory(image, labels.astype(np.uint8), Locations.of({1: np.argwhere(labels)}))
     return found
+
+
+@dataclass(frozen=True)
+class BuildsTo:
+    """A part whose ``build`` gives what it holds."""
+
+    what: object
+
+    def build(self, labels):
+        return self.what
 
 
 def configured(plan, **changes):
@@ -282,6 +292,19 @@ def test_three_such_steps_in_a_row_end_the_training(small_plan, tmp_path):
     given = cases(count=2, broken=(0, 1))
     with pytest.raises(TrainingError, match="3 times in a row, on patches of case0, case1"):
         train(small_plan, configured(small_plan), RunFolder(tmp_path), iterations=9, given=given)
+
+
+def test_a_gradient_that_overflows_whatever_its_scale_ends_the_training(small_plan, tmp_path):
+    class Steep:
+        """Its value is finite, its gradient is not."""
+
+        def __call__(self, logits, target):
+            return (0.0 * logits.float()).abs().sqrt().sum()
+
+    settings = RunSettings(device="cpu", threads=1, precision="float16")
+    configuration = configured(small_plan, loss=BuildsTo(Steep()))
+    with pytest.raises(TrainingError, match="3 times in a row"):
+        train(small_plan, configuration, RunFolder(tmp_path), iterations=100, settings=settings)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,10 @@ class Params:
     mirror_axes: tuple[int, ...]
     damage: tuple[Damage, ...]
     """Per patch: what happens to the label map of an earlier stage; empty where there is none."""
+
+    def of_patches(self, start: int, stop: int) -> Params:
+        """What was drawn for these patches."""
+        return replace(self, seeds=self.seeds[start:stop], damage=self.damage[start:stop])
 
 
 def draw(

@@ -40,6 +40,10 @@ class Params:
     damage: tuple[Damage, ...] = ()
     """Per patch: what happens to the label map of an earlier stage; empty where there is none."""
 
+    def of_patches(self, start: int, stop: int) -> Params:
+        """What was drawn for these patches."""
+        return Params(**{name: value[start:stop] for name, value in vars(self).items()})
+
 
 def draw(
     spec: Spec,
@@ -77,7 +81,7 @@ def draw(
         noise_std=np.where(
             generator.random(batch) < spec.noise_probability, generator.uniform(*spec.noise_variance, batch), 0.0
         ),
-        noise_seed=generator.integers(2**63, size=batch),
+        noise_seed=generator.integers(2**63, dtype=np.uint64) + np.arange(batch, dtype=np.uint64),
         blur_sigma=np.where(blurred, generator.uniform(*spec.blur_sigma, (batch, channels, dimensions)), 0.0),
         brightness=factors(spec.brightness, spec.brightness_probability),
         contrast=factors(spec.contrast, spec.contrast_probability),
