@@ -4,6 +4,7 @@ A command turns flags into a call of the pipeline and imports inside ``run`` wha
 """
 
 NAMES = (
+    "convert",
     "check",
     "fingerprint",
     "plan",

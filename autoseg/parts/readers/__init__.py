@@ -19,7 +19,7 @@ from ._grid import Difference, Header, differences
 
 __all__ = [
     "ENDINGS", "Difference", "Header", "copy_grid", "differences", "ending_of", "read_header", "read_image",
-    "read_labels", "write_channels", "write_labels",
+    "read_labels", "split_channels", "write_channels", "write_labels", "write_voxels",
 ]  # fmt: skip
 
 ENDINGS = (*simpleitk.ENDINGS, *natural_image.ENDINGS)
@@ -99,6 +99,23 @@ def write_channels(array: np.ndarray, geometry: Geometry, path: Path, scale: flo
         nifti.write_channels(array, geometry, path, scale)
     else:
         simpleitk.write(np.ascontiguousarray(array, np.float32) * np.float32(scale), geometry, path)
+
+
+def write_voxels(array: np.ndarray, geometry: Geometry, path: Path) -> None:
+    """Writes one channel (z, y, x) in its own type to one of SimpleITK's formats. Raises ImageFileError."""
+    simpleitk.write(np.ascontiguousarray(array), geometry, path)
+
+
+def split_channels(source: Path, targets: Sequence[Path]) -> None:
+    """Writes every channel of ``source`` as a file of its own; voxels keep their type.
+
+    Raises ImageFileError when a file cannot be read or written, or has another number of channels than ``targets``.
+    """
+    array, geometry = _reader(source).read(source)
+    if len(array) != len(targets):
+        raise ImageFileError(f"{source}: has {len(array)} channels, expected {len(targets)}")
+    for channel, target in zip(array, targets):
+        write_voxels(channel, geometry, target)
 
 
 def copy_grid(source: Path, target: Path) -> None:

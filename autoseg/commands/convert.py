@@ -1,0 +1,70 @@
+"""`autoseg convert`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from . import _flags, _options
+
+HELP = "make a dataset of a Decathlon task, a BIDS folder or DICOM series"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("kind", metavar="KIND", help="msd, bids, dicom, or a JSON file that says how files are named")
+    command.add_argument("source", type=Path, metavar="SOURCE", help="folder to read")
+    command.add_argument("target", type=Path, metavar="DATASET", help="folder to write, in nnU-Net's raw layout")
+    command.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        type=assignment,
+        metavar="NAME=PATTERN",
+        help="a channel and the pattern of its files (dicom: of its series' description); repeatable, in order",
+    )
+    command.add_argument("--label", metavar="PATTERN", help="of the label maps (dicom: a path with {case} in it)")
+    command.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        type=label,
+        metavar="NAME=VALUE[,VALUE]",
+        help="keep this label; all values without one become background; repeatable",
+    )
+    command.add_argument("--leave-out", action="store_true", help="go on without the cases that cannot be converted")
+    _flags.add_machine(command)
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """``T1=*_T1w.nii.gz``."""
+    name, equals, pattern = text.partition("=")
+    if not (name and equals and pattern):
+        raise argparse.ArgumentTypeError(f"{text!r} should be NAME=PATTERN")
+    return name, pattern
+
+
+def label(text: str) -> tuple[str, tuple[int, ...]]:
+    """``hippocampus=17,53``."""
+    name, values = assignment(text)
+    try:
+        return name, tuple(int(value) for value in values.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} should be NAME=VALUE, a whole number or several") from None
+
+
+def run(options: Namespace) -> None:
+    from ..interop.conversion import Wanted
+    from ..pipeline import convert as story
+
+    labelled, unlabelled = story.convert(
+        options.kind,
+        options.source,
+        options.target,
+        wanted=Wanted(dict(options.channel), options.label, dict(options.keep)),
+        leave_out=options.leave_out,
+        settings=_options.settings(options),
+        trusted=tuple(options.trust),
+    )
+    sys.stdout.write(f"{options.target}: {labelled} labelled cases, {unlabelled} without labels (imagesTs)\n")

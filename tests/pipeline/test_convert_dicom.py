@@ -1,0 +1,97 @@
+"""Studies with several series become cases with channels; what fits no pattern, or is no volume, is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_files import write_series, write_slice
+
+from autoseg.cli import main
+from autoseg.layouts import read_dataset
+
+AXES = np.eye(3)
+
+
+def study(folder: Path, patient: str, *described: str) -> None:
+    """One series for every description, all in one folder, as from an archive."""
+    for number, description in enumerate(described):
+        voxels = np.full((3, 6, 5), 100 * number + len(patient))
+        tags = {"t0020_000d": f"1.{len(patient)}", "t0020_000e": f"1.{len(patient)}.{number + 1}"}
+        write_series(folder, voxels, AXES, **tags, t0008_103e=description, t0010_0020=patient)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    study(tmp_path / "s" / "x", "anna", "Ax T1 post", "Ax T2 FLAIR", "localizer")
+    study(tmp_path / "s" / "y", "bo", "AX FLAIR", "T1 post Gd")
+    return tmp_path / "s"
+
+
+CHANNELS = ["--channel", "T1ce=*t1*post*", "--channel", "FLAIR=*flair*"]
+
+
+def test_series_are_matched_to_channels_by_their_descriptions(source: Path, tmp_path: Path) -> None:
+    for key in ("anna", "bo"):
+        label = sitk.GetImageFromArray(np.eye(6, 5, dtype=np.uint8)[None].repeat(3, 0))
+        label.SetSpacing((0.5, 0.75, 2.0))
+        label.SetOrigin((10.0, -20.0, 30.0))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        sitk.WriteImage(label, str(tmp_path / "masks" / f"{key}.nii.gz"))
+    target = tmp_path / "D"
+    words = ["convert", "dicom", str(source), str(target), *CHANNELS, "--label", "../masks/{case}.nii.gz"]
+    assert main(words) == 0
+    dataset = read_dataset(target)
+    assert dataset.channels == ("T1ce", "FLAIR")
+    found = {
+        (key, channel): int(
+            sitk.GetArrayFromImage(sitk.ReadImage(str(target / "imagesTr" / f"{key}_000{channel}.nii.gz"))).max()
+        )
+        for key in ("anna", "bo")
+        for channel in (0, 1)
+    }
+    assert found == {("anna", 0): 4, ("anna", 1): 104, ("bo", 0): 102, ("bo", 1): 2}
+
+
+def test_without_labels_there_is_something_to_predict(source: Path, tmp_path: Path) -> None:
+    assert main(["convert", "dicom", str(source), str(tmp_path / "D"), *CHANNELS]) == 0
+    assert len(list((tmp_path / "D" / "imagesTs").iterdir())) == 4
+    assert not (tmp_path / "D" / "dataset.json").exists()
+
+
+def test_the_descriptions_are_shown_when_nothing_is_chosen(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", "dicom", str(source), str(tmp_path / "D")]) == 2
+    said = capsys.readouterr().err
+    assert "choose series with --channel NAME=PATTERN; in 2 studies there are" in said
+    assert "1  localizer" in said
+
+
+def test_one_series_per_study_needs_no_choice(tmp_path: Path) -> None:
+    study(tmp_path / "s", "anna", "anything")
+    assert main(["convert", "dicom", str(tmp_path / "s"), str(tmp_path / "D")]) == 0
+    assert [path.name for path in (tmp_path / "D" / "imagesTs").iterdir()] == ["anna_0000.nii.gz"]
+
+
+def test_studies_that_do_not_fit_are_named(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["convert", "dicom", str(source), str(tmp_path / "D")]
+    assert main([*words, "--channel", "all=*t*", "--channel", "FLAIR=*t2*flair*"]) == 2
+    said = capsys.readouterr().err
+    assert "anna: 2 series fit '*t*' for all: 'Ax T1 post', 'Ax T2 FLAIR'; choose a narrower pattern" in said
+    assert "bo: no series fits '*t2*flair*' for FLAIR; there are 'AX FLAIR', 'T1 post Gd'" in said
+
+
+def test_a_series_with_a_gap_is_named_with_its_case(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_slice(
+        source / "x" / "far.dcm", np.zeros((6, 5)), (10, -20, 99), AXES,
+        t0020_000d="1.4", t0020_000e="1.4.1", t0008_103e="Ax T1 post", t0010_0020="anna",
+    )  # fmt: skip
+    assert main(["convert", "dicom", str(source), str(tmp_path / "D"), *CHANNELS]) == 2
+    said = capsys.readouterr().err
+    assert "far.dcm" in said
+    assert "65 mm apart, the others 2 mm" in said
