@@ -11,6 +11,7 @@ from pathlib import Path
 from ..changes import changed
 from ..dataset import Dataset
 from ..errors import UsageError
+from ..fingerprint import Fingerprint
 from ..folds import Fold
 from ..plan import Plan
 from ..settings import RunSettings
@@ -91,6 +92,14 @@ def _number(fold: str) -> int:
     return int(fold)
 
 
+def _before_training(plan: Plan, measured: Fingerprint) -> list[object]:
+    """What cannot be changed any more when training begins: the prepared cases, and in which stages they are seen."""
+    return [
+        (configuration.previous, preparation_keys(measured, plan, configuration))
+        for configuration in plan.configurations.values()
+    ]
+
+
 def _is_for(others: tuple[str, ...], change: str) -> bool:
     if not change.strip().startswith(others):
         return False
@@ -121,12 +130,7 @@ def _effective(
     changes = [change for change in changes if not _is_for(others, change)]
     plan = replace(plan, configurations=chosen, default=name)
     result = changed(plan, changes, trusted)
-    for stage, before in chosen.items():
-        after = result.configurations[stage]
-        if before.previous == after.previous and preparation_keys(measured, result, after) == preparation_keys(
-            measured, plan, before
-        ):
-            continue
+    if _before_training(result, measured) != _before_training(plan, measured):
         flags = " ".join(f"--set {change}" for change in changes)
         raise UsageError(
             f"{flags}: this decides how cases are prepared, which comes before training. "
