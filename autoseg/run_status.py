@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,11 @@ class StatusFile:
         return cls(folder.status, replace(fresh, host=socket.gethostname(), process=os.getpid()))
 
     def tell(self, **changes: Any) -> None:
-        """Writes at once."""
+        """Writes at once; where that fails (a full disk, a reader on Windows), training matters more."""
         self.now = replace(self.now, updated=time.time(), **changes)
         self.written = time.monotonic()
-        write_json(self.path, self.now, durable=False)
+        with suppress(OSError):
+            write_json(self.path, self.now, durable=False)
 
     def beat(self, **changes: Any) -> None:
         """Writes if it has not done so for some seconds."""

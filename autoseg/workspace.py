@@ -112,6 +112,11 @@ class DatasetFolder:
         return self.root / "folds.json"
 
     @property
+    def old_folds(self) -> Path:
+        """The folds before the last planning, if those are others (they may hold a user's edits)."""
+        return self.root / "folds.old.json"
+
+    @property
     def measured(self) -> Path:
         return self.root / "measured"
 

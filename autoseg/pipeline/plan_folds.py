@@ -6,6 +6,7 @@ import csv
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.records import write_json
@@ -26,6 +27,7 @@ def plan_folds(files: DatasetFolder, rules: FoldRules | None) -> Folds:
     Where nobody has named rules, a ``splits_final.json`` in the dataset's folder says who validates when. Raises
     UsageError for rules that do not fit the cases, DatasetError for a file that does not.
     """
+    rules = rules and _wherever(rules)
     dataset, measured = files.read_dataset(), files.read_fingerprint()
     before = files.read_folds() if files.folds.exists() else None
     present = label_presence(dataset, measured)
@@ -37,7 +39,11 @@ def plan_folds(files: DatasetFolder, rules: FoldRules | None) -> Folds:
     else:
         folds = _made(dataset, present, rules or (before.rules if before else FoldRules()))
     if before is not None and before != folds:
-        LOG.warning("the folds have changed; runs trained on the old folds no longer validate on unseen cases")
+        LOG.warning(
+            "the folds have changed; runs trained on the old ones, kept as %s, no longer validate on unseen cases",
+            files.old_folds,
+        )
+        write_json(files.old_folds, before)
     likely = likely_group(dataset.keys)
     if likely and not folds.patients:
         LOG.warning("several cases seem to belong to one patient; to keep them in one fold: --group '%s'", likely)
@@ -45,6 +51,12 @@ def plan_folds(files: DatasetFolder, rules: FoldRules | None) -> Folds:
     if folds.folds:
         LOG.info("folds, and how many validation cases of each have a label:\n%s", fold_table(folds, present))
     return folds
+
+
+def _wherever(rules: FoldRules) -> FoldRules:
+    """The rules with absolute paths: new cases may be planned from another folder."""
+    tables = {"group_file": rules.group_file, "stratify": None if rules.stratify == "labels" else rules.stratify}
+    return replace(rules, **{name: str(Path(table).absolute()) for name, table in tables.items() if table})
 
 
 def _given(dataset: Dataset, rules: FoldRules) -> Folds | None:

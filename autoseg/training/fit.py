@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from ..core.progress import duration
 from ..errors import StoppedError, TrainingError
 from ..plan import Configuration, Plan, TrainingRules
 from ..run_status import StatusFile
@@ -25,6 +26,7 @@ from .team import ALONE, Team
 
 LOG = logging.getLogger("autoseg")
 CHECKPOINT_SECONDS = 600.0
+SECONDS_UNTIL_ANOTHER_TRY = 60.0  # to write a checkpoint
 SKIPS_IN_A_ROW = 3  # that end a training
 
 
@@ -130,8 +132,8 @@ class _Attendant:
             state.final = final_phase(state, progress, self.rules.iterations_per_epoch)
             count = state.final.iterations
             LOG.info("the learning rate now falls to 0 within %d iterations, then training ends", count)
-        if due:
-            self._save(state)
+        if due and not self._saved(state) and stopping:
+            raise TrainingError(f"stopped after iteration {state.iteration}, which could not be saved, as said above")
         if ending:
             self.folder.stop.unlink(missing_ok=True)
         self.tell(state, epoch, at_once=stopping)
@@ -142,13 +144,26 @@ class _Attendant:
     def last(self, state: TrainingState, epoch: Epoch) -> None:
         """After the last iteration."""
         self.tell(state, epoch)
-        self._save(state)
-        self.folder.stop.unlink(missing_ok=True)
-
-    def _save(self, state: TrainingState) -> None:
         if self.course.team.leads:
             save(state, self.folder.checkpoints)
+        self.folder.stop.unlink(missing_ok=True)
+
+    def _saved(self, state: TrainingState) -> bool:
+        """Writes a checkpoint. Where that fails (a full disk, a drive that is away), training goes on and tries again.
+
+        Torch says RuntimeError when it cannot write.
+        """
+        every = self.course.checkpoint_seconds
+        try:
+            if self.course.team.leads:
+                save(state, self.folder.checkpoints)
+        except (OSError, RuntimeError) as error:
+            again = min(every, SECONDS_UNTIL_ANOTHER_TRY)
+            LOG.error("no checkpoint could be written, trying again in %s: %s", duration(again), error)
+            self.saved = time.monotonic() - every + again
+            return False
         self.saved = time.monotonic()
+        return True
 
     def tell(self, state: TrainingState, epoch: Epoch, *, at_once: bool = True) -> None:
         """Into the status file."""

@@ -36,13 +36,16 @@ class MetricsTable:
         return cls(path, rows)
 
     def add(self, row: dict[str, float]) -> None:
-        """Appends a row and writes the file anew, complete at any moment."""
+        """Appends a row and writes the file anew, complete at any moment; where that fails, the next time."""
         self.rows.append({name: f"{value:.6g}" for name, value in row.items()})
         names = list(dict.fromkeys(name for written in self.rows for name in written))
-        with atomic_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        try:
+            with atomic_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, names)
+                writer.writeheader()
+                writer.writerows(self.rows)
+        except OSError as error:
+            LOG.warning("%s could not be written (%s)", self.path, error)
 
 
 @contextmanager

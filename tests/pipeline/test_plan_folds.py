@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
-from autoseg.core.records import write_json
+from autoseg.core.records import read_json, write_json
 from autoseg.dataset import Case, Dataset
 from autoseg.errors import UsageError
 from autoseg.fingerprint import CaseFingerprint, Fingerprint
-from autoseg.folds import FoldRules, make_folds
+from autoseg.folds import FoldRules, Folds, make_folds
 from autoseg.pipeline.plan_folds import label_presence, plan_folds, read_column
 from autoseg.workspace import DatasetFolder
 
@@ -46,6 +46,9 @@ def test_new_cases_are_split_by_the_rules_of_before(tmp_path: Path, caplog: pyte
         folds = plan_folds(files(tmp_path), None)
     assert folds.group == r"\d$" and set(folds.patients) == set(KEYS)
     assert "the folds have changed" in caplog.text
+    assert read_json(files(tmp_path).old_folds, Folds) == make_folds(
+        KEYS[:6], {key: key[-1] for key in KEYS[:6]}, rules=FoldRules(group=r"\d$")
+    )
 
 
 def test_a_table_names_the_patients(tmp_path: Path) -> None:

@@ -196,6 +196,21 @@ def test_sigusr1_saves_and_goes_on(small_plan, tmp_path):
     assert torch.equal(weights(got), weights(expected))
 
 
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(small_plan, tmp_path, caplog):
+    folder = RunFolder(tmp_path)
+    folder.checkpoints.touch()  # no folder can be made in its place
+    state = train(
+        small_plan,
+        configured(small_plan),
+        folder,
+        iterations=9,
+        changes=at_iteration(4, folder.checkpoints.unlink),
+        checkpoint_seconds=0.0,
+    )
+    assert "no checkpoint could be written" in caplog.text
+    assert state.iteration == 9 and len(list(folder.checkpoints.iterdir())) == 2
+
+
 def test_a_stop_file_ends_training_well(small_plan, tmp_path):
     folder = RunFolder(tmp_path)
     folder.stop.touch()
