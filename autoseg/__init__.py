@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .api import newest_model, plan_and_preprocess, predict, train
+from .api import newest_model, plan_and_preprocess, predict, select, train
 
 if TYPE_CHECKING:
     from .inference.model import Model
 
-__all__ = ["Model", "newest_model", "plan_and_preprocess", "predict", "train"]
+__all__ = ["Model", "newest_model", "plan_and_preprocess", "predict", "select", "train"]
 __version__ = "0.1.0"
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .inference.model import Model
+    from .evaluation.selection import Selection
+    from .inference.predictor import Predictor
     from .pipeline.predict import PredictReport
     from .plan import Plan
     from .settings import RunSettings
@@ -93,10 +94,32 @@ def train(
     )
 
 
+def select(
+    dataset: str,
+    workspace: str | Path = WORKSPACE,
+    *,
+    configurations: Sequence[str] | None = None,
+    folds: Sequence[int | str] | None = None,
+    settings: RunSettings | None = None,
+) -> Selection:
+    """Compares what was trained on a dataset and every ensemble of it; ``newest_model`` is then the best as one model.
+
+    ``configurations`` and ``folds`` None take all. Raises WorkspaceError, ModelError or UsageError.
+    """
+    from .dataset_names import find_dataset
+    from .pipeline import select as story
+    from .workspace import Workspace
+
+    root = Workspace(Path(workspace))
+    files = root.dataset_folder(find_dataset(dataset, root).name)
+    chosen = None if folds is None else [str(fold) for fold in folds]
+    return story.select(files, configurations=configurations, folds=chosen, settings=settings)
+
+
 def newest_model(
     dataset: str | None = None, workspace: str | Path = WORKSPACE, *, configuration: str | None = None
 ) -> Path:
-    """Folder of the model that finished training last. Raises WorkspaceError when there is none."""
+    """Folder of the model that was trained or selected last. Raises WorkspaceError when there is none."""
     from .dataset_names import find_dataset
     from .workspace import Workspace
 
@@ -105,7 +128,7 @@ def newest_model(
 
 
 def predict(
-    model: Model | str | Path,
+    model: Predictor[Any] | str | Path,
     images: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
@@ -120,15 +143,14 @@ def predict(
     ``tta`` is ``auto``, ``none`` or ``full`` (mirror images of every patch are averaged), ``step`` the distance between
     patches as a share of the patch. Raises ModelError or UsageError.
     """
-    from .inference.model import Model as ModelRecord
+    from .inference.model import Model
     from .inference.options import PredictOptions
     from .layouts import find_images
     from .pipeline import predict as story
     from .settings import RunSettings
 
-    read = (
-        model if isinstance(model, ModelRecord) else ModelRecord.read(Path(model), settings=settings or RunSettings())
-    )
+    if isinstance(model, str | Path):
+        model = Model.read(Path(model), settings=settings or RunSettings())
     paths = [images] if isinstance(images, str | Path) else images
-    cases = find_images([Path(path) for path in paths], len(read.plan.channels))
-    return story.predict(read, cases, Path(output), options=PredictOptions(tta, step), probabilities=probabilities)
+    cases = find_images([Path(path) for path in paths], len(model.plan.channels))
+    return story.predict(model, cases, Path(output), options=PredictOptions(tta, step), probabilities=probabilities)

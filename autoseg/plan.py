@@ -191,6 +191,11 @@ class Plan:
             raise RecordError(f"the plan has no configuration {name!r}; choose one of {', '.join(self.configurations)}")
         return name, self.configurations[name]
 
+    def mirrored(self, name: str) -> tuple[int, ...]:
+        """The ``mirror_axes`` that the network of a configuration sees: a 2-D network sees no z."""
+        flat = self.configurations[name].dimensions == 2
+        return tuple(axis for axis in self.mirror_axes if not (flat and axis == 0))
+
     def stages(self, name: str) -> tuple[str, ...]:
         """``name`` and before it the configurations whose predictions it needs.
 

@@ -79,6 +79,10 @@ class RunFolder:
         """Of the validation cases, in little space."""
         return self.validation / "probabilities"
 
+    def kept(self, key: str) -> Path:
+        """Probabilities of one validation case."""
+        return self.probabilities / f"{key}.b2nd"
+
     @property
     def scores(self) -> Path:
         return self.validation / "scores.json"
@@ -132,6 +136,11 @@ class DatasetFolder:
 
     def run(self, configuration: str, fold: str) -> RunFolder:
         return RunFolder(self.runs(configuration) / f"fold_{fold}")
+
+    @property
+    def selection(self) -> Path:
+        """What `autoseg select` compared, and the chosen model's predictions of all validation cases."""
+        return self.root / "selection"
 
     @property
     def selected(self) -> Path:

@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"errors"},
     {"core"},
     {"parts"},
-    {"dataset", "dataset_json", "fingerprint", "folds", "plan", "settings"},
+    {"corrections", "dataset", "dataset_json", "fingerprint", "folds", "plan", "settings"},
     {"workspace", "changes"},
     {"layouts", "dataset_names", "run_status"},
     {"model_names"},

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..core.estimate import Estimate
+from ..corrections import POSTPROCESSORS, Correction
 from ..plan import Configuration, Plan
-from .manifest import POSTPROCESSORS, Correction, Manifest, MirroringTest
+from .manifest import Manifest, MirroringTest
 from .trained import Trained, TrainedRuns
 
 WIDTH = 16
@@ -62,15 +63,13 @@ def _ensemble(manifest: Manifest) -> str:
 
 
 def _mirroring(plan: Plan, name: str, test: MirroringTest | None) -> str:
-    flat = plan.configurations[name].dimensions == 2
-    axes = [axis for axis in plan.mirror_axes if not (flat and axis == 0)]
-    if not axes:
+    if not plan.mirrored(name):
         return f"{name} cannot be mirrored"
     if test is None:
         return f"{name}: not measured"
     verdict = "pays" if test.pays else "does not pay"
     gain = test.difference.mean or 0.0
-    return f"{name}: {verdict} (Dice {gain:+.4f} on {test.difference.cases} cases for {2 ** len(axes)} times the work)"
+    return f"{name}: {verdict} (Dice {gain:+.4f} on {test.difference.cases} cases for {test.passes} times the work)"
 
 
 def _scores(manifest: Manifest) -> list[tuple[str, str]]:

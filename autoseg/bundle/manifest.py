@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 from .. import __version__
 from ..core.estimate import Estimate
-from ..core.family import Family
+from ..corrections import Correction
 
 FORMAT = 1
 MANIFEST, PLAN = "model.json", "plan.json"
-POSTPROCESSORS = Family("autoseg.parts.postprocessors", "Spec")
 
 # They become names of files and folders on any system.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?")
@@ -30,15 +28,6 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class Correction:
-    """One step of the postprocessing."""
-
-    label: str | None
-    """A label or region of the plan; None: all of them together."""
-    method: Any = field(metadata={"family": POSTPROCESSORS})
-
-
-@dataclass(frozen=True)
 class MirroringTest:
     """Validation cases of one configuration, predicted with mirroring and without."""
 
@@ -46,12 +35,11 @@ class MirroringTest:
     dice_with: Estimate
     dice_without: Estimate
     difference: Estimate
-    """Of the Dice, with minus without, case by case."""
+    """Of the Dice of a case, with minus without."""
     p: float | None
-    """Wilcoxon's signed-rank test of the differences, two-sided; None where there were too few."""
-    seconds_with: float
-    """Per case, the network alone."""
-    seconds_without: float
+    """Wilcoxon's signed-rank test of the differences, two-sided; None where no case differs."""
+    passes: int
+    """Times that a network sees a patch with mirroring."""
 
 
 @dataclass(frozen=True)

@@ -28,20 +28,27 @@ Add = Callable[[str, Content], StoredFile]
 
 
 def write_bundle(
-    target: Path, manifest: Manifest, plan: Plan, weights: Weights, *, trusted: tuple[str, ...] = ()
+    target: Path,
+    manifest: Manifest,
+    plan: Plan,
+    weights: Weights,
+    *,
+    overwrite: bool = False,
+    trusted: tuple[str, ...] = (),
 ) -> Bundle:
     """Writes a zip where ``target`` ends so, else a folder, and returns what can be read back from it.
 
     ``plan`` needs the configurations of the manifest; others are left out. ``manifest.files`` is filled in here. In a
     folder, weights that lie on the same disk are linked instead of copied: no weight file is ever changed in place.
-    Raises ModelError when ``target`` exists, or when weights and manifest do not name the same folds.
+    Raises ModelError when ``target`` exists and ``overwrite`` is False, or when weights and manifest do not name the
+    same folds.
     """
     named = {name: tuple(folds) for name, folds in weights.items()}
     if named != manifest.configurations:
         raise ModelError(f"weights are there for {named}, but the manifest names {manifest.configurations}")
     kept = {name: plan.configurations[name] for name in named}
     default = plan.default if plan.default in kept else next(iter(manifest.ensemble))
-    with _new(target) as add:
+    with _new(target, overwrite) as add:
         files = {PLAN: add(PLAN, [_text(replace(plan, configurations=kept, default=default))])}
         for configuration, folds in weights.items():
             for fold, content in folds.items():
@@ -63,8 +70,8 @@ def copy_bundle(bundle: Bundle, target: Path, manifest: Manifest | None = None) 
 
 
 @contextmanager
-def _new(target: Path) -> Iterator[Add]:
-    if target.exists():
+def _new(target: Path, overwrite: bool = False) -> Iterator[Add]:
+    if target.exists() and not overwrite:
         raise ModelError(f"{target} exists already; remove it or choose another name")
     if target.suffix.lower() == ".zip":
         with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:

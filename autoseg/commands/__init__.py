@@ -14,6 +14,7 @@ NAMES = (
     "status",
     "predict",
     "evaluate",
+    "select",
     "export",
     "install",
     "import_",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +12,11 @@ from torch import Tensor
 from ..core.clock import Clock
 from ..core.geometry import Geometry
 from ..core.labels import Labels, RegionLabels
-from ..preprocessing.spatial import SpatialRecord
+from ..preprocessing.spatial import SpatialRecord, not_resampled
 from .probabilities import Probabilities
-from .resampled import SLAB_BYTES, Logits, resampled_slabs
 
 Watch = Callable[[slice, Tensor], None]
-"""Is shown the logits (heads, rows, y, x) of every range of slices, in order, before they are forgotten."""
+"""Is shown the logits (rows, y, x, heads) of every range of slices, in order, before they are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -33,32 +31,31 @@ class Prediction:
 
 
 def export(
-    logits: Logits,
+    slabs: Iterable[tuple[slice, Tensor]],
     record: SpatialRecord,
     geometry: Geometry,
     *,
     labels: Labels,
-    resampler: Any,
     probabilities: Probabilities | None = None,
     watch: Watch | None = None,
-    slab_bytes: int = SLAB_BYTES,
     clock: Clock | None = None,
 ) -> Prediction:
-    """Undoes ``record`` for ``logits`` and decides every voxel; fills ``probabilities`` where given.
+    """Decides every voxel of ``slabs`` and undoes the rest of ``record``; fills ``probabilities`` where given.
 
-    Voxels that were cropped away are background. ``slab_bytes`` bounds the memory besides input and result. What is
-    done here counts as "resample"; reading ``logits`` may count as something else.
+    ``slabs`` are consecutive ranges of slices and their logits (z, y, x, heads), resampled to the file's voxels
+    already. Voxels that were cropped away are background. What is done here counts as "resample"; computing the slabs
+    may count as something else.
     """
-    before, resampling = record.split()
+    before, _ = record.split()
     decided = np.full(geometry.shape, labels.written[0], labels.written.dtype)
     # Transposing and cropping are views, so what is written to the inner part lands at its place in the whole.
-    inner = before.apply(decided, resampler.resample_labels)
-    inner_chances = before.apply(probabilities.stored, resampler.resample_labels) if probabilities else None
+    inner = before.apply(decided, not_resampled)
+    inner_chances = before.apply(probabilities.stored, not_resampled) if probabilities else None
     with (clock or Clock()).stage("resample"):
-        for rows, slab in resampled_slabs(logits, resampling, resampler, slab_bytes):
+        for rows, slab in slabs:
             inner[rows] = labels.written[winners(slab, labels).cpu().numpy()]
             if watch is not None:
-                watch(rows, slab.movedim(-1, 0))
+                watch(rows, slab)
             if probabilities and inner_chances is not None:
                 inner_chances[:, rows] = probabilities.quantised(slab, labels)
                 probabilities.release()

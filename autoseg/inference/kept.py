@@ -114,7 +114,7 @@ class _Writer:
         self.written = 0
 
     def take(self, rows: slice, logits: torch.Tensor) -> None:
-        codes = encoded(logits, self.labels, self.bits)
+        codes = encoded(logits.movedim(-1, 0), self.labels, self.bits)
         self.waiting.append(codes.cpu().numpy().astype(self.array.dtype, copy=False))
         complete = (rows.stop - self.written) // self.thickness * self.thickness
         if complete:

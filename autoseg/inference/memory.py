@@ -45,6 +45,10 @@ class Need:
         reading, fixed = self.reading + earlier.fixed, max(self.fixed, earlier.fixed) + min(self.fixed, earlier.fixed)
         return Need(reading, fixed, max(self.window, earlier.window))
 
+    def beside(self, other: Need) -> Need:
+        """With another configuration, which works at the same time."""
+        return Need(self.reading + other.fixed, self.fixed + other.fixed, self.window + other.window)
+
 
 def need(geometry: Geometry, plan: Plan, configuration: Configuration) -> Need:
     """For an image of this size, were nothing cropped away."""

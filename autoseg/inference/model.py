@@ -5,9 +5,7 @@ Reading one executes nothing that came with it: weights are safetensors, everyth
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,27 +19,25 @@ from torch import nn
 from ..bundle.trained import Trained, read_trained
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
-from ..errors import ModelError, NotFiniteError
+from ..corrections import Correction
+from ..errors import ModelError
 from ..plan import Configuration, Plan
 from ..preprocessing.prepare import PreparedCase, prepare
 from ..preprocessing.priors import on_grid
 from ..settings import Resolved, RunSettings, resolve
-from .export import Prediction, export
-from .in_memory import opened
-from .kept import keeping
-from .memory import Need, budget, need
-from .options import DEFAULT, LABELS_ONLY, STEP, PredictOptions, Wanted
-from .probabilities import Probabilities
-from .resampled import Logits, Whole, needs_whole
+from .ensemble import Ensemble
+from .export import Prediction
+from .memory import Need, need
+from .options import DEFAULT, LABELS_ONLY, PredictOptions, Wanted
+from .predictor import Predictor, Slabs
+from .resampled import Logits, Whole, needs_whole, resampled_slabs
 from .sliding_window import ANYWHERE, Sweep
 from .window import Space
 
-LOG = logging.getLogger("autoseg")
-
 
 @dataclass(frozen=True)
-class Model:
-    """What prediction needs. The networks of several folds are an ensemble: the mean of their logits counts."""
+class Model(Predictor[PreparedCase]):
+    """One configuration. The networks of several folds are an ensemble: the mean of their logits counts."""
 
     plan: Plan
     configuration_name: str
@@ -54,6 +50,8 @@ class Model:
     """What cross-validation found about mirroring in prediction; None where nobody has measured it."""
     previous: Model | None = None
     """In a cascade, the earlier stage, whose label map is an input of these networks."""
+    postprocessing: tuple[Correction, ...] = ()
+    """What is corrected in every label map, in this order."""
 
     @classmethod
     def read(
@@ -63,19 +61,22 @@ class Model:
         *,
         settings: RunSettings | None = None,
         trusted: tuple[str, ...] = (),
-    ) -> Model:
+    ) -> Predictor[Any]:
         """Reads a bundle (zip or folder), ``runs/<configuration>`` with its finished folds, or one ``fold_*`` folder.
 
         ``folds`` None takes every fold whose training has finished. Raises ModelError when there is none, when one
         that was asked for is missing, when folds were not trained alike or a bundle is not what it claims to be.
+        What is read is a ``Model``, or an ``Ensemble`` of several.
         """
         settings = settings or RunSettings()
         trained = read_trained(path, folds, trusted)
-        if len(trained.manifest.ensemble) > 1:
-            raise ModelError(f"{path} is an ensemble of {', '.join(trained.manifest.ensemble)}")
-        (name,) = trained.manifest.ensemble
         torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
-        return cls._stage(trained, name, settings)
+        manifest = trained.manifest
+        members = tuple(cls._stage(trained, name, settings) for name in manifest.ensemble)
+        if len(members) == 1:
+            return replace(members[0], postprocessing=manifest.postprocessing)
+        weights = tuple(manifest.ensemble.values())
+        return Ensemble(trained.plan, members, weights, settings, manifest.postprocessing)
 
     @classmethod
     def _stage(cls, trained: Trained, name: str, settings: RunSettings) -> Model:
@@ -89,29 +90,6 @@ class Model:
     @property
     def configuration(self) -> Configuration:
         return self.plan.configurations[self.configuration_name]
-
-    def predict(
-        self, image: Any, spacing: Sequence[float] | None = None, *, tta: str = "auto", step: float = STEP
-    ) -> Any:
-        """The label map of one image, as the kind of object the image was.
-
-        ``image`` may be a SimpleITK image, a nibabel image, an array (z, y, x) or (channels, z, y, x) with ``spacing``
-        in mm along (z, y, x), the path of an image file or a sequence of paths, one per channel. Paths and an
-        ``Image`` give a ``Prediction``. ``tta`` and ``step`` are those of ``PredictOptions``. Raises ModelError when
-        the channels do not fit.
-        """
-        read, give_back = opened(image, spacing)
-        return give_back(self.segment(read, PredictOptions(tta, step)))
-
-    def segment(
-        self, image: Image, options: PredictOptions = DEFAULT, *, probabilities: str | None = None
-    ) -> Prediction:
-        """Label map (and probabilities, of a kind of ``probabilities.KINDS``) of one image on its own grid.
-
-        Raises ModelError when it does not fit.
-        """
-        space = Space(self.need(image.geometry).room(budget(self.settings.memory)))
-        return self.decide(self.prepare(image), options, Wanted(probabilities), space=space)
 
     def need(self, geometry: Geometry) -> Need:
         """What an image of this size takes of main memory."""
@@ -131,36 +109,28 @@ class Model:
         prepared = prepare(image, None, self.plan, self.configuration)
         return prepared if self.previous is None else replace(prepared, previous=self.previous.prepare(image))
 
-    def decide(
+    def slabs(
         self,
         prepared: PreparedCase,
-        options: PredictOptions = DEFAULT,
-        wanted: Wanted = LABELS_ONLY,
-        *,
+        options: PredictOptions,
+        run: Resolved,
         space: Space = ANYWHERE,
         clock: Clock | None = None,
-    ) -> Prediction:
-        """The prediction on the grid of the image that was prepared; logits exist a few slices at a time.
-
-        The clock's stages are "network" and "resample". Raises ModelError when a network computes infinity or NaN.
-        """
-        run = resolve(self.settings)
-        try:
-            return self._export(prepared, self._sweep(prepared, options, run, space, clock), wanted, clock)
-        except NotFiniteError:
-            if self.settings.precision != "auto" or run.dtype is None:
-                raise
-            LOG.warning("%s overflowed; this case is predicted again in float32", run.dtype)
-            run = replace(run, dtype=None)
-            return self._export(prepared, self._sweep(prepared, options, run, space, clock), wanted, clock)
+    ) -> Slabs:
+        """Logits in the file's voxels, a few slices at a time. Raises NotFiniteError for infinity or NaN."""
+        return self._resampled(prepared, self._sweep(prepared, options, run, space, clock))
 
     def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
         """Logits (heads, z, y, x), float32, on the network's grid. Raises ModelError when they are not finite."""
         return self._sweep(prepared, options, resolve(self.settings), whole=True).all()
 
     def export(self, prepared: PreparedCase, logits: torch.Tensor, wanted: Wanted = LABELS_ONLY) -> Prediction:
-        """The prediction on the grid of the image that was prepared, from logits (heads, z, y, x)."""
-        return self._export(prepared, Whole(logits), wanted)
+        """The prediction on the grid of the image that was prepared, from logits (heads, z, y, x); not corrected."""
+        return self.exported(prepared, self._resampled(prepared, Whole(logits)), wanted)
+
+    def _resampled(self, prepared: PreparedCase, logits: Logits) -> Slabs:
+        _, resampling = prepared.record.split()
+        return resampled_slabs(logits, resampling, self.configuration.resampler)
 
     def _sweep(
         self,
@@ -195,21 +165,6 @@ class Model:
         found = self.previous.decide(prepared.previous, options, space=space, clock=clock)
         prior = on_grid(found.labels, prepared.record, self.plan.labels, self.configuration.resampler)
         return np.concatenate((prepared.image, prior[None].astype(np.float32)))
-
-    def _export(self, prepared: PreparedCase, logits: Logits, wanted: Wanted, clock: Clock | None = None) -> Prediction:
-        labels, record, geometry = self.plan.labels, prepared.record, prepared.geometry
-        kind, keep = wanted.probabilities, wanted.keep
-        with keeping(keep, record, geometry, labels) if keep else nullcontext() as watch:
-            return export(
-                logits,
-                record,
-                geometry,
-                labels=labels,
-                resampler=self.configuration.resampler,
-                probabilities=Probabilities.empty(labels, geometry.shape, kind, wanted.folder) if kind else None,
-                watch=watch,
-                clock=clock,
-            )
 
 
 def _network(trained: Trained, name: str, fold: str) -> nn.Module:

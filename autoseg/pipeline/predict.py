@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..core.files import remove_unfinished
 from ..core.geometry import Geometry, Image
@@ -18,19 +19,18 @@ from ..inference.attempt import Attempt
 from ..inference.export import Prediction
 from ..inference.kept import ENDING as KEPT_ENDING
 from ..inference.memory import Gate, budget
-from ..inference.model import Model
 from ..inference.options import DEFAULT, PredictOptions, Wanted
+from ..inference.predictor import Predictor, Prepared
 from ..inference.report import PredictReport
 from ..inference.window import Space
 from ..parts.readers import read_header, read_image, write_channels, write_labels
-from ..preprocessing.prepare import PreparedCase
 
 LOG = logging.getLogger("autoseg")
 PROBABILITY_ENDING = ".nii.gz"  # holds channels of any type, whatever the images were
 
 
 def predict(
-    model: Model,
+    model: Predictor[Any],
     cases: Sequence[Case],
     output: Path,
     *,
@@ -72,7 +72,7 @@ def predict(
 class _Stages:
     """What happens to a case: each stage runs in a thread of its own."""
 
-    model: Model
+    model: Predictor[Any]
     output: Path
     options: PredictOptions
     probabilities: str | None
@@ -88,15 +88,15 @@ class _Stages:
     def finished(self, key: str) -> bool:
         return all(path.exists() for path in (self.target(key), self.kept(key)) if path)
 
-    def prepared(self, case: Case) -> Attempt[PreparedCase]:
+    def prepared(self, case: Case) -> Attempt[Any]:
         """Waits until memory suffices for the case, which is judged by its header."""
         header = Attempt(case.key, case).then("read", lambda case: (case, read_header(Path(case.images[0])).geometry))
         if header.result is not None:
             self.gate.enter(case.key, self._needed(case.key, header.result[1]))
         return header.then("read", lambda known: _read(known[0])).then("prepare", self.model.prepare)
 
-    def predicted(self, attempt: Attempt[PreparedCase]) -> Attempt[Prediction]:
-        def decided(case: PreparedCase) -> Prediction:
+    def predicted(self, attempt: Attempt[Any]) -> Attempt[Prediction]:
+        def decided(case: Prepared) -> Prediction:
             space = Space(self.model.need(case.geometry).room(self.gate.budget), self.output)
             wanted = Wanted(self.probabilities, self.output, self.kept(attempt.key))
             return self.model.decide(case, self.options, wanted, space=space, clock=attempt.clock)

@@ -24,8 +24,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     if not split.validation:
         LOG.info("fold all has no validation cases: score it on cases of your own with `autoseg evaluate`")
         return
-    keys = set(split.validation)
-    if folder.scores.exists() and keys <= {path.stem for path in folder.probabilities.glob("*.b2nd")}:
+    if folder.scores.exists() and all(folder.kept(key).exists() for key in split.validation):
         LOG.info("validation scores are in %s", folder.scores)
         return
     model = Model.read(folder.root, settings=settings, trusted=run.trusted)

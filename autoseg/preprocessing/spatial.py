@@ -19,6 +19,11 @@ Method = Callable[[np.ndarray, Shape, Sequence[float], Sequence[float]], np.ndar
 """Resamples an array to a shape, given old and new spacing: ``resample_image``, say, of a resampler."""
 
 
+def not_resampled(array: np.ndarray, shape: Shape, old: Sequence[float], new: Sequence[float]) -> np.ndarray:
+    """The ``Method`` for steps that do not resample."""
+    raise AssertionError("a resampling step among those before it")
+
+
 @dataclass(frozen=True)
 class Transpose:
     """Brings the coarsest axis to the front."""

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from autoseg.bundle.bundle import Bundle, read_bundle
-from autoseg.bundle.manifest import Correction, Manifest, MirroringTest
+from autoseg.bundle.manifest import Manifest, MirroringTest
 from autoseg.bundle.write import copy_bundle, write_bundle
 from autoseg.core.estimate import Estimate
 from autoseg.core.geometry import Geometry, Image
+from autoseg.corrections import Correction
 from autoseg.errors import ModelError
 from autoseg.inference.model import Model
 from autoseg.parts.postprocessors import largest_component, minimum_size
@@ -104,7 +105,7 @@ def test_some_folds_of_a_bundle_can_be_chosen(small_plan, tmp_path):
 @pytest.mark.parametrize("pays", [True, False])
 def test_the_model_knows_whether_mirroring_pays(small_plan, tmp_path, pays):
     score = Estimate(0.9, 0.8, 1.0, 5)
-    tested = MirroringTest(pays, score, score, score, p=0.5, seconds_with=8.0, seconds_without=1.0)
+    tested = MirroringTest(pays, score, score, score, p=0.5, passes=8)
     written(tmp_path / "tested", small_plan, mirroring={small_plan.default: tested})
     assert Model.read(tmp_path / "tested", settings=SETTINGS).mirroring_pays is pays
     written(tmp_path / "untested", small_plan)

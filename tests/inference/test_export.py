@@ -12,7 +12,7 @@ from skimage.transform import resize
 
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
-from autoseg.inference.export import export
+from autoseg.inference.export import Prediction, export
 from autoseg.inference.probabilities import KINDS, Probabilities
 from autoseg.inference.resampled import Whole, resampled_slabs
 from autoseg.parts.resamplers import spline
@@ -34,6 +34,13 @@ def resampling(
     shape: tuple[int, int, int], new: tuple[int, int, int], spacing=(1.0, 1.0, 1.0), new_spacing=(1.0, 1.0, 1.0)
 ) -> Resample:
     return Resample(shape, spacing, new, new_spacing)
+
+
+def exported(
+    logits: torch.Tensor, record: SpatialRecord, geometry: Geometry, resampler=RESAMPLER, slab_bytes=1 << 26, **options
+) -> Prediction:
+    slabs = resampled_slabs(Whole(logits), record.split()[1], resampler, slab_bytes)
+    return export(slabs, record, geometry, **options)
 
 
 def joined(logits: np.ndarray, step: Resample, resampler: spline.Spec, slab_bytes: int) -> np.ndarray:
@@ -77,9 +84,7 @@ def test_export_equals_undoing_every_step_and_deciding(shape, order, target, lab
     before, step = record.split()
     whole = labels.decode(step.undo(logits, RESAMPLER.resample_logits))
     expected = before.undo(whole, RESAMPLER.resample_labels, fill=0)
-    found = export(
-        Whole(torch.from_numpy(logits)), record, geometry, labels=labels, resampler=RESAMPLER, slab_bytes=TINY_SLAB
-    )
+    found = exported(torch.from_numpy(logits), record, geometry, labels=labels, slab_bytes=TINY_SLAB)
     assert found.labels.shape == shape
     assert (found.labels != expected).mean() < 0.02  # float32 rounding may decide a tie the other way
 
@@ -93,9 +98,7 @@ def test_what_was_cropped_away_is_the_users_background():
     record = plain_record((4, 5, 6), Box((1, 1, 1), (3, 4, 5)))
     logits = torch.zeros(2, 2, 3, 4)
     logits[1] = 1
-    found = export(
-        Whole(logits), record, Geometry.plain((4, 5, 6), (1.0,) * 3), labels=labels, resampler=RESAMPLER
-    ).labels
+    found = exported(logits, record, Geometry.plain((4, 5, 6), (1.0,) * 3), labels=labels).labels
     assert (found[1:3, 1:4, 1:5] == 9).all() and (found == 9).sum() == 24 and (found == 3).sum() == 120 - 24
 
 
@@ -107,9 +110,9 @@ def test_probabilities_agree_with_the_label_map(labels, kind, on_disk, tmp_path)
     logits = torch.from_numpy(smooth((labels.heads, 6, 6, 7)))
     geometry = Geometry.plain((6, 7, 8), (1.0,) * 3)
     empty = Probabilities.empty(labels, geometry.shape, kind, tmp_path if on_disk else None)
-    found = export(
-        Whole(logits), record, geometry,
-        labels=labels, resampler=RESAMPLER, probabilities=empty, slab_bytes=TINY_SLAB,
+    found = exported(
+        logits, record, geometry,
+        labels=labels, probabilities=empty, slab_bytes=TINY_SLAB,
     )  # fmt: skip
     assert empty.stored.dtype == kind and empty.stored.shape == (labels.heads, 6, 7, 8)
     certain = (empty.stored * empty.scale).clip(1e-6, 1 - 1e-6)
@@ -122,12 +125,11 @@ def test_probabilities_agree_with_the_label_map(labels, kind, on_disk, tmp_path)
 def test_label_values_above_255_survive():
     logits = torch.zeros(3, 2, 2, 2)
     logits[2] = 1
-    found = export(
-        Whole(logits),
+    found = exported(
+        logits,
         plain_record((2, 2, 2)),
         Geometry.plain((2, 2, 2), (1.0,) * 3),
         labels=LABELS,
-        resampler=RESAMPLER,
     )
     assert np.unique(found.labels).tolist() == [420]
 

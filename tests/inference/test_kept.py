@@ -36,7 +36,7 @@ def write(path: Path, logits: torch.Tensor, labels: Labels, bits: int, cuts: lis
     edges = [0, *sorted(set(cuts)), logits.shape[1]]
     with kept.keeping(path, record(), GEOMETRY, labels, bits) as watch:
         for start, stop in pairwise(edges):
-            watch(slice(start, stop), logits[:, start:stop])
+            watch(slice(start, stop), logits[:, start:stop].movedim(0, -1))
     return kept.open_kept(path)
 
 
@@ -78,7 +78,7 @@ def test_certain_voxels_take_no_space(tmp_path):
 
 def test_what_was_interrupted_is_not_there(tmp_path):
     with pytest.raises(KeyboardInterrupt), kept.keeping(tmp_path / "case.b2nd", record(), GEOMETRY, EXCLUSIVE) as watch:
-        watch(slice(0, 2), random_logits(EXCLUSIVE, 0)[:, :2])
+        watch(slice(0, 2), random_logits(EXCLUSIVE, 0)[:, :2].movedim(0, -1))
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
 

@@ -1,0 +1,36 @@
+"""`autoseg select`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from . import _flags, _options
+
+HELP = "compare what was trained and every ensemble of it; make one model of the best"
+
+
+def add_flags(command: ArgumentParser) -> None:
+    command.add_argument("dataset", metavar="DATASET")
+    _flags.add_configurations(command)
+    command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="compare on these folds only (default: all)")
+    command.add_argument("--no-mirroring-test", action="store_true", help="do not measure whether mirroring pays")
+    _flags.add_machine(command)
+
+
+def run(options: Namespace) -> None:
+    from ..evaluation.selection import report
+    from ..pipeline import select as story
+
+    files = _options.dataset_folder(options)
+    selection = story.select(
+        files,
+        configurations=options.configuration,
+        folds=options.folds,
+        mirroring=not options.no_mirroring_test,
+        settings=_options.settings(options),
+        trusted=tuple(options.trust),
+    )
+    sys.stdout.write(
+        f"{report(selection)}\nwritten: {files.selected} (the model), {files.selection} (the comparison)\n"
+    )

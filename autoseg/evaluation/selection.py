@@ -1,0 +1,167 @@
+"""Which of many models is best on unseen cases, and the report that says how sure this is."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..bundle.card import correction
+from ..bundle.manifest import CrossValidation, MirroringTest
+from ..core.estimate import Estimate
+from ..core.files import atomic_file
+from ..core.labels import Labels
+from ..core.records import write_json
+from .counts import named, overall, per_case
+from .learn import Learned
+from .paired import Paired, paired
+from .scores import summarise
+
+Members = tuple[str, ...]
+SURE = 0.05  # a difference with a smaller p is taken for one
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One configuration, or the mean of the probabilities of several."""
+
+    members: Members
+    dice: Estimate
+    """Mean over labels, before postprocessing."""
+    labels: dict[str, Estimate]
+    """Label to its Dice."""
+    to_chosen: Paired | None
+    """Mean Dice of a case, minus that of the chosen model; None for the chosen one."""
+
+    @property
+    def name(self) -> str:
+        return " + ".join(self.members)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was compared and decided; ``selection.json``."""
+
+    dataset: str
+    folds: tuple[str, ...]
+    cases: int
+    compared: tuple[Compared, ...]
+    """The best first: it is the chosen one."""
+    missing: dict[str, str]
+    """Configuration to why it was not compared."""
+    postprocessing: tuple[Learned, ...]
+    mirroring: dict[str, MirroringTest]
+    """Of the members of the chosen model; no entry where mirroring is not allowed."""
+    scores: CrossValidation
+    """Of the chosen model with its postprocessing."""
+
+    @property
+    def chosen(self) -> Compared:
+        return self.compared[0]
+
+
+def rank(members: Sequence[Members], scores: np.ndarray, keys: Sequence[str], labels: Labels) -> tuple[Compared, ...]:
+    """The models, best first, from their Dice (models, cases, labels); of equals the one with fewer members first."""
+    means = np.round(overall(scores), 9)
+    order = sorted(range(len(members)), key=lambda index: (-means[index], len(members[index]), index))
+    best = per_case(scores[order[0]])
+    ranked = []
+    for index in order:
+        summary = summarise(named(scores[index], keys, labels))
+        ranked.append(
+            Compared(
+                members[index],
+                summary.overall["dice"],
+                {label: row["dice"] for label, row in summary.labels.items()},
+                None if index == order[0] else paired(per_case(scores[index]), best),
+            )
+        )
+    return tuple(ranked)
+
+
+def write_selection(folder: Path, selection: Selection) -> None:
+    """Writes ``selection.json`` (everything) and ``selection.csv`` (a row per model)."""
+    write_json(folder / "selection.json", selection)
+    labels = list(selection.chosen.labels)
+    with atomic_file(folder / "selection.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["model", "dice", "low", "high", "to_chosen", "to_chosen_low", "to_chosen_high", "p", *labels])
+        for model in selection.compared:
+            against = model.to_chosen
+            difference = against.difference if against else Estimate(None, None, None, 0)
+            numbers = [
+                *(model.dice.mean, model.dice.low, model.dice.high),
+                *(difference.mean, difference.low, difference.high),
+                against.p if against else None,
+                *(model.labels[label].mean for label in labels),
+            ]
+            writer.writerow([model.name, *("" if number is None else f"{number:.6g}" for number in numbers)])
+
+
+def report(selection: Selection) -> str:
+    """The comparison as aligned text for a terminal, and what follows from it."""
+    lines = _table(selection)
+    for name, why in selection.missing.items():
+        lines.append(f"not compared: {name}: {why}")
+    rivals = [model for model in selection.compared[1:] if len(model.members) < len(selection.chosen.members)]
+    for model in rivals:
+        p = model.to_chosen.p if model.to_chosen else None
+        if p is None or p >= SURE:
+            flags = " ".join(f"-c {name}" for name in model.members)
+            lines.append(f"{model.name} is not surely worse and predicts faster; {flags} would take it")
+            break
+    for step in selection.postprocessing:
+        gain = step.gain
+        counts = f"better in {gain.better} cases, worse in {gain.worse}{_p(gain)}"
+        lines.append(f"postprocessing: {correction(step.correction)}: Dice {_signed(gain.difference)}, {counts}")
+    if not selection.postprocessing:
+        lines.append("postprocessing: none, no correction helps on unseen cases")
+    for name, test in selection.mirroring.items():
+        verdict = "pays" if test.pays else "does not pay"
+        what = f"Dice {_signed(test.difference)} on {test.difference.cases} cases for {test.passes} times the work"
+        lines.append(f"mirroring {verdict} for {name}: {what}")
+    lines.append(
+        f"chosen: {selection.chosen.name}; with postprocessing Dice {_interval(selection.scores.overall['dice'])}"
+    )
+    return "\n".join(lines)
+
+
+def _table(selection: Selection) -> list[str]:
+    labels = list(selection.chosen.labels)
+    rows = [["model", "dice (95 % interval)", "to the chosen", "p", *labels]]
+    for model in selection.compared:
+        against = model.to_chosen
+        difference = _signed(against.difference) if against else "chosen"
+        p = "" if against is None or against.p is None else f"{against.p:.2g}"
+        means = (model.labels[label].mean for label in labels)
+        rows.append([model.name, _interval(model.dice), difference, p, *(_text(mean) for mean in means)])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
+        for row in rows
+    ]
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return _text(estimate.mean)
+    return f"{_text(estimate.mean)} ({estimate.low:.3f}-{estimate.high:.3f})"
+
+
+def _signed(estimate: Estimate) -> str:
+    if estimate.mean is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.mean:+.4f}"
+    return f"{estimate.mean:+.4f} ({estimate.low:+.4f} to {estimate.high:+.4f})"
+
+
+def _p(found: Paired) -> str:
+    return "" if found.p is None else f", p = {found.p:.2g}"
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

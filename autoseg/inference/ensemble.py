@@ -1,0 +1,108 @@
+"""Several configurations as one model: the mean of their probabilities decides.
+
+Within a configuration the logits of its folds are averaged; between configurations, whose networks see other grids,
+probabilities are, in the file's voxels, as nnU-Net does it. All configurations run front to back together, so that no
+volume of logits exists of any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..core.clock import Clock
+from ..core.geometry import Geometry, Image
+from ..core.labels import Labels, RegionLabels
+from ..corrections import Correction
+from ..plan import Plan
+from ..preprocessing.prepare import PreparedCase
+from ..preprocessing.spatial import SpatialRecord
+from ..settings import Resolved, RunSettings
+from .kept import mean_logits
+from .memory import Need
+from .options import PredictOptions
+from .predictor import Predictor, Slabs
+from .sliding_window import ANYWHERE
+from .window import Space
+
+
+@dataclass(frozen=True)
+class PreparedTogether:
+    """One image on the grids of several configurations."""
+
+    cases: tuple[PreparedCase, ...]
+
+    @property
+    def geometry(self) -> Geometry:
+        """The file's grid."""
+        return self.cases[0].geometry
+
+    @property
+    def record(self) -> SpatialRecord:
+        """The way to the first configuration's grid; up to resampling the others went the same."""
+        return self.cases[0].record
+
+
+@dataclass(frozen=True)
+class Ensemble(Predictor[PreparedTogether]):
+    """Configurations of one plan."""
+
+    plan: Plan
+    members: tuple[Predictor[PreparedCase], ...]
+    weights: tuple[float, ...]
+    """Of the members' probabilities; they sum to 1."""
+    settings: RunSettings
+    postprocessing: tuple[Correction, ...] = ()
+
+    def need(self, geometry: Geometry) -> Need:
+        """What an image of this size takes of main memory."""
+        first, *others = (member.need(geometry) for member in self.members)
+        for other in others:
+            first = first.beside(other)
+        return first
+
+    def prepare(self, image: Image) -> PreparedTogether:
+        """The image on every member's grid. Raises ModelError when channels are missing or voxels are not numbers."""
+        return PreparedTogether(tuple(member.prepare(image) for member in self.members))
+
+    def slabs(
+        self,
+        prepared: PreparedTogether,
+        options: PredictOptions,
+        run: Resolved,
+        space: Space = ANYWHERE,
+        clock: Clock | None = None,
+    ) -> Slabs:
+        """Logits of the mean probabilities, in the file's voxels."""
+        room = None if space.room is None else space.room // len(self.members)
+        streams = [
+            member.slabs(case, options, run, Space(room, space.folder), clock)
+            for member, case in zip(self.members, prepared.cases)
+        ]
+        for rows, slabs in in_step(streams):
+            yield rows, self._mean(slabs)
+
+    def _mean(self, slabs: Sequence[Tensor]) -> Tensor:
+        labels, home = self.plan.labels, slabs[0].device
+        total = sum(weight * probabilities(slab, labels).to(home) for weight, slab in zip(self.weights, slabs))
+        assert isinstance(total, Tensor)
+        return mean_logits(total, labels)
+
+
+def probabilities(logits: Tensor, labels: Labels) -> Tensor:
+    """Of logits (..., heads)."""
+    return logits.sigmoid() if isinstance(labels, RegionLabels) else logits.softmax(-1)
+
+
+def in_step(streams: Sequence[Slabs]) -> Iterator[tuple[slice, list[Tensor]]]:
+    """Walks through the same slices in all streams, cut wherever one of them is cut."""
+    ahead: list[tuple[slice, Tensor] | None] = [next(stream, None) for stream in streams]
+    start = 0
+    while all(ahead):
+        current = [each for each in ahead if each is not None]
+        stop = min(rows.stop for rows, _ in current)
+        yield slice(start, stop), [slab[start - rows.start : stop - rows.start] for rows, slab in current]
+        start = stop
+        ahead = [next(stream, None) if each[0].stop == stop else each for stream, each in zip(streams, current)]

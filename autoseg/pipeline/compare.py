@@ -1,0 +1,133 @@
+"""Every ensemble of what was trained, scored on kept probabilities of cases that the networks had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..core.labels import Labels, RegionLabels
+from ..core.parallel import ordered_map
+from ..core.progress import progress
+from ..errors import ModelError
+from ..evaluation.counts import confusion
+from ..inference.kept import KeptCase, open_kept
+from ..parts.readers import read_labels
+from ..preprocessing.spatial import not_resampled
+
+Members = tuple[str, ...]
+"""Configurations whose probabilities are averaged."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A case with what every configuration says about it, each by the network of a fold that had not seen it."""
+
+    key: str
+    fold: int
+    reference: Path
+    kept: Mapping[str, Path]
+    """By configuration."""
+
+    def opened(self, members: Sequence[str]) -> list[KeptCase]:
+        """Raises ModelError when the configurations did not see the same voxels."""
+        found = [open_kept(self.kept[name]) for name in members]
+        for name, case in zip(members, found):
+            if (case.shape, case.geometry, case.before) != (found[0].shape, found[0].geometry, found[0].before):
+                raise ModelError(
+                    f"case {self.key}: {name} and {members[0]} did not predict the same voxels, so the case has "
+                    "changed between their trainings; train one of them again"
+                )
+        return found
+
+
+def ensembles(configurations: Sequence[str]) -> list[Members]:
+    """Every choice of configurations, single ones first."""
+    return [members for size in range(len(configurations)) for members in combinations(configurations, size + 1)]
+
+
+def matrices(cases: Sequence[Unseen], tried: Sequence[Members], labels: Labels, workers: int) -> np.ndarray:
+    """Confusion matrices (ensembles, cases, predicted index, reference index)."""
+    work = partial(_matrices, tried=tried, labels=labels)
+    found = progress(ordered_map(work, cases, workers), len(cases), f"comparing {len(tried)} models")
+    return np.stack(list(found), axis=1)
+
+
+def _matrices(case: Unseen, *, tried: Sequence[Members], labels: Labels) -> np.ndarray:
+    """Where all configurations agree, so does every ensemble of them: only the other voxels are tried one by one."""
+    names = sorted({name for members in tried for name in members})
+    kept = dict(zip(names, case.opened(names)))
+    first = kept[names[0]]
+    reference = reference_of(case, labels)
+    if reference.shape != first.geometry.shape:
+        raise ModelError(f"case {case.key}: {case.reference} has changed since training; plan and train again")
+    inner = first.before.apply(reference, not_resampled)
+    cropped = confusion(np.zeros_like(reference), reference, labels) - confusion(np.zeros_like(inner), inner, labels)
+    found = np.stack([cropped] * len(tried))
+    for rows in _slabs(first):
+        there = torch.from_numpy(np.ascontiguousarray(inner[rows])).reshape(-1)
+        codes = {name: each.read(rows).flatten(1) for name, each in kept.items()}
+        alone = {name: decided(code, first.one, labels) for name, code in codes.items()}
+        differ = _differ(list(codes.values()), list(alone.values()), first.one, labels)
+        agreed = confusion(alone[names[0]][~differ].numpy(), there[~differ].numpy(), labels)
+        codes, there = {name: code[:, differ] for name, code in codes.items()}, there[differ]
+        for number, members in enumerate(tried):
+            decision = alone[members[0]][differ] if len(members) == 1 else _together(codes, members, first.one, labels)
+            found[number] += agreed + confusion(decision.numpy(), there.numpy(), labels)
+    return found
+
+
+def label_map(case: Unseen, members: Members, labels: Labels) -> np.ndarray:
+    """What the ensemble predicts, (z, y, x) of the user's values, on the file's grid."""
+    kept = case.opened(members)
+    indices = np.zeros(kept[0].geometry.shape, np.uint8 if len(labels.values) < 256 else np.uint16)
+    inner = kept[0].before.apply(indices, not_resampled)  # a view
+    for rows in _slabs(kept[0]):
+        codes = {name: each.read(rows) for name, each in zip(members, kept)}
+        inner[rows] = _together(codes, members, kept[0].one, labels).numpy()
+    return _values(labels)[indices]
+
+
+def reference_of(case: Unseen, labels: Labels) -> np.ndarray:
+    """The reference as label indices, (z, y, x) on the file's grid."""
+    return labels.encode(read_labels(case.reference)[0])
+
+
+def decided(codes: torch.Tensor, one: int, labels: Labels) -> torch.Tensor:
+    """Label indices (...) from the codes (heads, ...) of probabilities, ``one`` being certainty."""
+    if not isinstance(labels, RegionLabels):
+        return codes.argmax(0)
+    indices = torch.zeros(codes.shape[1:], dtype=torch.long)
+    for head, value in zip(codes, labels.class_order):  # each region paints over the ones before it
+        indices[head > one // 2] = labels.values.index(value)
+    return indices
+
+
+def _together(codes: Mapping[str, torch.Tensor], members: Members, one: int, labels: Labels) -> torch.Tensor:
+    total = sum(codes[name].to(torch.int32) for name in members)
+    assert isinstance(total, torch.Tensor)
+    return decided(total, one * len(members), labels)
+
+
+def _differ(codes: Sequence[torch.Tensor], alone: Sequence[torch.Tensor], one: int, labels: Labels) -> torch.Tensor:
+    """Voxels (n,) about which not all configurations decide every head alike."""
+    decisions = [code > one // 2 for code in codes] if isinstance(labels, RegionLabels) else list(alone)
+    differ = torch.zeros(alone[0].shape, dtype=torch.bool)
+    for other in decisions[1:]:
+        unlike = other != decisions[0]
+        differ |= unlike.any(0) if unlike.dim() > 1 else unlike
+    return differ
+
+
+def _values(labels: Labels) -> np.ndarray:
+    values = np.array(labels.values)
+    return values.astype(np.min_scalar_type(values.max()) if values.min() >= 0 else np.int64)
+
+
+def _slabs(case: KeptCase) -> list[slice]:
+    return [slice(start, start + case.thickness) for start in range(0, case.shape[1], case.thickness)]

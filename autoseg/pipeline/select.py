@@ -1,0 +1,191 @@
+"""From trained folds to one model: the best ensemble, its postprocessing, whether it mirrors, packed as a bundle."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..bundle.manifest import CrossValidation, Manifest, MirroringTest
+from ..bundle.trained import OF_THE_PLAN, TrainedRuns, read_trained
+from ..bundle.write import write_bundle
+from ..core.parallel import ordered_map
+from ..core.progress import progress
+from ..dataset import Dataset
+from ..errors import ModelError, UsageError, WorkspaceError
+from ..evaluation.counts import dice
+from ..evaluation.learn import Held, Learned, learn
+from ..evaluation.selection import Members, Selection, rank, write_selection
+from ..folds import Folds
+from ..parts.readers import write_labels
+from ..settings import RunSettings
+from ..workspace import DatasetFolder
+from .compare import Unseen, ensembles, label_map, matrices, reference_of
+from .evaluate import score_pairs
+from .mirroring import measure_mirroring
+
+LOG = logging.getLogger("autoseg")
+
+
+def select(
+    files: DatasetFolder,
+    *,
+    configurations: Sequence[str] | None = None,
+    folds: Sequence[str] | None = None,
+    mirroring: bool = True,
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> Selection:
+    """Compares what was trained on a dataset and every ensemble of it, and writes the best as ``selected/``.
+
+    ``configurations`` None takes all whose folds have finished; ``folds`` None means all of the cross-validation.
+    Corrections are learned and, unless ``mirroring`` is False, mirroring is measured on the cases that the networks had
+    not seen. Raises WorkspaceError when nothing, or one that was asked for, is complete; ModelError when models do not
+    belong together.
+    """
+    settings = settings or RunSettings()
+    dataset, splits = files.read_dataset(), files.read_folds()
+    numbers = tuple(folds or map(str, range(len(splits.folds))))
+    if not all(number.isdecimal() and splits[int(number)].validation for number in numbers):
+        raise UsageError(f"folds {' '.join(numbers)} cannot be compared: only numbered ones have unseen cases")
+    trained, missing = _trained(files, splits, configurations, numbers, trusted)
+    cases = _unseen(files, dataset, splits, list(trained), numbers)
+    tried = ensembles(list(trained))
+    scores = dice(matrices(cases, tried, dataset.labels, settings.threads), dataset.labels)
+    compared = rank(tried, scores, [case.key for case in cases], dataset.labels)
+    members = compared[0].members
+    learned, held = _learn(cases, members, dataset, settings.threads)
+    tests = {
+        name: measure_mirroring(
+            {fold: (files.run(name, fold), splits[int(fold)].validation) for fold in numbers},
+            dataset,
+            settings=settings,
+            trusted=trusted,
+        )
+        for name in members
+        if mirroring and trained[name].plan.mirrored(name)
+    }
+    validated = _validate(files, dataset, cases, held, numbers, settings.threads)
+    selection = Selection(dataset.name, numbers, len(cases), compared, missing, learned, tests, validated)
+    _write_model(files, dataset, {name: trained[name] for name in members}, selection, trusted)
+    write_selection(files.selection, selection)
+    return selection
+
+
+def _trained(
+    files: DatasetFolder,
+    splits: Folds,
+    wanted: Sequence[str] | None,
+    folds: Sequence[str],
+    trusted: tuple[str, ...],
+) -> tuple[dict[str, TrainedRuns], dict[str, str]]:
+    """Configurations of which every fold can be compared, and why the others cannot."""
+    there = sorted(path.name for path in files.runs("x").parent.glob("*") if path.is_dir())
+    missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds))}
+    complete = [name for name in wanted or there if name not in missing]
+    if not complete or (wanted and missing):
+        reasons = "; ".join(f"{name}: {why}" for name, why in missing.items()) or "nothing was trained on it"
+        raise WorkspaceError(
+            f"{files.root.name} cannot be compared: {reasons}. Finish with `autoseg train {files.root.name} cv -c NAME`"
+            + ("" if len(folds) < len(splits.folds) else ", or compare with fewer folds (--folds 0)")
+        )
+    trained: dict[str, TrainedRuns] = {}
+    for name in complete:
+        found = read_trained(files.runs(name), folds, trusted)
+        assert isinstance(found, TrainedRuns), "a folder of runs holds no manifest"
+        trained[name] = found
+    first = trained[complete[0]].plan
+    for name, each in trained.items():
+        different = [what for what in OF_THE_PLAN if getattr(each.plan, what) != getattr(first, what)]
+        if different:
+            raise ModelError(
+                f"{name} and {complete[0]} were not trained alike: {', '.join(different)} differ; "
+                "train one of them again, or choose with -c"
+            )
+    return trained, missing
+
+
+def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[str]) -> str:
+    """What is missing of a configuration; nothing when all is there."""
+    untrained = [fold for fold in folds if not files.run(name, fold).weights.exists()]
+    if untrained:
+        return f"fold {', '.join(untrained)} is not trained"
+    without = [
+        fold
+        for fold in folds
+        if any(not files.run(name, fold).kept(key).exists() for key in splits[int(fold)].validation)
+    ]
+    if without:
+        return f"fold {', '.join(without)} has no probabilities of its validation cases; `autoseg train` adds them"
+    return ""
+
+
+def _unseen(
+    files: DatasetFolder, dataset: Dataset, splits: Folds, names: Sequence[str], folds: Sequence[str]
+) -> list[Unseen]:
+    return [
+        Unseen(key, int(fold), dataset.case(key).files[-1], {name: files.run(name, fold).kept(key) for name in names})
+        for fold in folds
+        for key in splits[int(fold)].validation
+    ]
+
+
+def _learn(
+    cases: Sequence[Unseen], members: Members, dataset: Dataset, workers: int
+) -> tuple[tuple[Learned, ...], list[Held]]:
+    def held(case: Unseen) -> Held:
+        decided = label_map(case, members, dataset.labels)
+        geometry = case.opened(members)[0].geometry
+        return Held(decided, reference_of(case, dataset.labels), geometry, case.fold)
+
+    made = progress(ordered_map(held, cases, workers), len(cases), "averaging " + " + ".join(members))
+    return learn(list(made), dataset.labels, workers)
+
+
+def _validate(
+    files: DatasetFolder,
+    dataset: Dataset,
+    cases: Sequence[Unseen],
+    held: Sequence[Held],
+    folds: tuple[str, ...],
+    workers: int,
+) -> CrossValidation:
+    """Writes the label maps of the chosen model and scores them with every metric."""
+    folder = files.selection / "validation"
+    shutil.rmtree(folder, ignore_errors=True)
+    pairs = {case.key: (case.reference, folder / f"{case.key}{dataset.file_ending}") for case in cases}
+    for case, each in zip(cases, held):
+        write_labels(each.label_map, each.geometry, pairs[case.key][1])
+    summary = score_pairs(pairs, dataset.labels, folder, workers=workers)
+    return CrossValidation(summary.overall, summary.labels, folds)
+
+
+def _write_model(
+    files: DatasetFolder,
+    dataset: Dataset,
+    members: dict[str, TrainedRuns],
+    selection: Selection,
+    trusted: tuple[str, ...],
+) -> None:
+    stages = {stage: runs for trained in members.values() for stage, runs in trained.stages.items()}
+    first = next(iter(members.values()))
+    plan = replace(
+        first.plan,
+        configurations={
+            name: each for trained in members.values() for name, each in trained.plan.configurations.items()
+        },
+    )
+    mirroring: dict[str, MirroringTest] = selection.mirroring
+    manifest = Manifest(
+        name=first.manifest.name,
+        configurations={stage: tuple(runs) for stage, runs in stages.items()},
+        ensemble=dict.fromkeys(members, 1 / len(members)),
+        postprocessing=tuple(step.correction for step in selection.postprocessing),
+        mirroring=mirroring,
+        scores=selection.scores,
+        licence=dataset.licence,
+        citation=dataset.citation,
+    )
+    weights = {stage: {fold: run.weights for fold, run in runs.items()} for stage, runs in stages.items()}
+    write_bundle(files.selected, manifest, plan, weights, overwrite=True, trusted=trusted)

@@ -1,0 +1,166 @@
+"""Several configurations predict together what the mean of their probabilities says, in the file's voxels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from autoseg.bundle.manifest import Manifest, MirroringTest
+from autoseg.bundle.write import write_bundle
+from autoseg.core.estimate import Estimate
+from autoseg.core.geometry import Geometry, Image
+from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
+from autoseg.corrections import Correction
+from autoseg.errors import ModelError
+from autoseg.inference import resampled
+from autoseg.inference.ensemble import Ensemble, in_step
+from autoseg.inference.kept import mean_logits, open_kept
+from autoseg.inference.model import Model
+from autoseg.inference.options import Wanted
+from autoseg.parts.postprocessors import minimum_size
+from autoseg.plan import Plan
+from autoseg.settings import RunSettings
+
+SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
+GEOMETRY = Geometry.plain((9, 14, 11), (3.0, 1.5, 2.0))
+EXCLUSIVE = ExclusiveLabels({"background": 4, "organ": 7, "lesion": 9})
+REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))
+
+
+def plan_of(small_plan: Plan, labels: Labels) -> Plan:
+    """Two configurations that see other grids: one coarse and in 3-D, one slice by slice."""
+    deep = small_plan.configurations["3d_fullres"]
+    network = replace(deep.network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
+    flat = replace(deep, patch_size=(8, 8), spacing=(None, 1.0, 3.0), network=network)
+    coarse = replace(deep, spacing=(2.5, 3.0, 3.0))
+    return replace(small_plan, labels=labels, configurations={"3d_fullres": coarse, "2d": flat})
+
+
+def weights(plan: Plan, name: str, seed: int) -> bytes:
+    torch.manual_seed(seed)
+    network = plan.network_of(plan.configurations[name])
+    for parameter in network.parameters():
+        parameter.data *= 2  # so that probabilities are not all alike
+    return save(network.state_dict())
+
+
+def bundle(target: Path, plan: Plan, ensemble: dict[str, float], **fields: object) -> Path:
+    folds = {name: ("0", "1") for name in plan.configurations}
+    manifest = replace(Manifest("Small", folds, ensemble), **fields)
+    stored = {name: {fold: weights(plan, name, int(fold)) for fold in folds[name]} for name in folds}
+    write_bundle(target, manifest, plan, stored)
+    return target
+
+
+def image(seed: int = 0) -> Image:
+    array = np.random.default_rng(seed).normal(size=(1, *GEOMETRY.shape)).astype(np.float32)
+    array[:, 0] = array[:, :, :2] = 0  # something is cropped away
+    return Image(array, GEOMETRY)
+
+
+def alone(path: Path, tmp_path: Path, plan: Plan) -> dict[str, np.ndarray]:
+    """Probabilities of every member by itself."""
+    found = {}
+    for name in plan.configurations:
+        model = Model.read(bundle(tmp_path / f"{path.name}_{name}", plan, {name: 1.0}), settings=SETTINGS)
+        found[name] = model.segment(image(), probabilities="float32").probabilities.stored
+    return found
+
+
+@pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS], ids=["exclusive", "regions"])
+@pytest.mark.parametrize("slab_bytes", [1, 1 << 26])
+def test_the_mean_of_the_probabilities_decides(small_plan, tmp_path, monkeypatch, labels, slab_bytes):
+    plan = plan_of(small_plan, labels)
+    chances = alone(tmp_path / "model", tmp_path, plan)
+    shares = {"3d_fullres": 0.75, "2d": 0.25}
+    expected = sum(share * chances[name].astype(np.float64) for name, share in shares.items())
+    path = bundle(tmp_path / "model", plan, shares)
+    monkeypatch.setattr(resampled.resampled_slabs, "__defaults__", (slab_bytes,))
+    together = Model.read(path, settings=SETTINGS)
+    assert isinstance(together, Ensemble) and together.weights == (0.75, 0.25)
+    found = together.segment(image(), probabilities="float32")
+    np.testing.assert_allclose(found.probabilities.stored, expected, atol=1e-6)
+    decided = labels.decode(mean_logits(torch.from_numpy(expected), labels).numpy())
+    assert len(np.unique(decided)) == len(labels.values)
+    assert (found.labels != decided).mean() < 0.001  # rounding may decide a tie the other way
+    each = [labels.decode(mean_logits(torch.from_numpy(one), labels).numpy()) for one in chances.values()]
+    assert all((found.labels != one).mean() > 0.01 for one in each)
+
+
+def test_an_ensemble_predicts_the_same_kind_of_image(small_plan, tmp_path):
+    model = Model.read(
+        bundle(tmp_path / "m.zip", plan_of(small_plan, EXCLUSIVE), {"2d": 0.5, "3d_fullres": 0.5}), settings=SETTINGS
+    )
+    assert model.predict(image().array, spacing=GEOMETRY.spacing).shape == GEOMETRY.shape
+    with pytest.raises(ModelError, match="2 channels, but the model was trained on 1"):
+        model.predict(np.zeros((2, 9, 9, 9)), spacing=(1.0, 1.0, 1.0))
+
+
+def test_folds_are_chosen_in_all_members(small_plan, tmp_path):
+    path = bundle(tmp_path / "model", plan_of(small_plan, EXCLUSIVE), {"2d": 0.5, "3d_fullres": 0.5})
+    model = Model.read(path, ["1"], settings=SETTINGS)
+    assert [member.folds for member in model.members] == [("1",), ("1",)]
+
+
+def test_every_member_mirrors_where_it_pays(small_plan, tmp_path):
+    none = Estimate(None, None, None, 0)
+    tests = {"2d": MirroringTest(False, none, none, none, None, 4)}
+    path = bundle(tmp_path / "m", plan_of(small_plan, EXCLUSIVE), {"2d": 0.5, "3d_fullres": 0.5}, mirroring=tests)
+    assert [member.mirroring_pays for member in Model.read(path, settings=SETTINGS).members] == [False, None]
+
+
+def test_label_maps_are_corrected_and_probabilities_are_not(small_plan, tmp_path):
+    plan = plan_of(small_plan, EXCLUSIVE)
+    steps = (Correction(None, minimum_size.Spec(1e9)),)
+    for ensemble in ({"2d": 1.0}, {"2d": 0.5, "3d_fullres": 0.5}):
+        names = "-".join(ensemble)
+        plain = Model.read(bundle(tmp_path / f"{names}-plain", plan, ensemble), settings=SETTINGS)
+        path = bundle(tmp_path / f"{names}-corrected", plan, ensemble, postprocessing=steps)
+        before = plain.segment(image(), probabilities="float32")
+        after = Model.read(path, settings=SETTINGS).segment(image(), probabilities="float32")
+        np.testing.assert_array_equal(after.probabilities.stored, before.probabilities.stored)
+        assert (before.labels != 4).any() and (after.labels == 4).all()
+
+
+def test_probabilities_of_an_ensemble_are_kept_as_those_of_a_configuration_are(small_plan, tmp_path):
+    path = bundle(tmp_path / "model", plan_of(small_plan, EXCLUSIVE), {"2d": 0.5, "3d_fullres": 0.5})
+    model = Model.read(path, settings=SETTINGS)
+    prepared = model.prepare(image())
+    found = model.decide(prepared, wanted=Wanted(keep=tmp_path / "case.b2nd"))
+    kept = open_kept(tmp_path / "case.b2nd")
+    inside = kept.read(slice(0, kept.shape[1])).argmax(0).numpy()
+    decided = np.array(EXCLUSIVE.values)[inside]
+    expected = kept.before.apply(found.labels, lambda array, *_: array)
+    np.testing.assert_array_equal(decided, expected)
+
+
+def test_members_work_at_the_same_time_in_one_budget(small_plan, tmp_path):
+    path = bundle(tmp_path / "model", plan_of(small_plan, EXCLUSIVE), {"2d": 0.5, "3d_fullres": 0.5})
+    model = Model.read(path, settings=SETTINGS)
+    needs = [member.need(GEOMETRY) for member in model.members]
+    together = model.need(GEOMETRY)
+    assert together.fixed == sum(need.fixed for need in needs)
+    assert together.window == sum(need.window for need in needs)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 12), st.data())
+def test_streams_are_walked_through_together(slices, data):
+    values = torch.arange(3 * slices, dtype=torch.float32).reshape(3, slices, 1, 1, 1)
+    streams = []
+    for stream in values:
+        cuts = sorted(data.draw(st.sets(st.integers(1, slices - 1) if slices > 1 else st.nothing())))
+        edges = [0, *cuts, slices]
+        streams.append(iter([(slice(a, b), stream[a:b]) for a, b in pairwise(edges)]))
+    found = list(in_step(streams))
+    assert [rows.start for rows, _ in found] == [0, *(rows.stop for rows, _ in found[:-1])]
+    for number, stream in enumerate(values):
+        torch.testing.assert_close(torch.cat([slabs[number] for _, slabs in found]), stream)

@@ -1,0 +1,235 @@
+"""Every ensemble is scored on unseen cases as if it had been predicted, and the best becomes one model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from autoseg.bundle.bundle import read_bundle
+from autoseg.cli import main
+from autoseg.core.geometry import Box, Geometry
+from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
+from autoseg.core.records import write_json
+from autoseg.corrections import Correction
+from autoseg.dataset import Case, Dataset
+from autoseg.errors import ModelError, UsageError, WorkspaceError
+from autoseg.evaluation.counts import confusion
+from autoseg.evaluation.scores import score_case, summarise, write_scores
+from autoseg.folds import make_folds
+from autoseg.inference import kept
+from autoseg.parts.postprocessors import largest_component
+from autoseg.parts.readers import read_labels, write_labels
+from autoseg.pipeline import compare
+from autoseg.pipeline.select import select
+from autoseg.plan import Plan
+from autoseg.preprocessing.spatial import not_resampled, spatial_record
+from autoseg.settings import RunSettings
+from autoseg.workspace import DatasetFolder, Workspace
+
+NAME = "Dataset900_Small"
+GEOMETRY = Geometry.plain((10, 12, 11), (2.0, 2.0, 2.0))
+SETTINGS = RunSettings(device="cpu", precision="float32", threads=2)
+
+
+def reference(number: int) -> np.ndarray:
+    found = np.zeros(GEOMETRY.shape, np.uint8)
+    z, y, x = np.random.default_rng(number).integers(0, 3, 3)
+    found[z : z + 6, y : y + 7, x : x + 6] = 7
+    return found
+
+
+def logits(number: int, seed: int) -> torch.Tensor:
+    """Right in most voxels, and wrong in others for every seed; far away a piece that all seeds see."""
+    truth = torch.from_numpy(reference(number) > 0).permute(2, 0, 1).float()
+    torch.manual_seed(1000 * seed + number)
+    signal = 4 * truth - 2 + 2.0 * torch.randn(truth.shape)
+    signal[-1, -1, -3:] = 9.0
+    return torch.stack([-signal, signal])
+
+
+def plans(small_plan: Plan) -> dict[str, Plan]:
+    """A 3-D and a 2-D configuration, each as its training leaves it."""
+    deep = small_plan.configurations["3d_fullres"]
+    network = replace(deep.network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
+    flat = replace(deep, patch_size=(8, 8), spacing=(None, 2.0, 2.0), network=network)
+    return {
+        "3d_fullres": small_plan,
+        "2d": replace(small_plan, configurations={"2d": flat}, default="2d"),
+    }
+
+
+@pytest.fixture
+def files(small_plan, tmp_path) -> DatasetFolder:
+    """A workspace as a cross-validation of two configurations leaves it."""
+    files = Workspace(tmp_path / "workspace").dataset_folder(NAME)
+    cases = []
+    for number in range(5):
+        image, label = tmp_path / f"image_{number}.nii.gz", tmp_path / f"label_{number}.nii.gz"
+        truth = sitk.GetImageFromArray(reference(number).astype(np.float32) + 1)
+        truth.SetSpacing((2.0, 2.0, 2.0))
+        sitk.WriteImage(truth, str(image))
+        write_labels(reference(number), GEOMETRY, label)
+        cases.append(Case(f"case_{number}", (str(image),), str(label)))
+    dataset = Dataset(NAME, "x", ("MR",), small_plan.labels, tuple(cases), ".nii.gz", "nnunet", "CC BY 4.0", "Doe 2026")
+    write_json(files.dataset, dataset)
+    folds = make_folds(dataset.keys, count=2)
+    write_json(files.folds, folds)
+    for seed, plan in enumerate(plans(small_plan).values()):
+        for fold, split in enumerate(folds.folds):
+            train(files, dataset, plan, str(fold), split.validation, seed)
+    return files
+
+
+def train(files: DatasetFolder, dataset: Dataset, plan: Plan, fold: str, keys: tuple[str, ...], seed: int) -> None:
+    run = files.run(plan.default, fold)
+    write_json(run.effective, plan)
+    torch.manual_seed(seed)
+    network = plan.network_of(plan.configuration()[1])
+    save_file(network.state_dict(), run.weights)
+    scores = {}
+    order, box = plan.axis_order, Box.whole((11, 10, 12))
+    record = spatial_record(GEOMETRY.shape, GEOMETRY.spacing, order, box, plan.configuration()[1].spacing)
+    for key in keys:
+        found = logits(int(key[-1]), seed)
+        with kept.keeping(run.kept(key), record, GEOMETRY, plan.labels) as watch:
+            watch(slice(0, 11), found.movedim(0, -1))
+        predicted = (7 * (found[1] > found[0])).permute(1, 2, 0).numpy().astype(np.uint8)
+        write_labels(predicted, GEOMETRY, run.validation / f"{key}.nii.gz")
+        scores[key] = score_case(reference(int(key[-1])), predicted, plan.labels, GEOMETRY)
+    write_scores(run.validation, summarise(scores))
+
+
+LABELS = [
+    ExclusiveLabels({"background": 0, "a": 3, "b": 1}),
+    RegionLabels({"whole": (1, 2, 3), "core": (2, 3), "inner": (3,)}, (1, 2, 3), ignore=9),
+]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(LABELS), st.integers(0, 2**20), st.integers(1, 3), st.sampled_from([0.3, 3.0]))
+def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels: Labels, seed, count, scale):
+    folder, box = tmp_path_factory.mktemp("kept"), Box((1, 0, 2), (9, 9, 11))
+    geometry = Geometry.plain((9, 11, 10), (3.0, 1.0, 1.0))
+    record = spatial_record(geometry.shape, geometry.spacing, (2, 0, 1), box, (2.0, 2.0, 2.0))
+    torch.manual_seed(seed)
+    allowed = [*labels.values, *(() if labels.ignore is None else (labels.ignore,))]
+    truth = np.random.default_rng(seed).choice(allowed, geometry.shape)
+    write_labels(truth, geometry, folder / "reference.nii.gz")
+    chances, paths = {}, {}
+    for name in "abc"[:count]:
+        found = scale * torch.randn(labels.heads, *box.shape)
+        paths[name] = folder / f"{name}.b2nd"
+        with pytest.MonkeyPatch.context() as patch, kept.keeping(paths[name], record, geometry, labels) as watch:
+            patch.setattr(kept, "CHUNK_VOXELS", 2 * 81)
+            watch(slice(0, 8), found.movedim(0, -1))
+        chances[name] = kept.open_kept(paths[name]).read(slice(0, 8)).long()
+    case = compare.Unseen("case", 0, folder / "reference.nii.gz", paths)
+    tried = compare.ensembles(list(paths))
+    assert len(tried) == 2**count - 1
+    found = compare.matrices([case], tried, labels, workers=1)
+    for number, members in enumerate(tried):
+        mean = sum(chances[name] for name in members) / (255.0 * len(members))
+        expected = np.full(geometry.shape, labels.values[0])
+        inner = record.split()[0].apply(expected, not_resampled)
+        inner[...] = labels.decode(kept.mean_logits(mean, labels).numpy())
+        np.testing.assert_array_equal(compare.label_map(case, members, labels), expected)
+        matrix = confusion(labels.encode(expected), labels.encode(truth), labels)
+        np.testing.assert_array_equal(found[number, 0], matrix)
+
+
+def test_the_best_becomes_one_model_with_what_was_found(files, capsys):
+    words = ("select", NAME, "--device", "cpu", "--threads", "2", "--workspace", str(files.root.parent))
+    assert main([*words, "--precision", "float32"]) == 0
+    said = capsys.readouterr().out
+    bundle = read_bundle(files.selected)
+    bundle.verify()
+    manifest = bundle.manifest
+    assert manifest.ensemble == {"2d": 0.5, "3d_fullres": 0.5}
+    assert manifest.configurations == {"2d": ("0", "1"), "3d_fullres": ("0", "1")}
+    assert bundle.weights("2d", "1") == files.run("2d", "1").weights.read_bytes()
+    assert Correction("organ", largest_component.Spec()) in manifest.postprocessing
+    assert manifest.licence == "CC BY 4.0" and manifest.citation == "Doe 2026"
+    assert set(manifest.mirroring) == {"2d", "3d_fullres"}
+    assert manifest.mirroring["3d_fullres"].passes == 8 and manifest.mirroring["2d"].passes == 4
+    assert manifest.mirroring["2d"].difference.cases == 5
+    assert "largest_component of organ" in said and "2d + 3d_fullres" in said.splitlines()[1]
+    written = json.loads((files.selection / "selection.json").read_text())
+    assert written["compared"][0]["members"] == ["2d", "3d_fullres"] and len(written["compared"]) == 3
+    assert written["compared"][1]["to_chosen"]["difference"]["mean"] < 0
+    with (files.selection / "selection.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["model"] == "2d + 3d_fullres"
+    assert float(rows[0]["organ"]) == pytest.approx(written["compared"][0]["labels"]["organ"]["mean"], abs=1e-5)
+
+
+def test_scores_of_the_model_are_those_of_its_predictions(files):
+    selection = select(files, mirroring=False, settings=SETTINGS)
+    found = []
+    for number in range(5):
+        predicted, geometry = read_labels(files.selection / "validation" / f"case_{number}.nii.gz")
+        assert geometry == GEOMETRY
+        found.append(score_case(reference(number), predicted, ExclusiveLabels({"background": 0, "organ": 7}), geometry))
+    mean = np.mean([row["organ"]["dice"] for row in found])
+    assert selection.scores.overall["dice"].mean == pytest.approx(mean)
+    assert mean > (selection.chosen.dice.mean or 1)  # postprocessing helps
+    assert read_bundle(files.selected).manifest.mirroring == {}
+
+
+def test_selecting_again_replaces_the_model(files):
+    select(files, mirroring=False, settings=SETTINGS)
+    select(files, configurations=["2d"], mirroring=False, settings=SETTINGS)
+    assert read_bundle(files.selected).manifest.ensemble == {"2d": 1.0}
+    assert not list(files.root.glob(".writing-*"))
+
+
+def test_an_unfinished_configuration_is_named_and_the_others_compared(files):
+    files.run("2d", "1").weights.unlink()
+    selection = select(files, mirroring=False, settings=SETTINGS)
+    assert selection.missing == {"2d": "fold 1 is not trained"} and selection.chosen.members == ("3d_fullres",)
+    with pytest.raises(WorkspaceError, match="2d: fold 1 is not trained"):
+        select(files, configurations=["2d"], settings=SETTINGS)
+
+
+def test_finished_folds_can_be_compared_alone(files):
+    files.run("2d", "1").weights.unlink()
+    selection = select(files, folds=["0"], mirroring=False, settings=SETTINGS)
+    assert selection.missing == {} and selection.folds == ("0",)
+    assert read_bundle(files.selected).manifest.configurations["2d"] == ("0",)
+
+
+@pytest.mark.parametrize("fold", ["all", "2", "x"])
+def test_a_fold_without_unseen_cases_is_refused(files, fold):
+    with pytest.raises(UsageError, match="fold"):
+        select(files, folds=[fold], settings=SETTINGS)
+
+
+def test_folds_trained_before_probabilities_were_kept_are_named(files):
+    files.run("2d", "0").kept("case_0").unlink(missing_ok=True)
+    files.run("2d", "1").kept("case_0").unlink(missing_ok=True)
+    with pytest.raises(WorkspaceError, match="no probabilities of its validation cases"):
+        select(files, configurations=["2d"], settings=SETTINGS)
+
+
+def test_nothing_trained_says_so(files, tmp_path):
+    empty = Workspace(tmp_path / "other").dataset_folder(NAME)
+    for name in ("dataset.json", "folds.json"):
+        empty.root.mkdir(parents=True, exist_ok=True)
+        (empty.root / name).write_bytes((files.root / name).read_bytes())
+    with pytest.raises(WorkspaceError, match="nothing was trained"):
+        select(empty, settings=SETTINGS)
+
+
+def test_configurations_of_different_plans_are_not_averaged(files, small_plan):
+    for fold in ("0", "1"):
+        write_json(files.run("2d", fold).effective, replace(plans(small_plan)["2d"], mirror_axes=(1,)))
+    with pytest.raises(ModelError, match="mirror_axes differ"):
+        select(files, settings=SETTINGS)
