@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,14 +22,12 @@ def change_intensities(images: Tensor, params: Params, masked_channels: tuple[in
     outside = images[:, channels] == 0 if channels else None
     _noise(images, params)
     for patch, channel in _drawn(params.blur_sigma, 0.0):
-        sigmas = params.blur_sigma[patch, channel]
-        _along_axes(images[patch, channel], [gaussian(n, s) for n, s in zip(images.shape[-len(sigmas) :], sigmas)])
+        _along_axes(blurred, images[patch, channel], params.blur_sigma[patch, channel])
     _scale(images, params.brightness)
     for patch, channel in _drawn(params.contrast, 1.0):
         _contrast(images[patch, channel], float(params.contrast[patch, channel]))
     for patch, channel in _drawn(params.low_resolution, 1.0):
-        factors = params.low_resolution[patch, channel]
-        _along_axes(images[patch, channel], [down_and_up(n, f) for n, f in zip(images.shape[-len(factors) :], factors)])
+        _along_axes(coarsened, images[patch, channel], params.low_resolution[patch, channel])
     for patch, channel in _drawn(params.inverted_gamma, 1.0):
         _gamma(images[patch, channel].neg_(), float(params.inverted_gamma[patch, channel])).neg_()
     for patch, channel in _drawn(params.gamma, 1.0):
@@ -70,46 +69,48 @@ def _contrast(channel: Tensor, factor: float) -> None:
 
 def _gamma(channel: Tensor, gamma: float) -> Tensor:
     """``x ** gamma`` on the range stretched to 0..1; mean and standard deviation stay."""
-    std, mean = torch.std_mean(channel)
     low, high = torch.aminmax(channel)
+    mean = channel.mean()
+    deviation = torch.linalg.vector_norm(channel - mean)  # a tenth of the time of torch's std
     channel.sub_(low).div_((high - low).clamp_min(EPSILON)).pow_(gamma)
-    new_std, new_mean = torch.std_mean(channel)
-    return channel.sub_(new_mean).mul_(std / new_std.clamp_min(EPSILON)).add_(mean)
+    channel.sub_(channel.mean())
+    return channel.mul_(deviation / torch.linalg.vector_norm(channel).clamp_min(EPSILON)).add_(mean)
 
 
-def _along_axes(channel: Tensor, matrices: list[np.ndarray | None]) -> None:
-    """Replaces ``channel`` by its product with one (n, n) matrix per axis, the last ones; None leaves an axis alone."""
+def _along_axes(change: Callable[[Tensor, int, float], Tensor], channel: Tensor, values: np.ndarray) -> None:
+    """Replaces ``channel`` by what ``change`` makes of it with one of ``values`` along each of its last axes."""
     result = channel
-    for axis, matrix in enumerate(matrices, start=-len(matrices)):
-        if matrix is not None:
-            weights = torch.tensor(matrix, dtype=channel.dtype, device=channel.device)
-            result = torch.tensordot(weights, result, dims=([1], [axis])).movedim(0, axis)
+    for axis, value in enumerate(values.tolist(), start=channel.dim() - len(values)):
+        result = change(result, axis, value)
     channel.copy_(result)
 
 
-def gaussian(size: int, sigma: float) -> np.ndarray:
-    """(size, size) matrix of a Gaussian blur; the image is mirrored at its border voxels."""
+def blurred(channel: Tensor, axis: int, sigma: float) -> Tensor:
+    """Gaussian blur along ``axis``; the image is mirrored at its border voxels."""
+    size = channel.shape[axis]
     radius = min(int(TRUNCATE * sigma + 0.5), size - 1)
-    offsets = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    rows = np.arange(size)[:, None]
-    columns = np.abs(rows + offsets)
-    columns = np.where(columns >= size, 2 * (size - 1) - columns, columns)
-    matrix = np.zeros((size, size))
-    np.add.at(matrix, (np.broadcast_to(rows, columns.shape), columns), weights / weights.sum())
-    return matrix
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    weights /= weights.sum()
+    mirrored = np.abs(np.arange(-radius, size + radius))
+    mirrored = np.where(mirrored >= size, 2 * (size - 1) - mirrored, mirrored)
+    padded = channel.index_select(axis, torch.from_numpy(mirrored).to(channel.device))
+    result = padded.narrow(axis, radius, size) * float(weights[radius])
+    for start, weight in enumerate(weights.tolist()):
+        if start != radius:
+            result.add_(padded.narrow(axis, start, size), alpha=weight)
+    return result
 
 
-def down_and_up(size: int, factor: float) -> np.ndarray | None:
-    """(size, size) matrix: nearest voxel on a grid of ``factor * size`` voxels, then linear back. None: no change."""
+def coarsened(channel: Tensor, axis: int, factor: float) -> Tensor:
+    """Along ``axis``, the nearest voxels on a grid of ``factor`` times as many, then linearly back."""
+    size = channel.shape[axis]
     coarse = max(1, round(size * factor))
     if coarse == size:
-        return None
+        return channel
     taken = np.floor((np.arange(coarse) + 0.5) * size / coarse).astype(int)
     position = np.clip((np.arange(size) + 0.5) * coarse / size - 0.5, 0, coarse - 1)
-    below = np.floor(position).astype(int)
-    share = position - below
-    matrix = np.zeros((size, size))
-    np.add.at(matrix, (np.arange(size), taken[below]), 1.0 - share)
-    np.add.at(matrix, (np.arange(size), taken[np.minimum(below + 1, coarse - 1)]), share)
-    return matrix
+    before = np.floor(position).astype(int)
+    share = torch.tensor(position - before, dtype=channel.dtype, device=channel.device)
+    ends = (taken[before], taken[np.minimum(before + 1, coarse - 1)])
+    first, second = (channel.index_select(axis, torch.from_numpy(end).to(channel.device)) for end in ends)
+    return torch.lerp(first, second, share.view(-1, *(1,) * (channel.dim() - 1 - axis)))
