@@ -43,6 +43,9 @@ class TrainingRules:
     """Share of those for which a connected part of the label is drawn first and then a voxel of it: small lesions
     beside large ones are seen. The others draw from all voxels of the label, as nnU-Net does for all; so specks
     that were labelled by mistake stay rare."""
+    deep_supervision: float = 0.5
+    """Weight of the loss at each coarser scale of the network's decoder, beside that of the scale before; the coarsest
+    has none. 0: the finest alone."""
     gradient_clip: float = 12.0
     """Largest norm of the gradient over all weights."""
     ema_decay: float = 0.0
@@ -53,7 +56,7 @@ class TrainingRules:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.iterations_per_epoch < 1:
             raise ValueError(f"epochs and iterations_per_epoch must be at least 1, found {self}")
-        for name in ("foreground", "balance", "components"):
+        for name in ("foreground", "balance", "components", "deep_supervision"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0..1, found {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:

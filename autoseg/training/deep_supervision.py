@@ -1,4 +1,4 @@
-"""One target, every scale: the loss of each decoder stage, halved in weight from scale to scale."""
+"""One target, every scale: the loss of each decoder stage, weighing less from scale to scale."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def scale_weights(scales: int) -> tuple[float, ...]:
-    """1, 1/2, 1/4, ... with the coarsest scale left out, summing to 1 (as nnU-Net v2 2.8.1). One scale weighs 1."""
-    weights = [0.5**scale for scale in range(scales)]
+def scale_weights(scales: int, ratio: float = 0.5) -> tuple[float, ...]:
+    """1, ``ratio``, ``ratio ** 2``, ... without the coarsest scale, summing to 1 (nnU-Net v2 2.8.1). One weighs 1."""
+    weights = [ratio**scale for scale in range(scales)]
     if scales > 1:
         weights[-1] = 0.0
     return tuple(weight / sum(weights) for weight in weights)
 
 
-def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Tensor:
+def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor, ratio: float = 0.5) -> Tensor:
     """Weighted sum of ``loss`` over ``logits``, finest first, each against ``target`` (B, *patch) at its own size."""
-    weighted = zip(scale_weights(len(logits)), logits)
+    weighted = zip(scale_weights(len(logits), ratio), logits)
     terms = [weight * loss(scale, resized(target, scale.shape[2:])) for weight, scale in weighted if weight]
     return torch.stack(terms).sum()
 

@@ -82,7 +82,8 @@ class Step:
         size = self.configuration.batch_size
         with autocast(self.resolved):
             logits = [self.team.whole_batch(scale, size) for scale in self.forward(images)]
-        return deep_supervision(self.loss, logits, self.team.whole_batch(targets, size))
+        ratio = self.configuration.training.deep_supervision
+        return deep_supervision(self.loss, logits, self.team.whole_batch(targets, size), ratio)
 
     def _augmented(self, batch: Batch, iteration: int) -> tuple[Tensor, Tensor]:
         """The network's input and its targets.

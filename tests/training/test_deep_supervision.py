@@ -8,6 +8,8 @@ from autoseg.training.deep_supervision import deep_supervision, resized, scale_w
 
 def test_weights_halve_and_the_coarsest_scale_is_left_out():
     assert scale_weights(4) == pytest.approx((4 / 7, 2 / 7, 1 / 7, 0))
+    assert scale_weights(4, 0.1) == pytest.approx((1 / 1.11, 0.1 / 1.11, 0.01 / 1.11, 0))
+    assert scale_weights(4, 0.0) == (1.0, 0.0, 0.0, 0.0)
     assert scale_weights(1) == (1.0,)
     assert scale_weights(2) == (1.0, 0.0)
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import degrees
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from autoseg.planners.plain_unet import PLANNER
 
 from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce
+from autoseg.plan import Plan
 from autoseg.planning.planner import augmentation_for
+from autoseg.settings import RunSettings, resolve
 from autoseg.training.deep_supervision import scale_weights
+from autoseg.training.step import Step
 
 NNUNET = json.loads((Path(__file__).parent / "nnunet_recipe.json").read_text())  # benchmarks/oracle_recipe.py
 SPEC = standard.Spec()
@@ -113,3 +118,18 @@ def test_loss() -> None:
 @pytest.mark.parametrize("stages", [3, 4, 6])  # of two, nnU-Net makes no number
 def test_weights_of_the_scales(stages: int) -> None:
     assert scale_weights(stages - 1) == pytest.approx(NNUNET["supervision"][str(stages)])
+
+
+@pytest.mark.parametrize(("ratio", "finest"), [(0.5, 2 / 3), (0.0, 1.0), (1.0, 0.5)])
+def test_the_plan_weighs_the_scales(small_plan: Plan, ratio: float, finest: float) -> None:
+    configuration = small_plan.configurations["3d_fullres"]
+    configuration = replace(configuration, training=replace(configuration.training, deep_supervision=ratio))
+    scales = [torch.full((2, 2, edge, edge, edge), 0.0) for edge in (8, 4, 2)]
+    scales[0][:, 1], scales[1][:, 1], scales[2][:, 1] = 1.0, -2.0, 5.0
+    resolved = resolve(RunSettings(device="cpu", precision="float32"))
+    step = Step.of(small_plan, configuration, resolved, 0, lambda _: scales)
+    targets = torch.ones(2, 8, 8, 8, dtype=torch.uint8)
+    loss = configuration.loss.build(small_plan.labels)
+    each = [loss(scale, torch.ones(2, *scale.shape[2:], dtype=torch.uint8)) for scale in scales]
+    expected = finest * each[0] + (1 - finest) * each[1]
+    assert step.loss_of(torch.zeros(2, 1, 8, 8, 8), targets).item() == pytest.approx(expected.item())

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ._draw import Params
 
-LOADED_SCALE = 0.85  # nnU-Net enlarges the loaded patch by 1 / 0.85 so that most zoomed-out patches are filled
-
 
 @dataclass(frozen=True)
 class Mistakes:
@@ -56,6 +54,8 @@ class Spec:
     scaling: tuple[float, float] = (0.7, 1.4)
     """Range of the factor by which the loaded region is larger than the patch; the same along every axis."""
     scaling_probability: float = 0.2
+    loaded_scale: float = 0.85
+    """The loaded region is enlarged by one over this, so that most patches that see more than their size are filled."""
     mirror_probability: float = 0.5
     """Along each axis that may be mirrored."""
     noise_variance: tuple[float, float] = (0.0, 0.1)
@@ -87,13 +87,15 @@ class Spec:
                 raise ValueError(
                     f"{name} must be a range low..high of numbers that are not negative, found {low}..{high}"
                 )
+        if not 0 < self.loaded_scale <= 1:
+            raise ValueError(f"loaded_scale must lie above 0 and not above 1, found {self.loaded_scale}")
         _check_probabilities(self)
 
     def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
         """The shape to read so that a rotated or scaled patch has few empty corners.
 
         As nnU-Net v2 2.8.1: each axis grows to what a rotation about one axis by the largest angle (90 degrees at
-        most) needs, then by 1 / 0.85. Unlike there, either sense of the rotation is provided for.
+        most) needs, then by ``1 / loaded_scale``. Unlike there, either sense of the rotation is provided for.
         """
         patch = np.array(patch_size, float)
         angle = radians(min(90.0, self.rotation_degrees)) if self.rotation_probability else 0.0
@@ -104,7 +106,7 @@ class Spec:
                 if a != b:
                     needed[a] = max(needed[a], cos(angle) * patch[a] + sin(angle) * patch[b])
         if self.scaling_probability:
-            needed[list(axes)] /= LOADED_SCALE
+            needed[list(axes)] /= self.loaded_scale
         return tuple(int(size) for size in needed)
 
     def draw(
