@@ -28,6 +28,12 @@ def test_auto_precision_on_a_processor_with_bfloat16_is_bfloat16(monkeypatch):
     assert resolve(RunSettings(device="cpu")).dtype is torch.bfloat16
 
 
+def test_auto_precision_predicts_in_float32_on_a_processor(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert resolve(RunSettings(device="cpu"), predicting=True).dtype is None
+    assert resolve(RunSettings(device="cpu", precision="bfloat16"), predicting=True).dtype is torch.bfloat16
+
+
 @pytest.mark.parametrize("device", ["quantum", "cuda:99"])
 def test_an_impossible_device_is_named(device):
     with pytest.raises(UsageError, match=device):

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class StoppedError(Exception):
+    """Nobody waits for the result of this work any more."""
+
+
 class Clock:
     """Seconds per stage. One thread at a time may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopped: threading.Event | None = None) -> None:
+        """Once ``stopped`` is set, no stage begins any more: StoppedError is raised instead."""
+        self._stopped = stopped
         self.seconds: dict[str, float] = {}
         self.failed: str | None = None
         """The innermost stage that an exception ended."""
@@ -20,6 +27,8 @@ class Clock:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Counts what happens inside as ``name``; the stage around it, if any, waits."""
+        if self._stopped is not None and self._stopped.is_set():
+            raise StoppedError
         self._book()
         self._open.append(name)
         self.seconds.setdefault(name, 0.0)

@@ -122,7 +122,7 @@ class Model(Predictor[PreparedCase]):
 
     def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
         """Logits (heads, z, y, x), float32, on the network's grid. Raises ModelError when they are not finite."""
-        return self._sweep(prepared, options, resolve(self.settings), whole=True).all()
+        return self._sweep(prepared, options, resolve(self.settings, predicting=True), whole=True).all()
 
     def export(self, prepared: PreparedCase, logits: torch.Tensor, wanted: Wanted = LABELS_ONLY) -> Prediction:
         """The prediction on the grid of the image that was prepared, from logits (heads, z, y, x); not corrected."""

@@ -115,7 +115,7 @@ class Predictor(ABC, Generic[Case]):
         The clock's stages are "network", "resample" and "correct". Probabilities are those before postprocessing.
         Raises ModelError when a network computes infinity or NaN.
         """
-        run, clock = resolve(self.settings), clock or Clock()
+        run, clock = resolve(self.settings, predicting=True), clock or Clock()
         try:
             found = self.exported(prepared, self.slabs(prepared, options, run, space, clock), wanted, clock)
         except NotFiniteError:

@@ -81,9 +81,10 @@ class Sweep:
         Raises NotFiniteError when a network computed infinity or NaN.
         """
         (front, *_), (_, rows, columns) = self._inner.start, self._inner.slices
-        with self._clock.stage("network"):
-            while self._next < len(self._tiles) and self._tiles[self._next].box.start[0] < stop + front:
+        while self._next < len(self._tiles) and self._tiles[self._next].box.start[0] < stop + front:
+            with self._clock.stage("network"):
                 self._advance()
+        with self._clock.stage("network"):
             logits = self._window.take(start + front, stop + front)[:, rows, columns]
             if not torch.isfinite(logits.sum()):
                 raise NotFiniteError(

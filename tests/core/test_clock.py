@@ -1,10 +1,11 @@
 """Stages add up: what happens inside another stage counts once."""
 
+import threading
 import time
 
 import pytest
 
-from autoseg.core.clock import Clock
+from autoseg.core.clock import Clock, StoppedError
 
 
 def test_a_stage_inside_another_counts_by_itself():
@@ -26,3 +27,13 @@ def test_the_innermost_stage_is_the_one_that_failed():
     with pytest.raises(ZeroDivisionError), clock.stage("outer"), clock.stage("inner"):
         raise ZeroDivisionError
     assert clock.failed == "inner"
+
+
+def test_no_stage_begins_once_nobody_waits():
+    stopped = threading.Event()
+    clock = Clock(stopped)
+    with clock.stage("first"):
+        stopped.set()
+    with pytest.raises(StoppedError), clock.stage("second"):
+        pass
+    assert list(clock.seconds) == ["first"]

@@ -24,6 +24,20 @@ def test_an_error_arrives_at_its_turn_with_its_type() -> None:
     assert len(results) == 3
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_nobody_waits_for_any_more_may_end(error: type[BaseException]) -> None:
+    stopped = threading.Event()
+
+    def work(number: int) -> bool:
+        if number == 0:
+            raise error
+        return stopped.wait(10)
+
+    with pytest.raises(error):
+        list(ordered_map(work, range(4), workers=2, stopped=stopped))
+    assert stopped.is_set()
+
+
 def test_the_source_is_read_only_as_far_as_needed() -> None:
     taken = []
 

@@ -241,7 +241,7 @@ def test_what_overflows_in_half_precision_is_computed_again_in_float32(small_pla
     half = Resolved(torch.device("cpu"), torch.bfloat16)
     model = Model(plan, plan.default, (OverflowsInHalf(),), ("0",), RunSettings(device="cpu"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autoseg.inference.model.resolve", lambda _: half)
+        patch.setattr("autoseg.inference.predictor.resolve", lambda *_, **__: half)
         found = model.predict(block(), spacing=(2.0, 2.0, 2.0))
     np.testing.assert_array_equal(found, np.where(block() > 0.5, 7, 0))
     assert "predicted again in float32" in caplog.text

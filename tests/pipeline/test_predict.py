@@ -1,6 +1,7 @@
 """Prediction of many cases: every outcome is told, nothing half written, one bad case harms no other."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from autoseg.dataset import Case
 from autoseg.errors import UsageError
 from autoseg.inference.model import Model
 from autoseg.inference.probabilities import KINDS
-from autoseg.pipeline import predict as story
+from autoseg.pipeline import predict_stages
 from autoseg.pipeline.predict import predict
 from autoseg.settings import RunSettings
 
@@ -86,11 +87,54 @@ def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, ca
     def defect(*_: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(story, stage, defect)
+    monkeypatch.setattr(predict_stages, stage, defect)
     before = threading.active_count()
     with pytest.raises(ValueError, match="a defect"):
         predict(model, cases, tmp_path / "out")
     assert threading.active_count() == before
+
+
+def test_many_cases_are_predicted_at_once_and_come_in_order(model, tmp_path):
+    cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(9)]
+    seen: set[tuple[int, int]] = set()
+
+    class Watched(AboveHalf):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            seen.add((threading.get_ident(), torch.get_num_threads()))
+            time.sleep(0.005)
+            return super().forward(x)
+
+    settings = replace(model.settings, threads=2)
+    before = torch.get_num_threads()
+    try:
+        report = predict(replace(model, networks=(Watched(),), settings=settings), cases, tmp_path / "out")
+    finally:
+        torch.set_num_threads(before)
+    assert [path.name for path in report.written] == [f"case.{number:02}.nii.gz" for number in range(9)]
+    assert len(seen) == 2 and {threads for _, threads in seen} == {1}
+    for case, path in zip(cases, report.written):
+        expected = 7 * (sitk.GetArrayFromImage(sitk.ReadImage(case.images[0])) > 0.5)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(path)), expected)
+
+
+def test_what_runs_beside_a_defect_ends_at_once(model, tmp_path):
+    cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(8)]
+    first = sitk.ReadImage(cases[0].images[0])
+    sitk.WriteImage(first * 5, cases[0].images[0])
+    patches: list[int] = []
+
+    class BreaksOnBright(AboveHalf):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            if x.max() > 2:
+                raise ValueError("a defect")
+            patches.append(len(x))
+            time.sleep(0.1)
+            return super().forward(x)
+
+    broken = replace(model, networks=(BreaksOnBright(),), settings=replace(model.settings, threads=2))
+    with pytest.raises(ValueError, match="a defect"):
+        predict(broken, cases, tmp_path / "out")
+    assert len(patches) <= 8  # one or two of the eight places of the case that was under way, each mirrored
 
 
 @pytest.mark.parametrize("memory", [None, 1, 10**12])

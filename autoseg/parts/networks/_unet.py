@@ -77,8 +77,16 @@ class UNet(nn.Module):
         logits = []
         for level in reversed(range(len(self.decoder))):
             maps = self.decoder[level](torch.cat((self.up[level](maps), skips[level]), 1))
-            logits.append(self.heads[level](maps))
+            logits.append(_computed_finely(self.heads[level], maps))
         return logits[::-1]
+
+
+def _computed_finely(head: nn.Module, maps: Tensor) -> Tensor:
+    """Logits; in prediction in float32, since rounding them is half of what half precision does to label maps."""
+    if torch.is_grad_enabled():
+        return head(maps)
+    with torch.autocast(maps.device.type, enabled=False):
+        return head(maps.float())
 
 
 def activate(maps: Tensor) -> Tensor:

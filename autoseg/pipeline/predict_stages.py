@@ -1,0 +1,126 @@
+"""What happens to a case that is predicted: it is prepared, predicted and written, each in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.clock import Clock
+from ..core.geometry import Geometry, Image
+from ..core.parallel import ordered_map
+from ..dataset import Case
+from ..inference.attempt import Attempt
+from ..inference.export import Prediction
+from ..inference.kept import ENDING as KEPT_ENDING
+from ..inference.memory import Gate
+from ..inference.options import PredictOptions, Wanted
+from ..inference.predictor import Predictor, Prepared
+from ..inference.window import Space
+from ..parts.readers import read_header, read_image, write_channels, write_labels
+from ..settings import resolve
+
+LOG = logging.getLogger("autoseg")
+PROBABILITY_ENDING = ".nii.gz"  # holds channels of any type, whatever the images were
+MANY = 4  # cases per thread; with fewer, threads would have nothing to do at the end
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages, for all cases of one run."""
+
+    model: Predictor[Any]
+    output: Path
+    options: PredictOptions
+    probabilities: str | None
+    keep: Path | None
+    gate: Gate
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def target(self, key: str) -> Path:
+        """The label map."""
+        return self.output / f"{key}{self.model.plan.file_ending}"
+
+    def kept(self, key: str) -> Path | None:
+        """The probabilities in little space."""
+        return self.keep / f"{key}{KEPT_ENDING}" if self.keep else None
+
+    def finished(self, key: str) -> bool:
+        """Whether an earlier run wrote all that is wanted."""
+        return all(path.exists() for path in (self.target(key), self.kept(key)) if path)
+
+    def prepared(self, case: Case) -> Attempt[Any]:
+        """Waits until memory suffices for the case, which is judged by its header, then reads it."""
+        attempt = Attempt(case.key, case, Clock(self.stopped))
+        header = attempt.then("read", lambda case: (case, read_header(Path(case.images[0])).geometry))
+        if header.result is not None:
+            self.gate.enter(case.key, self._needed(case.key, header.result[1]))
+        return header.then("read", lambda known: _read(known[0])).then("prepare", self.model.prepare)
+
+    def all_predicted(self, cases: Iterable[Attempt[Any]], count: int) -> Iterator[Attempt[Prediction]]:
+        """All of ``count`` cases in order.
+
+        Where there are many, a processor works on as many at once as it has threads, each by itself: threads that share
+        the arithmetic of one case wait for each other a tenth of the time, more where another program wants a core.
+        """
+        threads = self.model.settings.threads
+        processor = resolve(self.model.settings).device.type == "cpu"
+        workers = threads if processor and count >= MANY * threads else 1
+        if workers == 1:
+            yield from (self.predicted(attempt, workers) for attempt in cases)
+            return
+        try:
+            yield from ordered_map(lambda attempt: self.predicted(attempt, workers), cases, workers, 0, self.stopped)
+        finally:
+            torch.set_num_threads(threads)  # also for threads that begin later
+
+    def predicted(self, attempt: Attempt[Any], workers: int) -> Attempt[Prediction]:
+        """``workers`` cases are predicted at once, as far as memory allows."""
+
+        def decided(case: Prepared) -> Prediction:
+            needed, budget = self.model.need(case.geometry), self.gate.budget
+            _share_threads(self.model.settings.threads, min(workers, budget // max(1, needed.total(budget))))
+            space = Space(needed.room(budget), self.output)
+            wanted = Wanted(self.probabilities, self.output, self.kept(attempt.key))
+            return self.model.decide(case, self.options, wanted, space=space, clock=attempt.clock)
+
+        return attempt.then("network", decided)
+
+    def written(self, attempt: Attempt[Prediction]) -> Attempt[Path]:
+        """The label map comes last: where it exists, the case is finished."""
+
+        def write(prediction: Prediction) -> Path:
+            if chances := prediction.probabilities:
+                beside = self.output / "probabilities" / f"{attempt.key}{PROBABILITY_ENDING}"
+                write_channels(chances.stored, prediction.geometry, beside, chances.scale)
+            write_labels(prediction.labels, prediction.geometry, self.target(attempt.key))
+            return self.target(attempt.key)
+
+        try:
+            return attempt.then("write", write)
+        finally:
+            self.gate.leave(attempt.key)
+
+    def _needed(self, key: str, geometry: Geometry) -> int:
+        needed = self.model.need(geometry)
+        least = max(needed.reading, needed.fixed)
+        if least > self.gate.budget:
+            gigabytes = (least / 1e9, max(0, self.gate.budget) / 1e9)
+            LOG.warning("%s: takes about %.1f GB of memory, but only %.1f GB are left for it", key, *gigabytes)
+        return needed.total(self.gate.budget)
+
+
+def _share_threads(threads: int, workers: int) -> None:
+    """Gives this thread its part of torch's threads; setting their number anew would empty caches."""
+    share = max(1, threads // max(1, workers))
+    if torch.get_num_threads() != share:
+        torch.set_num_threads(share)
+
+
+def _read(case: Case) -> Image:
+    return read_image([Path(path) for path in case.images])
