@@ -24,8 +24,8 @@ class RunSettings:
     threads: int = field(default_factory=machine.cores)
     """Processor threads for arithmetic and for reading."""
     precision: str = "auto"
-    """``bfloat16``, ``float16`` or ``float32``. ``auto`` trains in bfloat16 where the device computes in it. It predicts
-    in float16 on an NVIDIA GPU and in float32 elsewhere, since bfloat16 moves one in a thousand voxels of a label."""
+    """``bfloat16``, ``float16`` or ``float32``. ``auto`` trains in bfloat16 where the device computes it, and predicts
+    in float16 on an NVIDIA GPU, in float32 elsewhere: bfloat16 moves one in a thousand voxels of a label."""
     seed: int = 0
     memory: int | None = None
     """Bytes of main memory that prediction may hold; None: what the machine has to spare."""
