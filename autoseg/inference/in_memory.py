@@ -16,16 +16,18 @@ from .export import Prediction
 GiveBack = Callable[[Prediction], Any]
 
 
-def opened(source: Any, spacing: Sequence[float] | None = None) -> tuple[Image, GiveBack]:
+def opened(
+    source: Any, spacing: Sequence[float] | None = None, affine: np.ndarray | None = None
+) -> tuple[Image, GiveBack]:
     """The image in ``source`` and a function that turns its prediction into the same kind of object.
 
-    Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm belongs to arrays only.
-    Raises ModelError for anything else.
+    Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm or ``affine`` belongs to arrays
+    only. Raises ModelError for anything else.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, spacing), lambda prediction: prediction.labels
-    if spacing is not None:
-        raise ModelError("spacing is for arrays; every other kind of image carries its own")
+        return _from_array(source, spacing, affine), lambda prediction: prediction.labels
+    if spacing is not None or affine is not None:
+        raise ModelError("spacing and affine are for arrays; every other kind of image carries its own")
     if isinstance(source, Image):
         return source, lambda prediction: prediction
     paths = [source] if isinstance(source, str | Path) else source
@@ -38,15 +40,19 @@ def opened(source: Any, spacing: Sequence[float] | None = None) -> tuple[Image, 
         return _from_nibabel(source), lambda prediction: _to_nibabel(prediction, source)
     raise ModelError(
         f"cannot predict on {type(source).__name__}; "
-        "give a path, a SimpleITK or nibabel image, or an array (z, y, x) with spacing"
+        "give a path, a SimpleITK or nibabel image, or an array (z, y, x) with spacing or affine"
     )
 
 
-def _from_array(array: np.ndarray, spacing: Sequence[float] | None) -> Image:
+def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None) -> Image:
     if array.ndim not in (3, 4):
         raise ModelError(f"an array must be (z, y, x) or (channels, z, y, x), found {array.ndim} axes")
-    if spacing is None or len(spacing) != 3 or min(spacing) <= 0:
-        raise ModelError(f"an array needs spacing=(z, y, x) in millimetres, found {spacing}")
+    if affine is not None:
+        if spacing is not None or np.shape(affine) != (4, 4):
+            raise ModelError(f"give spacing=(z, y, x), or affine with 4 x 4 numbers, found {np.shape(affine)}")
+        spacing = np.linalg.norm(np.asarray(affine, float)[:3, 2::-1], axis=0).tolist()  # its columns are x, y, z
+    if spacing is None or len(spacing) != 3 or not min(spacing) > 0:
+        raise ModelError(f"an array needs spacing=(z, y, x) in millimetres or an affine, found {spacing}")
     z, y, x = array.shape[-3:]
     geometry = Geometry.plain((z, y, x), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
     return Image(array.reshape(-1, z, y, x).astype(np.float32), geometry)

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from ..core.clock import Clock
@@ -79,16 +80,22 @@ class Predictor(ABC, Generic[Case]):
         """Logits in the file's voxels, a few slices at a time. Raises NotFiniteError for infinity or NaN."""
 
     def predict(
-        self, image: Any, spacing: Sequence[float] | None = None, *, tta: str = "auto", step: float = STEP
+        self,
+        image: Any,
+        spacing: Sequence[float] | None = None,
+        *,
+        affine: np.ndarray | None = None,
+        tta: str = "auto",
+        step: float = STEP,
     ) -> Any:
         """The label map of one image, as the kind of object the image was.
 
         ``image`` may be a SimpleITK image, a nibabel image, an array (z, y, x) or (channels, z, y, x) with ``spacing``
-        in mm along (z, y, x), the path of an image file or a sequence of paths, one per channel. Paths and an
-        ``Image`` give a ``Prediction``. ``tta`` and ``step`` are those of ``PredictOptions``. Raises ModelError when
-        the channels do not fit.
+        in mm along (z, y, x) or ``affine`` (4, 4) from voxel (x, y, z) to mm, as nibabel's, the path of an image file
+        or a sequence of paths, one per channel. Paths and an ``Image`` give a ``Prediction``. ``tta`` and ``step`` are
+        those of ``PredictOptions``. Raises ModelError when the channels do not fit.
         """
-        read, give_back = opened(image, spacing)
+        read, give_back = opened(image, spacing, affine)
         return give_back(self.segment(read, PredictOptions(tta, step)))
 
     def segment(

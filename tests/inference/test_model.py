@@ -1,5 +1,6 @@
 """A model is read safely, says what does not fit, and gives back the kind of image it was given."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,24 @@ def test_a_path_gives_a_prediction(small_plan, tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(block()), tmp_path / "case.nii.gz")
     found = copying(small_plan).predict(tmp_path / "case.nii.gz")
     assert found.labels.shape == block().shape and found.geometry.spacing == (1.0, 1.0, 1.0)
+
+
+def test_an_array_with_an_affine_is_one_with_the_spacing_of_its_columns(small_plan):
+    turned = np.array([[0, -2.5, 0, 4], [1.5, 0, 0, 5], [0, 0, 3.0, 6], [0, 0, 0, 1]])  # x, y, z: 1.5, 2.5, 3 mm
+    found = copying(small_plan).predict(block(), affine=turned)
+    np.testing.assert_array_equal(found, copying(small_plan).predict(block(), spacing=(3.0, 2.5, 1.5)))
+    with pytest.raises(ModelError, match="4 x 4"):
+        copying(small_plan).predict(block(), affine=turned[:3])
+
+
+def test_one_image_starts_no_thread_and_no_process(small_plan):
+    copying(small_plan).predict(block(), spacing=(2.0, 2.0, 2.0))  # what torch starts for itself is there now
+    before = {thread.ident for thread in threading.enumerate()}
+    with pytest.MonkeyPatch.context() as patch:
+        for start in ("threading.Thread.start", "multiprocessing.Process.start", "subprocess.Popen.__init__"):
+            patch.setattr(start, lambda *_, **__: pytest.fail("a worker was started"))
+        copying(small_plan).predict(block(), spacing=(2.0, 2.0, 2.0))
+    assert {thread.ident for thread in threading.enumerate()} == before
 
 
 def test_an_array_without_spacing_is_refused(small_plan):
