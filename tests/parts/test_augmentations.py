@@ -127,7 +127,7 @@ def test_a_drawn_rotation_and_scaling_equal_scipy(patch):
         assert (indices[0].numpy() == shares.argmax(0))[clear].all() and clear.mean() > 0.99
 
 
-def test_many_labels_take_the_nearest_voxel():
+def test_an_identity_matrix_keeps_every_one_of_many_labels():
     targets = torch.arange(20, dtype=torch.uint8).repeat_interleave(5).reshape(1, 10, 10)
     params = dataclasses.replace(neutral(1, 1, 2), affine=(np.eye(2),))
     _, labels = resample_patches(torch.zeros(1, 1, 10, 10), targets, params, (10, 10))
