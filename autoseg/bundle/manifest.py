@@ -77,6 +77,9 @@ class Manifest:
     """What to cite when using them."""
     source: str = ""
     """Where the model comes from, if not from a training of autoseg."""
+    exact: bool = False
+    """Whether a processor computes in float32, unless told otherwise: bfloat16 is faster, but moves about one voxel in
+    ten thousand, and the model stands for what another program predicts."""
     files: dict[str, StoredFile] = field(default_factory=dict)
     autoseg: str = __version__
     """The version that wrote this."""

@@ -72,6 +72,8 @@ class Model(Predictor[PreparedCase]):
         trained = read_trained(path, folds, trusted)
         torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
         manifest = trained.manifest
+        if manifest.exact and settings.precision == "auto" and resolve(settings).device.type == "cpu":
+            settings = replace(settings, precision="float32")
         members = tuple(cls._stage(trained, name, settings) for name in manifest.ensemble)
         if len(members) == 1:
             return replace(members[0], postprocessing=manifest.postprocessing)

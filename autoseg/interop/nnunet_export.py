@@ -10,12 +10,13 @@ from typing import Any
 
 from safetensors.torch import load
 
-from ..bundle.manifest import Correction, Manifest
+from ..bundle.manifest import Manifest
 from ..bundle.trained import Trained
 from ..core.files import atomic_file, atomic_folder
 from ..core.geometry import SLICE_SPACING_2D
 from ..core.labels import ExclusiveLabels, Labels
 from ..core.records import write_json
+from ..corrections import Correction
 from ..errors import ModelError, RecordError
 from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..parts.normalizers import ct

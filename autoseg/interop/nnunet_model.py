@@ -71,6 +71,7 @@ def import_nnunet(
         ensemble={found.configuration: 1.0},
         postprocessing=read_postprocessing(found.files, found.folds, found.plan.labels),
         source=f"nnU-Net: {found.plan.dataset}/{found.files.name}",
+        exact=True,
     )
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as scratch:
         weights = {stage.configuration: _convert(stage, Path(scratch)) for stage in stages}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ..bundle.manifest import Correction
 from ..core.labels import Labels
+from ..corrections import Correction
 from ..errors import ModelError
 from ..parts.postprocessors import largest_component
 from .checkpoint import NUMPY_NUMBERS
 from .nnunet_files import ModelFiles
 from .pickles import Known, Named, read_pickle
 
+LOG = logging.getLogger("autoseg")
 LARGEST = "remove_all_but_largest_component_from_segmentation"
 MODULE = "nnunetv2.postprocessing.remove_connected_components"
 KNOWN: Known = {f"{MODULE}.{LARGEST}": None, **NUMPY_NUMBERS}
@@ -50,6 +52,9 @@ def _correction(function: Any, arguments: Any, labels: Labels, where: str) -> Co
     named = [label for label, united in labels.foreground.items() if frozenset(united) == values]
     if not named:
         raise ModelError(f"{where}: {sorted(values)} is neither a label, a region nor the whole foreground")
+    around = [name for name, united in labels.foreground.items() if frozenset(united) > values]
+    if around:
+        LOG.warning("%s: what %s loses becomes %s here; nnU-Net makes it background", where, named[0], around[0])
     return Correction(named[0], largest_component.Spec())
 
 

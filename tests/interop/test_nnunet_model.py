@@ -19,12 +19,14 @@ from autoseg.cli import main
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.errors import ModelError, RecordError
 from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
+from autoseg.inference.model import Model
 from autoseg.interop.nnunet_model import import_nnunet
 from autoseg.interop.nnunet_plans import nnunet_plans
 from autoseg.interop.nnunet_weights import to_nnunet
 from autoseg.parts.networks import residual_unet
 from autoseg.parts.postprocessors import largest_component
 from autoseg.plan import Plan
+from autoseg.settings import RunSettings
 
 TITLE = "3d_fullres"
 NAME = "nnUNetTrainer__nnUNetPlans__3d_fullres"
@@ -77,6 +79,7 @@ def test_a_folder_becomes_a_bundle_with_the_same_plan_and_weights(plan: Plan, tm
     bundle = import_nnunet(trained(plan, tmp_path), tmp_path / "bundle")
     assert bundle.manifest.configurations == {TITLE: ("0", "1")}
     assert bundle.manifest.source == f"nnU-Net: Dataset900_Small/{NAME}"
+    assert bundle.manifest.exact
     for fold in ("0", "1"):
         same_weights(bundle, plan, TITLE, fold)
     ours, theirs = bundle.plan, plan
@@ -84,6 +87,15 @@ def test_a_folder_becomes_a_bundle_with_the_same_plan_and_weights(plan: Plan, tm
     assert (ours.labels, ours.channels, ours.axis_order) == (theirs.labels, theirs.channels, theirs.axis_order)
     for name in ("spacing", "patch_size", "batch_size", "normalizers", "resampler", "network", "loss"):
         assert getattr(ours.configurations[TITLE], name) == getattr(theirs.configurations[TITLE], name)
+
+
+@pytest.mark.parametrize(("asked", "taken"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_on_a_processor_an_imported_model_computes_in_float32_unless_told_otherwise(
+    asked: str, taken: str, plan: Plan, tmp_path: Path
+) -> None:
+    bundle = import_nnunet(trained(plan, tmp_path, folds=("0",)), tmp_path / "bundle")
+    model = Model.read(bundle.path, settings=RunSettings(device="cpu", precision=asked))
+    assert model.settings.precision == taken
 
 
 def test_a_residual_encoder_is_imported_as_well(plan: Plan, tmp_path: Path) -> None:
