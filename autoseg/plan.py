@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core.family import Family
+from .core.geometry import is_orientation
 from .core.labels import Labels
 from .core.records import read_json
 from .errors import RecordError
@@ -164,6 +165,9 @@ class Plan:
     configurations: dict[str, Configuration]
     default: str
     """The configuration taken when the user names none."""
+    orientation: str | None = None
+    """Where x, y and z of every image point to after it was turned, ``RAS`` for example; the axes of ``axis_order`` are
+    then those of the turned image. None: images are taken as they lie in their files."""
     reasons: tuple[str, ...] = ()
     """Why this was decided for all configurations: ``subject: sentence with numbers``."""
     version: int = 1
@@ -171,6 +175,8 @@ class Plan:
     def __post_init__(self) -> None:
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
+        if self.orientation is not None and not is_orientation(self.orientation):
+            raise ValueError(f"orientation must name one end of each of the patient's axes: {self.orientation!r}")
         if not set(self.mirror_axes) <= {0, 1, 2} or len(set(self.mirror_axes)) != len(self.mirror_axes):
             raise ValueError(f"mirror_axes must be some of 0, 1, 2; found {self.mirror_axes}")
         for name, configuration in self.configurations.items():

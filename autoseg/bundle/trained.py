@@ -159,5 +159,5 @@ def _decisions(plan: Plan) -> dict[str, Any]:
     return of_plan | {name: getattr(configuration, name) for name in names}
 
 
-OF_THE_PLAN = ("axis_order", "channels", "labels", "mirror_axes")
+OF_THE_PLAN = ("axis_order", "orientation", "channels", "labels", "mirror_axes")
 """What all configurations of a model have in common."""

@@ -13,6 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 SLICE_SPACING_2D = 999.0  # as nnU-Net's readers write it (Isensee et al. 2021, nnU-Net v2 imageio)
+PATIENT_AXES = ("LR", "PA", "SI")  # where the axes of the file's space point to, and their opposites
+
+
+def is_orientation(text: str) -> bool:
+    """Whether ``text`` names one end of each of the patient's axes, as ``RAS`` does."""
+    return sorted(next((pair for pair in PATIENT_AXES if letter in pair), "") for letter in text) == sorted(
+        PATIENT_AXES
+    )
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,28 @@ class Geometry:
         """The axis of (z, y, x) that is closest to the patient's left-right: x in the file's space (LPS)."""
         along = [abs(cosine) for cosine in self.direction[: self.dimensions]]  # the x component of the axes x, y[, z]
         return 2 - along.index(max(along))
+
+    def towards(self, orientation: str) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+        """How to turn an array (z, y, x) so that x, y and z point where the letters say, ``RAS`` for example.
+
+        Returns the order of its axes, and those (of the new ones) to be reversed. Each axis goes where it points most:
+        x chooses first. A 2-D image stays as it is.
+        """
+        if self.dimensions == 2:
+            return (0, 1, 2), ()
+        cosines = np.array(self.direction).reshape(3, 3)  # rows are the patient's axes, columns x, y, z
+        left, source = np.abs(cosines), {}
+        for axis in range(3):
+            patient = int(np.argmax(left[:, axis]))
+            source[patient] = axis
+            left[patient] = -1
+        order, reversed_axes = [], []
+        for new, letter in enumerate(reversed(orientation)):
+            patient = PATIENT_AXES.index(next(pair for pair in PATIENT_AXES if letter in pair))
+            order.append(2 - source[patient])
+            if (cosines[patient, source[patient]] > 0) != (letter == PATIENT_AXES[patient][0]):
+                reversed_axes.append(new)
+        return (order[0], order[1], order[2]), tuple(reversed_axes)
 
     @classmethod
     def plain(cls, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Geometry:

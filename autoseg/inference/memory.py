@@ -11,7 +11,7 @@ import numpy as np
 from ..core import machine
 from ..core.geometry import Box, Geometry
 from ..plan import Configuration, Plan
-from ..preprocessing.spatial import spatial_record
+from ..preprocessing.spatial import spatial_record, transpose
 from .resampled import SLAB_BYTES, needs_whole
 from .sliding_window import OUTPUT_BYTES, PATCHES_ON_PROCESSOR
 
@@ -52,9 +52,9 @@ class Need:
 
 def need(geometry: Geometry, plan: Plan, configuration: Configuration) -> Need:
     """For an image of this size, were nothing cropped away."""
-    order = plan.axis_order
-    turned = Box.whole(tuple(geometry.shape[axis] for axis in order))  # type: ignore[arg-type]
-    record = spatial_record(geometry.shape, geometry.spacing, order, turned, configuration.spacing)
+    transposed = transpose(plan, geometry)
+    turned = Box.whole(tuple(geometry.shape[axis] for axis in transposed.order))  # type: ignore[arg-type]
+    record = spatial_record(geometry.shape, geometry.spacing, transposed.order, turned, configuration.spacing)
     _, resampling = record.split()
     z, y, x = resampling.new_shape
     channels, heads, voxels = len(plan.channels), plan.labels.heads, int(np.prod(geometry.shape))

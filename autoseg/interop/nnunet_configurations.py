@@ -20,11 +20,10 @@ from ..parts.schedules import polynomial
 from ..plan import Configuration, Plan, TrainingRules
 from ..planning.planner import augmentation_for
 from .nnunet_networks import read_network, typed
-from .nnunet_plans import ALWAYS, NEVER, PLANNERS
+from .nnunet_plans import ALWAYS, NEVER, ORIENTATIONS, PLANNERS
 
 LOG = logging.getLogger("autoseg")
 PLANNERS_HERE = {theirs: ours for ours, (theirs, _) in PLANNERS.items()}
-REORIENTING = ("SimpleITKIOWithReorient", "NibabelIOWithReorient")
 
 
 def read_configurations(plans: Mapping[str, Any], where: str) -> tuple[dict[str, Configuration], dict[str, str]]:
@@ -77,11 +76,8 @@ def read_plan_of(
     """The plan with every configuration that has a counterpart; the others are named in a warning.
 
     ``only`` leaves out all but this one and the earlier stages it needs. Which axes are mirrored is not said in a plans
-    file, so none are. Raises RecordError when no configuration is left, or when images would have to be turned first.
+    file, so none are. Raises RecordError when no configuration is left.
     """
-    reader = plans.get("image_reader_writer")
-    if reader in REORIENTING:
-        raise RecordError(f"{where}: {reader} turns every image to one orientation first, which is not supported")
     configurations, refused = read_configurations(plans, where)
     if only is not None:
         configurations, refused = _stages(only, configurations, refused)
@@ -98,6 +94,7 @@ def read_plan_of(
         labels=labels,
         file_ending=file_ending,
         mirror_axes=(),
+        orientation=ORIENTATIONS.get(str(plans.get("image_reader_writer"))),
         configurations=configurations,
         default=only or ("3d_fullres" if "3d_fullres" in configurations else next(iter(configurations))),
         reasons=(f"plan: read from nnU-Net's {plans.get('plans_name', 'plans file')}",),

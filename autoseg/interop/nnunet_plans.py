@@ -39,6 +39,7 @@ ARCHITECTURES = {  # ours to nnU-Net's class and its word for blocks_encoder
 }
 ALWAYS, NEVER = 0.0, 1e9  # ratios of spacings above which slices stand alone: nnU-Net's force_separate_z
 READERS = {".nii": "NibabelIO", ".tif": "Tiff3DIO", ".tiff": "Tiff3DIO"}  # any other file in 3-D: SimpleITKIO
+ORIENTATIONS = {"NibabelIOWithReorient": "RAS", "SimpleITKIOWithReorient": "RAS"}  # what a reader turns images to
 FLAT_READERS = {ending: "NaturalImage2DIO" for ending in (".png", ".bmp", ".tif")}
 
 
@@ -109,14 +110,12 @@ def nnunet_plans(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
     for title, configuration in plan.configurations.items():
         if configuration.previous in configurations:
             configurations[configuration.previous]["next_stage"] = title
-    solid = any(configuration.dimensions == 3 for configuration in plan.configurations.values())
-    readers = READERS if solid else READERS | FLAT_READERS
     return {
         "dataset_name": plan.dataset,
         "plans_name": name,
         "original_median_spacing_after_transp": np.median(fingerprint.spacings, axis=0)[order].tolist(),
         "original_median_shape_after_transp": _whole(np.median(fingerprint.shapes, axis=0)[order]),
-        "image_reader_writer": readers.get(plan.file_ending, "SimpleITKIO"),
+        "image_reader_writer": _reader(plan),
         "transpose_forward": order,
         "transpose_backward": [order.index(axis) for axis in range(3)],
         "configurations": configurations,
@@ -126,6 +125,16 @@ def nnunet_plans(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
             str(number): to_json(intensities) for number, intensities in enumerate(fingerprint.intensities)
         },
     }
+
+
+def _reader(plan: Plan) -> str:
+    if plan.orientation is not None:
+        turning = "NibabelIOWithReorient" if plan.file_ending in (".nii", ".nii.gz") else "SimpleITKIOWithReorient"
+        if ORIENTATIONS[turning] != plan.orientation:
+            raise RecordError(f"nnU-Net turns images to {ORIENTATIONS[turning]} only, not to {plan.orientation}")
+        return turning
+    solid = any(configuration.dimensions == 3 for configuration in plan.configurations.values())
+    return (READERS if solid else READERS | FLAT_READERS).get(plan.file_ending, "SimpleITKIO")
 
 
 def _configuration(

@@ -188,5 +188,6 @@ def _preparation(configuration: Configuration) -> tuple[Any, ...]:
 def preparation_keys(measured: Fingerprint, plan: Plan, configuration: Configuration) -> dict[str, str]:
     """Per case, what changes when anything changes that its prepared arrays depend on: its files or these decisions."""
     decisions = {name: to_json(configuration)[name] for name in ("spacing", "normalizers", "resampler")}
-    shared = json.dumps([PREPARED_VERSION, plan.axis_order, to_json(plan.labels), decisions])
+    axes = plan.axis_order if plan.orientation is None else (plan.orientation, *plan.axis_order)
+    shared = json.dumps([PREPARED_VERSION, axes, to_json(plan.labels), decisions])
     return {key: hashlib.sha256((case.content + shared).encode()).hexdigest() for key, case in measured.cases.items()}

@@ -16,7 +16,7 @@ from ..core.geometry import Geometry, Image, nonzero_box
 from ..errors import DatasetError
 from ..plan import Configuration, Plan
 from .locations import Locations, class_locations
-from .spatial import SpatialRecord, spatial_record
+from .spatial import SpatialRecord, spatial_record, transpose
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,12 @@ def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: 
     Raises DatasetError when channels or shapes do not fit, or a label value is unknown.
     """
     _check(image, labels, plan)
-    order = plan.axis_order
-    array = image.array.transpose(0, *[axis + 1 for axis in order])
+    resampler, transposed = configuration.resampler, transpose(plan, image.geometry)
+    array = transposed.apply(image.array, resampler.resample_image)
     box = nonzero_box(array)
     shape, spacing = image.geometry.shape, image.geometry.spacing
-    record = spatial_record(shape, spacing, order, box, configuration.spacing)
+    record = spatial_record(shape, spacing, transposed.order, box, configuration.spacing, transposed.reversed)
     before, resampling = record.split()
-    resampler = configuration.resampler
     inside = (slice(None), *box.slices)
     cropped = array[inside]
     indices = None if labels is None else plan.labels.encode(before.apply(labels, resampler.resample_labels))

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Union
 
 import numpy as np
 
-from ..core.geometry import Box
+from ..core.geometry import Box, Geometry
+from ..plan import Plan
 
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
@@ -26,18 +27,23 @@ def not_resampled(array: np.ndarray, shape: Shape, old: Sequence[float], new: Se
 
 @dataclass(frozen=True)
 class Transpose:
-    """Brings the coarsest axis to the front."""
+    """Brings the coarsest axis to the front and, where the plan has an orientation, reverses axes."""
 
     KIND: ClassVar[str] = "transpose"
 
     order: tuple[int, int, int]
     """New axis i is old axis ``order[i]``."""
+    reversed: tuple[int, ...] = ()
+    """New axes that run the other way."""
 
     def apply(self, array: np.ndarray, method: Method) -> np.ndarray:
-        return _permuted(array, self.order)
+        return self._reversed(_permuted(array, self.order))
 
     def undo(self, array: np.ndarray, method: Method, fill: float = 0) -> np.ndarray:
-        return _permuted(array, tuple(self.order.index(axis) for axis in range(3)))
+        return _permuted(self._reversed(array), tuple(self.order.index(axis) for axis in range(3)))
+
+    def _reversed(self, array: np.ndarray) -> np.ndarray:
+        return np.flip(array, tuple(axis - 3 for axis in self.reversed)) if self.reversed else array
 
 
 @dataclass(frozen=True)
@@ -113,20 +119,39 @@ class SpatialRecord:
         return SpatialRecord(tuple(before)), last
 
 
+def transpose(plan: Plan, geometry: Geometry) -> Transpose:
+    """From the axes of a file to those of the networks."""
+    if plan.orientation is None:
+        return Transpose(plan.axis_order)
+    towards, reversed_axes = geometry.towards(plan.orientation)
+    first, second, third = (towards[axis] for axis in plan.axis_order)
+    turned = tuple(new for new, axis in enumerate(plan.axis_order) if axis in reversed_axes)
+    return Transpose((first, second, third), turned)
+
+
 def spatial_record(
-    shape: Shape, spacing: Spacing, order: tuple[int, int, int], box: Box, target: Sequence[float | None]
+    shape: Shape,
+    spacing: Spacing,
+    order: tuple[int, int, int],
+    box: Box,
+    target: Sequence[float | None],
+    reversed_axes: tuple[int, ...] = (),
 ) -> SpatialRecord:
     """The steps for one image.
 
-    ``shape`` and ``spacing`` are the file's; ``box`` is in the transposed grid; ``target`` is the network's spacing in
-    mm, where None keeps the image's own.
+    ``shape`` and ``spacing`` are the file's; ``box`` is in the transposed grid, as are ``reversed_axes``; ``target`` is
+    the network's spacing in mm, where None keeps the image's own.
     """
     turned_shape = (shape[order[0]], shape[order[1]], shape[order[2]])
     turned_spacing = (spacing[order[0]], spacing[order[1]], spacing[order[2]])
     z, y, x = (old if new is None else new for old, new in zip(turned_spacing, target))
     new_shape = resampled_shape(box.shape, turned_spacing, (z, y, x))
     return SpatialRecord(
-        (Transpose(order), Crop(box, turned_shape), Resample(box.shape, turned_spacing, new_shape, (z, y, x)))
+        (
+            Transpose(order, reversed_axes),
+            Crop(box, turned_shape),
+            Resample(box.shape, turned_spacing, new_shape, (z, y, x)),
+        )
     )
 
 

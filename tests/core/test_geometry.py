@@ -1,14 +1,16 @@
-"""The crop to nonzero is the smallest box that loses nothing."""
+"""The crop to nonzero is the smallest box that loses nothing; images are turned as other libraries turn them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from scipy.spatial.transform import Rotation
 
-from autoseg.core.geometry import SLICE_SPACING_2D, Box, Geometry, nonzero_box
+from autoseg.core.geometry import SLICE_SPACING_2D, Box, Geometry, is_orientation, nonzero_box
 
 arrays = npst.arrays(np.int8, st.tuples(*[st.integers(1, 5)] * 4), elements=st.sampled_from([0, 0, 0, 1]))
 
@@ -45,3 +47,37 @@ def test_two_dimensions_are_one_slice_that_no_rule_joins() -> None:
 def test_left_right_is_the_axis_closest_to_the_patients(direction: tuple[float, ...], axis: int) -> None:
     dimensions = 2 if len(direction) == 4 else 3
     assert Geometry((4, 4, 4), (1.0, 1.0, 1.0), (0.0,) * dimensions, direction).left_right == axis
+
+
+@given(
+    axes=st.permutations(range(3)),
+    signs=st.tuples(*(st.sampled_from((1, -1)),) * 3),
+    angles=st.tuples(*(st.floats(-25, 25),) * 3),
+)
+def test_turning_towards_ras_is_what_itk_and_nibabel_do(
+    axes: list[int], signs: tuple[int, int, int], angles: tuple[float, float, float]
+) -> None:
+    direction = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.diag(signs) @ np.eye(3)[axes]
+    array = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    image = sitk.GetImageFromArray(array)
+    image.SetDirection(direction.ravel().tolist())
+    geometry = Geometry((2, 3, 4), (1.0, 1.0, 1.0), (0.0,) * 3, tuple(direction.ravel().tolist()))
+    order, reversed_axes = geometry.towards("RAS")
+    turned = np.flip(array.transpose(order), reversed_axes)
+    np.testing.assert_array_equal(turned, sitk.GetArrayFromImage(sitk.DICOMOrient(image, "RAS")))
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag((-1, -1, 1)) @ direction
+    canonical = nibabel.as_closest_canonical(nibabel.Nifti1Image(array.T.astype(np.int16), affine))
+    np.testing.assert_array_equal(turned, np.asarray(canonical.dataobj).T)
+
+
+def test_a_flat_image_stays_as_it_lies() -> None:
+    assert Geometry.plain_2d((4, 5)).towards("RAS") == ((0, 1, 2), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"), [("RAS", True), ("SLP", True), ("RAA", False), ("RA", False), ("xyz", False)]
+)
+def test_an_orientation_names_every_axis_once(text: str, fine: bool) -> None:
+    assert is_orientation(text) == fine

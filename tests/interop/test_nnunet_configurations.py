@@ -212,6 +212,7 @@ def test_other_configurations_stay_usable(caplog: pytest.LogCaptureFixture) -> N
     assert "after_odd needs odd" in caplog.text
 
 
-def test_readers_that_turn_images_are_refused() -> None:
-    with pytest.raises(RecordError, match="NibabelIOWithReorient"):
-        read(PLANS | {"image_reader_writer": "NibabelIOWithReorient"})
+@pytest.mark.parametrize("reader", ["NibabelIOWithReorient", "SimpleITKIOWithReorient"])
+def test_a_reader_that_turns_images_gives_the_plan_an_orientation(reader: str) -> None:
+    assert read(PLANS | {"image_reader_writer": reader}).orientation == "RAS"
+    assert read(PLANS).orientation is None

@@ -79,13 +79,15 @@ def variants(plan: Plan) -> dict[str, Plan]:
         "resampler": replace(
             plan, configurations={TITLE: replace(full, resampler=spline.Spec(1, 0, 3, 1, anisotropy=1e9))}
         ),
+        "orientation": replace(plan, orientation="RAS", file_ending=".mha"),
         "thresholds": replace(plan, configurations={TITLE: replace(full, resampler=spline.Spec(anisotropy=2.5))}),
         "cascade": replace(plan, configurations=only | {"next": replace(full, previous=TITLE)}),
     }
 
 
 @pytest.mark.parametrize("name", [
-    "plain", "residual", "flat", "unmirrored", "regions", "ignore", "channels", "resampler", "thresholds", "cascade",
+    "plain", "residual", "flat", "orientation", "unmirrored", "regions", "ignore", "channels", "resampler",
+    "thresholds", "cascade",
 ])  # fmt: skip
 def test_the_way_there_and_back_changes_nothing(name: str, small_plan: Plan, tmp_path: Path) -> None:
     plan = variants(small_plan)[name]
@@ -93,7 +95,7 @@ def test_the_way_there_and_back_changes_nothing(name: str, small_plan: Plan, tmp
     back = there_and_back(bundle, tmp_path)
     assert back.manifest.configurations == bundle.manifest.configurations
     assert back.manifest.ensemble == bundle.manifest.ensemble
-    for what in ("dataset", "axis_order", "channels", "labels", "file_ending", "mirror_axes"):
+    for what in ("dataset", "axis_order", "channels", "labels", "file_ending", "mirror_axes", "orientation"):
         assert getattr(back.plan, what) == getattr(plan, what)
     for title, configuration in plan.configurations.items():
         for what in ("spacing", "patch_size", "batch_size", "normalizers", "resampler", "network", "loss", "previous"):

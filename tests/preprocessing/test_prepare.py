@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.ndimage import binary_fill_holes
 
 from autoseg.core.geometry import Geometry, Image
@@ -179,3 +181,31 @@ def test_a_wrong_number_of_channels_is_named() -> None:
 def test_labels_on_another_grid_are_refused() -> None:
     with pytest.raises(DatasetError, match="same grid"):
         run(np.zeros((1, 4, 4, 4), np.float32), np.zeros((4, 4, 5), int), (1.0,) * 3, make_plan((none.Spec(),)))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SLP", "AIR"])
+def test_a_plan_with_an_orientation_sees_the_same_however_the_file_lies(codes: str) -> None:
+    """The same scan stored in two ways; labels come home to the voxels they came from."""
+    random = np.random.default_rng(0)
+    array = random.normal(size=(6, 7, 8)).astype(np.float32)
+    labels = random.integers(0, 4, array.shape)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((1.0, 1.5, 2.0))
+    plan = replace(make_plan((zscore.Spec(),), spacing=(1.7, 1.5, 1.2), axis_order=(1, 0, 2)), orientation="RAS")
+
+    def prepared(scan: sitk.Image, map_of_labels: sitk.Image) -> Any:
+        x, y, z = scan.GetSpacing()
+        geometry = Geometry(scan.GetSize()[::-1], (z, y, x), scan.GetOrigin(), scan.GetDirection())
+        voxels, values = (sitk.GetArrayFromImage(file) for file in (scan, map_of_labels))
+        done = prepare(Image(voxels[None], geometry), values, plan, plan.configurations["it"])
+        return done, values
+
+    stored = sitk.GetImageFromArray(labels.astype(np.uint8))
+    stored.CopyInformation(image)
+    one, _ = prepared(image, stored)
+    other, values = prepared(sitk.DICOMOrient(image, codes), sitk.DICOMOrient(stored, codes))
+    np.testing.assert_array_equal(one.image, other.image)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    before, _ = other.record.split()
+    there = before.apply(values, spline.Spec().resample_labels)
+    np.testing.assert_array_equal(before.undo(there, spline.Spec().resample_labels), values)
