@@ -16,11 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from autoseg.parts.readers import read_labels
+from autoseg.bundle.manifest import Manifest
+from autoseg.bundle.trained import read_trained
+from autoseg.bundle.write import write_bundle
+from autoseg.parts.readers import read_labels, write_labels
+from autoseg.pipeline.compare import Unseen, label_map
+from autoseg.workspace import DatasetFolder
 
 
 def run(*words: str | Path) -> tuple[str, float]:
@@ -40,6 +46,28 @@ def differing(one: Path, other: Path) -> dict[str, int]:
             first, second = read_labels(path)[0], read_labels(other / path.name)[0]
             cases, voxels, different = cases + 1, voxels + first.size, different + int(np.sum(first != second))
     return {"cases": cases, "voxels": voxels, "different": different}
+
+
+def ensemble_agreement(root: Path, folds: list[str], images: Path, scratch: Path) -> dict[str, int]:
+    """All configurations together, predicted in one command, beside the mean of their kept probabilities."""
+    files = DatasetFolder(root)
+    labels, names = files.read_dataset().labels, sorted(path.name for path in (root / "runs").iterdir())
+    trained = [read_trained(files.runs(name), folds) for name in names]
+    plan = replace(
+        trained[0].plan, configurations={k: v for each in trained for k, v in each.plan.configurations.items()}
+    )
+    manifest = Manifest("together", dict.fromkeys(names, tuple(folds)), dict.fromkeys(names, 1 / len(names)))
+    weights = {name: {fold: files.run(name, fold).weights for fold in folds} for name in names}
+    write_bundle(scratch / "together.zip", manifest, plan, weights)
+    run("predict", "-m", scratch / "together.zip", "-i", images, "-o", scratch / "predicted")
+    for path in sorted((scratch / "predicted").glob("*.nii.gz")):
+        key = path.name.removesuffix(".nii.gz")
+        (fold,) = (fold for fold in folds if files.run(names[0], fold).kept(key).exists())
+        case = Unseen(key, int(fold), path, {name: files.run(name, fold).kept(key) for name in names})
+        write_labels(
+            label_map(case, tuple(names), labels), case.opened(names)[0].geometry, scratch / "kept" / path.name
+        )
+    return differing(scratch / "predicted", scratch / "kept")
 
 
 def main() -> None:
@@ -70,6 +98,9 @@ def main() -> None:
             "zip_bytes": packed.stat().st_size,
             "made_here_and_installed_elsewhere": differing(away / "a", away / "b"),
             "predicted_and_from_kept_probabilities": differing(away / "a", root / "selection" / "validation"),
+            "all_configurations_together": ensemble_agreement(root, options.folds, options.images, away)
+            if len(options.folds) == 1
+            else None,
         }
     text = json.dumps(result, indent=2) + "\n"
     if options.output:

@@ -115,7 +115,7 @@ def report(selection: Selection) -> str:
             break
     for step in selection.postprocessing:
         gain = step.gain
-        counts = f"better in {gain.better} cases, worse in {gain.worse}{_p(gain)}"
+        counts = f"cases better {gain.better}, worse {gain.worse}{_p(gain)}"
         lines.append(f"postprocessing: {correction(step.correction)}: Dice {_signed(gain.difference)}, {counts}")
     if not selection.postprocessing:
         lines.append("postprocessing: none, no correction helps on unseen cases")
