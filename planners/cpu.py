@@ -3,7 +3,9 @@
 On two cores in bfloat16 a step costs about 0.01 s per million feature map elements of the batch, in 2-D as in 3-D
 (measured with these networks: 0.16 s for two patches of 40 x 56 x 40 voxels). The budgets hold a step to about 0.4 s
 and keep a hippocampus (36 x 50 x 35 voxels) whole in one patch, so that the default training takes 7 to 20 minutes.
-Momentum 0.95 and a warm-up because a few thousand iterations are too few for 0.99 to settle. No mirroring: in so few
+Momentum 0.95 and a warm-up because a few thousand iterations are too few for 0.99 to settle; a learning rate of 0.03,
+which is nearer to nnU-Net's pace of 0.01 / (1 - 0.99) and learns in 1000 iterations what 0.01 does in 2500 (hippocampi,
+fold 0: Dice 0.878 and 0.879; 0.08 gives 0.878 as well). No mirroring: in so few
 iterations mirrored anatomy costs more than it teaches (hippocampi, fold 0, 1200 iterations: Dice 0.874 without, 0.856
 with it), and prediction is several times faster. Patches are rotated and scaled more often instead, since thousands of
 iterations on a small dataset otherwise learn its cases by heart.
@@ -27,6 +29,6 @@ PLANNER = Planner(
     mirror=False,
     slices=3,
     training=TrainingRules(epochs=25, iterations_per_epoch=100, foreground=0.33),
-    optimizer=sgd.Spec(learning_rate=0.01, momentum=0.95),
+    optimizer=sgd.Spec(learning_rate=0.03, momentum=0.95),
     schedule=polynomial.Spec(power=0.9, warmup_iterations=50),
 )
