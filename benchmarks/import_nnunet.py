@@ -1,7 +1,7 @@
 """nnU-Net models, imported: both programs predict the same cases, label maps are compared voxel by voxel.
 
 python benchmarks/nnunet_models.py DATA WORK           # with nnU-Net's Python: trains the models
-python benchmarks/import_nnunet.py WORK --nnunet ~/nnunet -o benchmarks/results/import_nnunet.json [RUN ...]
+python benchmarks/import_nnunet.py WORK [RUN ...] --nnunet ~/nnunet -o benchmarks/results/import_nnunet.json
 
 Both programs run in turn, with the same number of threads. Memory is the sum of the proportional set sizes of all
 processes of a program, sampled five times a second. Linux only.
@@ -43,7 +43,7 @@ def main() -> None:
     arguments.add_argument("runs", nargs="*", default=list(RUNS), metavar="RUN")
     arguments.add_argument("--nnunet", type=Path, required=True, help="virtual environment of nnU-Net")
     arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--precision", nargs="+", default=["float32", "auto"], help="of autoseg, each is compared")
+    arguments.add_argument("--precision", nargs="+", default=["auto", "bfloat16"], help="of autoseg, each is compared")
     arguments.add_argument("--busy", action="store_true", help="other programs are running: note no times")
     arguments.add_argument("-o", "--output", type=Path, required=True)
     options = arguments.parse_args()
