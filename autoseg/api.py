@@ -28,6 +28,9 @@ def plan_and_preprocess(
     spacing: tuple[float, float, float] | None = None,
     mirror: tuple[int, ...] | None = None,
     slices: int | None = None,
+    memory: str | None = None,
+    minutes: float | None = None,
+    target: str | None = None,
     changes: Sequence[str] = (),
     settings: RunSettings | None = None,
 ) -> Plan:
@@ -37,23 +40,31 @@ def plan_and_preprocess(
     regular expression that names the patient in a case name, ``group_file`` a table (``FILE.csv`` or
     ``FILE.csv:COLUMN``) that does; ``stratify`` is ``"labels"`` or such a table of sites, to be spread evenly over the
     folds. ``spacing`` (z, y, x) in mm replaces the median of the cases, ``mirror`` are the axes (0 = z) along which
-    images may be mirrored, ``slices`` plans a configuration 2.5d whose network sees so many, ``changes`` are those of
-    ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
+    images may be mirrored, ``slices`` plans a configuration 2.5d whose network sees so many. ``memory`` (``"8GB"``) and
+    ``minutes`` are what one training may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes``
+    are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
     """
     from .folds import FoldRules
     from .pipeline import plan_and_preprocess as story
+    from .pipeline.decide import Request
+    from .planning.target import read_bytes
     from .planning.wishes import Wishes
+    from .settings import RunSettings
     from .workspace import Workspace
 
+    wishes = Wishes(spacing, mirror, slices, None if memory is None else read_bytes(memory), minutes and 60 * minutes)
     return story.plan_and_preprocess(
         Path(folder),
         Workspace(Path(workspace)),
-        planner=planner,
-        plans=None if plans is None else Path(plans),
+        Request(
+            planner=planner,
+            plans=None if plans is None else Path(plans),
+            wishes=wishes,
+            target=target,
+            changes=changes,
+            settings=settings or RunSettings(),
+        ),
         folds=FoldRules(group, group_file, stratify) if group or group_file or stratify else None,
-        wishes=Wishes(spacing=spacing, mirror=mirror, slices=slices),
-        changes=changes,
-        settings=settings,
     )
 
 

@@ -19,6 +19,8 @@ from .plan import Configuration, Plan
 
 OF_THE_PLAN = ("mirror_axes", "file_ending", "default")
 """Fields of the plan itself that may be changed; the others say what the data are, or follow from one another."""
+TOLD = ("reasons", "cost")
+"""Fields of a configuration that are no decisions."""
 PARTS: dict[str, Family] = {
     field.name: field.metadata["family"] for field in dataclasses.fields(Configuration) if "family" in field.metadata
 }
@@ -63,8 +65,8 @@ def _configurations(
     named = path[0] in configurations and len(path) > 1
     names, path = ([path[0]], path[1:]) if named else (list(configurations), path)
     fields = next(iter(configurations.values()))
-    if path[0] not in fields or path[0] == "reasons":
-        known = [name for name in fields if name != "reasons"]
+    known = [name for name in fields if name not in TOLD]
+    if path[0] not in known:
         raise _unknown(path[0], [*known, *OF_THE_PLAN, *(f"{name}.FIELD" for name in configurations)])
     change = _Change(_value(text), PARTS.get(path[0]), trusted)
     if not named and path == ["patch_size"] and isinstance(change.value, list):
@@ -73,7 +75,7 @@ def _configurations(
     found = dict(configurations)
     for name in names:
         reasons = [*configurations[name]["reasons"], f"by hand: {'.'.join(path)} = {text}"]
-        found[name] = change.within(configurations[name], path, name) | {"reasons": reasons}
+        found[name] = change.within(configurations[name], path, name) | {"reasons": reasons, "cost": None}
     return found
 
 

@@ -89,6 +89,25 @@ class StepMemory:
 
 
 @dataclass(frozen=True)
+class StepCost:
+    """What a training costs on the machine it was planned for. Sizes in bytes."""
+
+    target: str
+    """That machine."""
+    counted: StepMemory
+    memory: int
+    """Of the whole training: the step, gaps between its blocks, interpreter and libraries."""
+    allowed: int
+    """What it may take."""
+    seconds: float
+    """Per step."""
+    memory_measured: int | None = None
+    """The same by a real step; None: none was run."""
+    timed: bool = False
+    """Whether ``seconds`` comes from real steps, and not from the machine's speed in its data sheet."""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """One way to see the dataset: ``2d``, ``2.5d``, ``3d_fullres``, ``3d_lowres``, ``3d_cascade_fullres``."""
 
@@ -112,6 +131,8 @@ class Configuration:
     """The configuration whose prediction comes in as extra channels, one per label (cascade)."""
     slices: int = 1
     """2-D: neighbouring slices that come in as channels, the middle one is predicted. Odd."""
+    cost: StepCost | None = None
+    """None: it was not asked for, or a value was changed since."""
     reasons: tuple[str, ...] = ()
     """Why this was decided: ``subject: sentence with numbers``."""
 

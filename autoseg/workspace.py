@@ -4,6 +4,7 @@ workspace/
     Dataset004_Hippocampus/
         dataset.json  fingerprint.json  plan.json  folds.json
         measured/<case>.npz                     one case's fingerprint, reused while its files do not change
+        steps.json                              what training steps cost, reused while machine and step are the same
         prepared/<configuration>/<case>/        network-grid arrays of one case; configurations on one grid share them
         priors/<configuration>/<case>.b2nd      cascade: the earlier stage's prediction of a case it had not seen
         runs/<configuration>/fold_0/            one training:
@@ -110,6 +111,11 @@ class DatasetFolder:
     def old_plan(self) -> Path:
         """The plan before the last planning, if that decided differently (it may hold a user's edits)."""
         return self.root / "plan.old.json"
+
+    @property
+    def steps(self) -> Path:
+        """What training steps cost, counted and timed in earlier plannings."""
+        return self.root / "steps.json"
 
     @property
     def folds(self) -> Path:

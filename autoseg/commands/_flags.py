@@ -60,6 +60,23 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--slices", type=int, metavar="N", help="also plan 2.5d: a 2-D network that sees N slices (1: never)"
     )
+    command.add_argument(
+        "--memory",
+        type=_bytes_or_auto,
+        dest="training_memory",
+        metavar="SIZE",
+        help="that a training may take: 8GB, or auto (planner `measured`)",
+    )
+    command.add_argument(
+        "--time",
+        type=_seconds_or_auto,
+        dest="training_time",
+        metavar="T",
+        help="that a training may take: 20m, 12h, or auto (planner `measured`)",
+    )
+    command.add_argument(
+        "--target", metavar="MACHINE", help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s"
+    )
     add_changes(command)
 
 
@@ -103,6 +120,14 @@ def bytes_(text: str) -> int:
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory; write 4GB, 512MB or 2.5GiB")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
+
+
+def _bytes_or_auto(text: str) -> int | None:
+    return None if text.strip().casefold() == "auto" else bytes_(text)
+
+
+def _seconds_or_auto(text: str) -> float | None:
+    return None if text.strip().casefold() == "auto" else seconds(text)
 
 
 def seconds(text: str) -> float:

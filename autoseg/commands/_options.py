@@ -10,7 +10,7 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..folds import FoldRules
-    from ..planning.wishes import Wishes
+    from ..pipeline.decide import Request
     from ..settings import RunSettings
     from ..workspace import DatasetFolder, Workspace
 
@@ -27,10 +27,21 @@ def settings(options: Namespace) -> RunSettings:
     return RunSettings(device=options.device, precision=options.precision, **given)
 
 
-def wishes(options: Namespace) -> Wishes:
+def request(options: Namespace) -> Request:
+    """What the planning flags say."""
+    from ..pipeline.decide import Request
     from ..planning.wishes import Wishes
 
-    return Wishes(spacing=options.spacing, mirror=options.mirror, slices=options.slices)
+    wishes = Wishes(options.spacing, options.mirror, options.slices, options.training_memory, options.training_time)
+    return Request(
+        planner=options.planner,
+        plans=options.plans,
+        wishes=wishes,
+        target=options.target,
+        changes=options.changes,
+        settings=settings(options),
+        trusted=tuple(options.trust),
+    )
 
 
 def fold_rules(options: Namespace) -> FoldRules | None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from . import _flags, _options
+
+if TYPE_CHECKING:
+    from ..pipeline.decide import Request
 
 HELP = "decide plan.json and folds.json from the fingerprint"
 
@@ -41,34 +45,17 @@ def run(options: Namespace) -> None:
     from ..pipeline.plan_from_fingerprint import plan_from_fingerprint
     from ..planning.explain import explanation
 
-    path, trusted = options.from_fingerprint, tuple(options.trust)
+    path, request = options.from_fingerprint, _options.request(options)
     if (options.dataset is None) == (path is None):
         raise UsageError("plan needs either a DATASET or --from-fingerprint FILE")
     if options.compare:
         return _compare(options)
     if path is None:
         files = _options.dataset_folder(options)
-        planned = story.plan(
-            files,
-            planner=options.planner,
-            plans=options.plans,
-            folds=_options.fold_rules(options),
-            wishes=_options.wishes(options),
-            changes=options.changes,
-            trusted=trusted,
-        )
+        planned = story.plan(files, request, folds=_options.fold_rules(options))
         measured = files.read_fingerprint()
     else:
-        described = options.dataset_json or path.with_name("dataset.json")
-        name = options.planner or "plain_unet"
-        planned, measured = plan_from_fingerprint(
-            path,
-            described,
-            planner=name,
-            wishes=_options.wishes(options),
-            changes=options.changes,
-            trusted=trusted,
-        )
+        planned, measured = plan_from_fingerprint(path, _described(options), _for_nnunet(request))
     if options.explain:
         sys.stdout.write(explanation(planned) + "\n")
     content = nnunet_plans(planned, measured) if options.format == "nnunet" else planned
@@ -79,23 +66,31 @@ def run(options: Namespace) -> None:
 
 
 def _compare(options: Namespace) -> None:
-    from ..pipeline import plan_and_preprocess as story
+    from dataclasses import replace
+
+    from ..pipeline.decide import decide
     from ..pipeline.plan_from_fingerprint import plan_from_fingerprint
     from ..planning.explain import comparison
 
-    path, wishes, trusted = options.from_fingerprint, _options.wishes(options), tuple(options.trust)
-    if path is None:
+    requests = [replace(_options.request(options), planner=name) for name in options.compare]
+    if options.from_fingerprint is None:
         files = _options.dataset_folder(options)
-        plans = [
-            story.decide(files, planner=name, wishes=wishes, changes=options.changes, trusted=trusted)
-            for name in options.compare
-        ]
+        measured = files.read_dataset(), files.read_fingerprint(), files.steps
+        plans = [decide(request, *measured) for request in requests]
     else:
-        described = options.dataset_json or path.with_name("dataset.json")
-        plans = [
-            plan_from_fingerprint(
-                path, described, planner=name, wishes=wishes, changes=options.changes, trusted=trusted
-            )[0]
-            for name in options.compare
-        ]
+        paths = options.from_fingerprint, _described(options)
+        plans = [plan_from_fingerprint(*paths, request)[0] for request in requests]
     sys.stdout.write(comparison(plans) + "\n")
+
+
+def _described(options: Namespace) -> Path:
+    """The dataset.json that belongs to nnU-Net's fingerprint."""
+    described: Path = options.dataset_json or options.from_fingerprint.with_name("dataset.json")
+    return described
+
+
+def _for_nnunet(request: Request) -> Request:
+    """By default what nnU-Net would plan."""
+    from dataclasses import replace
+
+    return replace(request, planner=request.planner or "plain_unet")

@@ -22,12 +22,7 @@ def run(options: Namespace) -> None:
     story.plan_and_preprocess(
         _options.raw_folder(options),
         _options.workspace(options),
-        planner=options.planner,
-        plans=options.plans,
+        _options.request(options),
         folds=_options.fold_rules(options),
-        wishes=_options.wishes(options),
-        changes=options.changes,
         configurations=options.configuration,
-        settings=_options.settings(options),
-        trusted=tuple(options.trust),
     )

@@ -123,6 +123,7 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     # Here and not above, so that the dataset can be had without torch.
     from ..inference.model import Model
     from ..layouts import find_images
+    from .decide import Request
     from .evaluate import evaluate
     from .plan_and_preprocess import plan_and_preprocess
     from .predict import predict
@@ -133,7 +134,7 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     if not (raw / "dataset.json").exists():  # written last
         make_dataset(raw)
     workspace, predictions = Workspace(folder / "workspace"), folder / "predictions"
-    plan_and_preprocess(raw, workspace, planner="tiny", settings=settings)
+    plan_and_preprocess(raw, workspace, Request(planner="tiny", settings=settings))
     trained = train(workspace.dataset_folder(NAME), "0", epochs=epochs, settings=settings)
     model = Model.read(trained, settings=settings)
     cases = find_images([raw / "imagesTs"], len(CHANNELS))

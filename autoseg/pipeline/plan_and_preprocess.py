@@ -12,10 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ..changes import changed
-from ..core.family import Family
 from ..core.files import remove_unfinished
-from ..core.machine import has_gpu
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import to_json, write_json
@@ -25,48 +22,38 @@ from ..fingerprint import Fingerprint
 from ..folds import FoldRules
 from ..inspection.check import Problem, check_headers, table
 from ..inspection.extract import extract_fingerprint
-from ..interop.nnunet_planner import PlansFile
 from ..layouts import read_dataset
 from ..parts.readers import read_image, read_labels
 from ..plan import Configuration, Plan
 from ..planning.explain import summary
-from ..planning.wishes import NO_WISHES, Wishes
 from ..preprocessing.prepare import prepare
 from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder, Workspace
+from .decide import Request, decide
 from .plan_folds import plan_folds
 
 LOG = logging.getLogger("autoseg")
 PREPARED_VERSION = 2  # raise it when preparing the same files with the same plan gives something else
-PLANNERS = Family("autoseg.planners", "PLANNER")
 
 
 def plan_and_preprocess(
     folder: Path,
     workspace: Workspace,
+    request: Request,
     *,
-    planner: str | None = None,
-    plans: Path | None = None,
     folds: FoldRules | None = None,
-    wishes: Wishes = NO_WISHES,
-    changes: Sequence[str] = (),
     configurations: Sequence[str] | None = None,
-    settings: RunSettings | None = None,
-    trusted: tuple[str, ...] = (),
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
-    ``planner`` None takes the one for this machine, unless ``plans`` is a plans file of nnU-Net; ``folds`` None keeps
-    the rules of before, if any; ``wishes`` come before the planner's rules, ``changes`` replace values of its plan
-    (``autoseg.changes``); ``configurations`` None prepares all that were planned. Raises DatasetError with a table of
-    all problems.
+    ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all that were planned. Raises
+    DatasetError with a table of all problems.
     """
-    settings = settings or RunSettings()
-    dataset, _ = fingerprint(folder, workspace, settings=settings)
+    dataset, _ = fingerprint(folder, workspace, settings=request.settings)
     files = workspace.dataset_folder(dataset.name)
-    result = plan(files, planner=planner, plans=plans, folds=folds, wishes=wishes, changes=changes, trusted=trusted)
-    preprocess(files, configurations=configurations, settings=settings)
+    result = plan(files, request, folds=folds)
+    preprocess(files, configurations=configurations, settings=request.settings)
     return result
 
 
@@ -99,18 +86,9 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
     LOG.info("%s: %d notes\n%s", dataset.name, len(problems), text)
 
 
-def plan(
-    files: DatasetFolder,
-    *,
-    planner: str | None = None,
-    plans: Path | None = None,
-    folds: FoldRules | None = None,
-    wishes: Wishes = NO_WISHES,
-    changes: Sequence[str] = (),
-    trusted: tuple[str, ...] = (),
-) -> Plan:
+def plan(files: DatasetFolder, request: Request, *, folds: FoldRules | None = None) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
-    result = decide(files, planner=planner, plans=plans, wishes=wishes, changes=changes, trusted=trusted)
+    result = decide(request, files.read_dataset(), files.read_fingerprint(), files.steps)
     if files.plan.exists() and json.loads(files.plan.read_text()) != json.loads(json.dumps(to_json(result))):
         LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
         files.old_plan.write_bytes(files.plan.read_bytes())
@@ -120,27 +98,6 @@ def plan(
     LOG.info("default configuration %s; written to %s; --explain says why", result.default, files.plan)
     plan_folds(files, folds)
     return result
-
-
-def decide(
-    files: DatasetFolder,
-    *,
-    planner: str | None = None,
-    plans: Path | None = None,
-    wishes: Wishes = NO_WISHES,
-    changes: Sequence[str] = (),
-    trusted: tuple[str, ...] = (),
-) -> Plan:
-    """The plan for a measured dataset; nothing is written."""
-    dataset, measured = files.read_dataset(), files.read_fingerprint()
-    if plans is not None:
-        LOG.info("planning %s", PlansFile(plans).description)
-        return changed(PlansFile(plans).plan(dataset, measured, wishes), changes, trusted)
-    name = planner or ("plain_unet" if has_gpu() else "cpu")
-    chosen = PLANNERS.load(name, trusted)
-    why = "" if planner else ", chosen because there is a GPU" if has_gpu() else ", chosen because there is no GPU"
-    LOG.info("planner %s%s: %s", name, why, chosen.description)
-    return changed(chosen.plan(dataset, measured, wishes), changes, trusted)
 
 
 def preprocess(files: DatasetFolder, *, configurations: Sequence[str] | None = None, settings: RunSettings) -> None:

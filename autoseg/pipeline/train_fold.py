@@ -143,7 +143,7 @@ def _refuse_another_plan(run: FoldRun) -> None:
     before = read_plan(folder.effective, run.trusted)
     (_, old), (name, new) = before.configuration(), plan.configuration()
     rules = replace(old.training, epochs=new.training.epochs, patience=new.training.patience)
-    old = replace(old, training=rules, reasons=new.reasons)
+    old = replace(old, training=rules, cost=new.cost, reasons=new.reasons)
     if replace(before, configurations={name: old}, reasons=plan.reasons) != plan:
         raise TrainingError(
             f"{folder.root} was started with another plan than {plan.dataset} has now. "

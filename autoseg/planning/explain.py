@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.records import to_json
 from ..plan import Configuration, Plan
+from .target import bytes_text
 
 WIDTH = 100
 DIFFERENT = "*"
@@ -78,8 +79,11 @@ def _decisions(plan: Plan) -> dict[str, str]:
     found = {name: _text(record[name]) for name in ("axis_order", "mirror_axes", "default")}
     for name, configuration in record["configurations"].items():
         for field, value in configuration.items():
-            if field != "reasons":
+            if field not in ("reasons", "cost"):
                 found |= {f"{name}/{path}": _text(leaf) for path, leaf in _leaves(field, value)}
+        cost = plan.configurations[name].cost
+        if cost is not None:
+            found |= {f"{name}/memory": bytes_text(cost.memory), f"{name}/seconds_per_step": _text(cost.seconds)}
     return found
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..plan import Configuration
+
 
 def feature_map_elements(
     patch_size: Sequence[int],
@@ -32,3 +34,16 @@ def feature_map_elements(
         outputs = down[stage] + (up[stage] + 1 if stage < len(up) else 0)
         elements += (outputs * maps + (heads if stage == 0 else 0)) * voxels
     return elements
+
+
+def elements_of_step(configuration: Configuration, heads: int) -> int:
+    """Elements that one step of a configuration with a U-Net makes."""
+    network = configuration.network
+    return configuration.batch_size * feature_map_elements(
+        configuration.patch_size,
+        network.strides,
+        network.features,
+        down=[network.convolutions(blocks) for blocks in network.blocks_encoder],
+        up=network.blocks_decoder,
+        heads=heads,
+    )

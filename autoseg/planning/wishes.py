@@ -18,6 +18,10 @@ class Wishes:
     """Axes along which images may be mirrored in training and prediction, instead of all that keep left from right."""
     slices: int | None = None
     """Neighbouring slices that a 2-D network is to see (configuration 2.5d); 1: no such configuration."""
+    memory: int | None = None
+    """Bytes that one training may take, all in all."""
+    seconds: float | None = None
+    """That one training may take."""
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):

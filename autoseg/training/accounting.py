@@ -1,8 +1,8 @@
 """What one training step holds in memory, counted on tensors that have a shape and no data.
 
-The real forward and backward pass and the real update run in the precision of the training; every storage is entered
-when an operation makes it and struck out when the last tensor on it is gone. Nothing is computed and nothing is
-allocated, so that a step can be counted that would not fit this machine.
+The real forward and backward pass run in the precision of the training; every storage is entered when an operation
+makes it and struck out when the last tensor on it is gone. Nothing is computed and nothing is allocated, so that a step
+can be counted that would not fit this machine.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from .onednn import workspace
 from .step import Step
 
 HEAP_BLOCK = 32 << 20  # glibc takes smaller blocks from a heap that has gaps, larger ones from the system, exactly
+IN_UPDATE = 3  # an update holds so many times the weights beside its state: themselves, gradients, what comes of these
 READ_AHEAD = 2  # batches that wait in main memory while one is trained on
 
 
-def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, threads: int) -> StepMemory:
-    """Counts one step of ``configuration`` after the first, when gradients and the optimizer's state are there.
+def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, threads: int | None) -> StepMemory:
+    """Counts one step of ``configuration`` after the first, when the optimizer's state is there.
 
-    On a CPU the working memory of oneDNN's convolutions on ``threads`` threads is part of the peak; on a GPU cuDNN's is
-    not, since cuDNN takes what is free.
+    With ``threads`` it is counted for a CPU: the working memory of oneDNN's convolutions on so many threads is part of
+    the peak, and so are batches read ahead. cuDNN's is not: cuDNN takes what is free.
     """
-    ledger = _Ledger(threads if resolved.device.type == "cpu" else None)
+    ledger = _Ledger(threads)
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -49,22 +50,17 @@ def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, th
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             loss = Step.of(plan, configuration, resolved, 0, network).loss_of(images, targets)
         loss.backward()
-        peak, small = ledger.peak, ledger.small_at_peak
-        optimizer = configuration.optimizer.build(network.parameters())
-        nn.utils.clip_grad_norm_(network.parameters(), configuration.training.gradient_clip)
-        optimizer.step()
-        state = sum(tensor.untyped_storage().nbytes() for tensor in _tensors(optimizer.state_dict()["state"]))
-    average = sum(weights.values()) if configuration.training.ema_decay else 0
-    # The first step makes the optimizer's state in its update; every other step has it from the beginning.
-    peak, small = max((peak + state, small + state), (ledger.peak, ledger.small_at_peak))
-    waiting = (1 + READ_AHEAD if resolved.device.type == "cpu" else 1) * batch
+    of_weights = sum(weights.values())
+    state = int(of_weights * _state_per_weight(configuration))
+    state += of_weights if configuration.training.ema_decay else 0
+    waiting = (1 if threads is None else 1 + READ_AHEAD) * batch
     return StepMemory(
-        weights=sum(weights.values()),
-        optimizer=state + average,
+        weights=of_weights,
+        optimizer=state,
         batch=waiting + sum(tensor.untyped_storage().nbytes() for tensor in (images, targets)),
         activations=sum(size for storage, size in kept.items() if storage not in weights),
-        peak=peak + average + waiting,
-        small=small,
+        peak=waiting + state + max(ledger.peak, IN_UPDATE * of_weights),
+        small=ledger.small_at_peak,
     )
 
 
@@ -76,6 +72,16 @@ def _inputs(plan: Plan, configuration: Configuration) -> tuple[int, Tensor, Tens
     images = torch.empty((count, channels + maps - 1, *patch))
     targets = torch.empty((count, *patch), dtype=torch.uint8)
     return count * loaded * (2 * channels + maps), images, targets
+
+
+def _state_per_weight(configuration: Configuration) -> float:
+    """Bytes of the optimizer's state for each byte of weights, seen in the update of a few real weights."""
+    weights = nn.Parameter(torch.zeros(64))
+    weights.grad = torch.zeros(64)
+    optimizer = configuration.optimizer.build([weights])
+    optimizer.step()
+    state = [tensor for tensor in _tensors(optimizer.state_dict()["state"]) if tensor.numel() == weights.numel()]
+    return sum(tensor.nbytes for tensor in state) / weights.nbytes
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from autoseg.errors import TrainingError
+from autoseg.pipeline.decide import Request
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
 from autoseg.pipeline.status import all_runs
@@ -31,7 +32,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("train")
     raw = make_dataset(root / NAME, cases=5, tests=0)
     workspace = Workspace(root / "workspace")
-    plan_and_preprocess(raw, workspace, planner="tiny", configurations=["3d_fullres"], changes=SMALL, settings=SETTINGS)
+    request = Request(planner="tiny", changes=SMALL, settings=SETTINGS)
+    plan_and_preprocess(raw, workspace, request, configurations=["3d_fullres"])
     train(workspace.dataset_folder(NAME), "0", epochs=2, settings=SETTINGS)
     return root / "workspace"
 

@@ -19,7 +19,10 @@ from autoseg.core.records import from_json, to_json
 from autoseg.dataset import Case, Dataset
 from autoseg.errors import PlanningError
 from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
-from autoseg.plan import Plan
+from autoseg.plan import Plan, StepMemory
+from autoseg.planning.measured import MeasuringPlanner
+from autoseg.planning.memory import elements_of_step
+from autoseg.planning.target import gpu
 
 PLANNERS = Family(planners.__name__, "PLANNER")
 NAMES = sorted(PLANNERS)
@@ -32,7 +35,22 @@ def make_plan(planner: str, shape: tuple[int, ...], spacing: tuple[float, ...], 
     dataset = Dataset("Dataset001_Made", "/d", ("MRI",), LABELS, listed, ".nii.gz", "nnunet")
     measured = CaseFingerprint(shape, spacing, shape, 1.0, "")
     intensities = (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),)
-    return PLANNERS.load(planner).plan(dataset, Fingerprint(dict.fromkeys(keys, measured), intensities))
+    task = dataset, Fingerprint(dict.fromkeys(keys, measured), intensities)
+    chosen = PLANNERS.load(planner)
+    return chosen.plan(*task, bench=Formula()) if isinstance(chosen, MeasuringPlanner) else chosen.plan(*task)
+
+
+class Formula:
+    """Stands for a GPU of which every step costs so many bytes and seconds per feature map element."""
+
+    target = gpu("a GPU", 8e9, 500e9)
+
+    def memory(self, plan: Plan, name: str) -> StepMemory:
+        size = int(5.5 * elements_of_step(plan.configurations[name], plan.labels.heads))
+        return StepMemory(weights=0, optimizer=0, batch=0, activations=size, peak=size, small=0)
+
+    def seconds(self, plan: Plan, name: str) -> tuple[float, None]:
+        return elements_of_step(plan.configurations[name], plan.labels.heads) / 2e9, None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +129,7 @@ def test_an_empty_dataset_is_refused() -> None:
 
 def test_planning_needs_neither_torch_nor_scipy() -> None:
     program = (
-        "import sys; from autoseg.planners import cpu, plain_unet, residual_xl, tiny; "
+        "import sys; from autoseg.planners import cpu, measured, plain_unet, residual_xl, tiny; "
         "import autoseg.preprocessing.prepare, autoseg.preprocessing.store; "
         "print({'torch', 'scipy', 'skimage', 'pandas'} & set(sys.modules))"
     )

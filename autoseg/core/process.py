@@ -1,0 +1,80 @@
+"""What this process takes of the machine: processor time and main memory. Linux tells; other systems do not."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from pathlib import Path
+
+_PROCESS = Path("/proc/self")
+
+
+BUSY = 0.1  # share of the time in which threads waited for a core, from which on others are said to use the machine
+AT_WORK = 0.8  # of the time at least, a thread works when all threads share the work and nothing else goes on
+
+
+class Stopwatch:
+    """Mutable: seconds since it was made, and what they would have been if no other program had used the cores."""
+
+    def __init__(self, threads: int) -> None:
+        """``threads`` share the work that is timed."""
+        self._threads = threads
+        self._began = time.perf_counter()
+        self._ran, self._waited = _thread_seconds()
+
+    def elapsed(self) -> float:
+        """All seconds."""
+        return time.perf_counter() - self._began
+
+    def seconds(self) -> float:
+        """Without those in which threads wanted a core that others had, or waited for a thread that did."""
+        ran, waited = (now - before for now, before in zip(_thread_seconds(), (self._ran, self._waited)))
+        share = waited / (ran + waited) if ran > 0 and waited > 0 else 0.0
+        alone = self.elapsed() * (1.0 - share)
+        return alone if share < BUSY else min(alone, ran / (self._threads * AT_WORK))
+
+
+class MemoryPeak:
+    """Mutable: the most main memory that the process has taken since this was made, beyond what it had then."""
+
+    def __init__(self) -> None:
+        _give_back()
+        try:
+            (_PROCESS / "clear_refs").write_text("5")  # the peak begins anew
+        except OSError:
+            self._before = None
+        else:
+            self._before = _status("VmRSS")
+
+    def bytes(self) -> int | None:
+        """None where the system does not tell."""
+        peak = _status("VmHWM")
+        return None if self._before is None or peak is None else peak - self._before
+
+
+def _thread_seconds() -> tuple[float, float]:
+    """Of all threads: running, and waiting for a core."""
+    ran = waited = 0
+    for path in _PROCESS.glob("task/*/schedstat"):
+        try:
+            running, waiting, _ = path.read_text().split()
+        except (OSError, ValueError):  # the thread has just ended, or the kernel keeps no such numbers
+            continue
+        ran, waited = ran + int(running), waited + int(waiting)
+    return ran / 1e9, waited / 1e9
+
+
+def _status(name: str) -> int | None:
+    try:
+        lines = (_PROCESS / "status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _give_back() -> None:
+    """Freed memory that the C library keeps goes back to the system."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):  # not glibc
+        pass

@@ -1,0 +1,189 @@
+"""Training steps counted for any machine, and timed on this one. What was timed is kept: noise changes no plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.machine import memory_bytes, processor
+from ..core.records import read_json, to_json, write_json
+from ..errors import RecordError
+from ..plan import Configuration, Plan, StepMemory
+from ..planning.memory import elements_of_step
+from ..planning.target import CPU_BESIDE, CPU_GAPS, GPU_BESIDE, Target, bytes_text, gpu
+from ..settings import Resolved, RunSettings, resolve
+
+if TYPE_CHECKING:
+    import torch
+
+LOG = logging.getLogger("autoseg")
+SHARE_OF_MAIN_MEMORY = 0.5  # for a training; a quarter may hold cases, the rest is the system's
+LONGEST_TRIAL = 5.0  # seconds per step: of longer ones the time is reckoned from shorter ones
+ALIKE = 2.0  # steps with up to so many times more or fewer elements are as quick per element
+VERSION = 1  # raise it when steps of the same configuration have become quicker or smaller
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What real steps showed."""
+
+    what: str
+    """Configuration and machine, for a person."""
+    seconds: float
+    bytes: int | None
+    """Of the whole training; None where the system does not tell."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """By keys that change with anything that a step's cost depends on."""
+
+    counted: dict[str, StepMemory] = field(default_factory=dict)
+    timed: dict[str, StepTime] = field(default_factory=dict)
+
+
+class CountingBench:
+    """A ``planning.search.Bench`` for a machine whose speed is known."""
+
+    def __init__(
+        self, target: Target, counted_for: Resolved, threads: int | None = None, kept: Path | None = None
+    ) -> None:
+        """``threads`` are those of a CPU, None for a GPU; ``kept`` is the file that remembers."""
+        self.target = target
+        self._resolved, self._threads, self._path = counted_for, threads, kept
+        self.kept = Steps() if kept is None else _read(kept)
+        """What was counted and timed."""
+
+    def memory(self, plan: Plan, name: str) -> StepMemory:
+        key = self._key(plan, name)
+        if key not in self.kept.counted:
+            from ..training.accounting import step_memory
+
+            counted = step_memory(plan, plan.configurations[name], self._resolved, self._threads)
+            self._keep(replace(self.kept, counted={**self.kept.counted, key: counted}))
+        return self.kept.counted[key]
+
+    def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
+        if self.target.speed is None:
+            raise ValueError(f"the speed of {self.target.name} is not known")
+        return elements_of_step(plan.configurations[name], plan.labels.heads) / self.target.speed, None
+
+    def _key(self, plan: Plan, name: str, *more: str) -> str:
+        """Another one with anything that the cost of a step depends on."""
+        import torch
+
+        what = [VERSION, _essence(plan, name), str(self._resolved.dtype), self._threads, torch.__version__, *more]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:24]
+
+    def _keep(self, steps: Steps) -> None:
+        self.kept = steps
+        if self._path is not None:
+            write_json(self._path, steps)
+
+
+class TimingBench(CountingBench):
+    """A ``planning.search.Bench`` for this machine."""
+
+    def __init__(self, settings: RunSettings, kept: Path | None) -> None:
+        resolved = resolve(settings)
+        threads = settings.threads if resolved.device.type == "cpu" else None
+        counted_for = resolved if resolved.device.type in ("cpu", "cuda") else _elsewhere(resolved.dtype)
+        super().__init__(this_machine(settings), counted_for, threads, kept)
+        self._settings = settings
+        self._rates: dict[str, float] = {}
+        self._works: dict[str, int] = {}
+
+    def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
+        configuration = plan.configurations[name]
+        work, kind = elements_of_step(configuration, plan.labels.heads), _kind(configuration)
+        key = self._key(plan, name, self.target.name)
+        if key not in self.kept.timed and self._can_reckon(plan, name, work, kind):
+            return float(f"{work / self._rates[kind]:.2g}"), None
+        if key not in self.kept.timed:
+            seen = self._tried(plan, name)
+            self._keep(replace(self.kept, timed={**self.kept.timed, key: seen}))
+        found = self.kept.timed[key]
+        self._rates[kind] = work / found.seconds
+        self._works[kind] = work
+        return found.seconds, found.bytes
+
+    def _can_reckon(self, plan: Plan, name: str, work: int, kind: str) -> bool:
+        """Whether steps of the same kind were timed and these are too long to be tried, or so alike that they need not.
+
+        On a GPU, and where much memory is taken, whatever can be tried is.
+        """
+        if kind not in self._rates:
+            return False
+        alike = 1 / ALIKE <= work / self._works[kind] <= ALIKE
+        small = not self.target.gpu and self.target.total(self.memory(plan, name)) < self.target.allowed / 2
+        return work / self._rates[kind] > LONGEST_TRIAL or (alike and small)
+
+    def _tried(self, plan: Plan, name: str) -> StepTime:
+        from ..training.trial import trial
+
+        configuration = plan.configurations[name]
+        network, patch = configuration.network, " x ".join(map(str, configuration.patch_size))
+        features = f"{network.features[0]} to {max(network.features)} feature maps"
+        what = f"{name}, patch {patch}, batch {configuration.batch_size}, {features}"
+        LOG.info("timing training steps: %s", what)
+        seen = trial(plan, configuration, self._settings)
+        beside = GPU_BESIDE // 2 if self.target.gpu else CPU_BESIDE
+        taken = None if seen.bytes is None else seen.bytes + beside
+        counted, told = self.target.total(self.memory(plan, name)), "" if taken is None else f", {bytes_text(taken)}"
+        LOG.info("  %.2g s per step%s (counted: %s)", seen.seconds, told, bytes_text(counted))
+        return StepTime(f"{what}, {self.target.name}", float(f"{seen.seconds:.2g}"), taken)
+
+
+def this_machine(settings: RunSettings) -> Target:
+    """What a plan for this machine may take. On a GPU all of its memory, on a processor half of the main memory."""
+    import torch
+
+    device = resolve(settings).device
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        return gpu(f"this machine's {card.name}", card.total_memory, None)
+    threads = f"{settings.threads} threads on {processor()}" if device.type == "cpu" else device.type
+    name = f"this machine, {threads}, {bytes_text(memory_bytes())} of main memory"
+    return Target(name, memory_bytes(), CPU_BESIDE, CPU_GAPS, device.type != "cpu", share=SHARE_OF_MAIN_MEMORY)
+
+
+def of_target(target: Target, kept: Path | None = None) -> CountingBench:
+    """Counts what a step holds on a GPU that is not here: the same tensors, without oneDNN's working memory."""
+    import torch
+
+    return CountingBench(target, _elsewhere(torch.bfloat16), kept=kept)
+
+
+def _elsewhere(dtype: torch.dtype | None) -> Resolved:
+    """Tensors without data can only pretend to lie on devices that are here."""
+    import torch
+
+    return Resolved(torch.device("cpu"), dtype)
+
+
+def _essence(plan: Plan, name: str) -> str:
+    """All of a configuration that the cost of a step depends on."""
+    configuration = plan.configurations[name]
+    any_length, any_grid = replace(configuration.training, epochs=1), (None, 1.0, 1.0)
+    configuration = replace(
+        configuration, training=any_length, spacing=any_grid, median_shape=(1, 1, 1), cost=None, reasons=()
+    )
+    return json.dumps([to_json(configuration), len(plan.channels), to_json(plan.labels)], sort_keys=True)
+
+
+def _kind(configuration: Configuration) -> str:
+    """Steps of the same kind take time in proportion to their elements."""
+    network = configuration.network
+    return f"{configuration.dimensions} {type(network).__module__} {network.features[0]}"
+
+
+def _read(path: Path) -> Steps:
+    """What was kept; nothing where there is none, or of another version."""
+    try:
+        return read_json(path, Steps)
+    except RecordError:
+        return Steps()

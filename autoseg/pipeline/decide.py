@@ -1,0 +1,81 @@
+"""From what was measured on a dataset to a plan: the planner by its name, and what it plans for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..changes import changed
+from ..core.family import Family
+from ..core.machine import has_gpu
+from ..dataset import Dataset
+from ..errors import UsageError
+from ..fingerprint import Fingerprint
+from ..interop.nnunet_planner import PlansFile
+from ..plan import Plan
+from ..planning.measured import MeasuringPlanner
+from ..planning.search import Bench
+from ..planning.target import bytes_text, read_target
+from ..planning.wishes import NO_WISHES, Wishes
+from ..settings import RunSettings
+
+LOG = logging.getLogger("autoseg")
+PLANNERS = Family("autoseg.planners", "PLANNER")
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a user wants a plan to be made."""
+
+    planner: str | None = None
+    """None: the one for this machine."""
+    plans: Path | None = None
+    """nnU-Net's plans file, whose decisions are taken instead of a planner's."""
+    wishes: Wishes = NO_WISHES
+    """Come before the planner's rules."""
+    target: str | None = None
+    """The machine to plan for, a name or numbers; None: this one."""
+    changes: Sequence[str] = ()
+    """Replace values of the plan (``autoseg.changes``)."""
+    settings: RunSettings = field(default_factory=RunSettings)
+    trusted: tuple[str, ...] = ()
+
+
+def decide(request: Request, dataset: Dataset, fingerprint: Fingerprint, kept: Path | None = None) -> Plan:
+    """The plan. ``kept`` is the file that remembers what steps cost.
+
+    Raises PlanningError where there is no sensible plan, UsageError for what the planner cannot do.
+    """
+    planner = PlansFile(request.plans) if request.plans else _planner(request)
+    if isinstance(planner, MeasuringPlanner):
+        planned = planner.plan(dataset, fingerprint, request.wishes, _bench(request, kept))
+    elif request.target or request.wishes.memory or request.wishes.seconds:
+        raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
+    else:
+        planned = planner.plan(dataset, fingerprint, request.wishes)
+    return changed(planned, request.changes, request.trusted)
+
+
+def _planner(request: Request) -> Any:
+    name = request.planner or ("plain_unet" if has_gpu() else "cpu")
+    chosen = PLANNERS.load(name, request.trusted)
+    why = "" if request.planner else f", chosen because there is {'a' if has_gpu() else 'no'} GPU"
+    LOG.info("planner %s%s: %s", name, why, chosen.description)
+    return chosen
+
+
+def _bench(request: Request, kept: Path | None) -> Bench:
+    from .bench import TimingBench, of_target
+
+    target = request.target
+    bench = TimingBench(request.settings, kept) if target is None else of_target(read_target(target), kept)
+    asked, there = request.wishes.memory, bench.target.memory
+    if asked is not None and asked > there:
+        raise UsageError(
+            f"{bytes_text(asked)} of memory are more than there are: {bench.target.name} has {bytes_text(there)}. "
+            "To plan for another machine, name it with --target"
+        )
+    return bench

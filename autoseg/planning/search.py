@@ -1,0 +1,245 @@
+"""The values of a planner for which a training just fits into memory and time.
+
+Networks form a ladder, each with the number of iterations it takes to be worth its size. The highest rung is taken
+whose iterations fit into the time and whose patches fit into the memory; then patch and batch grow until memory or the
+time of a step is used up, or the data are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from ..core.progress import duration
+from ..dataset import Dataset
+from ..errors import PlanningError
+from ..fingerprint import Fingerprint
+from ..plan import Configuration, Plan, StepCost, StepMemory
+from .memory import elements_of_step
+from .patch import Budget
+from .planner import Planner
+from .target import Target, bytes_text
+from .wishes import Wishes
+
+LEAST_USE = 0.87  # of the memory that patch and batch may have; with what else there is, 0.85 or more of all
+SAFE = 0.99  # of the memory is aimed at, since one patch's bytes per element are taken for another
+ROUNDS = 12  # of planning and counting; two or three are the rule
+OVERHEAD = 1.08  # a training beside its steps: reading, looks at validation patches (measured on two cores)
+TWICE_AS_QUICK = 2.0  # per element: what a wider network cannot be, compared with the one before
+HALF = 0.5  # of the patches that a rung is meant for must fit into the memory, of its iterations into the time
+SMALLEST_WORK = 1e6  # feature map elements that a step may have however short the time
+PARTLY = {"3d_cascade_fullres": "3d_fullres", "2.5d": "2d"}  # planned as another configuration, with more channels
+
+
+class Bench(Protocol):
+    """Counts and times training steps."""
+
+    @property
+    def target(self) -> Target: ...
+
+    def memory(self, plan: Plan, name: str) -> StepMemory:
+        """What a step of the configuration ``name`` holds, counted."""
+
+    def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
+        """Seconds of such a step, and the bytes a training was seen to take if real steps were run."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Networks with their recipe, and how long they must be trained to be worth it."""
+
+    planner: Planner
+    """Its budgets are the patches and batches that the iterations are meant for."""
+    iterations: int
+
+
+@dataclass
+class Search:
+    """Mutable: remembers how quick steps were."""
+
+    task: tuple[Dataset, Fingerprint, Wishes]
+    bench: Bench
+    memory: int
+    """Bytes that a training may take."""
+    seconds: float | None
+    """That a training may take; None: any."""
+    rates: dict[int, float] = field(default_factory=dict)
+    """Elements per second by dimensions, for the rung that was chosen."""
+    excess: float = 1.0
+    """How much more memory real steps took than was counted."""
+
+    @property
+    def cases(self) -> int:
+        return len(self.task[1].cases)
+
+    def highest(self, rungs: tuple[Rung, ...]) -> tuple[Rung, str]:
+        """The rung to take, and why none above it."""
+        if self.seconds is None:
+            roomy = (rung for rung in reversed(rungs) if self._has_room(rung))
+            return self._explained(rungs, next(roomy, rungs[0]), None)
+        chosen, rate = rungs[0], 0.0
+        for rung in rungs:
+            if rung is not rungs[0] and not self._has_room(rung):
+                return self._explained(rungs, chosen, None)
+            plan = self.within(rung, meant=True, default_only=True)
+            work = self._work(plan, plan.default)
+            needed = work / (TWICE_AS_QUICK * rate) * rung.iterations * OVERHEAD if rate else 0.0
+            if needed <= self.seconds:
+                seconds = self.bench.seconds(plan, plan.default)[0]
+                needed, rate = seconds * rung.iterations * OVERHEAD, work / seconds
+            if rung is not rungs[0] and needed > self.seconds:
+                return self._explained(rungs, chosen, needed)
+            chosen = rung
+        return self._explained(rungs, chosen, None)
+
+    def _explained(self, rungs: tuple[Rung, ...], chosen: Rung, needed: float | None) -> tuple[Rung, str]:
+        """``needed``: seconds that the next rung would take at least; None: it is not for its time."""
+        what = f"{_named(chosen)}, number {rungs.index(chosen) + 1} of {len(rungs)} sizes"
+        if chosen is rungs[-1]:
+            return chosen, f"{what}, the largest"
+        after = rungs[rungs.index(chosen) + 1]
+        if needed is None:
+            return chosen, f"{what}: the next, {_named(after)}, is for patches that this memory does not hold"
+        long = f"{after.iterations} iterations, in which it would earn its size, take {duration(needed)} or more"
+        return chosen, f"{what}: with the next, {_named(after)}, {long}"
+
+    def _has_room(self, rung: Rung) -> bool:
+        """Whether the memory holds half of the patches that the rung is meant for, or all that the data ask for."""
+        meant = rung.planner.plan(*self.task)
+        return self._work_in_memory(meant, meant.default) >= HALF * self._work(meant, meant.default)
+
+    def grown(self, rung: Rung) -> Plan:
+        """The plan whose patches and batches use what memory and time allow."""
+        if self.seconds is not None:
+            plan = self.within(rung, meant=True)
+            for name in dict.fromkeys((plan.default, *(name for name in plan.configurations if name == "2d"))):
+                dimensions = plan.configurations[name].dimensions
+                self.rates[dimensions] = self._work(plan, name) / self.bench.seconds(plan, name)[0]
+        for _ in range(ROUNDS):
+            plan = self.within(rung, meant=False)
+            costs = [self.cost(plan, name) for name in plan.configurations]
+            over = max((cost.memory_measured or 0) / cost.allowed for cost in costs)
+            if over <= 1.0:
+                break
+            self.excess *= over / SAFE
+        return plan
+
+    def within(self, rung: Rung, *, meant: bool, default_only: bool = False) -> Plan:
+        """A plan that takes no more memory than allowed, and, unless ``meant``, no more time per step.
+
+        ``meant``: nor larger patches and batches than the rung is meant for. Raises PlanningError.
+        """
+        budgets: dict[str, Budget] = {}
+        ceilings: dict[str, float] = {}
+        plan, fitting = rung.planner.plan(*self.task), None
+        for _ in range(ROUNDS):
+            for name in _judged(plan, default_only):
+                taken = self._taken(plan, name)
+                if taken > self.memory:  # never again as much: else two patches might alternate for ever
+                    ceilings[name] = min(ceilings.get(name, math.inf), SAFE * self._work(plan, name))
+                elif name in budgets and taken >= LEAST_USE * self.memory:
+                    continue
+                budgets[name] = self._budget(rung, plan, name, ceilings.get(name, math.inf), meant=meant)
+            before, plan = plan, self._planned(rung, budgets)
+            if all(self._taken(plan, name) <= self.memory for name in _judged(plan, default_only)):
+                fitting = plan
+                if _sizes(plan) == _sizes(before):
+                    break
+        if fitting is None:
+            raise PlanningError(f"no patch fits into {bytes_text(self.memory)} of memory; give more (--memory)")
+        return fitting
+
+    def _planned(self, rung: Rung, budgets: dict[str, Budget]) -> Plan:
+        """Configurations that are planned as others share the smaller budget."""
+        shared = {name: budget for name, budget in budgets.items() if name not in PARTLY}
+        for name, whole in PARTLY.items():
+            if name in budgets and whole in shared:
+                shared[whole] = min(shared[whole], budgets[name], key=lambda budget: budget.elements)
+        try:
+            return replace(rung.planner, budgets=shared).plan(*self.task)
+        except PlanningError as error:
+            raise PlanningError(f"{error}; {bytes_text(self.memory)} of memory do not hold more") from None
+
+    def _budget(self, rung: Rung, plan: Plan, name: str, ceiling: float, *, meant: bool) -> Budget:
+        """What the configuration may cost, judged by what it costs as it is in ``plan``; no more than ``ceiling``."""
+        configuration = plan.configurations[name]
+        base = _base(rung, configuration)
+        limits = [self._work_in_memory(plan, name), ceiling]
+        if limits[0] <= 0:
+            raise PlanningError(
+                f"{bytes_text(self.memory)} of memory are too little: libraries, weights and gradients alone take "
+                f"{bytes_text(self._fixed(plan, name))}; give more (--memory)"
+            )
+        if meant:
+            limits.append(base.elements * base.batch)
+        elif self.rates:
+            limits.append(self._work_in_time(rung, configuration))
+        return replace(base, elements=min(limits) / base.batch, least_use=LEAST_USE)
+
+    def _work_in_memory(self, plan: Plan, name: str) -> float:
+        """Elements of a step that the memory holds beside libraries, weights and gradients; below 0: not even these."""
+        fixed = self._fixed(plan, name)
+        per_element = (self._taken(plan, name) - fixed) / self._work(plan, name)
+        return SAFE * (self.memory - fixed) / per_element
+
+    def _fixed(self, plan: Plan, name: str) -> int:
+        return self.bench.target.beside + self.bench.memory(plan, name).fixed
+
+    def _work_in_time(self, rung: Rung, configuration: Configuration) -> float:
+        """Elements of a step of which the rung's iterations fit into the time.
+
+        What the rung is meant for is not cut as long as half of its iterations fit.
+        """
+        if self.seconds is None:
+            return math.inf
+        base = _base(rung, configuration)
+        rate = self.rates.get(configuration.dimensions) or min(self.rates.values())
+        work = rate * self.seconds / (rung.iterations * OVERHEAD)
+        return max(work, min(base.elements * base.batch, work / HALF), SMALLEST_WORK)
+
+    def _taken(self, plan: Plan, name: str) -> float:
+        return self.excess * self.bench.target.total(self.bench.memory(plan, name))
+
+    def _work(self, plan: Plan, name: str) -> int:
+        return elements_of_step(plan.configurations[name], plan.labels.heads)
+
+    def cost(self, plan: Plan, name: str) -> StepCost:
+        """Of one training of a configuration."""
+        counted, target = self.bench.memory(plan, name), self.bench.target
+        seconds, measured = self.bench.seconds(plan, PARTLY.get(name, name))
+        return StepCost(
+            target=target.name,
+            counted=counted,
+            memory=target.total(counted),
+            allowed=self.memory,
+            seconds=seconds,
+            memory_measured=measured,
+            timed=target.speed is None,
+        )
+
+    def limit(self, rung: Rung, plan: Plan, name: str) -> str:
+        """What kept patch and batch from being larger: ``memory``, ``time`` or ``data``."""
+        work, configuration = self._work(plan, name), plan.configurations[name]
+        limits = {"memory": self._work_in_memory(plan, name), "time": self._work_in_time(rung, configuration)}
+        nearest = min(limits, key=lambda limit: limits[limit])
+        return nearest if work >= LEAST_USE * limits[nearest] else "data"
+
+
+def _named(rung: Rung) -> str:
+    sizes = rung.planner.unet_3d
+    kind = sizes.template.__module__.rpartition(".")[2]
+    return f"a {kind} of {sizes.base_features} feature maps and more"
+
+
+def _judged(plan: Plan, default_only: bool) -> list[str]:
+    return [plan.default] if default_only else list(plan.configurations)
+
+
+def _base(rung: Rung, configuration: Configuration) -> Budget:
+    """What the rung is meant for."""
+    return rung.planner.budget_2d if configuration.dimensions == 2 else rung.planner.budget_3d
+
+
+def _sizes(plan: Plan) -> dict[str, tuple[tuple[int, ...], int]]:
+    return {name: (one.patch_size, one.batch_size) for name, one in plan.configurations.items()}

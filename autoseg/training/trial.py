@@ -1,0 +1,81 @@
+"""A few real training steps, on noise: how long they take and how much memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..core.process import MemoryPeak, Stopwatch
+from ..core.seeds import generator
+from ..plan import Configuration, Plan
+from ..settings import Resolved, RunSettings, resolve
+from .arithmetic import arithmetic
+from .batches import Batch
+from .state import TrainingState, start
+from .step import Step
+
+SECONDS = 4.0
+PAIRS = 4
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the steps showed."""
+
+    seconds: float
+    """Per step."""
+    bytes: int | None
+    """Taken at most; None where the system does not tell."""
+
+
+def trial(plan: Plan, configuration: Configuration, settings: RunSettings) -> Trial:
+    """Up to four pairs of steps, or as many as four seconds hold, after one step that warms up."""
+    resolved = resolve(settings)
+    with arithmetic(settings, resolved):
+        return _steps(plan, configuration, settings, resolved)
+
+
+def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, resolved: Resolved) -> Trial:
+    on_gpu = resolved.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(resolved.device)
+    nn.Conv2d(1, 1, 3)(torch.zeros(1, 1, 8, 8)).sum().backward()  # what libraries load at their first use is no step's
+    peak = MemoryPeak()
+    state, batch = start(plan, configuration, settings), made_up_batch(plan, configuration)
+    step = Step.of(plan, configuration, resolved, settings.seed, state.network)
+    step(state, batch, 1.0)
+    watch = Stopwatch(settings.threads)
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < PAIRS and watch.elapsed() < SECONDS):
+        state.iteration = len(seconds)  # augmented in a way of its own
+        seconds.append(min(_seconds(step, state, batch, settings) for _ in range(2)))  # nothing makes a step quicker
+    taken = torch.cuda.max_memory_reserved(resolved.device) if on_gpu else peak.bytes()
+    return Trial(fmean(seconds), taken)
+
+
+def _seconds(step: Step, state: TrainingState, batch: Batch, settings: RunSettings) -> float:
+    watch = Stopwatch(settings.threads)
+    step(state, batch, 1.0)
+    if step.resolved.device.type == "cuda":
+        torch.cuda.synchronize(step.resolved.device)
+        return watch.elapsed()
+    return watch.seconds()
+
+
+def made_up_batch(plan: Plan, configuration: Configuration) -> Batch:
+    """Patches of noise as a loader would give them, with every label in each."""
+    shape = (configuration.batch_size, *configuration.augmentation.loaded_shape(configuration.patch_size))
+    random = generator(0, "made-up batch")
+    channels = len(plan.channels) * configuration.slices
+    images = random.standard_normal((shape[0], channels, *shape[1:]), np.float32).astype(np.float16)
+    labels = len(plan.labels.values)
+    maps = [
+        torch.from_numpy(random.integers(0, labels, shape).astype(np.uint8 if labels < 256 else np.int32))
+        for _ in range(1 if configuration.previous is None else 2)
+    ]
+    return Batch(torch.from_numpy(images), maps[0], ("noise",) * shape[0], maps[1] if len(maps) > 1 else None)

@@ -1,0 +1,38 @@
+"""The default: measures what a training step costs on this machine and plans the largest that memory and time allow.
+
+Four sizes of network, each with the patches it is meant for and the iterations it takes to be worth its size. The first
+learns in minutes on two processor cores; the third is nnU-Net's, the last its residual preset, whose Dice is as good or
+better at the same memory on most datasets (Isensee et al. 2024). nnU-Net trains 250 000 iterations of small patches;
+here larger patches take their place, so that as many voxels are seen in 100 000.
+"""
+
+from dataclasses import replace
+
+from autoseg.planning.measured import MeasuringPlanner
+from autoseg.planning.patch import Budget, UNetSizes
+from autoseg.planning.search import Rung
+
+from . import cpu, plain_unet, residual_m
+
+WIDER = replace(
+    cpu.PLANNER,
+    unet_2d=UNetSizes(base_features=24, largest_features=384),
+    unet_3d=UNetSizes(base_features=24, largest_features=192),
+    budget_2d=Budget(elements=10e6, batch=12, largest_batch=32),
+    budget_3d=Budget(elements=60e6, batch=2, largest_batch=2),
+)
+PLAIN = replace(
+    plain_unet.PLANNER,
+    budget_2d=Budget(elements=30e6, batch=12),
+    budget_3d=Budget(elements=200e6, batch=2),
+)
+RESIDUAL = replace(residual_m.PLANNER, largest_share=plain_unet.PLANNER.largest_share)
+
+PLANNER = MeasuringPlanner(
+    name="measured",
+    description="the largest network, patch and batch for which this machine has memory and time",
+    rungs=(Rung(cpu.PLANNER, 2_000), Rung(WIDER, 8_000), Rung(PLAIN, 30_000), Rung(RESIDUAL, 100_000)),
+    patience=20 * 60.0,
+    most_iterations=250_000,
+    most_passes=2_000,
+)

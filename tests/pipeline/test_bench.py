@@ -1,0 +1,135 @@
+"""Steps timed on this machine and counted for others; plans made of them, from Python and from the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from autoseg.planners import tiny
+
+from autoseg.cli import main
+from autoseg.core.records import read_json
+from autoseg.dataset import Dataset
+from autoseg.fingerprint import Fingerprint
+from autoseg.pipeline.bench import Steps, TimingBench, this_machine
+from autoseg.pipeline.demo import NAME, make_dataset
+from autoseg.plan import Plan
+from autoseg.planning.measured import MeasuringPlanner
+from autoseg.planning.search import Rung
+from autoseg.planning.wishes import Wishes
+from autoseg.settings import RunSettings
+from autoseg.workspace import Workspace
+
+SETTINGS = RunSettings(device="cpu", threads=2)
+WISHES = Wishes(memory=int(2e9), seconds=4.0)
+SMALL = replace(tiny.PLANNER, budget_3d=replace(tiny.PLANNER.budget_3d, elements=0.5e6))
+PLANNER = MeasuringPlanner("small", "", (Rung(SMALL, 100),), patience=60.0, most_iterations=1000, most_passes=1000)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cases, measured."""
+    folder = tmp_path_factory.mktemp("bench")
+    raw = make_dataset(folder / NAME, cases=3, tests=0)
+    assert main(["fingerprint", str(raw), "--workspace", str(folder / "workspace")]) == 0
+    return folder / "workspace"
+
+
+@pytest.fixture(scope="module")
+def task(workspace: Path) -> tuple[Dataset, Fingerprint]:
+    files = Workspace(workspace).dataset_folder(NAME)
+    return files.read_dataset(), files.read_fingerprint()
+
+
+@pytest.fixture(scope="module")
+def kept(task: tuple[Dataset, Fingerprint], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a first planning."""
+    path = tmp_path_factory.mktemp("kept") / "steps.json"
+    PLANNER.plan(*task, WISHES, TimingBench(SETTINGS, path))
+    return path
+
+
+def again(task: tuple[Dataset, Fingerprint], path: Path, settings: RunSettings = SETTINGS) -> Plan:
+    return PLANNER.plan(*task, WISHES, TimingBench(settings, path))
+
+
+def test_real_steps_are_counted_and_timed(task: tuple[Dataset, Fingerprint], kept: Path) -> None:
+    for configuration in again(task, kept).configurations.values():
+        cost = configuration.cost
+        assert cost is not None
+        assert cost.timed
+        assert 0 < cost.seconds
+        assert cost.counted.activations < cost.counted.peak < cost.memory <= WISHES.memory
+        assert cost.target == this_machine(SETTINGS).name
+
+
+def test_planning_again_times_nothing_again(task: tuple[Dataset, Fingerprint], kept: Path) -> None:
+    before = kept.read_bytes(), kept.stat().st_mtime_ns
+    assert again(task, kept) == again(task, kept)
+    assert (kept.read_bytes(), kept.stat().st_mtime_ns) == before
+
+
+def test_steps_of_another_precision_are_others(task: tuple[Dataset, Fingerprint], kept: Path, tmp_path: Path) -> None:
+    path = tmp_path / "steps.json"
+    path.write_bytes(kept.read_bytes())
+    again(task, path, replace(SETTINGS, precision="float32"))
+    if TimingBench(SETTINGS, None)._resolved.dtype is not None:
+        assert len(read_json(path, Steps).timed) > len(read_json(kept, Steps).timed)
+
+
+def test_a_damaged_file_of_steps_is_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "steps.json"
+    path.write_text("{")
+    assert TimingBench(SETTINGS, path).kept == Steps()
+
+
+def plan(workspace: Path, *words: str) -> int:
+    return main(["plan", NAME, *words, "--workspace", str(workspace), "--device", "cpu"])
+
+
+def test_a_plan_for_another_machine(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--planner", "measured", "--target", "memory=1.5GB,bandwidth=100GB/s", "--time", "2h", "--explain"]
+    assert plan(workspace, *words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "memory=1.5GB,bandwidth=100GB/s: one training may take 1.5 GB of memory, and 2 h 0 min, as you asked" in said
+    assert "reckoned from the bandwidth" in said
+    written = json.loads((workspace / NAME / "plan.json").read_text())
+    assert written["planner"] == "measured"
+    for configuration in written["configurations"].values():
+        assert configuration["cost"]["memory"] <= 1.5e9
+        assert not configuration["cost"]["timed"]
+
+
+def test_a_value_changed_by_hand_has_no_counted_cost(workspace: Path) -> None:
+    words = ["--planner", "measured", "--target", "memory=1.5GB,bandwidth=100GB/s", "--time", "2h"]
+    assert plan(workspace, *words, "--set", "2d.batch_size=3") == 0
+    written = json.loads((workspace / NAME / "plan.json").read_text())["configurations"]
+    assert written["2d"]["cost"] is None
+    assert written["3d_fullres"]["cost"] is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--planner", "measured", "--memory", "900TB"), "name it with --target"),
+        (("--planner", "measured", "--target", "abacus"), "a100-40g"),
+        (("--planner", "tiny", "--memory", "8GB"), "--planner measured"),
+        (("--planner", "tiny", "--target", "a100-40g"), "--planner measured"),
+        (("--planner", "measured", "--set", "cost=3"), "no field 'cost'"),
+    ],
+)
+def test_what_cannot_be_planned_for_is_said(
+    workspace: Path, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "--set" in words:
+        words = (*words, "--target", "memory=1.5GB,bandwidth=100GB/s", "--time", "2h")
+    assert plan(workspace, *words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--memory", "lots"), ("--time", "soon")])
+def test_what_is_no_amount_is_refused(workspace: Path, words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit):
+        plan(workspace, *words)

@@ -1,0 +1,32 @@
+"""A few real steps on noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from autoseg.parts.augmentations import standard
+from autoseg.plan import Plan
+from autoseg.preprocessing.locations import Locations
+from autoseg.settings import RunSettings
+from autoseg.training.batches import training_sampler
+from autoseg.training.cases import CaseInMemory
+from autoseg.training.trial import made_up_batch, trial
+
+
+def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan) -> None:
+    _, configuration = small_plan.configuration()
+    configuration = replace(configuration, augmentation=standard.Spec())
+    made_up = made_up_batch(small_plan, configuration)
+    image, labels = np.zeros((1, 30, 30, 30), np.float16), np.zeros((30, 30, 30), np.uint8)
+    case = CaseInMemory(image, labels, Locations.of({1: np.ones((1, 3), int)}))
+    read = training_sampler({"a": case}, ["a"], small_plan, configuration, 0).batch(0)
+    assert (made_up.images.shape, made_up.images.dtype) == (read.images.shape, read.images.dtype)
+    assert (made_up.targets.shape, made_up.targets.dtype) == (read.targets.shape, read.targets.dtype)
+    assert made_up.targets.unique().tolist() == [0, 1]
+
+
+def test_real_steps_take_time(small_plan: Plan) -> None:
+    seen = trial(small_plan, small_plan.configuration()[1], RunSettings(device="cpu", threads=1))
+    assert 0 < seen.seconds < 60
