@@ -24,8 +24,12 @@ from .kept import mean_logits
 from .memory import Need
 from .options import PredictOptions
 from .predictor import Predictor, Slabs
+from .readout import Slab
 from .sliding_window import ANYWHERE
 from .window import Space
+
+Stream = Iterator[tuple[slice, Tensor]]
+"""Consecutive ranges of slices and their logits (z, y, x, heads)."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,11 @@ class Ensemble(Predictor[PreparedTogether]):
         """Logits of the mean probabilities, in the file's voxels."""
         room = None if space.room is None else space.room // len(self.members)
         streams = [
-            member.slabs(case, options, run, Space(room, space.folder), clock)
+            _as_logits(member.slabs(case, options, run, Space(room, space.folder), clock))
             for member, case in zip(self.members, prepared.cases)
         ]
         for rows, slabs in in_step(streams):
-            yield rows, self._mean(slabs)
+            yield rows, Slab(self._mean(slabs))
 
     def _mean(self, slabs: Sequence[Tensor]) -> Tensor:
         labels, home = self.plan.labels, slabs[0].device
@@ -96,7 +100,12 @@ def probabilities(logits: Tensor, labels: Labels) -> Tensor:
     return logits.sigmoid() if isinstance(labels, RegionLabels) else logits.softmax(-1)
 
 
-def in_step(streams: Sequence[Slabs]) -> Iterator[tuple[slice, list[Tensor]]]:
+def _as_logits(slabs: Slabs) -> Stream:
+    for rows, slab in slabs:
+        yield rows, slab.logits()
+
+
+def in_step(streams: Sequence[Stream]) -> Iterator[tuple[slice, list[Tensor]]]:
     """Walks through the same slices in all streams, cut wherever one of them is cut."""
     ahead: list[tuple[slice, Tensor] | None] = [next(stream, None) for stream in streams]
     start = 0

@@ -14,6 +14,7 @@ from ..core.geometry import Geometry
 from ..core.labels import Labels, RegionLabels
 from ..preprocessing.spatial import SpatialRecord, not_resampled
 from .probabilities import Probabilities
+from .readout import Slab
 
 Watch = Callable[[slice, Tensor], None]
 """Is shown the logits (rows, y, x, heads) of every range of slices, in order, before they are forgotten."""
@@ -31,7 +32,7 @@ class Prediction:
 
 
 def export(
-    slabs: Iterable[tuple[slice, Tensor]],
+    slabs: Iterable[tuple[slice, Slab]],
     record: SpatialRecord,
     geometry: Geometry,
     *,
@@ -42,7 +43,7 @@ def export(
 ) -> Prediction:
     """Decides every voxel of ``slabs`` and undoes the rest of ``record``; fills ``probabilities`` where given.
 
-    ``slabs`` are consecutive ranges of slices and their logits (z, y, x, heads), resampled to the file's voxels
+    ``slabs`` are consecutive ranges of slices and their logits, resampled to the file's voxels
     already. Voxels that were cropped away are background. What is done here counts as "resample"; computing the slabs
     may count as something else.
     """
@@ -53,13 +54,18 @@ def export(
     inner_chances = before.apply(probabilities.stored, not_resampled) if probabilities else None
     with (clock or Clock()).stage("resample"):
         for rows, slab in slabs:
-            inner[rows] = labels.written[winners(slab, labels).cpu().numpy()]
+            inner[rows] = labels.written[_winners_of(slab, labels).cpu().numpy()]
             if watch is not None:
-                watch(rows, slab)
+                watch(rows, slab.logits())
             if probabilities and inner_chances is not None:
-                inner_chances[:, rows] = probabilities.quantised(slab, labels)
+                inner_chances[:, rows] = probabilities.quantised(slab.logits(), labels)
                 probabilities.release()
     return Prediction(decided, geometry, probabilities)
+
+
+def _winners_of(slab: Slab, labels: Labels) -> Tensor:
+    """(z, y, x) indices into ``labels.written``."""
+    return torch.cat([winners(piece, labels) for piece in slab.pieces()]).view(slab.values.shape[:3])
 
 
 def winners(logits: Tensor, labels: Labels) -> Tensor:

@@ -29,7 +29,7 @@ class Need:
     fixed: int
     """While the network works, without ``window``."""
     window: int
-    """Sums of logits; they may lie in a file instead."""
+    """Sums of logits, or of feature maps that become logits later; they may lie in a file instead."""
 
     def room(self, budget: int) -> int:
         """What ``budget`` leaves for the window."""
@@ -50,8 +50,8 @@ class Need:
         return Need(self.reading + other.fixed, self.fixed + other.fixed, self.window + other.window)
 
 
-def need(geometry: Geometry, plan: Plan, configuration: Configuration) -> Need:
-    """For an image of this size, were nothing cropped away."""
+def need(geometry: Geometry, plan: Plan, configuration: Configuration, values: int | None = None) -> Need:
+    """For an image of this size, were nothing cropped away. ``values`` are summed per voxel; None: one per head."""
     transposed = transpose(plan, geometry)
     turned = Box.whole(tuple(geometry.shape[axis] for axis in transposed.order))  # type: ignore[arg-type]
     record = spatial_record(geometry.shape, geometry.spacing, transposed.order, turned, configuration.spacing)
@@ -59,15 +59,18 @@ def need(geometry: Geometry, plan: Plan, configuration: Configuration) -> Need:
     z, y, x = resampling.new_shape
     channels, heads, voxels = len(plan.channels), plan.labels.heads, int(np.prod(geometry.shape))
     patch = (1, *configuration.patch_size)[-3:]
-    output = min(4 * heads * int(np.prod(patch)) * PATCHES_ON_PROCESSOR, OUTPUT_BYTES)
-    output = max(output, 4 * heads * int(np.prod(patch)))
+    whole = needs_whole(resampling, configuration.resampler)
+    summed = heads if whole or values is None else values
+    output = min(4 * summed * int(np.prod(patch)) * PATCHES_ON_PROCESSOR, OUTPUT_BYTES)
+    output = max(output, 4 * summed * int(np.prod(patch)))
+    slab = max(SLAB_BYTES, 4 * heads * (y * x + int(np.prod(resampling.shape[1:]))))
     activations = 4 * FEATURES * int(np.prod(patch))
     labels = 2 * voxels * plan.labels.written.itemsize
-    height = z if needs_whole(resampling, configuration.resampler) else min(z, patch[0])
+    height = z if whole else min(z, patch[0])
     return Need(
         reading=READING * 4 * channels * voxels,
-        fixed=4 * channels * z * y * x + labels + 2 * output + activations + 2 * SLAB_BYTES,
-        window=4 * heads * max(height, patch[0]) * max(y, patch[1]) * max(x, patch[2]),
+        fixed=4 * channels * z * y * x + labels + 2 * output + activations + 2 * slab,
+        window=4 * summed * max(height, patch[0]) * max(y, patch[1]) * max(x, patch[2]),
     )
 
 

@@ -30,6 +30,7 @@ from .export import Prediction
 from .memory import Need, need
 from .options import DEFAULT, LABELS_ONLY, PredictOptions, Wanted
 from .predictor import Predictor, Slabs
+from .readout import Readout
 from .resampled import Logits, Whole, needs_whole, resampled_slabs
 from .sliding_window import ANYWHERE, Sweep
 from .window import Space
@@ -95,7 +96,8 @@ class Model(Predictor[PreparedCase]):
 
     def need(self, geometry: Geometry) -> Need:
         """What an image of this size takes of main memory."""
-        needed = need(geometry, self.plan, self.configuration)
+        readout = Readout.of(self.networks, self.plan.labels.heads)
+        needed = need(geometry, self.plan, self.configuration, readout.weight.shape[1] if readout else None)
         return needed if self.previous is None else needed.together(self.previous.need(geometry))
 
     def prepare(self, image: Image) -> PreparedCase:

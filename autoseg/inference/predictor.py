@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
@@ -25,14 +24,15 @@ from .kept import keeping
 from .memory import Need, budget
 from .options import DEFAULT, LABELS_ONLY, STEP, PredictOptions, Wanted
 from .probabilities import Probabilities
+from .readout import Slab
 from .sliding_window import ANYWHERE
 from .window import Space
 
 LOG = logging.getLogger("autoseg")
 
-Slabs = Iterator[tuple[slice, Tensor]]
+Slabs = Iterator[tuple[slice, Slab]]
 """Consecutive ranges of slices of an image, cropped and turned as the network sees it but in the file's voxels, and
-their logits (z, y, x, heads)."""
+their logits."""
 
 
 class Prepared(Protocol):

@@ -1,7 +1,7 @@
 """Logits on the file's grid, slab by slab, from logits on the network's grid that are read front to back.
 
 Resampling to the file's grid is one matrix product per axis, so any range of output slices can be computed by itself:
-the logits of all heads never exist at full size, whatever the number of labels. Arrays are (z, y, x, heads).
+the logits of all heads never exist at full size, whatever the number of labels. Arrays are (z, y, x, values).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..preprocessing.spatial import Resample
+from .readout import Readout, Slab
 
 SLAB_BYTES = 1 << 26  # of logits and intermediate products; larger slabs are slower, they fall out of the caches
 
@@ -26,16 +27,20 @@ class Logits(Protocol):
     """What a network said about an image, on its own grid."""
 
     heads: int
+    readout: Readout | None
+    """What makes logits of the values that are read; None: they are logits."""
     shape: Shape
     """(z, y, x)."""
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Slices ``start`` to ``stop``, (z, y, x, heads) float32. ``start`` never decreases from call to call."""
+        """Slices ``start`` to ``stop``, (z, y, x, values) float32. ``start`` never decreases from call to call."""
         ...
 
 
 class Whole:
     """Logits that were computed already."""
+
+    readout: Readout | None = None
 
     def __init__(self, logits: Tensor) -> None:
         """``logits`` is (heads, z, y, x)."""
@@ -49,7 +54,7 @@ class Whole:
 
 def resampled_slabs(
     logits: Logits, resampling: Resample, resampler: Any, slab_bytes: int = SLAB_BYTES
-) -> Iterator[tuple[slice, Tensor]]:
+) -> Iterator[tuple[slice, Slab]]:
     """The logits before ``resampling`` was applied, as consecutive ranges of slices along the first axis."""
     order = resampler.order_logits
     separate = resampler.separate_axis(resampling.new_spacing, resampling.spacing)
@@ -60,7 +65,7 @@ def resampled_slabs(
         if clip is not None:
             low, high = (bound[rows] if separate == 0 else bound for bound in clip)
             slab = slab.clamp(low, high)
-        yield rows, slab
+        yield rows, Slab(slab, logits.readout)
 
 
 def needs_whole(resampling: Resample, resampler: Any) -> bool:
@@ -95,7 +100,7 @@ def _in_plane(slab: Tensor, y: np.ndarray, x: np.ndarray) -> Tensor:
 
 
 def _product(matrix: np.ndarray, array: Tensor, axis: int) -> Tensor:
-    """``matrix`` applied along ``axis`` of (z, y, x, heads)."""
+    """``matrix`` applied along ``axis`` of (z, y, x, values)."""
     if matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix), dtype=matrix.dtype)):
         return array
     weights = torch.tensor(matrix, device=array.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product, takewhile
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ..errors import NotFiniteError
 from ..settings import Resolved
 from .mirroring import mirrorings
 from .options import STEP
+from .readout import Readout
 from .tiles import Shape, Tile, tiles
 from .window import Space, Window
 
@@ -60,23 +62,27 @@ class Sweep:
         patch: Shape = (1, *patch_size) if self._flat else tuple(patch_size)  # type: ignore[assignment]
         self.shape: Shape = image.shape[1:]
         self._networks, self._run, self._clock = networks, run, clock or Clock()
+        self.readout = None if whole else Readout.of(networks, heads)
+        self._places = self.readout.maps if self.readout else [slice(0, heads)] * len(networks)
+        self._share = 1 / (1 if self.readout else len(networks))
+        self._values = self._places[-1].stop
         padded, self._inner = _pad(image, patch)
         self._image = _with_neighbours(padded, slices) if self._flat else torch.from_numpy(padded)
         self._height = padded.shape[1]
         self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
-        patch_bytes = 4 * heads * int(np.prod(patch))
+        patch_bytes = 4 * self._values * int(np.prod(patch))
         on_processor = max(1, min(PATCHES_ON_PROCESSOR, OUTPUT_BYTES // patch_bytes))
         self._batch = on_processor if run.device.type == "cpu" else batch_size
         self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
         self._known: dict[bytes, Tensor] = {}
         self._keeps_known = patch_bytes <= KNOWN_BYTES
         cuts = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
-        plane = (*padded.shape[2:], heads)
+        plane = (*padded.shape[2:], self._values)
         height = self._height if whole else patch[0]
         self._window = Window(plane, [0, self._height] if whole else cuts, height, run.device, space)
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Slices ``start`` to ``stop`` as (z, y, x, heads). ``start`` never decreases from call to call.
+        """Slices ``start`` to ``stop`` as (z, y, x, values). ``start`` never decreases from call to call.
 
         Raises NotFiniteError when a network computed infinity or NaN.
         """
@@ -85,12 +91,12 @@ class Sweep:
             with self._clock.stage("network"):
                 self._advance()
         with self._clock.stage("network"):
-            logits = self._window.take(start + front, stop + front)[:, rows, columns]
-            if not torch.isfinite(logits.sum()):
+            values = self._window.take(start + front, stop + front)[:, rows, columns]
+            if not torch.isfinite(values.sum()):
                 raise NotFiniteError(
                     "the network computed values that are not finite; predict again with --precision float32"
                 )
-        return logits
+        return values
 
     def all(self) -> Tensor:
         """(heads, z, y, x); of a sweep that was made ``whole``."""
@@ -108,14 +114,14 @@ class Sweep:
         if not self._flat:
             together = [other for other in together if other.box.start[0] == tile.box.start[0]]
         group = list(takewhile(lambda other: not self._is_uniform(other), together))
-        share = 1 / (len(self._flips) * len(self._networks))
+        share = self._share / len(self._flips)
         jobs = list(product(group, self._flips))
         for some in np.array_split(np.arange(len(jobs)), -(-len(jobs) // self._batch)):
             batch = [jobs[index] for index in some]
             patches = torch.stack([self._patch(tile).flip(_spatial(flips)) for tile, flips in batch])
-            for network in self._networks:
-                for (tile, flips), logits in zip(batch, self._logits(network, patches)):
-                    self._window.add(tile, logits, tuple(axis + self._flat for axis in flips), share)
+            for network, place in zip(self._networks, self._places):
+                for (tile, flips), values in zip(batch, self._computed(network, patches)):
+                    self._window.add(tile, values, tuple(axis + self._flat for axis in flips), share, place)
         self._next += len(group)
 
     def _patch(self, tile: Tile) -> Tensor:
@@ -123,16 +129,20 @@ class Sweep:
         patch = self._image[(slice(None),) + tile.box.slices]
         return patch.squeeze(1).movedim(-1, 1).flatten(0, 1) if self._flat else patch
 
-    def _logits(self, network: nn.Module, patches: Tensor) -> list[Tensor]:
-        """Per patch its finest logits as (z, y, x, heads); fewer patches at a time where memory does not suffice."""
+    def _computed(self, network: Any, patches: Tensor) -> list[Tensor]:
+        """Per patch its finest logits as (z, y, x, heads), or maps if they are read out later.
+
+        Fewer patches at a time where memory does not suffice.
+        """
         run = self._run
         try:
             with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
-                finest = network(patches.to(run.device))[0]
+                there = patches.to(run.device)
+                finest = network.maps(there) if self.readout else network(there)[0]
         except torch.OutOfMemoryError:
             if len(patches) == 1:
                 raise
-            return [logits for half in patches.tensor_split(2) for logits in self._logits(network, half)]
+            return [values for half in patches.tensor_split(2) for values in self._computed(network, half)]
         return list((finest.unsqueeze(2) if self._flat else finest).movedim(1, -1))
 
     def _is_uniform(self, tile: Tile) -> bool:
@@ -142,15 +152,17 @@ class Sweep:
         return self._keeps_known and torch.equal(voxels[:, -1:], first) and bool((voxels == first).all())
 
     def _uniform(self, tile: Tile) -> Tensor:
-        """The mean logits of a uniform patch, computed once per value: equal inputs have equal outputs."""
+        """The mean values of a uniform patch, computed once per value: equal inputs have equal outputs."""
         patch = self._patch(tile)
         key = patch.flatten(1)[:, 0].numpy().tobytes()
         if key not in self._known:
-            total: Tensor | float = 0.0
+            totals: list[Tensor] = []
             for network in self._networks:
-                logits = self._logits(network, patch[None])[0].float()
-                total = total + sum(logits.flip(tuple(axis + self._flat for axis in flips)) for flips in self._flips)
-            self._known[key] = total / (len(self._flips) * len(self._networks))  # type: ignore[assignment]
+                values = self._computed(network, patch[None])[0].float()
+                turned = [values.flip(tuple(axis + self._flat for axis in flips)) for flips in self._flips]
+                totals.append(torch.stack(turned).sum(0))
+            total = torch.cat(totals, -1) if self.readout else torch.stack(totals).sum(0)
+            self._known[key] = total * (self._share / len(self._flips))
         return self._known[key]
 
 

@@ -1,7 +1,7 @@
 """The slices of a volume that patches are being added to: as many as a patch is thick, whatever the volume's height.
 
-Values are (z, y, x, heads). Heads come last because that is how networks compute on a processor, because rows of a
-patch are then contiguous, and because a voxel is decided from values that lie side by side.
+Values are (z, y, x, heads), or feature maps instead of heads. They come last because that is how networks compute on a
+processor, because rows of a patch are then contiguous, and because a voxel is decided from values side by side.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Window:
     def __init__(
         self, plane: tuple[int, int, int], cuts: Sequence[int], height: int, device: torch.device, space: Space
     ) -> None:
-        """``plane`` is (y, x, heads); ``cuts`` are the slices at which patches start and end, ``height`` how many
+        """``plane`` is (y, x, values); ``cuts`` are the slices at which patches start and end, ``height`` how many
         slices exist at a time.
 
         Sums live on a GPU where they take at most half of what is free, else in main memory, else in a file.
@@ -68,8 +68,10 @@ class Window:
         self._edges = list(pairwise(sorted(set(cuts))))
         self._blocks: dict[int, _Block] = {}
 
-    def add(self, tile: Tile, part: Tensor, flips: Sequence[int] = (), share: float = 1.0) -> None:
-        """Adds ``share`` of ``part`` (z, y, x, heads), mirrored along ``flips`` and weighted, at the tile's place."""
+    def add(
+        self, tile: Tile, part: Tensor, flips: Sequence[int] = (), share: float = 1.0, values: slice = slice(None)
+    ) -> None:
+        """Adds ``share`` of ``part`` (z, y, x, values), mirrored along ``flips`` and weighted, at the tile's place."""
         first, depth = tile.box.start[0], len(part)
         _, rows, columns = tile.box.slices
         z, y, x = (torch.from_numpy(weights).to(self._device) for weights in tile.weights)
@@ -80,7 +82,7 @@ class Window:
             if flips and 0 not in flips:
                 piece = piece.flip(tuple(flips))
             block = self._block(start)
-            target = block.values[start - block.start : stop - block.start, rows, columns]
+            target = block.values[start - block.start : stop - block.start, rows, columns, values]
             weight = (z[a:b, None, None] * plane).unsqueeze(-1)
             target.addcmul_(piece.to(self._device, torch.float32), weight)
             block.release()

@@ -45,7 +45,7 @@ def exported(
 
 def joined(logits: np.ndarray, step: Resample, resampler: spline.Spec, slab_bytes: int) -> np.ndarray:
     slabs = resampled_slabs(Whole(torch.from_numpy(logits)), step, resampler, slab_bytes)
-    return np.concatenate([slab.movedim(-1, 0).numpy() for _, slab in slabs], axis=1)
+    return np.concatenate([slab.values.movedim(-1, 0).numpy() for _, slab in slabs], axis=1)
 
 
 @pytest.mark.parametrize("slab_bytes", [TINY_SLAB, 20_000, 1 << 30])
@@ -137,7 +137,7 @@ def test_label_values_above_255_survive():
 def test_a_slab_never_holds_all_slices_when_the_budget_is_small():
     step = resampling((40, 32, 32), (20, 16, 16))
     slabs = resampled_slabs(Whole(torch.zeros(4, 20, 16, 16)), step, RESAMPLER, 1 << 18)
-    sizes = [len(slab) for _, slab in slabs]
+    sizes = [len(slab.values) for _, slab in slabs]
     assert sum(sizes) == 40 and max(sizes) == (1 << 18) // (4 * 4 * (16 * 16 + 32 * 32))
 
 

@@ -65,20 +65,31 @@ class UNet(nn.Module):
         self.heads = nn.ModuleList(convolution(count, heads, 1) for count in features[:-1])
         self.apply(_start)
 
+    @property
+    def last(self) -> nn.Module:
+        """What makes the finest logits of ``maps``."""
+        return self.heads[0]
+
     def forward(self, images: Tensor) -> list[Tensor]:
+        return [_computed_finely(head, maps) for head, maps in zip(self.heads, self._up(images)[::-1])]
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The finest feature maps (B, features, *patch)."""
+        return self._up(images)[-1]
+
+    def _up(self, images: Tensor) -> list[Tensor]:
+        """The decoder's feature maps, coarsest first."""
         if images.device.type == "cpu" and not torch.is_grad_enabled():
             # Prediction is a quarter faster with channels last; training is not: the norm's backward is slow there.
             last = torch.channels_last if images.dim() == 4 else torch.channels_last_3d
             images = images.contiguous(memory_format=last)
-        skips, maps = [], images
+        skips = [images]
         for encode in self.encoder:
-            maps = encode(maps)
-            skips.append(maps)
-        logits = []
+            skips.append(encode(skips[-1]))
+        decoded = [skips.pop()]
         for level in reversed(range(len(self.decoder))):
-            maps = self.decoder[level](torch.cat((self.up[level](maps), skips[level]), 1))
-            logits.append(_computed_finely(self.heads[level], maps))
-        return logits[::-1]
+            decoded.append(self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1)))
+        return decoded[1:]
 
 
 def _computed_finely(head: nn.Module, maps: Tensor) -> Tensor:
