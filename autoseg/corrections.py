@@ -22,6 +22,8 @@ class Correction:
     label: str | None
     """A label or region; None: all of them together."""
     method: Any = field(metadata={"family": POSTPROCESSORS})
+    clears: bool = False
+    """What a region loses leaves the regions around it as well and becomes background: nnU-Net's way."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ def corrected(
 def change(label_map: np.ndarray, correction: Correction, labels: Labels, geometry: Geometry) -> Change:
     """What one step changes in a label map (z, y, x) of the user's values.
 
-    A voxel that a label or region loses becomes what it is without it and without the regions inside it. A voxel that
-    it gains also belongs to the regions around it; of labels that exclude each other, only background is gained.
+    A voxel that a label or region loses becomes what it is without it and without the regions inside it, or background
+    where the correction clears. A voxel that it gains also belongs to the regions around it; of labels that exclude
+    each other, only background is gained.
     """
     flat = geometry.dimensions == 2
     members = _values(correction.label, labels)
@@ -65,7 +68,8 @@ def change(label_map: np.ndarray, correction: Correction, labels: Labels, geomet
     gained = after.reshape(-1)[different]
     new = old.copy()
     for value in np.unique(old).tolist():
-        new[(old == value) & ~gained] = _without(value, correction.label, labels)
+        left = labels.values[0] if correction.clears else _without(value, correction.label, labels)
+        new[(old == value) & ~gained] = left
         new[(old == value) & gained] = _with(value, correction.label, labels)
     moved = new != old
     return Change(different[moved], new[moved])

@@ -3,8 +3,7 @@
 python benchmarks/nnunet_models.py DATA WORK           # with nnU-Net's Python: trains the models
 python benchmarks/import_nnunet.py WORK [RUN ...] --nnunet ~/nnunet -o benchmarks/results/import_nnunet.json
 
-Both programs run in turn, with the same number of threads. Memory is the sum of the proportional set sizes of all
-processes of a program, sampled five times a second. Linux only.
+Both programs run in turn, with the same number of threads; time and memory are measured as prediction.py does.
 """
 
 from __future__ import annotations
@@ -13,27 +12,53 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
-import threading
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from prediction import measured
 
-RUNS: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
-    # name: (model, dataset, folds, mirroring)
-    "hippocampus fold 0": ("nnUNetTrainer__nnUNetPlans__hippocampus", "Dataset904_Hippocampus", ("0",), True),
-    "hippocampus fold 1": ("nnUNetTrainer__nnUNetPlans__hippocampus", "Dataset904_Hippocampus", ("1",), True),
-    "hippocampus ensemble": ("nnUNetTrainer__nnUNetPlans__hippocampus", "Dataset904_Hippocampus", ("0", "1"), True),
-    "hippocampus, no mirroring": ("nnUNetTrainer__nnUNetPlans__hippocampus", "Dataset904_Hippocampus", ("0",), False),
-    "acdc 3d": ("nnUNetTrainer__nnUNetPlans__acdc", "Dataset927_ACDC", ("0",), True),
-    "acdc 2d": ("nnUNetTrainer__nnUNetPlans__acdc_2d", "Dataset927_ACDC", ("0",), True),
-    "chaos, turned": ("nnUNetTrainerNoMirroring__nnUNetPlans__chaos_turned", "Dataset938_CHAOST2SPIR", ("all",), True),
-    "lesions": ("nnUNetTrainer__nnUNetResEncUNetMPlans__lesions", "Dataset947_OpenMSLesionMNI", ("all",), False),
-    "nuclei": ("nnUNetTrainer__nnUNetResEncUNetMPlans__nuclei", "Dataset911_DSB2018Nuclei", ("0",), True),
+BRATS = "Dataset902_BraTS13FlairT1c"
+PLAIN, RESIDUAL = "nnUNetTrainer__nnUNetPlans__", "nnUNetTrainer__nnUNetResEncUNetMPlans__"
+
+
+@dataclass(frozen=True)
+class Run:
+    dataset: str
+    model: str
+    folds: tuple[str, ...] = ("0",)
+    mirroring: bool = True
+    first: str | None = None
+    """Of a cascade: the model whose label maps are read with the images. autoseg runs both stages in one command."""
+    cases: int = 10
+    """Those kept aside first; where they are fewer, cases of the training follow."""
+    cut: tuple[int, int, int] | None = None
+    """Voxels (x, y, z) around the middle of what is labelled, instead of the whole image: saves hours of large ones."""
+
+
+RUNS = {
+    "hippocampus fold 0": Run("Dataset904_Hippocampus", f"{PLAIN}hippocampus", cases=40),
+    "hippocampus fold 1": Run("Dataset904_Hippocampus", f"{PLAIN}hippocampus", ("1",)),
+    "hippocampus ensemble": Run("Dataset904_Hippocampus", f"{PLAIN}hippocampus", ("0", "1")),
+    "hippocampus, no mirroring": Run("Dataset904_Hippocampus", f"{PLAIN}hippocampus", mirroring=False),
+    "hippocampus cascade": Run(
+        "Dataset905_Hippocampus", f"{PLAIN}3d_cascade_fullres", ("all",), first=f"{PLAIN}3d_lowres"
+    ),
+    "acdc 3d": Run("Dataset927_ACDC", f"{PLAIN}acdc"),
+    "acdc 3d, no mirroring": Run("Dataset927_ACDC", f"{PLAIN}acdc", mirroring=False),
+    "acdc 2d": Run("Dataset927_ACDC", f"{PLAIN}acdc_2d"),
+    "nuclei 2d": Run("Dataset911_DSB2018Nuclei", f"{RESIDUAL}nuclei"),
+    "chaos, turned": Run("Dataset938_CHAOST2SPIR", f"{PLAIN}chaos_turned", ("all",), cases=5),
+    "brats regions": Run(BRATS, f"{RESIDUAL}brats_regions", ("all",), cases=5, cut=(72, 72, 60)),
+    "brats regions, whole image, no mirroring": Run(
+        BRATS, f"{RESIDUAL}brats_regions", ("all",), mirroring=False, cases=1
+    ),
+    "lesions, no mirroring": Run(
+        "Dataset947_OpenMSLesionMNI", f"{RESIDUAL}lesions", ("all",), mirroring=False, cases=2, cut=(96, 96, 80)
+    ),
 }
 
 
@@ -47,6 +72,7 @@ def main() -> None:
     arguments.add_argument("--busy", action="store_true", help="other programs are running: note no times")
     arguments.add_argument("-o", "--output", type=Path, required=True)
     options = arguments.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)  # nnU-Net takes it from there
     done = json.loads(options.output.read_text())["runs"] if options.output.exists() else {}
     for name in options.runs:
         done[name] = compare(name, options)
@@ -55,26 +81,57 @@ def main() -> None:
 
 
 def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    model, dataset, folds, mirroring = RUNS[name]
-    trained, raw = options.work / "results" / dataset / model, options.work / "raw" / dataset
-    aside = (raw / "imagesTs").is_dir()
-    images = raw / ("imagesTs" if aside else "imagesTr")
+    asked = RUNS[name]
+    trained, raw = options.work / "results" / asked.dataset, options.work / "raw" / asked.dataset
     scratch = options.work / "compared" / name.replace(" ", "_").replace(",", "")
     shutil.rmtree(scratch, ignore_errors=True)
+    unseen = choose(raw, asked, scratch / "images", scratch / "labels")
     theirs, bundle = scratch / "nnunet", scratch / "bundle"
     python = [sys.executable, "-m", "autoseg"]
-    run([*python, "import", "nnunet", trained, "--out", bundle], options)
-    words = ["-i", images, "-o", theirs, "-m", trained, "-f", *folds, "-device", "cpu", "-npp", "1", "-nps", "1"]
-    program = options.nnunet / "bin" / "nnUNetv2_predict_from_modelfolder"
-    cost = {"nnunet": run([program, *words, *([] if mirroring else ["--disable_tta"])], options)}
-    result: dict[str, Any] = {"model": model, "cases_not_used_in_training": aside, "mirroring": mirroring}
+    run([*python, "import", "nnunet", trained / asked.model, "--out", bundle])
+    stages = [] if asked.first is None else [(asked.first, scratch / "first", [])]
+    stages += [(asked.model, theirs, [] if asked.first is None else ["-prev_stage_predictions", scratch / "first"])]
+    costs = []
+    for model, target, more in stages:
+        words = ["-i", scratch / "images", "-o", target, "-m", trained / model, "-f", *asked.folds, *more]
+        words += ["-device", "cpu", "-npp", "1", "-nps", "1", *([] if asked.mirroring else ["--disable_tta"])]
+        costs += [run([options.nnunet / "bin" / "nnUNetv2_predict_from_modelfolder", *words])]
+    most = {"wall_s": sum, "cpu_s": sum, "memory_gb": max}  # of the stages, which run one after the other
+    cost = {"nnunet": {name: round(of(c[name] for c in costs), 2) for name, of in most.items()}}
+    result: dict[str, Any] = {"model": asked.model, "folds": asked.folds, "mirroring": asked.mirroring}
+    result |= {"cases_not_used_in_training": unseen, "cut": asked.cut}
     for precision in options.precision:
         ours = scratch / precision
-        words = ["-m", bundle, "-i", images, "-o", ours, "-f", *folds, "--precision", precision]
-        words += ["--threads", options.threads, "--tta", "full" if mirroring else "none"]
-        cost[f"autoseg {precision}"] = run([*python, "predict", *words], options)
-        result[precision] = agreement(theirs, ours, raw / ("labelsTs" if aside else "labelsTr"))
+        words = ["-m", bundle, "-i", scratch / "images", "-o", ours, "-f", *asked.folds, "--precision", precision]
+        words += ["--threads", options.threads, "--tta", "full" if asked.mirroring else "none"]
+        cost[f"autoseg {precision}"] = run([*python, "predict", *words])
+        result[precision] = agreement(theirs, ours, scratch / "labels")
     return result | ({} if options.busy else {"cost": cost})
+
+
+def choose(raw: Path, asked: Run, images: Path, labels: Path) -> int:
+    """Puts the first cases into two folders; returns how many of them were kept aside from training."""
+    listed = [(part, path) for part in ("Ts", "Tr") for path in sorted((raw / f"labels{part}").glob("*"))]
+    for folder in (images, labels):
+        folder.mkdir(parents=True)
+    for part, path in listed[: asked.cases]:
+        key, _, ending = path.name.partition(".")
+        files = {channel: images for channel in (raw / f"images{part}").glob(f"{key}_[0-9][0-9][0-9][0-9].{ending}")}
+        corner = None if asked.cut is None else corner_of(sitk.ReadImage(str(path)), asked.cut)
+        for file, folder in [(path, labels), *files.items()]:
+            if corner is None:
+                (folder / file.name).symlink_to(file.resolve())
+            else:
+                part_of = sitk.RegionOfInterest(sitk.ReadImage(str(file)), asked.cut, corner)
+                sitk.WriteImage(part_of, str(folder / file.name))
+    return sum(part == "Ts" for part, _ in listed[: asked.cases])
+
+
+def corner_of(label: sitk.Image, size: tuple[int, int, int]) -> list[int]:
+    """Of the box of this size (x, y, z) around the middle of the foreground, within the image."""
+    known = np.nonzero(sitk.GetArrayViewFromImage(label))[::-1]
+    middle = [int(axis.min() + axis.max()) // 2 for axis in known]
+    return [min(max(0, m - n // 2), full - n) for m, n, full in zip(middle, size, label.GetSize())]
 
 
 def agreement(theirs: Path, ours: Path, reference: Path) -> dict[str, Any]:
@@ -97,49 +154,8 @@ def agreement(theirs: Path, ours: Path, reference: Path) -> dict[str, Any]:
     return same | mean | {"table": cases}
 
 
-def run(words: list[Any], options: argparse.Namespace) -> dict[str, float]:
-    """Seconds and peak memory (MB) of a program with all its processes."""
-    environment = os.environ | {"nnUNet_compile": "f", "OMP_NUM_THREADS": str(options.threads)}
-    folders = {name: str(options.work) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    start = time.perf_counter()
-    with subprocess.Popen(
-        list(map(str, words)), env=environment | folders, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as program:
-        peak = [0]
-        watcher = threading.Thread(target=watch, args=(program, peak), daemon=True)
-        watcher.start()
-        said = program.communicate()[0]
-        seconds = time.perf_counter() - start
-    if program.returncode:
-        raise SystemExit(f"{' '.join(map(str, words))} failed:\n{said[-3000:]}")
-    return {"seconds": round(seconds, 1), "peak_mb": round(peak[0] / 1024)}
-
-
-def watch(program: subprocess.Popen[str], peak: list[int]) -> None:
-    while program.poll() is None:
-        peak[0] = max(peak[0], sum(map(proportional_set_kb, tree(program.pid))))
-        time.sleep(0.2)
-
-
-def tree(root: int) -> set[int]:
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def proportional_set_kb(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+def run(words: list[Any]) -> dict[str, float]:
+    return measured([str(word) for word in words])
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "lesions": {"source": 47, "id": 947, "aside": 0, "base": "3d_fullres", "patch_size": [40, 48, 48],
                 "planner": "nnUNetPlannerResEncM", "folds": ["all"]},
     "chaos_turned": {"source": 38, "id": 938, "aside": 2, "base": "3d_fullres", "patch_size": [8, 96, 96],
-                     "mirror": None, "folds": ["all"], "turned": True},
+                     "mirror": None, "folds": ["all"], "turned": True, "epochs": 16},
     "scribbles": {"source": 28, "id": 928, "aside": 2, "base": "2d", "patch_size": [96, 96], "batch_size": 6,
                   "mirror": (0,), "folds": ["all"]},
     "nuclei": {"source": 111, "id": 911, "aside": 10, "base": "2d", "patch_size": [96, 96], "batch_size": 6,

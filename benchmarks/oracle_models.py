@@ -1,5 +1,7 @@
 """Makes tests/interop/models: tiny nnU-Net models, phantoms, and what nnU-Net v2 2.8.1 predicts on them.
 
+Beside it, postprocessing.npz holds label maps before and after nnU-Net's postprocessing.
+
 Run it with the Python of an environment that has nnunetv2 2.8.1 (a few minutes on two cores):
 
 python benchmarks/oracle_models.py tests/interop/models WORK
@@ -31,6 +33,11 @@ CASCADE = {
     },
     "3d_cascade_fullres": {"inherits_from": "small", "previous_stage": "3d_lowres"},
 }
+WHOLE, CORE, ACTIVE = (1, 2, 3), (2, 3), (3,)  # of the label maps that are only postprocessed
+STEPS: dict[str, list[Any]] = {
+    "whole": [WHOLE], "core": [CORE], "active": [ACTIVE], "foreground": [[WHOLE, CORE, ACTIVE]],
+    "all": [[WHOLE, CORE, ACTIVE], WHOLE, CORE, ACTIVE],
+}  # fmt: skip
 LABELS = {"background": 0, "organ": 1, "lesion": 2}
 COMMON: dict[str, Any] = {
     "labels": LABELS, "base": "3d_fullres", "patch_size": [8, 32, 32], "batch_size": 4, "features": [4, 8, 8],
@@ -183,9 +190,28 @@ def correct(predicted: Path, packed: Path) -> None:
         load_postprocess_save(str(path), str(path), SimpleITKIO(), functions, arguments)
 
 
+def correct_specks(target: Path) -> None:
+    """Random label maps of nested regions, 3-D and flat, and what nnU-Net makes of them; some sizes are equal."""
+    from nnunetv2.postprocessing.remove_connected_components import (
+        apply_postprocessing,
+        remove_all_but_largest_component_from_segmentation,
+    )
+
+    random, stored = np.random.default_rng(0), {}
+    for number, shape in enumerate([(4, 9, 9), (5, 6, 7), (2, 5, 12), (1, 16, 16), (1, 9, 9), (3, 4, 4)]):
+        map_ = random.choice(4, shape, p=[0.86, 0.06, 0.05, 0.03]).astype(np.uint8)
+        stored[f"{number}/before"] = map_
+        for name, steps in STEPS.items():
+            functions = [remove_all_but_largest_component_from_segmentation] * len(steps)
+            arguments = [{"labels_or_regions": step} for step in steps]
+            stored[f"{number}/{name}"] = apply_postprocessing(map_, functions, arguments)
+    np.savez_compressed(target, **stored)
+
+
 def main(target: Path, work: Path, names: list[str]) -> None:
     import SimpleITK as sitk
 
+    correct_specks(target.parent / "postprocessing.npz")
     folders = nnunet_models.set_up(work)
     for name in names or list(MODELS):
         model = MODELS[name]

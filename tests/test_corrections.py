@@ -46,6 +46,11 @@ def test_what_a_region_inside_loses_remains_part_of_those_around_it() -> None:
     assert run(rows, TUMOUR, Correction("core", LARGEST)) == ["1221111", "1221111"]
 
 
+def test_a_correction_that_clears_leaves_background_within_the_regions_around() -> None:
+    rows = ["1221131", "1221111"]
+    assert run(rows, TUMOUR, Correction("core", LARGEST, clears=True)) == ["1221101", "1221111"]
+
+
 def test_what_a_region_gains_the_regions_around_it_gain_as_well() -> None:
     rows = ["33333", "30123", "33333"]
     assert run(rows, TUMOUR, Correction("core", FILL)) == ["33333", "32223", "33333"]
@@ -61,11 +66,11 @@ def test_steps_follow_each_other() -> None:
 
 def test_the_map_that_was_given_stays_as_it_is() -> None:
     array = np.full((4, 5, 6), 5, np.int16)
-    array[0, 0, 0] = array[3, 4, 5] = 7
+    array[0, 0, 0] = array[3, 4, 4] = array[3, 4, 5] = 7
     before = array.copy()
     after = corrected(array[:, ::-1], [Correction("liver", LARGEST)], ORGANS, Geometry.plain(array.shape, (1.0,) * 3))
     np.testing.assert_array_equal(array, before)
-    assert (after == 7).sum() == 1 and (after == 5).sum() == after.size - 1
+    assert (after == 7).sum() == 2 and (after == 5).sum() == after.size - 2
 
 
 @pytest.mark.parametrize("labels", [ORGANS, TUMOUR])

@@ -40,7 +40,8 @@ def correction(step: Correction) -> str:
     """``minimum_size of tumour (size 100)``."""
     settings = ", ".join(f"{name} {value:g}" for name, value in asdict(step.method).items())
     name = POSTPROCESSORS.name_of(step.method)
-    return f"{name} of {step.label or 'all labels together'}" + (f" ({settings})" if settings else "")
+    said = [settings] * bool(settings) + ["what it loses becomes background"] * step.clears
+    return f"{name} of {step.label or 'all labels together'}" + (f" ({', '.join(said)})" if said else "")
 
 
 def _printable(text: str) -> str:

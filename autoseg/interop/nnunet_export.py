@@ -24,7 +24,7 @@ from ..parts.postprocessors import largest_component
 from ..plan import Configuration, Plan
 from .nnunet_files import FINAL
 from .nnunet_plans import nnunet_plans
-from .nnunet_postprocessing import LARGEST, MODULE
+from .nnunet_postprocessing import LARGEST, MODULE, beyond
 from .nnunet_weights import to_nnunet
 
 LOG = logging.getLogger("autoseg")
@@ -131,6 +131,9 @@ def _write_postprocessing(folder: Path, folds: Sequence[str], steps: Sequence[Co
         LOG.warning(
             "%d of %d corrections are not known to nnU-Net and are left out", len(steps) - len(kept), len(steps)
         )
+    for step in kept:
+        if step.label is not None and not step.clears and (around := beyond(step.label, plan.labels)):
+            LOG.warning("what %s loses stays %s here; nnU-Net makes it background", step.label, around[0])
     index = {value: number for number, value in enumerate(plan.labels.values)}
     exclusive = isinstance(plan.labels, ExclusiveLabels)
     arguments = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from .checkpoint import NUMPY_NUMBERS
 from .nnunet_files import ModelFiles
 from .pickles import Known, Named, read_pickle
 
-LOG = logging.getLogger("autoseg")
 LARGEST = "remove_all_but_largest_component_from_segmentation"
 MODULE = "nnunetv2.postprocessing.remove_connected_components"
 KNOWN: Known = {f"{MODULE}.{LARGEST}": None, **NUMPY_NUMBERS}
@@ -52,10 +50,15 @@ def _correction(function: Any, arguments: Any, labels: Labels, where: str) -> Co
     named = [label for label, united in labels.foreground.items() if frozenset(united) == values]
     if not named:
         raise ModelError(f"{where}: {sorted(values)} is neither a label, a region nor the whole foreground")
-    around = [name for name, united in labels.foreground.items() if frozenset(united) > values]
-    if around:
-        LOG.warning("%s: what %s loses becomes %s here; nnU-Net makes it background", where, named[0], around[0])
-    return Correction(named[0], largest_component.Spec())
+    return Correction(named[0], largest_component.Spec(), clears=bool(beyond(named[0], labels)))
+
+
+def beyond(label: str, labels: Labels) -> list[str]:
+    """Regions that a voxel may still belong to when ``label`` loses it; nnU-Net takes it from them as well."""
+    lost = frozenset(labels.foreground[label])
+    return [
+        name for name, united in labels.foreground.items() if lost.intersection(united) and not lost.issuperset(united)
+    ]
 
 
 def _values(listed: Any) -> list[int]:

@@ -140,6 +140,19 @@ def test_postprocessing_goes_along_as_far_as_nnunet_knows_it(
     assert "1 of 3 corrections are not known to nnU-Net" in caplog.text
 
 
+def test_what_a_region_loses_is_the_same_there_or_said(
+    small_plan: Plan, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = (Correction("whole", largest_component.Spec()), Correction("core", largest_component.Spec(), clears=True))
+    plan = variants(small_plan)["regions"]
+    back = there_and_back(bundled(plan, tmp_path, steps), tmp_path)
+    assert back.manifest.postprocessing == (Correction(None, largest_component.Spec()), steps[1])
+    assert "makes it background" not in caplog.text
+    within = bundled(plan, tmp_path / "ours", (replace(steps[1], clears=False),))
+    export_nnunet(within, within.manifest, tmp_path / "other")
+    assert "what core loses stays whole here; nnU-Net makes it background" in caplog.text
+
+
 def test_the_pickled_postprocessing_is_nnunets_function(
     small_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

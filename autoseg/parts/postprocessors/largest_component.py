@@ -22,5 +22,5 @@ class Spec:
         return (cls(),)
 
     def apply(self, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """Of several components of the same, largest size the first in memory order stays."""
-        return without(mask, lambda sizes: np.arange(len(sizes)) != sizes.argmax())
+        """Several components of the same, largest size all stay, as in nnU-Net: which one would be chance."""
+        return without(mask, lambda sizes: sizes < sizes.max())
