@@ -23,7 +23,7 @@ from typing import Any
 
 WARM_UP = 3
 NNUNET = """
-import json, os, sys, time
+import json, multiprocessing, os, sys, time
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
@@ -41,7 +41,9 @@ if __name__ == "__main__":
         trainer.train_step(next(trainer.dataloader_train))
         seconds.append(time.perf_counter() - began)
     print("RESULT" + json.dumps(seconds[warm_up:]), flush=True)
-    os._exit(0)  # its workers would be waited for
+    for worker in multiprocessing.active_children():
+        worker.kill()  # else they would be waited for
+    os._exit(0)
 """
 
 
