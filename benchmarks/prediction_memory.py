@@ -60,7 +60,8 @@ def main() -> None:
             sitk.GetArrayFromImage(sitk.ReadImage(scratch / "out" / "case.nii.gz")) if not program.returncode else []
         )
         result = {
-            "command": f"autoseg predict --tta none --memory {options.memory}",
+            "command": f"python benchmarks/prediction_memory.py --memory {options.memory}",
+            "predicted_with": f"autoseg predict --tta none --memory {options.memory}",
             "cores": os.cpu_count(),
             "patch": options.patch,
             "exit": program.returncode,
