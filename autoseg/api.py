@@ -36,7 +36,7 @@ def plan_and_preprocess(
 ) -> Plan:
     """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
 
-    ``planner`` None takes the one for this machine, unless ``plans`` is nnU-Net's ``nnUNetPlans.json``. ``group`` is a
+    ``planner`` None takes `measured`, unless ``plans`` is nnU-Net's ``nnUNetPlans.json``. ``group`` is a
     regular expression that names the patient in a case name, ``group_file`` a table (``FILE.csv`` or
     ``FILE.csv:COLUMN``) that does; ``stratify`` is ``"labels"`` or such a table of sites, to be spread evenly over the
     folds. ``spacing`` (z, y, x) in mm replaces the median of the cases, ``mirror`` are the axes (0 = z) along which
@@ -44,10 +44,10 @@ def plan_and_preprocess(
     ``minutes`` are what one training may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes``
     are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
     """
+    from .core.amounts import read_bytes
     from .folds import FoldRules
     from .pipeline import plan_and_preprocess as story
     from .pipeline.decide import Request
-    from .planning.target import read_bytes
     from .planning.wishes import Wishes
     from .settings import RunSettings
     from .workspace import Workspace

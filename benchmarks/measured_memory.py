@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from autoseg.core.labels import ExclusiveLabels
-from autoseg.core.machine import peak_memory_bytes
+from autoseg.core.process import peak_memory_bytes
 from autoseg.dataset import Case, Dataset
 from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.plan import Plan

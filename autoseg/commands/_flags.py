@@ -6,6 +6,9 @@ import argparse
 import re
 from pathlib import Path
 
+from ..core.amounts import read_bytes
+from ..errors import UsageError
+
 
 def add_machine(command: argparse.ArgumentParser, seed: bool = False) -> None:
     """Where and how to compute; read back by ``_options.settings``."""
@@ -39,7 +42,7 @@ def add_memory(command: argparse.ArgumentParser) -> None:
 def add_planning(command: argparse.ArgumentParser) -> None:
     """What the user may decide before the planner does."""
     decided = command.add_mutually_exclusive_group()
-    decided.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: cpu, or plain_unet on a GPU)")
+    decided.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: measured)")
     decided.add_argument(
         "--from", type=Path, dest="plans", metavar="FILE", help="take nnU-Net's decisions: nnUNetPlans.json"
     )
@@ -65,14 +68,14 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         type=_bytes_or_auto,
         dest="training_memory",
         metavar="SIZE",
-        help="that a training may take: 8GB, or auto (planner `measured`)",
+        help="that a training may take: 8GB, or auto: what this machine has (default)",
     )
     command.add_argument(
         "--time",
         type=_seconds_or_auto,
         dest="training_time",
         metavar="T",
-        help="that a training may take: 20m, 12h, or auto (planner `measured`)",
+        help="that a training may take: 20m, 12h, or auto: on a processor 20m (default)",
     )
     command.add_argument(
         "--target", metavar="MACHINE", help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s"
@@ -115,11 +118,11 @@ def lengths(text: str) -> tuple[float, float, float]:
 
 
 def bytes_(text: str) -> int:
-    """``4GB``, ``512MB`` or ``2.5GiB`` as bytes."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)b?", text.strip().lower())
-    if not match or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory; write 4GB, 512MB or 2.5GiB")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
+    """See ``read_bytes``."""
+    try:
+        return read_bytes(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _bytes_or_auto(text: str) -> int | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,29 +64,6 @@ def processor() -> str:
     lines = _content(Path("/proc/cpuinfo")).splitlines()
     named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return named or platform.processor() or platform.machine()
-
-
-def has_gpu() -> bool:
-    """Whether an NVIDIA driver is present. Asks the system and not torch, whose import alone takes seconds."""
-    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory this process has held so far; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
-
-
-def resident_bytes() -> int:
-    """Main memory this process holds now; 0 where the system does not tell."""
-    pages = _content(Path("/proc/self/statm")).split()
-    if len(pages) > 1:
-        return int(pages[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 def available_bytes() -> int:

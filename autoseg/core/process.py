@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
 from pathlib import Path
 
@@ -26,12 +27,20 @@ class Stopwatch:
         """All seconds."""
         return time.perf_counter() - self._began
 
+    def disturbed(self) -> bool:
+        """Whether others use the machine."""
+        return self._running_and_share()[1] >= BUSY
+
     def seconds(self) -> float:
         """Without those in which threads wanted a core that others had, or waited for a thread that did."""
-        ran, waited = (now - before for now, before in zip(_thread_seconds(), (self._ran, self._waited)))
-        share = waited / (ran + waited) if ran > 0 and waited > 0 else 0.0
+        ran, share = self._running_and_share()
         alone = self.elapsed() * (1.0 - share)
         return alone if share < BUSY else min(alone, ran / (self._threads * AT_WORK))
+
+    def _running_and_share(self) -> tuple[float, float]:
+        """Seconds that threads ran, and of all that they wanted to run the share in which they waited."""
+        ran, waited = (now - before for now, before in zip(_thread_seconds(), (self._ran, self._waited)))
+        return ran, waited / (ran + waited) if ran > 0 and waited > 0 else 0.0
 
 
 class MemoryPeak:
@@ -50,6 +59,21 @@ class MemoryPeak:
         """None where the system does not tell."""
         peak = _status("VmHWM")
         return None if self._before is None or peak is None else peak - self._before
+
+
+def resident_bytes() -> int:
+    """Main memory this process holds now; 0 where the system does not tell."""
+    return _status("VmRSS") or 0
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory this process has held so far; None where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
 
 
 def _thread_seconds() -> tuple[float, float]:

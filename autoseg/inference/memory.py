@@ -8,8 +8,9 @@ from types import TracebackType
 
 import numpy as np
 
-from ..core import machine
 from ..core.geometry import Box, Geometry
+from ..core.machine import available_bytes
+from ..core.process import resident_bytes
 from ..plan import Configuration, Plan
 from ..preprocessing.spatial import spatial_record, transpose
 from .resampled import SLAB_BYTES, needs_whole
@@ -78,8 +79,8 @@ def budget(memory: int | None) -> int:
     """Bytes that predictions may take from now on. ``memory`` is what the whole process may hold; None: most of what
     the machine has available."""
     if memory is None:
-        return int(SHARE * machine.available_bytes())
-    return max(0, memory - machine.resident_bytes())
+        return int(SHARE * available_bytes())
+    return max(0, memory - resident_bytes())
 
 
 class Gate:

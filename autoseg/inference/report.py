@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.machine import peak_memory_bytes
+from ..core.process import peak_memory_bytes
 from ..core.progress import duration
 from .attempt import Attempt
 

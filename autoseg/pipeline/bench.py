@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.amounts import bytes_text
 from ..core.machine import memory_bytes, processor
 from ..core.records import read_json, to_json, write_json
 from ..errors import RecordError
 from ..plan import Configuration, Plan, StepMemory
 from ..planning.memory import elements_of_step
-from ..planning.target import CPU_BESIDE, CPU_GAPS, GPU_BESIDE, Target, bytes_text, gpu
+from ..planning.target import CPU_BESIDE, CPU_GAPS, GPU_CONTEXT, Target, gpu
 from ..settings import Resolved, RunSettings, resolve
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class TimingBench(CountingBench):
         what = f"{name}, patch {patch}, batch {configuration.batch_size}, {features}"
         LOG.info("timing training steps: %s", what)
         seen = trial(plan, configuration, self._settings)
-        beside = GPU_BESIDE // 2 if self.target.gpu else CPU_BESIDE
+        beside = GPU_CONTEXT if self.target.gpu else CPU_BESIDE
         taken = None if seen.bytes is None else seen.bytes + beside
         counted, told = self.target.total(self.memory(plan, name)), "" if taken is None else f", {bytes_text(taken)}"
         LOG.info("  %.2g s per step%s (counted: %s)", seen.seconds, told, bytes_text(counted))

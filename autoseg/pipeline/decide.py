@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..changes import changed
+from ..core.amounts import bytes_text
 from ..core.family import Family
-from ..core.machine import has_gpu
 from ..dataset import Dataset
 from ..errors import UsageError
 from ..fingerprint import Fingerprint
@@ -18,12 +18,13 @@ from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
 from ..planning.measured import MeasuringPlanner
 from ..planning.search import Bench
-from ..planning.target import bytes_text, read_target
+from ..planning.target import read_target
 from ..planning.wishes import NO_WISHES, Wishes
 from ..settings import RunSettings
 
 LOG = logging.getLogger("autoseg")
 PLANNERS = Family("autoseg.planners", "PLANNER")
+DEFAULT_PLANNER = "measured"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Request:
     """How a user wants a plan to be made."""
 
     planner: str | None = None
-    """None: the one for this machine."""
+    """None: the default one."""
     plans: Path | None = None
     """nnU-Net's plans file, whose decisions are taken instead of a planner's."""
     wishes: Wishes = NO_WISHES
@@ -60,10 +61,9 @@ def decide(request: Request, dataset: Dataset, fingerprint: Fingerprint, kept: P
 
 
 def _planner(request: Request) -> Any:
-    name = request.planner or ("plain_unet" if has_gpu() else "cpu")
+    name = request.planner or DEFAULT_PLANNER
     chosen = PLANNERS.load(name, request.trusted)
-    why = "" if request.planner else f", chosen because there is {'a' if has_gpu() else 'no'} GPU"
-    LOG.info("planner %s%s: %s", name, why, chosen.description)
+    LOG.info("planner %s: %s", name, chosen.description)
     return chosen
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from ..core.amounts import bytes_text
 from ..core.progress import duration
 from ..plan import Configuration, StepCost, TrainingRules
-from .target import Target, bytes_text
+from .target import Target
 from .wishes import Wishes
 
 LIMITS = {
     "memory": "the memory limits patch and batch",
     "time": "the time limits patch and batch: with more (--time) they would be larger",
-    "data": "the data limit patch and batch: more memory or time would not make them larger",
+    "data": "patch and batch are all that the data and this planner ask for: more memory or time would not change it",
 }
 
 

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..core.amounts import bytes_text
 from ..core.records import to_json
 from ..plan import Configuration, Plan
-from .target import bytes_text
 
 WIDTH = 100
 DIFFERENT = "*"

@@ -15,7 +15,8 @@ from .topology import Topology, find_topology
 
 FIRST_PATCH_VOXELS = {2: 2048**2, 3: 256**3}  # nnU-Net v2 2.8.1: where the search starts, before any clipping
 SMALLEST_BATCH = 2
-TRIED = 6  # numbers of patches for which the largest patch is looked for, to use a budget well
+LEFT = "what the budget leaves"
+TRIED = 12  # numbers of patches for which the largest patch is looked for, to use a budget well
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def batch_size(elements: int, most: float, largest_share: float, budget: Budget)
     """Patches per step, and why. ``most`` is what ``largest_share`` of all training voxels make."""
     left = budget.elements * budget.batch / elements
     limits = {
-        math.floor(left) if budget.least_use else round(left): "what the budget leaves",
+        math.floor(left) if budget.least_use else round(left): LEFT,
         round(most): f"{largest_share:.0%} of all training voxels",
     }
     if budget.largest_batch is not None:

@@ -11,18 +11,19 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from ..core.amounts import bytes_text
 from ..core.progress import duration
 from ..dataset import Dataset
 from ..errors import PlanningError
 from ..fingerprint import Fingerprint
 from ..plan import Configuration, Plan, StepCost, StepMemory
 from .memory import elements_of_step
-from .patch import Budget
+from .patch import LEFT, Budget
 from .planner import Planner
-from .target import Target, bytes_text
+from .target import Target
 from .wishes import Wishes
 
-LEAST_USE = 0.87  # of the memory that patch and batch may have; with what else there is, 0.85 or more of all
+LEAST_USE = 0.89  # of the memory that patch and batch may have; with what else there is, 0.85 or more of all
 SAFE = 0.99  # of the memory is aimed at, since one patch's bytes per element are taken for another
 ROUNDS = 12  # of planning and counting; two or three are the rule
 OVERHEAD = 1.08  # a training beside its steps: reading, looks at validation patches (measured on two cores)
@@ -223,7 +224,8 @@ class Search:
         work, configuration = self._work(plan, name), plan.configurations[name]
         limits = {"memory": self._work_in_memory(plan, name), "time": self._work_in_time(rung, configuration)}
         nearest = min(limits, key=lambda limit: limits[limit])
-        return nearest if work >= LEAST_USE * limits[nearest] else "data"
+        cut = work >= LEAST_USE * limits[nearest] or any(reason.endswith(LEFT) for reason in configuration.reasons)
+        return nearest if cut else "data"
 
 
 def _named(rung: Rung) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from ..core.amounts import read_bytes
 from ..errors import UsageError
 from ..plan import StepMemory
 
-UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-GPU_BESIDE = int(1e9)  # CUDA's context, the libraries' code and cuDNN's workspace: an estimate, on the safe side
-GPU_GAPS = 0.05  # of torch's CUDA allocator, whose blocks are alike in every step: an estimate, too
+GPU_CONTEXT = int(0.5e9)  # CUDA's own and the libraries' code: an estimate
+GPU_WORKSPACE = int(0.4e9)  # cuDNN's: for steps of 1.1 and 1.3 GB torch reserved 0.33 and 0.27 GB more (H100)
+GPU_GAPS = 0.05  # of torch's CUDA allocator, whose blocks are alike in every step: an estimate, on the safe side
 CPU_BESIDE = int(0.5e9)  # Python, torch and oneDNN with a training at work (0.43 GB with torch 2.13 on Linux)
 CPU_GAPS = 0.5  # of glibc's heap: steps of 0.1 to 1 GB took 0.35 to 0.5 more than was asked for (torch 2.13)
 
@@ -50,7 +50,7 @@ class Target:
 def gpu(name: str, memory: float, bandwidth: float | None) -> Target:
     """A GPU with so many bytes, whose memory moves so many bytes per second; None: its speed is measured."""
     speed = None if bandwidth is None else bandwidth / BYTES_PER_ELEMENT
-    return Target(name, int(memory), GPU_BESIDE, GPU_GAPS, True, speed)
+    return Target(name, int(memory), GPU_CONTEXT + GPU_WORKSPACE, GPU_GAPS, True, speed)
 
 
 def _known(name: str, gibibytes: int, bandwidth: int) -> Target:
@@ -91,17 +91,3 @@ def read_target(text: str) -> Target:
             f"or one of {', '.join(TARGETS)}"
         )
     return gpu(text, read_bytes(numbers["memory"]), read_bytes(numbers["bandwidth"].removesuffix("/s")))
-
-
-def read_bytes(text: str) -> int:
-    """``8GB``, ``500 MB``, ``7.5GiB``; a bare number is gigabytes. Raises UsageError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?)?", text.strip(), re.IGNORECASE)
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(f"{text!r} is no amount of memory; write for example 8GB or 500MB")
-    unit = (match[2] or "GB").upper()
-    return int(float(match[1]) * UNITS[unit if unit.endswith("B") else f"{unit}B"])
-
-
-def bytes_text(size: float) -> str:
-    """``850 MB``, ``7.6 GB``"""
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

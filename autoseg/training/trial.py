@@ -18,8 +18,9 @@ from .batches import Batch
 from .state import TrainingState, start
 from .step import Step
 
-SECONDS = 4.0
-PAIRS = 4
+FEWEST, MOST = 2, 8  # steps that are timed, each augmented in a way of its own
+SECONDS = 0.3  # within which more than the fewest are timed, if nothing else is going on
+SECONDS_BESIDE_OTHERS = 4.0  # where other programs take processor time; of its steps the quicker half counts
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Trial:
 
 
 def trial(plan: Plan, configuration: Configuration, settings: RunSettings) -> Trial:
-    """Up to four pairs of steps, or as many as four seconds hold, after one step that warms up."""
+    """Two steps or more, after one that warms up."""
     resolved = resolve(settings)
     with arithmetic(settings, resolved):
         return _steps(plan, configuration, settings, resolved)
@@ -49,13 +50,20 @@ def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, reso
     state, batch = start(plan, configuration, settings), made_up_batch(plan, configuration)
     step = Step.of(plan, configuration, resolved, settings.seed, state.network)
     step(state, batch, 1.0)
-    watch = Stopwatch(settings.threads)
-    seconds: list[float] = []
-    while not seconds or (len(seconds) < PAIRS and watch.elapsed() < SECONDS):
-        state.iteration = len(seconds)  # augmented in a way of its own
-        seconds.append(min(_seconds(step, state, batch, settings) for _ in range(2)))  # nothing makes a step quicker
+    seconds = _timed(step, state, batch, settings)
     taken = torch.cuda.max_memory_reserved(resolved.device) if on_gpu else peak.bytes()
     return Trial(fmean(seconds), taken)
+
+
+def _timed(step: Step, state: TrainingState, batch: Batch, settings: RunSettings) -> list[float]:
+    """Seconds of some steps."""
+    watch, seconds = Stopwatch(settings.threads), list[float]()
+    while len(seconds) < FEWEST or (
+        len(seconds) < MOST and watch.elapsed() < (SECONDS_BESIDE_OTHERS if watch.disturbed() else SECONDS)
+    ):
+        state.iteration = len(seconds)
+        seconds.append(_seconds(step, state, batch, settings))
+    return sorted(seconds)[: max(FEWEST, len(seconds) // 2)] if watch.disturbed() else seconds
 
 
 def _seconds(step: Step, state: TrainingState, batch: Batch, settings: RunSettings) -> float:

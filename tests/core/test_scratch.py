@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from autoseg.core import machine
+from autoseg.core.process import resident_bytes
 from autoseg.core.scratch import Scratch
 from autoseg.errors import AutosegError
 
@@ -17,14 +17,14 @@ def test_what_was_written_survives_releasing_it(tmp_path):
 
 
 def test_released_pages_are_not_resident(tmp_path):
-    if machine.resident_bytes() == 0:
+    if resident_bytes() == 0:
         pytest.skip("this system does not tell what is resident")
     size = 64 << 20
     scratch = Scratch((size,), "uint8", tmp_path)
     scratch.array[:] = 1
-    full = machine.resident_bytes()
+    full = resident_bytes()
     scratch.release()
-    assert full - machine.resident_bytes() > size // 2
+    assert full - resident_bytes() > size // 2
     assert scratch.array[-1] == 1
 
 

@@ -6,21 +6,7 @@ import pytest
 
 from autoseg.errors import UsageError
 from autoseg.plan import StepMemory
-from autoseg.planning.target import GPU_BESIDE, TARGETS, Target, bytes_text, gpu, read_bytes, read_target
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("8GB", 8e9), ("500 mb", 5e8), ("7.5GiB", 7.5 * 2**30), ("8", 8e9), ("24G", 24e9), ("1936GB", 1.936e12)],
-)
-def test_an_amount_of_memory(text: str, size: float) -> None:
-    assert read_bytes(text) == int(size)
-
-
-@pytest.mark.parametrize("text", ["", "much", "0GB", "-3GB", "8 GB/s", "GB"])
-def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="no amount of memory"):
-        read_bytes(text)
+from autoseg.planning.target import GPU_CONTEXT, TARGETS, Target, gpu, read_target
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
@@ -54,8 +40,11 @@ def test_gaps_are_of_all_blocks_on_a_gpu_and_of_small_ones_on_a_processor() -> N
     step = StepMemory(weights=0, optimizer=0, batch=0, activations=0, peak=1000, small=400)
     assert Target("", 0, beside=10, gaps=0.5, gpu=True).total(step) == 10 + 1500
     assert Target("", 0, beside=10, gaps=0.5, gpu=False).total(step) == 10 + 1200
-    assert gpu("", 1e10, 1e12).total(step) > GPU_BESIDE + 1000
+    assert gpu("", 1e10, 1e12).total(step) > GPU_CONTEXT + 1000
 
 
-def test_bytes_for_a_person() -> None:
-    assert (bytes_text(850e6), bytes_text(7.63e9), bytes_text(42e9)) == ("850 MB", "7.63 GB", "42 GB")
+@pytest.mark.parametrize(("peak", "reserved"), [(1.076e9, 1.407e9), (1.343e9, 1.61e9)])
+def test_what_an_h100_was_seen_to_take_is_planned_for_and_a_tenth_more_at_most(peak: float, reserved: float) -> None:
+    """Hippocampi in 3-D and 2-D: what was counted, and what torch 2.11 reserved after real steps."""
+    step = StepMemory(weights=0, optimizer=0, batch=0, activations=0, peak=int(peak), small=0)
+    assert 1.0 <= gpu("", 80e9, None).total(step) / (reserved + GPU_CONTEXT) <= 1.1

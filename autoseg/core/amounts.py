@@ -1,0 +1,22 @@
+"""Bytes as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import UsageError
+
+UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def read_bytes(text: str) -> int:
+    """``8GB``, ``500 mb``, ``7.5GiB`` or ``24G``. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?B?)", text.strip().upper())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"{text!r} is no amount of memory; write for example 8GB, 500MB or 7.5GiB")
+    return int(float(match[1]) * UNITS[match[2].removesuffix("B") + "B"])
+
+
+def bytes_text(size: float) -> str:
+    """``850 MB``, ``7.6 GB``"""
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
