@@ -35,6 +35,8 @@ from .resampled import Logits, Whole, needs_whole, resampled_slabs
 from .sliding_window import ANYWHERE, Sweep
 from .window import Space
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 @dataclass(frozen=True)
 class Model(Predictor[PreparedCase]):
@@ -86,7 +88,7 @@ class Model(Predictor[PreparedCase]):
         before = trained.plan.configurations[name].previous
         previous = None if before is None else cls._stage(trained, before, settings)
         device, there = resolve(settings).device, trained.manifest.configurations[name]
-        networks = tuple(_network(trained, name, fold).to(device) for fold in there)
+        networks = tuple(_network(trained, name, fold, device) for fold in there)
         test = trained.manifest.mirroring.get(name)
         return cls(trained.plan, name, networks, there, settings, test.pays if test else None, previous)
 
@@ -171,7 +173,7 @@ class Model(Predictor[PreparedCase]):
         return np.concatenate((prepared.image, prior[None].astype(np.float32)))
 
 
-def _network(trained: Trained, name: str, fold: str) -> nn.Module:
+def _network(trained: Trained, name: str, fold: str, device: torch.device) -> nn.Module:
     network = trained.plan.network_of(trained.plan.configurations[name])
     where = trained.where(name, fold)
     try:
@@ -180,4 +182,10 @@ def _network(trained: Trained, name: str, fold: str) -> nn.Module:
         raise ModelError(f"{where} is damaged ({error}); copy it again from where it was trained") from None
     except RuntimeError as error:  # load_state_dict lists what does not fit
         raise ModelError(f"{where} does not belong to the plan beside it: {error}") from None
-    return network.eval()
+    network = network.eval().to(device)
+    if device.type == "cpu":
+        # Its convolutions are up to a third faster this way; weights decide where an image of one channel cannot.
+        for parameter in network.parameters():
+            if layout := CHANNELS_LAST.get(parameter.dim()):
+                parameter.data = parameter.data.contiguous(memory_format=layout)
+    return network

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..core import heap
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.parallel import ordered_map
@@ -60,7 +61,9 @@ class Stages:
         header = attempt.then("read", lambda case: (case, read_header(Path(case.images[0])).geometry))
         if header.result is not None:
             self.gate.enter(case.key, self._needed(case.key, header.result[1]))
-        return header.then("read", lambda known: _read(known[0])).then("prepare", self.model.prepare)
+        prepared = header.then("read", lambda known: _read(known[0])).then("prepare", self.model.prepare)
+        heap.give_back(above=self.gate.budget // 2)
+        return prepared
 
     def all_predicted(self, cases: Iterable[Attempt[Any]], count: int) -> Iterator[Attempt[Prediction]]:
         """All of ``count`` cases in order.
@@ -105,6 +108,7 @@ class Stages:
             return attempt.then("write", write)
         finally:
             self.gate.leave(attempt.key)
+            heap.give_back(above=self.gate.budget // 2)
 
     def _needed(self, key: str, geometry: Geometry) -> int:
         needed = self.model.need(geometry)
