@@ -42,7 +42,7 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    from ..core import heap
+    from ..core import process
     from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..inference.options import PredictOptions
@@ -50,7 +50,7 @@ def run(options: Namespace) -> int:
     from ..model_names import find_model
     from ..pipeline import predict as story
 
-    heap.keep_freed()
+    process.keep_freed()
     workspace = _options.workspace(options)
     named = find_dataset(options.dataset, workspace).name if options.dataset else None
     if options.model:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _PROCESS = Path("/proc/self")
 
-
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # mallopt(3)
 BUSY = 0.1  # share of the time in which threads waited for a core, from which on others are said to use the machine
 AT_WORK = 0.8  # of the time at least, a thread works when all threads share the work and nothing else goes on
 
@@ -47,7 +47,7 @@ class MemoryPeak:
     """Mutable: the most main memory that the process has taken since this was made, beyond what it had then."""
 
     def __init__(self) -> None:
-        _give_back()
+        give_back_freed()
         try:
             (_PROCESS / "clear_refs").write_text("5")  # the peak begins anew
         except OSError:
@@ -76,6 +76,24 @@ def peak_memory_bytes() -> int | None:
     return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
 
 
+def keep_freed() -> None:
+    """From now on freed memory stays with the process for what it allocates next, where the C library is glibc.
+
+    By itself it gives blocks above 32 MB back as soon as they are free, and the system clears every page of the next
+    one: a third of the time of a network of few, large feature maps on a processor.
+    """
+    if (libc := _glibc()) is not None:
+        libc.mallopt(M_MMAP_MAX, 0)  # no block is mapped by itself,
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # the heap does not shrink by itself,
+        libc.mallopt(M_ARENA_MAX, 1)  # and all threads share it
+
+
+def give_back_freed(above: int = 0) -> None:
+    """Freed memory that the C library keeps goes back to the system, if the process holds more than ``above`` bytes."""
+    if (libc := _glibc()) is not None and resident_bytes() >= above:
+        libc.malloc_trim(0)
+
+
 def _thread_seconds() -> tuple[float, float]:
     """Of all threads: running, and waiting for a core."""
     ran = waited = 0
@@ -96,9 +114,9 @@ def _status(name: str) -> int | None:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)
 
 
-def _give_back() -> None:
-    """Freed memory that the C library keeps goes back to the system."""
+def _glibc() -> ctypes.CDLL | None:
     try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError, TypeError):  # not glibc
-        pass
+        libc = ctypes.CDLL(None)
+    except (OSError, TypeError):  # Windows
+        return None
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..core import heap
+from ..core import process
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.parallel import ordered_map
@@ -62,7 +62,7 @@ class Stages:
         if header.result is not None:
             self.gate.enter(case.key, self._needed(case.key, header.result[1]))
         prepared = header.then("read", lambda known: _read(known[0])).then("prepare", self.model.prepare)
-        heap.give_back(above=self.gate.budget // 2)
+        process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 
     def all_predicted(self, cases: Iterable[Attempt[Any]], count: int) -> Iterator[Attempt[Prediction]]:
@@ -108,7 +108,7 @@ class Stages:
             return attempt.then("write", write)
         finally:
             self.gate.leave(attempt.key)
-            heap.give_back(above=self.gate.budget // 2)
+            process.give_back_freed(above=self.gate.budget // 2)
 
     def _needed(self, key: str, geometry: Geometry) -> int:
         needed = self.model.need(geometry)
