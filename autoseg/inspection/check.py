@@ -11,7 +11,6 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from ..core.parallel import ordered_map
@@ -39,12 +38,16 @@ class Problem:
 
 def check_headers(dataset: Dataset, workers: int) -> list[Problem]:
     """Everything that headers show, of every case, without reading voxels."""
-    check = partial(check_case, channels=len(dataset.channels))
-    return [problem for problems in ordered_map(check, dataset.cases, workers) for problem in problems]
+    read = list(ordered_map(_read, dataset.cases, workers))
+    found = [_problems(case, len(dataset.channels), *one) for case, one in zip(dataset.cases, read)]
+    return [problem for problems in found for problem in problems] + _two_kinds(dataset.cases, read)
 
 
-def check_case(case: Case, channels: int) -> list[Problem]:
-    """Unreadable files, missing channels and differing grids of one case."""
+_Read = tuple[dict[Path, Header], list[Problem]]
+"""Headers of a case's files, and what is wrong with those that cannot be read."""
+
+
+def _read(case: Case) -> _Read:
     headers: dict[Path, Header] = {}
     problems = []
     for path in case.files:
@@ -52,6 +55,29 @@ def check_case(case: Case, channels: int) -> list[Problem]:
             headers[path] = read_header(path)
         except ImageFileError as error:
             problems.append(unreadable(case, path, error))
+    return headers, problems
+
+
+def _two_kinds(cases: Sequence[Case], read: Sequence[_Read]) -> list[Problem]:
+    """Images without a third axis among volumes, or the reverse: whichever are fewer."""
+    kinds: dict[int, list[Case]] = {}
+    for case, (headers, problems) in zip(cases, read):
+        if not problems:
+            kinds.setdefault(headers[Path(case.images[0])].geometry.dimensions, []).append(case)
+    if len(kinds) < 2:
+        return []
+    few, many = sorted(kinds, key=lambda kind: len(kinds[kind]))
+    cure = "Make a dataset of each kind, or save 2-D images as volumes of one slice with its true thickness."
+    what = f"is {few}-D, but {len(kinds[many])} other cases are {many}-D"
+    return [Problem(case.key, Path(case.images[0]).name, what, cure) for case in kinds[few]]
+
+
+def check_case(case: Case, channels: int) -> list[Problem]:
+    """Unreadable files, missing channels and differing grids of one case."""
+    return _problems(case, channels, *_read(case))
+
+
+def _problems(case: Case, channels: int, headers: dict[Path, Header], problems: list[Problem]) -> list[Problem]:
     if problems:
         return problems
     images = [Path(image) for image in case.images]

@@ -157,3 +157,15 @@ def test_the_geometry_of_a_fixed_file_is_that_of_the_image(tmp_path: Path) -> No
     image, label = (read_header(path).geometry for path in rounded.files)
     assert image == label
     gzip.decompress(Path(str(rounded.label)).read_bytes())
+
+
+def test_flat_images_among_volumes_are_named_with_what_to_do(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(np.ones(SHAPE[1:], np.int16))
+    names = [str(tmp_path / f"flat{ending}") for ending in ("_0000.nii.gz", ".nii.gz")]
+    for name in names:
+        sitk.WriteImage(image, name)
+    flat = Case("flat", (names[0],), names[1])
+    (problem,) = check_headers(dataset(case(tmp_path, "a"), case(tmp_path, "b"), flat), 2)
+    assert (problem.case, problem.what) == ("flat", "is 2-D, but 2 other cases are 3-D")
+    assert "one slice" in problem.cure
+    assert check_headers(dataset(flat), 1) == []

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -30,12 +31,14 @@ LABELS = ExclusiveLabels({"background": 0, "a": 1, "b": 2})
 
 
 def make_plan(planner: str, shape: tuple[int, ...], spacing: tuple[float, ...], cases: int = 40) -> Plan:
-    keys = [f"case_{index}" for index in range(cases)]
-    listed = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
+    return plan_for(planner, [CaseFingerprint(shape, spacing, shape, 1.0, "")] * cases)
+
+
+def plan_for(planner: str, cases: Sequence[CaseFingerprint]) -> Plan:
+    measured = {f"case_{index}": case for index, case in enumerate(cases)}
+    listed = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in measured)
     dataset = Dataset("Dataset001_Made", "/d", ("MRI",), LABELS, listed, ".nii.gz", "nnunet")
-    measured = CaseFingerprint(shape, spacing, shape, 1.0, "")
-    intensities = (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),)
-    task = dataset, Fingerprint(dict.fromkeys(keys, measured), intensities)
+    task = dataset, Fingerprint(measured, (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),))
     chosen = PLANNERS.load(planner)
     return chosen.plan(*task, bench=Formula()) if isinstance(chosen, MeasuringPlanner) else chosen.plan(*task)
 
@@ -77,6 +80,36 @@ def test_every_plan_holds_together(name: str, shape: tuple[int, ...], spacing: t
 def test_slices_alone_get_a_2d_network_only(name: str) -> None:
     plan = make_plan(name, (1, 300, 400), (999.0, 1.0, 1.0))
     assert list(plan.configurations) == [plan.default] == ["2d"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "tiny"])  # whose budget cuts even these
+@pytest.mark.parametrize("slices", [2, 3, 5])
+def test_of_a_thin_volume_a_patch_sees_every_slice(name: str, slices: int) -> None:
+    plan = make_plan(name, (slices, 120, 150), (8.0, 1.0, 1.0))
+    assert set(plan.configurations) >= {"3d_fullres", "2d"}
+    assert slices <= plan.configurations["3d_fullres"].patch_size[0] <= slices + 4
+    assert plan.configurations["3d_fullres"].augmentation.dummy_2d
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("edges", [(9, 17, 19), (12, 12, 12), (8, 30, 30)])
+def test_images_smaller_than_any_usual_patch_fit_into_one(name: str, edges: tuple[int, int, int]) -> None:
+    patch = make_plan(name, edges, (1.0, 1.0, 1.0)).configurations["3d_fullres"].patch_size
+    assert all(edge <= size < edge + 8 for size, edge in zip(patch, edges))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_case_alone_is_planned_for(name: str) -> None:
+    for configuration in make_plan(name, (60, 80, 70), (1.0, 1.0, 1.0), cases=1).configurations.values():
+        assert configuration.batch_size >= 2
+        assert configuration.training.epochs >= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_single_slices_among_volumes_do_not_decide_alone(name: str) -> None:
+    volume, slice_ = (CaseFingerprint((depth, 64, 64), (5.0, 1.0, 1.0), (depth, 64, 64), 1.0, "") for depth in (20, 1))
+    assert plan_for(name, [volume] * 5 + [slice_] * 3).default == "3d_fullres"
+    assert plan_for(name, [volume] * 3 + [slice_] * 5).default == "2d"
 
 
 @pytest.mark.parametrize("name", NAMES)
