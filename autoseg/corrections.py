@@ -60,7 +60,9 @@ def change(label_map: np.ndarray, correction: Correction, labels: Labels, geomet
     """
     flat = geometry.dimensions == 2
     members = _values(correction.label, labels)
-    before = np.isin(label_map, members)
+    before = np.empty(label_map.shape, bool)
+    for inside, values in zip(before, label_map):  # numpy computes in 64 bits on the way: a slice at a time
+        inside[...] = np.isin(values, members)
     mask, spacing = (before[0], geometry.spacing[1:]) if flat else (before, geometry.spacing)
     after = correction.method.apply(mask, spacing)
     different = np.flatnonzero(mask != after)  # a 2-D image is one slice, so its positions are those of the volume

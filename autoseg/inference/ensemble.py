@@ -65,7 +65,7 @@ class Ensemble(Predictor[PreparedTogether]):
         first, *others = (member.need(geometry) for member in self.members)
         for other in others:
             first = first.beside(other)
-        return first
+        return first.corrected(geometry) if self.postprocessing else first
 
     def prepare(self, image: Image) -> PreparedTogether:
         """The image on every member's grid. Raises ModelError when channels are missing or voxels are not numbers."""

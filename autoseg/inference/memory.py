@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
@@ -18,6 +18,7 @@ from .sliding_window import OUTPUT_BYTES, PATCHES_ON_PROCESSOR
 
 SHARE = 0.75  # of the memory that is available, where the user named no amount
 FEATURES = 64  # float32 values per voxel of a patch: what a U-Net holds of it on its way down and up
+CORRECTING = 8  # bytes per voxel of masks and numbered components while a label map is corrected
 READING = 3  # copies of an image in float32 while it is read, normalised and resampled
 
 
@@ -32,6 +33,14 @@ class Need:
     window: int
     """Sums of logits, or of feature maps that become logits later; they may lie in a file instead."""
 
+    correcting: int = 0
+    """While its label map is corrected, the window being gone."""
+
+    @property
+    def least(self) -> int:
+        """What it takes at least, with the window in a file."""
+        return max(self.reading, self.fixed, self.correcting)
+
     def room(self, budget: int) -> int:
         """What ``budget`` leaves for the window."""
         return max(0, budget - self.fixed)
@@ -39,7 +48,7 @@ class Need:
     def total(self, budget: int) -> int:
         """What the case takes when it may take ``budget``."""
         window = self.window if self.window <= self.room(budget) else 0
-        return max(self.reading, self.fixed + window)
+        return max(self.least, self.fixed + window)
 
     def together(self, earlier: Need) -> Need:
         """With an earlier stage, which works first while this one's image waits."""
@@ -49,6 +58,10 @@ class Need:
     def beside(self, other: Need) -> Need:
         """With another configuration, which works at the same time."""
         return Need(self.reading + other.fixed, self.fixed + other.fixed, self.window + other.window)
+
+    def corrected(self, geometry: Geometry) -> Need:
+        """With corrections of the label map, which has the size of the file's image."""
+        return replace(self, correcting=self.fixed + CORRECTING * int(np.prod(geometry.shape)))
 
 
 def need(geometry: Geometry, plan: Plan, configuration: Configuration, values: int | None = None) -> Need:

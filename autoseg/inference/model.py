@@ -100,7 +100,9 @@ class Model(Predictor[PreparedCase]):
         """What an image of this size takes of main memory."""
         readout = Readout.of(self.networks, self.plan.labels.heads)
         needed = need(geometry, self.plan, self.configuration, readout.weight.shape[1] if readout else None)
-        return needed if self.previous is None else needed.together(self.previous.need(geometry))
+        if self.previous is not None:
+            needed = needed.together(self.previous.need(geometry))
+        return needed.corrected(geometry) if self.postprocessing else needed
 
     def prepare(self, image: Image) -> PreparedCase:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers."""

@@ -112,9 +112,8 @@ class Stages:
 
     def _needed(self, key: str, geometry: Geometry) -> int:
         needed = self.model.need(geometry)
-        least = max(needed.reading, needed.fixed)
-        if least > self.gate.budget:
-            gigabytes = (least / 1e9, max(0, self.gate.budget) / 1e9)
+        if needed.least > self.gate.budget:
+            gigabytes = (needed.least / 1e9, max(0, self.gate.budget) / 1e9)
             LOG.warning("%s: takes about %.1f GB of memory, but only %.1f GB are left for it", key, *gigabytes)
         return needed.total(self.gate.budget)
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from autoseg.core.geometry import Geometry
-from autoseg.inference.memory import Gate, Need, budget, need
+from autoseg.core.labels import ExclusiveLabels
+from autoseg.core.process import MemoryPeak, resident_bytes
+from autoseg.corrections import Correction, corrected
+from autoseg.inference.memory import CORRECTING, Gate, Need, budget, need
+from autoseg.inference.model import Model
+from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
+from autoseg.settings import RunSettings
 
 GIGABYTE = 10**9
 
@@ -17,6 +23,33 @@ def test_a_window_that_does_not_fit_takes_no_memory():
     assert wanted.total(8) == 8 and wanted.room(8) == 5
     assert wanted.total(7) == 3 and wanted.room(7) == 4
     assert wanted.total(1) == 3 and wanted.room(1) == 0
+
+
+def test_masks_count_where_the_label_map_is_corrected(small_plan):
+    geometry = Geometry.plain((40, 50, 60), (2.0,) * 3)
+    network = small_plan.network_of(small_plan.configuration()[1])
+    plain = Model(small_plan, small_plan.default, (network,), ("0",), RunSettings(device="cpu"))
+    fills = replace(plain, postprocessing=(Correction("organ", fill_holes.Spec()),))
+    before, after = plain.need(geometry), fills.need(geometry)
+    assert before.least == max(before.reading, before.fixed)
+    assert after == replace(before, correcting=before.fixed + 8 * 40 * 50 * 60)
+    assert after.total(0) == after.correcting > before.total(0)
+
+
+@pytest.mark.skipif(resident_bytes() == 0, reason="the system does not tell what a process holds")
+@pytest.mark.parametrize("method", [largest_component.Spec(), minimum_size.Spec(1000.0), fill_holes.Spec()])
+def test_masks_take_no_more_than_is_counted(method):
+    values = np.random.default_rng(0).integers(0, 100, (8, 16, 16))
+    label_map = np.kron(values, np.ones((16, 12, 12), np.uint8)).astype(np.uint8)
+    labels = ExclusiveLabels({"background": 0, **{f"organ {value}": value for value in range(1, 100)}})
+    corrections, geometry = (Correction(None, method),), Geometry.plain(label_map.shape, (1.0,) * 3)
+    corrected(label_map[:1], corrections, labels, geometry)  # what is imported stays
+    peak = MemoryPeak()
+    corrected(label_map, corrections, labels, geometry)
+    taken = peak.bytes()
+    if taken is None:
+        pytest.skip("the system does not tell the peak")
+    assert taken < (CORRECTING + 1 + 1) * label_map.size  # the map's own copy; and some room
 
 
 def test_the_window_is_as_high_as_a_patch_whatever_the_image(small_plan):

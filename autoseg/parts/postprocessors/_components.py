@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+VOXELS = 1 << 20  # counted at a time: counting makes 64-bit numbers of them
+
 
 def box_of(mask: np.ndarray) -> tuple[slice, ...] | None:
     """The smallest box that holds every voxel of the mask; None for an empty one."""
@@ -26,10 +28,14 @@ def without(mask: np.ndarray, unwanted: Callable[[np.ndarray], np.ndarray]) -> n
     if box is None:
         return mask
     components, count = label(mask[box], np.ones((3,) * mask.ndim))
-    gone = np.zeros(count + 1, bool)
-    gone[1:] = unwanted(np.bincount(components.reshape(-1), minlength=count + 1)[1:])
+    gone, sizes = np.zeros(count + 1, bool), np.zeros(count + 1, np.int64)
+    flat = components.reshape(-1)
+    for start in range(0, flat.size, VOXELS):
+        sizes += np.bincount(flat[start : start + VOXELS], minlength=count + 1)
+    gone[1:] = unwanted(sizes[1:])
     if not gone.any():
         return mask
     kept = mask.copy()
-    kept[box] &= ~gone[components]
+    for part, numbers in zip(kept[box], components):
+        part &= ~gone[numbers]
     return kept
