@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from .topology import Topology, find_topology
 
 FIRST_PATCH_VOXELS = {2: 2048**2, 3: 256**3}  # nnU-Net v2 2.8.1: where the search starts, before any clipping
 SMALLEST_BATCH = 2
+Vector = tuple[float, ...]
 LEFT = "what the budget leaves"
 TRIED = 12  # numbers of patches for which the largest patch is looked for, to use a budget well
 
@@ -53,7 +55,7 @@ class UNetSizes:
 
     def topology(self, spacing: Sequence[float], patch_size: Sequence[float], *, pass_over: bool = False) -> Topology:
         """See ``find_topology``."""
-        return find_topology(spacing, patch_size, self.smallest_edge, self.most_stages, pass_over=pass_over)
+        return _topology(tuple(spacing), tuple(patch_size), self.smallest_edge, self.most_stages, pass_over)
 
     def features(self, stages: int) -> tuple[int, ...]:
         return tuple(min(self.largest_features, self.base_features * 2**stage) for stage in range(stages))
@@ -64,14 +66,7 @@ class UNetSizes:
 
     def elements(self, topology: Topology, heads: int) -> int:
         """Feature map elements of one patch."""
-        return feature_map_elements(
-            topology.patch_size,
-            topology.strides,
-            self.features(topology.stages),
-            down=[self.template.convolutions(blocks) for blocks in self.blocks(topology.stages)],
-            up=(self.blocks_decoder,) * (topology.stages - 1),
-            heads=heads,
-        )
+        return _elements(self, topology, heads)
 
     def network(self, topology: Topology) -> plain_unet.Spec | residual_unet.Spec:
         """Raises ValueError for a single stage."""
@@ -82,6 +77,24 @@ class UNetSizes:
             blocks_encoder=self.blocks(topology.stages),
             blocks_decoder=(self.blocks_decoder,) * (topology.stages - 1),
         )
+
+
+# Planning by measurement plans the same dataset some twenty times, and most of the patches that it tries are the same.
+@lru_cache(maxsize=1 << 15)
+def _topology(spacing: Vector, patch: Vector, smallest_edge: int, most_stages: int | None, pass_over: bool) -> Topology:
+    return find_topology(spacing, patch, smallest_edge, most_stages, pass_over=pass_over)
+
+
+@lru_cache(maxsize=1 << 15)
+def _elements(sizes: UNetSizes, topology: Topology, heads: int) -> int:
+    return feature_map_elements(
+        topology.patch_size,
+        topology.strides,
+        sizes.features(topology.stages),
+        down=[sizes.template.convolutions(blocks) for blocks in sizes.blocks(topology.stages)],
+        up=(sizes.blocks_decoder,) * (topology.stages - 1),
+        heads=heads,
+    )
 
 
 def largest_patch(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 CLOSE = 2.0  # axes whose spacings differ by less than this factor are treated alike
 LONE_AXIS = 3  # an axis that would be halved alone must be this many times the smallest edge long
@@ -26,7 +27,7 @@ class Topology:
     def stages(self) -> int:
         return len(self.strides)
 
-    @property
+    @cached_property
     def divisor(self) -> tuple[int, ...]:
         """Product of the strides along each axis."""
         return tuple(math.prod(stride) for stride in zip(*self.strides))
