@@ -62,7 +62,7 @@ def test_a_planner_is_named_as_its_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.tuples(*[st.integers(16, 500)] * 3), st.tuples(*[st.floats(0.3, 6)] * 3))
 def test_every_plan_holds_together(name: str, shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
     plan = make_plan(name, shape, spacing)
@@ -129,7 +129,7 @@ def test_cpu_keeps_a_hippocampus_whole() -> None:
     assert found.network.features == (16, 32, 64, 128)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.tuples(*[st.integers(16, 500)] * 3), st.tuples(*[st.floats(0.3, 6)] * 3))
 def test_a_step_on_the_cpu_stays_within_its_budget(shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
     planner = PLANNERS.load("cpu")

@@ -163,7 +163,7 @@ def test_the_network_says_why_it_is_not_larger() -> None:
     assert "number 4 of 4 sizes, the largest" in all_there_is
 
 
-@pytest.mark.parametrize("memory", [int(0.6e9), int(1.05e9)])
+@pytest.mark.parametrize("memory", [int(0.6e9), int(0.95e9)])
 def test_too_little_memory_is_refused_with_the_numbers(memory: int) -> None:
     with pytest.raises(PlanningError, match=r"memory"):
         planned(*LARGE, A_GPU, Wishes(memory=memory))
