@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +19,29 @@ import SimpleITK as sitk
 from safetensors.numpy import load_file
 
 import autoseg
+from autoseg.cli import main
 from autoseg.pipeline.demo import NAME, make_dataset
 
 CASES, TESTS = 6, 1
 
 
-def command(*words: str | Path, cwd: Path) -> list[str]:
-    return [sys.executable, "-m", "autoseg", *map(str, words), "--workspace", str(cwd / "workspace")]
-
-
 def run(*words: str | Path, cwd: Path, code: int = 0) -> str:
-    """What the command wrote; fails unless it exits with ``code``."""
-    done = subprocess.run(command(*words, cwd=cwd), cwd=cwd, capture_output=True, text=True, timeout=240)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+    """What the command wrote; fails unless it returns ``code``. In this process, where torch has been loaded."""
+    said, before = io.StringIO(), Path.cwd()
+    os.chdir(cwd)
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            returned = main([*map(str, words), "--workspace", str(cwd / "workspace")])
+    finally:
+        os.chdir(before)
+    assert returned == code, said.getvalue()
+    return said.getvalue()
 
 
 def kill_when(reached: Callable[[], bool], *words: str | Path, cwd: Path) -> None:
-    """Starts the command and kills it, without any warning, once ``reached``."""
-    process = subprocess.Popen(command(*words, cwd=cwd), cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Starts the command in a process of its own and kills it, without any warning, once ``reached``."""
+    command = [sys.executable, "-m", "autoseg", *map(str, words), "--workspace", str(cwd / "workspace")]
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 120
     while not reached():
         assert process.poll() is None, "it ended before it could be killed"
