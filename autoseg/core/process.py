@@ -9,7 +9,8 @@ from pathlib import Path
 
 _PROCESS = Path("/proc/self")
 
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # mallopt(3)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # mallopt(3)
+KEPT = (32 << 20, 128 << 20)  # bytes: older C libraries refuse the second
 BUSY = 0.1  # share of the time in which threads waited for a core, from which on others are said to use the machine
 AT_WORK = 0.8  # of the time at least, a thread works when all threads share the work and nothing else goes on
 
@@ -77,13 +78,15 @@ def peak_memory_bytes() -> int | None:
 
 
 def keep_freed() -> None:
-    """From now on freed memory stays with the process for what it allocates next, where the C library is glibc.
+    """From now on freed blocks up to ``KEPT`` stay with the process for the next ones, where the C library is glibc.
 
     By itself it gives blocks above 32 MB back as soon as they are free, and the system clears every page of the next
-    one: a third of the time of a network of few, large feature maps on a processor.
+    one: a third of the time of a network of few, large feature maps on a processor. Whole images still go back at once,
+    since what stays of them would be in pieces.
     """
     if (libc := _glibc()) is not None:
-        libc.mallopt(M_MMAP_MAX, 0)  # no block is mapped by itself,
+        for size in KEPT:
+            libc.mallopt(M_MMAP_THRESHOLD, size)  # smaller blocks are not mapped by themselves,
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # the heap does not shrink by itself,
         libc.mallopt(M_ARENA_MAX, 1)  # and all threads share it
 
