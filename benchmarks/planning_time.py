@@ -63,6 +63,7 @@ def main() -> None:
 def seconds_of_autoseg(entry: dict[str, Any]) -> float:
     from autoseg.core.family import Family
     from autoseg.interop.nnunet_plans import nnunet_plans, read_fingerprint
+    from autoseg.planning import patch
 
     planners = [Family("autoseg.planners", "PLANNER").load(name) for name in OURS]
     with tempfile.TemporaryDirectory() as folder:
@@ -71,6 +72,8 @@ def seconds_of_autoseg(entry: dict[str, Any]) -> float:
         described.write_text(json.dumps(entry["dataset"]))
         started = time.perf_counter()
         for planner in planners:
+            patch._topology.cache_clear()  # one planner must not profit from the one before
+            patch._elements.cache_clear()
             dataset, fingerprint = read_fingerprint(measured, described)
             plans = nnunet_plans(planner.plan(dataset, fingerprint), fingerprint)
             measured.with_name("plans.json").write_text(json.dumps(plans))

@@ -20,7 +20,7 @@ from .step import Step
 
 FEWEST, MOST = 2, 8  # steps that are timed, each augmented in a way of its own
 SECONDS = 0.3  # within which more than the fewest are timed, if nothing else is going on
-SECONDS_BESIDE_OTHERS = 4.0  # where other programs take processor time; of its steps the quicker half counts
+SECONDS_BESIDE_OTHERS = 2.0  # where other programs take processor time; of its steps the quicker half counts
 
 
 @dataclass(frozen=True)

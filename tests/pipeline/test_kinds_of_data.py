@@ -14,6 +14,7 @@ from PIL import Image
 from autoseg.cli import main
 
 CASES = 5
+NAME = "Dataset001_Kind"
 
 
 def scene(shape: tuple[int, ...], number: int) -> np.ndarray:
@@ -82,35 +83,43 @@ def smaller_than_a_patch(folder: Path) -> None:
     described(folder, channel_names={"0": "MR"}, labels={"background": 0, "a": 1, "b": 2})
 
 
-@pytest.mark.parametrize(
-    ("make", "values"),
-    [
-        (colour_with_masks, {0, 255}),
-        (regions, {0, 1, 2}),
-        (ignored, {0, 1}),
-        (odd_values, {0, 205, 420}),
-        (single_slices, {0, 1, 2}),
-        (smaller_than_a_patch, {0, 1, 2}),
-    ],
-)
-@pytest.mark.parametrize("configuration", [None, "2d"])
-def test_the_whole_way(
-    make: Callable[[Path], None], values: set[int], configuration: str | None, tmp_path: Path
-) -> None:
-    raw = tmp_path / "Dataset001_Kind"
+KINDS: dict[str, tuple[Callable[[Path], None], set[int]]] = {
+    "colour with masks": (colour_with_masks, {0, 255}),
+    "regions": (regions, {0, 1, 2}),
+    "ignored": (ignored, {0, 1}),
+    "odd values": (odd_values, {0, 205, 420}),
+    "single slices": (single_slices, {0, 1, 2}),
+    "smaller than a patch": (smaller_than_a_patch, {0, 1, 2}),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[int]]:
+    """A folder with a dataset, planned and prepared, and the values of its labels."""
+    make, values = KINDS[request.param]
+    folder = tmp_path_factory.mktemp("kind")
+    raw = folder / NAME
     (raw / "imagesTr").mkdir(parents=True)
     (raw / "labelsTr").mkdir()
     make(raw)
-    workspace = ["--workspace", str(tmp_path / "workspace"), "--device", "cpu"]
-    chosen = ["-c", configuration] if configuration else []
-    assert main(["plan_and_preprocess", str(raw), "--planner", "tiny", *workspace]) == 0
-    path = tmp_path / "workspace" / raw.name / "plan.json"
+    assert main(["plan_and_preprocess", str(raw), "--planner", "tiny", "--workspace", str(folder / "workspace")]) == 0
+    path = folder / "workspace" / NAME / "plan.json"
     plan = json.loads(path.read_text())
-    if configuration is None and plan["default"] == "2d":
-        pytest.skip("the default configuration is 2d: that is the other test")
     for planned in plan["configurations"].values():
         planned["training"] |= {"epochs": 1, "iterations_per_epoch": 30}
     path.write_text(json.dumps(plan))
+    return folder, values
+
+
+@pytest.mark.parametrize("configuration", [None, "2d"])
+def test_the_whole_way(kind: tuple[Path, set[int]], configuration: str | None, tmp_path: Path) -> None:
+    folder, values = kind
+    raw = folder / NAME
+    workspace = ["--workspace", str(folder / "workspace"), "--device", "cpu"]
+    chosen = ["-c", configuration] if configuration else []
+    default = json.loads((folder / "workspace" / NAME / "plan.json").read_text())["default"]
+    if configuration is None and default == "2d":
+        pytest.skip("the default configuration is 2d: that is the other test")
     assert main(["train", "1", "0", *chosen, *workspace]) == 0
     assert main(["predict", "-i", str(raw / "imagesTr"), "-o", str(tmp_path / "out"), *workspace]) == 0
     written = sorted((tmp_path / "out").glob("case_*"))
