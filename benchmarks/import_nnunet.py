@@ -51,7 +51,7 @@ RUNS = {
     "acdc 3d, no mirroring": Run("Dataset927_ACDC", f"{PLAIN}acdc", mirroring=False),
     "acdc 2d": Run("Dataset927_ACDC", f"{PLAIN}acdc_2d"),
     "nuclei 2d": Run("Dataset911_DSB2018Nuclei", f"{RESIDUAL}nuclei"),
-    "chaos, turned": Run("Dataset938_CHAOST2SPIR", f"{PLAIN}chaos_turned", ("all",), cases=5),
+    "chaos, turned": Run("Dataset938_CHAOST2SPIR", f"{PLAIN}chaos_turned", ("all",), cases=2),
     "brats regions": Run(BRATS, f"{RESIDUAL}brats_regions", ("all",), cases=5, cut=(72, 72, 60)),
     "brats regions, whole image, no mirroring": Run(
         BRATS, f"{RESIDUAL}brats_regions", ("all",), mirroring=False, cases=1
