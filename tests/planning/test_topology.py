@@ -83,8 +83,7 @@ def test_elements_are_those_a_real_network_gives(part: ModuleType, stages: int) 
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
             layer.register_forward_hook(lambda *call: counted.append(call[2].shape))
-    with torch.no_grad():
-        network(torch.zeros(1, 1, *patch))
+    network(torch.zeros(1, 1, *patch))  # as in training: prediction does without the last layer's forward
     coarse_heads = [shape for shape in counted if shape[1] == heads and tuple(shape[2:]) != patch]
     total = sum(math.prod(shape[1:]) for shape in counted) - sum(math.prod(shape[1:]) for shape in coarse_heads)
     down = [spec.convolutions(2)] * stages
