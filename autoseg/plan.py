@@ -79,8 +79,6 @@ class StepMemory:
     """Kept from the forward pass for the backward pass; what two operations keep counts once."""
     peak: int
     """The most at any moment: all of the above, gradients, and what an operation needs while it runs."""
-    small: int
-    """Of the peak, in blocks below 32 MiB."""
 
     @property
     def fixed(self) -> int:

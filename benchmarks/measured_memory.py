@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from autoseg.core.labels import ExclusiveLabels
-from autoseg.core.process import peak_memory_bytes
+from autoseg.core.process import keep_freed, peak_memory_bytes
 from autoseg.dataset import Case, Dataset
 from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.plan import Plan
@@ -66,6 +66,7 @@ def measure(planner: str, shape: Any, spacing: Any, channels: int, batch: int, p
     _, configuration = plan.configuration()
     settings = RunSettings(device="cpu", precision=precision)
     resolved = resolve(settings)
+    keep_freed()  # as `autoseg train` does
     with arithmetic(settings, resolved):
         state, read = start(plan, configuration, settings), made_up_batch(plan, configuration)
         step = Step.of(plan, configuration, resolved, 0, state.network)

@@ -54,12 +54,14 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
+    from ..core import process
     from ..pipeline import train as story
 
     if options.epochs is not None and options.epochs < 1:
         raise UsageError(f"--epochs must be at least 1, found {options.epochs}")
     if options.fold != "cv" and (options.folds or options.devices):
         raise UsageError("--folds and --devices choose among the folds of cv; write `autoseg train DATASET cv`")
+    process.keep_freed()
     patience = [] if options.patience is None else [f"training.patience={options.patience}"]
     story.train(
         _options.dataset_folder(options),

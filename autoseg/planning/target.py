@@ -12,7 +12,7 @@ GPU_CONTEXT = int(0.5e9)  # CUDA's own and the libraries' code: an estimate
 GPU_WORKSPACE = int(0.4e9)  # cuDNN's: for steps of 1.1 and 1.3 GB torch reserved 0.33 and 0.27 GB more (H100)
 GPU_GAPS = 0.05  # of torch's CUDA allocator, whose blocks are alike in every step: an estimate, on the safe side
 CPU_BESIDE = int(0.5e9)  # Python, torch and oneDNN with a training at work (0.43 GB with torch 2.13 on Linux)
-CPU_GAPS = 0.5  # of glibc's heap: steps of 0.1 to 1 GB took 0.35 to 0.5 more than was asked for (torch 2.13)
+CPU_GAPS = 0.5  # of glibc's heap: steps of 0.77 and 1.69 GB took 0.2 and 0.45 more than was asked for (torch 2.13)
 
 # A training step is bound by memory traffic. nnU-Net's presets do 8e9 feature map elements per second on an A100 PCIe
 # with 40 GB (250 000 iterations of 2 x 560e6 elements in 9 h, of 2 x 2.1e9 in 35 h: nnU-Net, resenc_presets.md), which
@@ -30,7 +30,7 @@ class Target:
     beside: int
     """Of it, what is no training step: interpreter, libraries, contexts."""
     gaps: float
-    """What the allocator loses between blocks: a share of all of them on a GPU, of the small ones on a CPU."""
+    """What the allocator loses between blocks: a share of all of them."""
     gpu: bool
     speed: float | None = None
     """Feature map elements that are trained per second; None: real steps are timed."""
@@ -44,7 +44,7 @@ class Target:
 
     def total(self, step: StepMemory) -> int:
         """What a training holds at most whose steps hold ``step``."""
-        return int(self.beside + step.peak + self.gaps * (step.peak if self.gpu else step.small))
+        return int(self.beside + (1.0 + self.gaps) * step.peak)
 
 
 def gpu(name: str, memory: float, bandwidth: float | None) -> Target:

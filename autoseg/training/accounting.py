@@ -22,7 +22,6 @@ from ..settings import Resolved
 from .onednn import workspace
 from .step import Step
 
-HEAP_BLOCK = 32 << 20  # glibc takes smaller blocks from a heap that has gaps, larger ones from the system, exactly
 IN_UPDATE = 3  # an update holds so many times the weights beside its state: themselves, gradients, what comes of these
 READ_AHEAD = 2  # batches that wait in main memory while one is trained on
 
@@ -60,7 +59,6 @@ def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, th
         batch=waiting + sum(tensor.untyped_storage().nbytes() for tensor in (images, targets)),
         activations=sum(size for storage, size in kept.items() if storage not in weights),
         peak=waiting + state + max(ledger.peak, IN_UPDATE * of_weights),
-        small=ledger.small_at_peak,
     )
 
 
@@ -96,7 +94,7 @@ class _Ledger(TorchDispatchMode):
         self.threads = threads
         """Of oneDNN; None: convolutions need no working memory of ours."""
         self.alive: dict[int, int] = {}
-        self.now = self.small = self.peak = self.small_at_peak = 0
+        self.now = self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before = self.now
@@ -107,8 +105,7 @@ class _Ledger(TorchDispatchMode):
         held = self.now
         if self.threads is not None:
             held = max(held, before + workspace(func, args, outputs, self.threads))
-        if held > self.peak:
-            self.peak, self.small_at_peak = held, self.small
+        self.peak = max(self.peak, held)
         return result
 
     def _enter(self, tensor: Tensor) -> None:
@@ -117,13 +114,8 @@ class _Ledger(TorchDispatchMode):
         if key in self.alive:
             return
         self.alive[key] = size
-        self._add(size)
+        self.now += size
         weakref.finalize(storage, self._strike_out, key)
 
     def _strike_out(self, key: int) -> None:
-        self._add(-self.alive.pop(key))
-
-    def _add(self, size: int) -> None:
-        self.now += size
-        if abs(size) < HEAP_BLOCK:
-            self.small += size
+        self.now -= self.alive.pop(key)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.process import MemoryPeak, Stopwatch
+from ..core.process import MemoryPeak, Stopwatch, keep_freed
 from ..core.seeds import generator
 from ..plan import Configuration, Plan
 from ..settings import Resolved, RunSettings, resolve
@@ -46,6 +46,7 @@ def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, reso
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(resolved.device)
     nn.Conv2d(1, 1, 3)(torch.zeros(1, 1, 8, 8)).sum().backward()  # what libraries load at their first use is no step's
+    keep_freed()  # as a training does
     peak = MemoryPeak()
     state, batch = start(plan, configuration, settings), made_up_batch(plan, configuration)
     step = Step.of(plan, configuration, resolved, settings.seed, state.network)

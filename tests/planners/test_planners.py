@@ -50,7 +50,7 @@ class Formula:
 
     def memory(self, plan: Plan, name: str) -> StepMemory:
         size = int(5.5 * elements_of_step(plan.configurations[name], plan.labels.heads))
-        return StepMemory(weights=0, optimizer=0, batch=0, activations=size, peak=size, small=0)
+        return StepMemory(weights=0, optimizer=0, batch=0, activations=size, peak=size)
 
     def seconds(self, plan: Plan, name: str) -> tuple[float, None]:
         return elements_of_step(plan.configurations[name], plan.labels.heads) / 2e9, None

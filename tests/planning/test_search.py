@@ -47,7 +47,7 @@ class Formula:
         step = self._bump(plan, name) * BYTES_PER_ELEMENT * elements_of_step(plan.configurations[name], 3)
         weights = 4 * sum(27 * count**2 for count in plan.configurations[name].network.features)
         extra = 1.01 if plan.configurations[name].previous else 1.0
-        return StepMemory(weights, weights, 0, int(step), int(3 * weights + extra * step), int(step / 2))
+        return StepMemory(weights, weights, 0, int(step), int(3 * weights + extra * step))
 
     def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
         assert self.target.speed is not None

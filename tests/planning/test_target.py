@@ -36,15 +36,14 @@ def test_an_unknown_target_names_the_known(text: str) -> None:
         read_target(text)
 
 
-def test_gaps_are_of_all_blocks_on_a_gpu_and_of_small_ones_on_a_processor() -> None:
-    step = StepMemory(weights=0, optimizer=0, batch=0, activations=0, peak=1000, small=400)
-    assert Target("", 0, beside=10, gaps=0.5, gpu=True).total(step) == 10 + 1500
-    assert Target("", 0, beside=10, gaps=0.5, gpu=False).total(step) == 10 + 1200
+def test_gaps_are_a_share_of_what_a_step_holds() -> None:
+    step = StepMemory(weights=0, optimizer=0, batch=0, activations=0, peak=1000)
+    assert Target("", 0, beside=10, gaps=0.5, gpu=False).total(step) == 10 + 1500
     assert gpu("", 1e10, 1e12).total(step) > GPU_CONTEXT + 1000
 
 
 @pytest.mark.parametrize(("peak", "reserved"), [(1.076e9, 1.407e9), (1.343e9, 1.61e9)])
 def test_what_an_h100_was_seen_to_take_is_planned_for_and_a_tenth_more_at_most(peak: float, reserved: float) -> None:
     """Hippocampi in 3-D and 2-D: what was counted, and what torch 2.11 reserved after real steps."""
-    step = StepMemory(weights=0, optimizer=0, batch=0, activations=0, peak=int(peak), small=0)
+    step = StepMemory(weights=0, optimizer=0, batch=0, activations=0, peak=int(peak))
     assert 1.0 <= gpu("", 80e9, None).total(step) / (reserved + GPU_CONTEXT) <= 1.1
