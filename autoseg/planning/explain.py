@@ -49,8 +49,7 @@ def comparison(plans: Sequence[Plan]) -> str:
     Of losses, augmentations, normalizers and resamplers only those fields are shown in which the plans differ.
     """
     tables = [_decisions(plan) for plan in plans]
-    names = dict.fromkeys(name for table in tables for name in table)
-    rows = {name: [table.get(name, ABSENT) for table in tables] for name in names}
+    rows = {name: [table.get(name, ABSENT) for table in tables] for name in _merged(tables)}
     rows = {name: cells for name, cells in rows.items() if not _IN_DETAIL.search(name) or _worth_showing(cells)}
     first = max(len(name.rpartition("/")[2]) for name in rows)
     widths = [max(len(plan.planner), *(len(cells[i]) for cells in rows.values())) for i, plan in enumerate(plans)]
@@ -62,6 +61,18 @@ def comparison(plans: Sequence[Plan]) -> str:
             lines += ["", here]
         lines.append(_row(DIFFERENT if len(set(cells)) > 1 else "", field, cells, first, widths))
     return "\n".join(lines)
+
+
+def _merged(tables: Sequence[dict[str, str]]) -> list[str]:
+    """The names of all, each after the one that it follows in its own table."""
+    names: list[str] = []
+    for table in tables:
+        place = 0
+        for name in table:
+            if name not in names:
+                names.insert(place, name)
+            place = names.index(name) + 1
+    return names
 
 
 def _worth_showing(cells: Sequence[str]) -> bool:

@@ -117,6 +117,7 @@ def test_a_configuration_that_one_planner_lacks_is_seen() -> None:
     large = {"shape": (200, 200, 200), "spacing": (1.0, 1.0, 1.0)}
     table = comparison([planned(plain_unet.PLANNER, **large), planned(cpu.PLANNER, **large)])
     assert "3d_lowres" not in planned(plain_unet.PLANNER, **large).configurations
-    sections = table.split("\n\n3d_lowres\n")[1].split("\n\n")[:2]  # it and the cascade
-    assert sections[1].startswith("3d_cascade_fullres\n")
-    assert all(line[0] == "*" for section in sections for line in section.splitlines()[1:])
+    sections = {lines[0]: lines[1:] for lines in map(str.splitlines, table.split("\n\n")[1:])}
+    assert list(sections) == ["3d_fullres", "3d_lowres", "3d_cascade_fullres", "2d"]
+    assert table.count("\n\n2d\n") == 1, "what one planner's optimizer alone has stands beside the rest"
+    assert all(line[0] == "*" for name in ("3d_lowres", "3d_cascade_fullres") for line in sections[name])
