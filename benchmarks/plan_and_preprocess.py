@@ -23,6 +23,7 @@ def main() -> None:
     arguments.add_argument("dataset", type=Path, help="folder DatasetXXX_Name in nnU-Net's raw layout")
     arguments.add_argument("--nnunet", type=Path, required=True, help="virtual environment of nnU-Net")
     arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--planner", default="plain_unet", help="of autoseg; measured also times training steps")
     options = arguments.parse_args()
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -34,6 +35,7 @@ def main() -> None:
             ours.append(run_autoseg(options, scratch / str(index)))
     ratios = [other / own for own, other in zip(ours, theirs)]
     result = {
+        "planner": options.planner,
         "cores": os.cpu_count(),
         "autoseg_seconds": [round(value, 2) for value in ours],
         "nnunet_seconds": [round(value, 2) for value in theirs],
@@ -44,7 +46,7 @@ def main() -> None:
 
 def run_autoseg(options: argparse.Namespace, scratch: Path) -> float:
     command = [sys.executable, "-m", "autoseg", "plan_and_preprocess", str(options.dataset)]
-    return timed([*command, "--workspace", str(scratch / "autoseg"), "--planner", "plain_unet"], os.environ)
+    return timed([*command, "--workspace", str(scratch / "autoseg"), "--planner", options.planner], os.environ)
 
 
 def run_nnunet(options: argparse.Namespace, scratch: Path) -> float:
