@@ -92,7 +92,7 @@ def keep_freed() -> None:
 
 
 def give_back_freed(above: int = 0) -> None:
-    """Freed memory that the C library keeps goes back to the system, if the process holds more than ``above`` bytes."""
+    """Freed memory that the C library keeps goes back to the system, if the process holds ``above`` bytes or more."""
     if (libc := _glibc()) is not None and resident_bytes() >= above:
         libc.malloc_trim(0)
 
