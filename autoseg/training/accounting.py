@@ -73,9 +73,9 @@ def _inputs(plan: Plan, configuration: Configuration) -> tuple[int, Tensor, Tens
 
 
 def _state_per_weight(configuration: Configuration) -> float:
-    """Bytes of the optimizer's state for each byte of weights, seen in the update of a few real weights."""
-    weights = nn.Parameter(torch.zeros(64))
-    weights.grad = torch.zeros(64)
+    """Bytes of the optimizer's state for each byte of weights, seen in the update of a small kernel."""
+    weights = nn.Parameter(torch.zeros(4, 4, 2, 2, 2))  # an optimizer may update a kernel otherwise than a bias
+    weights.grad = torch.zeros_like(weights)
     optimizer = configuration.optimizer.build([weights])
     optimizer.step()
     state = [tensor for tensor in _tensors(optimizer.state_dict()["state"]) if tensor.numel() == weights.numel()]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from autoseg.parts.optimizers._muon import orthogonal
 from autoseg.plan import OPTIMIZERS, SCHEDULES
 
 
@@ -58,3 +59,43 @@ def test_adamw_is_torchs():
             weight.pow(4).sum().backward()
             optimizer.step()
     assert torch.equal(ours, theirs)
+
+
+def trained(weight: torch.nn.Parameter, optimizer: torch.optim.Optimizer, steps: int = 5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        weight.grad = torch.randn(weight.shape, generator=generator)
+        optimizer.step()
+    return weight.detach()
+
+
+@pytest.mark.parametrize("rows", [8, 400])  # fewer and more than columns
+def test_muon_updates_a_kernel_as_torchs_does_a_matrix(rows):
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("torch has had Muon since 2.9")
+    start = torch.randn((rows, 5, 3, 3, 3), generator=torch.Generator().manual_seed(1))
+    kernel, matrix = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.flatten(1).clone())
+    spec = OPTIMIZERS.load("muon")(learning_rate=0.01, momentum=0.9, weight_decay=0.1)
+    theirs = torch.optim.Muon([matrix], 0.01, 0.1, 0.9, adjust_lr_fn="match_rms_adamw")
+    ours, expected = trained(kernel, spec.build([kernel])).flatten(1), trained(matrix, theirs)
+    moved = (expected - start.flatten(1)).norm()
+    assert (ours - expected).norm() < 0.02 * moved  # theirs computes in bfloat16
+
+
+def test_muon_makes_the_rows_of_each_matrix_orthogonal():
+    generator = torch.Generator().manual_seed(0)
+    matrices = [torch.randn(shape, generator=generator) for shape in ((8, 27), (8, 200), (60, 8), (64, 300))]
+    for matrix, found in zip(matrices, orthogonal(matrices)):
+        u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+        left, right = u.T @ found, vt.T
+        seen = left @ right
+        assert seen.diagonal().min() > 0.65 and seen.diagonal().max() < 1.25
+        assert (seen - seen.diagonal().diag()).abs().max() < 1e-3
+
+
+def test_muon_leaves_what_is_no_kernel_to_adamw():
+    start = torch.randn((6, 4, 1, 1, 1))
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    spec = OPTIMIZERS.load("muon")(learning_rate=0.01, weight_decay=0.1)
+    adamw = torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.999), weight_decay=0.1)
+    assert torch.equal(trained(ours, spec.build([ours])), trained(theirs, adamw))

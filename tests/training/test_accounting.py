@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from autoseg.core.labels import Labels, RegionLabels
 from autoseg.parts.augmentations import none
 from autoseg.parts.networks import plain_unet, residual_unet
-from autoseg.parts.optimizers import adamw, sgd
+from autoseg.parts.optimizers import adamw, muon, sgd
 from autoseg.plan import Configuration, Plan
 from autoseg.settings import RunSettings, resolve
 from autoseg.training.accounting import step_memory
@@ -79,7 +79,7 @@ def test_what_a_backward_pass_keeps_is_counted(small_plan: Plan, precision: str,
     assert counted.weights == sum(weight.nbytes for weight in state.network.parameters())
 
 
-@pytest.mark.parametrize(("optimizer", "copies"), [(sgd.Spec(), 1), (adamw.Spec(), 2)])
+@pytest.mark.parametrize(("optimizer", "copies"), [(sgd.Spec(), 1), (adamw.Spec(), 2), (muon.Spec(), 1)])
 def test_an_optimizers_state_is_counted(small_plan: Plan, optimizer: Any, copies: int) -> None:
     plan = varied(small_plan, optimizer=optimizer)
     counted = step_memory(plan, plan.configuration()[1], resolve(RunSettings(device="cpu")), THREADS)
