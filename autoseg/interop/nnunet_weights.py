@@ -20,6 +20,7 @@ from ..plan import Configuration, Plan
 Network = Union[plain_unet.Spec, residual_unet.Spec]
 PREFIXES = ("module.", "_orig_mod.")  # of networks on several GPUs, and of compiled ones
 PROJECTION = re.compile(r"\.skip\.\d\.conv$")  # the convolution past a residual block has no bias
+COPY = re.compile(r"\.all_modules\.\d\.")  # of a block's layers; where there is dropout, the norm is the third
 CASCADE = "network."  # a cascade's U-Net lies within a module that turns labels into channels
 
 
@@ -40,7 +41,7 @@ def from_nnunet(stored: Mapping[str, Any], configuration: Configuration, where: 
     Raises ModelError naming weights that are missing, or that are there and have no place in the network.
     """
     prefix = CASCADE if configuration.previous is not None else ""
-    plain = {_without_prefix(name): name for name in stored}
+    plain = {_without_prefix(name): name for name in stored if not COPY.search(name)}
     wanted = names(configuration.network)
     missing = sorted(theirs for theirs in wanted.values() if theirs not in plain)
     surplus = sorted(set(plain) - set(wanted.values()) - set(copies(wanted.values())))

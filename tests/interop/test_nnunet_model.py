@@ -158,6 +158,17 @@ def test_wrappers_of_the_network_do_not_matter(prefix: str, plan: Plan, tmp_path
     same_weights(import_nnunet(folder, tmp_path / "bundle"), plan, TITLE, "0")
 
 
+def test_dropout_changes_training_only(plan: Plan, tmp_path: Path) -> None:
+    state = to_nnunet(weights_of(plan, TITLE, 0), plan.configurations[TITLE])
+    state = {name.replace("all_modules.1", "all_modules.2"): weight for name, weight in state.items()}
+    folder = trained(plan, tmp_path, folds=("0",), network_weights=state)
+    dropout = '"dropout_op": "torch.nn.modules.dropout.Dropout3d"'
+    plans = (folder / "plans.json").read_text()
+    (folder / "plans.json").write_text(plans.replace('"dropout_op": null', dropout))
+    assert dropout in (folder / "plans.json").read_text()
+    same_weights(import_nnunet(folder, tmp_path / "bundle"), plan, TITLE, "0")
+
+
 def test_a_trainer_without_mirroring_mirrors_nothing(plan: Plan, tmp_path: Path) -> None:
     folder = trained(plan, tmp_path, folds=("0",), inference_allowed_mirroring_axes=None)
     assert import_nnunet(folder, tmp_path / "bundle").plan.mirror_axes == ()
