@@ -96,7 +96,7 @@ def plan(files: DatasetFolder, request: Request, *, folds: FoldRules | None = No
     for title, configuration in result.configurations.items():
         LOG.info("%s: %s", title, summary(configuration))
     LOG.info("default configuration %s; written to %s; --explain says why", result.default, files.plan)
-    plan_folds(files, folds)
+    plan_folds(files, folds, request.plans)
     return result
 
 

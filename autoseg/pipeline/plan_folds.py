@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core.records import write_json
 from ..dataset import Dataset
-from ..errors import UsageError
+from ..errors import DatasetError, UsageError
 from ..fingerprint import Fingerprint
 from ..folds import FoldRules, Folds, Traits, fold_table, likely_group, make_folds, named_patients
 from ..interop.nnunet_splits import NAME as SPLITS
@@ -21,17 +21,18 @@ from ..workspace import DatasetFolder
 LOG = logging.getLogger("autoseg")
 
 
-def plan_folds(files: DatasetFolder, rules: FoldRules | None) -> Folds:
+def plan_folds(files: DatasetFolder, rules: FoldRules | None, plans: Path | None = None) -> Folds:
     """Decides, writes and shows the folds. ``rules`` None keeps those of before, and the folds too if no case changed.
 
-    Where nobody has named rules, a ``splits_final.json`` in the dataset's folder says who validates when. Raises
-    UsageError for rules that do not fit the cases, DatasetError for a file that does not.
+    Where nobody has named rules, a ``splits_final.json`` says who validates when: in the dataset's folder, or else
+    beside nnU-Net's ``plans``, from which one has planned. Raises UsageError for rules that do not fit the cases,
+    DatasetError for a file that does not.
     """
     rules = rules and _wherever(rules)
     dataset, measured = files.read_dataset(), files.read_fingerprint()
     before = files.read_folds() if files.folds.exists() else None
     present = label_presence(dataset, measured)
-    given = _given(dataset, rules or (before.rules if before else FoldRules()))
+    given = _given(dataset, rules or (before.rules if before else FoldRules()), plans)
     if given is not None:
         folds = given
     elif rules is None and before is not None and _covers(before, dataset):
@@ -59,15 +60,22 @@ def _wherever(rules: FoldRules) -> FoldRules:
     return replace(rules, **{name: str(Path(table).absolute()) for name, table in tables.items() if table})
 
 
-def _given(dataset: Dataset, rules: FoldRules) -> Folds | None:
-    """The folds that lie beside the images, unless there are rules."""
-    path = Path(dataset.folder) / SPLITS
-    if not path.is_file():
+def _given(dataset: Dataset, rules: FoldRules, plans: Path | None) -> Folds | None:
+    """The folds that lie beside the images or the plans, unless there are rules."""
+    folders = [Path(dataset.folder), *([] if plans is None else [plans.absolute().parent])]
+    path = next((folder / SPLITS for folder in folders if (folder / SPLITS).is_file()), None)
+    if path is None:
         return None
     if rules != FoldRules():
         LOG.warning("%s is not used, since --group, --group-file or --stratify say how to make the folds", path)
         return None
-    folds = read_splits(path, dataset.keys)
+    try:
+        folds = read_splits(path, dataset.keys)
+    except DatasetError as error:
+        if path.parent == folders[0]:
+            raise
+        LOG.warning("not used, since these plans may be another dataset's: %s", error)
+        return None
     LOG.info("the %d folds are those of %s", len(folds.folds), path)
     return folds
 

@@ -90,3 +90,25 @@ def test_splits_beside_the_images_are_the_folds(raw: Path, tmp_path: Path, caplo
         assert len(json.loads((tmp_path / NAME / "folds.json").read_text())["folds"]) == 4
     finally:
         splits.unlink()
+
+
+def test_splits_beside_the_plans_are_the_folds_where_the_images_have_none(
+    raw: Path, plans: Path, tmp_path: Path, caplog: Any
+) -> None:
+    """nnU-Net keeps both in its folder of preprocessed data."""
+    words = ["--workspace", str(tmp_path), "--from", str(tmp_path / "nnUNetPlans.json")]
+    assert main(["fingerprint", str(raw), *words[:2]]) == 0
+    (tmp_path / "nnUNetPlans.json").write_bytes(plans.read_bytes())
+    keys, splits = [f"demo_{number:03d}" for number in range(4)], tmp_path / "splits_final.json"
+    splits.write_text(json.dumps([{"train": keys[:2], "val": keys[2:]}]))
+    assert main(["plan", str(raw), *words]) == 0
+    assert f"the 1 folds are those of {splits}" in caplog.text
+    folds = json.loads((tmp_path / NAME / "folds.json").read_text())["folds"]
+    assert folds == [{"train": keys[:2], "validation": keys[2:]}]
+    splits.write_text(json.dumps([{"train": ["somebody_else"], "val": ["and_another"]}]))
+    assert main(["plan", str(raw), *words]) == 0
+    assert "these plans may be another dataset's" in caplog.text
+    validated = [
+        key for fold in json.loads((tmp_path / NAME / "folds.json").read_text())["folds"] for key in fold["validation"]
+    ]
+    assert sorted(validated) == keys
