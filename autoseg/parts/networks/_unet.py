@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ._convolution import Conv3d
+
 if TYPE_CHECKING:
     from . import plain_unet, residual_unet
 
 EPSILON = 1e-5
 SLOPE = 0.01  # of the leaky ReLU; both as in Isensee et al. 2021
-CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
