@@ -36,13 +36,13 @@ def plan_and_preprocess(
 ) -> Plan:
     """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
 
-    ``planner`` None takes `measured`, unless ``plans`` is nnU-Net's ``nnUNetPlans.json``. ``group`` is a
-    regular expression that names the patient in a case name, ``group_file`` a table (``FILE.csv`` or
-    ``FILE.csv:COLUMN``) that does; ``stratify`` is ``"labels"`` or such a table of sites, to be spread evenly over the
-    folds. ``spacing`` (z, y, x) in mm replaces the median of the cases, ``mirror`` are the axes (0 = z) along which
-    images may be mirrored, ``slices`` plans a configuration 2.5d whose network sees so many. ``memory`` (``"8GB"``) and
-    ``minutes`` are what one training may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes``
-    are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError with a table of all problems of all cases.
+    Unless plan or machine are spoken of, it is a draft that ``train`` completes on its own machine. ``planner`` None
+    takes `measured`, unless ``plans`` is nnU-Net's ``nnUNetPlans.json``. ``group`` is a regular expression that names
+    the patient in a case name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is
+    ``"labels"`` or such a table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the
+    median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
+    many. ``memory`` (``"8GB"``) and ``minutes`` are what one training may take, on ``target`` if that is not this
+    machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError.
     """
     from .core.amounts import read_bytes
     from .folds import FoldRules
@@ -82,9 +82,10 @@ def train(
 ) -> Path:
     """Trains one fold (0-4, ``"all"`` or ``"cv"``), continuing where it was; returns the model's folder.
 
-    A finished fold is left alone, or with ``extend`` trained on until ``epochs`` or ``minutes`` in all.
-    ``dataset`` is a name or number known to the workspace, ``changes`` are those of ``--set`` (``["batch_size=4"]``).
-    Raises TrainingError, WorkspaceError or UsageError.
+    Where the plan is a draft, this machine is measured first, for trainings of ``minutes``. A finished fold is left
+    alone, or with ``extend`` trained on until ``epochs`` or ``minutes`` in all. ``dataset`` is a name or number known
+    to the workspace, ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises TrainingError, WorkspaceError or
+    UsageError.
     """
     from .dataset_names import find_dataset
     from .pipeline import train as story

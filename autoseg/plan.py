@@ -187,6 +187,8 @@ class Plan:
     orientation: str | None = None
     """Where x, y and z of every image point to after it was turned, ``RAS`` for example; the axes of ``axis_order`` are
     then those of the turned image. None: images are taken as they lie in their files."""
+    draft: bool = False
+    """Whether only what preparing needs is decided; all else stands in until the machine that trains is measured."""
     reasons: tuple[str, ...] = ()
     """Why this was decided for all configurations: ``subject: sentence with numbers``."""
     version: int = 1
@@ -216,7 +218,9 @@ class Plan:
         """Name and configuration; the default one for None. Raises RecordError listing the choices."""
         name = name or self.default
         if name not in self.configurations:
-            raise RecordError(f"the plan has no configuration {name!r}; choose one of {', '.join(self.configurations)}")
+            later = f"; `autoseg plan {self.dataset}` decides whether there are more" if self.draft else ""
+            there = ", ".join(self.configurations)
+            raise RecordError(f"the plan has no configuration {name!r}; choose one of {there}{later}")
         return name, self.configurations[name]
 
     def mirrored(self, name: str) -> tuple[int, ...]:

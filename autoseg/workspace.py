@@ -3,6 +3,7 @@
 workspace/
     Dataset004_Hippocampus/
         dataset.json  fingerprint.json  plan.json  folds.json
+        .plan.lock                              held by a training that measures or prepares, while others wait
         measured/<case>.npz                     one case's fingerprint, reused while its files do not change
         steps.json                              what training steps cost, reused while machine and step are the same
         prepared/<configuration>/<case>/        network-grid arrays of one case; configurations on one grid share them
@@ -111,6 +112,11 @@ class DatasetFolder:
     def old_plan(self) -> Path:
         """The plan before the last planning, if that decided differently (it may hold a user's edits)."""
         return self.root / "plan.old.json"
+
+    @property
+    def plan_lock(self) -> Path:
+        """Held by the process that makes a plan of a draft, or prepares what was left to training."""
+        return self.root / ".plan.lock"
 
     @property
     def steps(self) -> Path:

@@ -5,6 +5,8 @@ learns in minutes on two processor cores; the third is nnU-Net's, the last its r
 better at the same memory on most datasets (Isensee et al. 2024). nnU-Net trains 250 000 iterations of small patches;
 here larger patches take their place, so that as many voxels are seen in 100 000. Batches end at 32 slices or 16
 volumes, three and eight times nnU-Net's usual ones: beyond, a step takes longer and teaches hardly more.
+
+All sizes need the same prepared cases, whichever is taken: measuring can wait for the machine that trains.
 """
 
 from dataclasses import replace

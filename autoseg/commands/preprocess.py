@@ -19,4 +19,5 @@ def run(options: Namespace) -> None:
     from ..pipeline import plan_and_preprocess as story
 
     files, settings = _options.dataset_folder(options), _options.settings(options)
-    story.preprocess(files, configurations=options.configuration, settings=settings)
+    trusted = tuple(options.trust)
+    story.preprocess(files, configurations=options.configuration, settings=settings, trusted=trusted)

@@ -12,6 +12,7 @@ from . import _flags, _options
 if TYPE_CHECKING:
     from ..pipeline.at_once import AtOnce
     from ..pipeline.train_fold import FoldRun
+    from ..plan import Plan
 
 HELP = "train one fold (or all five in turn) and score its validation cases"
 
@@ -90,4 +91,10 @@ def _at_once(options: Namespace) -> AtOnce:
         again = [*options.arguments, *here, "--devices", "", "--threads", str(threads)]
         return [sys.executable, "-m", "autoseg", *again]
 
-    return AtOnce(options.devices, command)
+    def planning(draft: Plan, device: str) -> list[str]:
+        words = ["plan", options.dataset, "--planner", draft.planner, "--workspace", str(options.workspace)]
+        words += ["--device", device, "--precision", options.precision, "--threads", str(threads)]
+        words += ["--time", f"{options.time}s"] if options.time else []
+        return [sys.executable, "-m", "autoseg", *words, *(f"--trust={name}" for name in options.trust)]
+
+    return AtOnce(options.devices, command, planning)

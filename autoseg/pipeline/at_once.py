@@ -14,6 +14,7 @@ from typing import IO
 
 from ..core.progress import duration
 from ..errors import StoppedError, TrainingError
+from ..plan import Plan
 from ..training.requests import requests
 from .train_fold import FoldRun
 
@@ -29,6 +30,18 @@ class AtOnce:
     devices: tuple[str, ...]
     command: Callable[[FoldRun, str], list[str]]
     """The words of the command that trains the fold on the device."""
+    planning: Callable[[Plan, str], list[str]]
+    """The words of the command that makes a plan of a draft by measuring the device."""
+
+    def plan(self, draft: Plan) -> None:
+        """Makes a plan of ``draft`` in a process of its own: nothing of it stays in the device's memory.
+
+        Raises TrainingError when that fails.
+        """
+        LOG.info("%s is a draft: the plan is made by measuring %s", draft.dataset, self.devices[0])
+        words = self.planning(draft, self.devices[0])
+        if subprocess.run(words, stdin=subprocess.DEVNULL, check=False).returncode:
+            raise TrainingError("planning has failed, as said above")
 
     def __call__(self, runs: Sequence[FoldRun]) -> None:
         """Returns when all have ended.

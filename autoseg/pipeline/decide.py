@@ -44,6 +44,23 @@ class Request:
     settings: RunSettings = field(default_factory=RunSettings)
     trusted: tuple[str, ...] = ()
 
+    @property
+    def bare(self) -> bool:
+        """Whether nothing is said about the plan or the machine: all can be left to the one that trains."""
+        said = self.plans is not None or self.target is not None or bool(self.changes) or self.wishes != NO_WISHES
+        return not said and (self.settings.device, self.settings.precision) == ("auto", "auto")
+
+
+def draft(request: Request, dataset: Dataset, fingerprint: Fingerprint) -> Plan | None:
+    """What preparing needs, in a second; None where the request says more, or its planner measures nothing.
+
+    Raises PlanningError where there is no sensible plan.
+    """
+    if not request.bare:
+        return None
+    planner = PLANNERS.load(request.planner or DEFAULT_PLANNER, request.trusted)
+    return planner.draft(dataset, fingerprint) if isinstance(planner, MeasuringPlanner) else None
+
 
 def decide(request: Request, dataset: Dataset, fingerprint: Fingerprint, kept: Path | None = None) -> Plan:
     """The plan. ``kept`` is the file that remembers what steps cost.

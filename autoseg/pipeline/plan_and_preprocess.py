@@ -25,13 +25,13 @@ from ..inspection.extract import extract_fingerprint
 from ..layouts import read_dataset
 from ..parts.readers import read_image, read_labels
 from ..plan import Configuration, Plan
-from ..planning.explain import summary
 from ..preprocessing.prepare import prepare
 from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder, Workspace
-from .decide import Request, decide
+from .decide import Request, decide, draft
 from .plan_folds import plan_folds
+from .written import is_measured, write_plan
 
 LOG = logging.getLogger("autoseg")
 PREPARED_VERSION = 2  # raise it when preparing the same files with the same plan gives something else
@@ -47,13 +47,19 @@ def plan_and_preprocess(
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
-    ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all that were planned. Raises
-    DatasetError with a table of all problems.
+    Of a planner that measures machines this is a draft, with what preparing needs, unless the request says more or the
+    plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
+    that were planned. Raises DatasetError with a table of all problems.
     """
-    dataset, _ = fingerprint(folder, workspace, settings=request.settings)
+    dataset, measured = fingerprint(folder, workspace, settings=request.settings)
     files = workspace.dataset_folder(dataset.name)
-    result = plan(files, request, folds=folds)
-    preprocess(files, configurations=configurations, settings=request.settings)
+    result = draft(request, dataset, measured)
+    if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
+        result = plan(files, request, folds=folds)
+    else:
+        write_plan(files, result, request.trusted)
+        plan_folds(files, folds)
+    preprocess(files, configurations=configurations, settings=request.settings, trusted=request.trusted)
     return result
 
 
@@ -89,23 +95,25 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
 def plan(files: DatasetFolder, request: Request, *, folds: FoldRules | None = None) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
     result = decide(request, files.read_dataset(), files.read_fingerprint(), files.steps)
-    if files.plan.exists() and json.loads(files.plan.read_text()) != json.loads(json.dumps(to_json(result))):
-        LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
-        files.old_plan.write_bytes(files.plan.read_bytes())
-    write_json(files.plan, result)
-    for title, configuration in result.configurations.items():
-        LOG.info("%s: %s", title, summary(configuration))
-    LOG.info("default configuration %s; written to %s; --explain says why", result.default, files.plan)
+    write_plan(files, result, request.trusted)
     plan_folds(files, folds, request.plans)
     return result
 
 
-def preprocess(files: DatasetFolder, *, configurations: Sequence[str] | None = None, settings: RunSettings) -> None:
+def preprocess(
+    files: DatasetFolder,
+    *,
+    configurations: Sequence[str] | None = None,
+    settings: RunSettings,
+    only_missing: bool = False,
+    trusted: tuple[str, ...] = (),
+) -> None:
     """Prepares every case for every configuration; a case whose files and plan did not change is not redone.
 
     Configurations that look at the same grid share its cases, and an earlier stage is prepared with the one it serves.
+    ``only_missing`` leaves cases alone that were prepared for other files or another plan, too.
     """
-    dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan()
+    dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan(trusted)
     wanted = [planned.configuration(name)[0] for name in configurations or planned.configurations]
     stages = [stage for name in wanted for stage in planned.stages(name)]
     for name in dict.fromkeys(prepared_as(planned, stage) for stage in stages):
@@ -113,7 +121,8 @@ def preprocess(files: DatasetFolder, *, configurations: Sequence[str] | None = N
         store = CaseStore(files.prepared(name), configuration.patch_size)
         remove_unfinished(store.folder)
         keys = preparation_keys(measured, planned, configuration)
-        todo = [case for case in dataset.cases if store.content(case.key) != keys[case.key]]
+        there = store.keys() if only_missing else ()
+        todo = [case for case in dataset.cases if case.key not in there and store.content(case.key) != keys[case.key]]
 
         work = partial(_prepare_one, plan=planned, configuration=configuration, store=store, keys=keys)
         with threadpool_limits(1, user_api="blas"):  # cases are spread over threads already

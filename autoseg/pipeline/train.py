@@ -12,13 +12,14 @@ from ..changes import changed
 from ..dataset import Dataset
 from ..errors import UsageError
 from ..fingerprint import Fingerprint
-from ..folds import Fold
+from ..folds import Fold, Folds
 from ..plan import Plan
 from ..settings import RunSettings
 from ..training.fit import CHECKPOINT_SECONDS
 from ..training.team import team_of
 from ..workspace import DatasetFolder
 from .at_once import AtOnce
+from .before_training import measure_here, prepare_missing, settle_plan
 from .cascade import bring_to_grid, tell_first, unfinished
 from .plan_and_preprocess import preparation_keys
 from .recorded import recorded
@@ -49,30 +50,33 @@ def train(
     until the length that is asked for where ``extend`` is True. ``epochs`` or ``seconds`` replace the plan's length,
     ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
     for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
-    that are wanted; ``at_once`` trains them side by side. Raises TrainingError, UsageError or WorkspaceError.
+    that are wanted; ``at_once`` trains them side by side. Where planning has left it to training, this machine is
+    measured first, and what is missing is prepared. Raises TrainingError, UsageError or WorkspaceError.
     """
-    stages = _effective(files, configuration, epochs, changes, trusted)
     dataset, folds = files.read_dataset(), files.read_folds()
     every = [str(number) for number in range(len(folds.folds))]
+    names = (only or every) if fold == "cv" else [fold]
+    splits = {name: _split(name, dataset, folds) for name in (*every, *names)}
     with team_of(settings or RunSettings()) as (team, settings):
-
-        def run_of(plan: Plan, name: str) -> FoldRun:
-            split = Fold(dataset.keys, ()) if name == "all" else folds[_number(name)]
-            return FoldRun(files, plan, name, split, settings, trusted, team)
-
         if at_once and team.size > 1:
             raise UsageError("give either torchrun (one fold in several processes) or --devices (a fold in each)")
+        here = partial(measure_here, files=files, seconds=seconds, settings=settings, trusted=trusted)
+        team.led(partial(settle_plan, files, at_once.plan if at_once else here, trusted))
+        stages = _effective(files, configuration, epochs, changes, trusted)
+        team.led(partial(prepare_missing, files, stages, settings, trusted))
+
+        def run_of(plan: Plan, name: str) -> FoldRun:
+            return FoldRun(files, plan, name, splits[name], settings, trusted, team)
+
         run_all = at_once or partial(_in_turn, wanted=Wanted(seconds, checkpoint_every, extend), dataset=dataset)
-        wanted = [run_of(stages[-1], name) for name in ((only or every) if fold == "cv" else [fold])]
+        wanted = [run_of(stages[-1], name) for name in names]
         keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})
         cases = [prepared_cases(files, plan, keys, trusted) for plan in stages]  # nothing is missing after hours
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
             missing = unfinished(files, earlier, folds, trusted)
             tell_first(earlier, plan, missing)
             run_all([run_of(earlier, name) for name in missing])
-            if team.leads:
-                bring_to_grid(files, earlier, plan, on_grid, settings.threads)
-            team.wait()
+            team.led(partial(bring_to_grid, files, earlier, plan, on_grid, settings.threads))
         run_all(wanted)
     return files.runs(stages[-1].default)
 
@@ -86,10 +90,12 @@ def _in_turn(runs: Sequence[FoldRun], *, wanted: Wanted, dataset: Dataset) -> No
                 validate_fold(run, dataset)
 
 
-def _number(fold: str) -> int:
+def _split(fold: str, dataset: Dataset, folds: Folds) -> Fold:
+    if fold == "all":
+        return Fold(dataset.keys, ())
     if not fold.isdecimal():
         raise UsageError(f"fold {fold!r} is unknown; give a number, `all` or `cv`")
-    return int(fold)
+    return folds[int(fold)]
 
 
 def _before_training(plan: Plan, measured: Fingerprint) -> list[object]:

@@ -15,6 +15,14 @@ LIMITS = {
 }
 
 
+def draft(dataset: str) -> str:
+    return (
+        "draft: network, patch, batch and length, and what follows from them (mirroring, a coarser grid), are decided "
+        f"when training starts, by measuring the machine that trains, or at once by `autoseg plan {dataset}`; until "
+        "then plan.json has those of the smallest network"
+    )
+
+
 def target(target: Target, memory: int, seconds: float | None, asked: Wishes) -> str:
     """``memory`` in bytes and ``seconds`` are what one training may take."""
     by_hand = ", as you asked"

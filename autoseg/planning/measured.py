@@ -1,7 +1,7 @@
 """Planning by what a training costs on a given machine.
 
 The decisions are those of ``Planner``; what is looked for are its values (``search.py``). How long to train follows
-from the time, the seconds per step and the size of the dataset.
+from the time, the seconds per step and the size of the dataset. What preparing needs can be had before: a draft.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from ..plan import Configuration, Plan, TrainingRules
 from . import cost_reasons
 from .search import OVERHEAD, Bench, Rung, Search
 from .wishes import NO_WISHES, Wishes
+
+SETTLED = ("3d_fullres", "2d")  # whose grids follow from the images alone: that of 3d_lowres follows from the patch
+SAID_OF_IMAGES = ("axis order: ", "anisotropy: ", "channel ", "spacing: ")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,20 @@ class MeasuringPlanner:
         reason = cost_reasons.target(bench.target, search.memory, seconds, asked=wishes)
         return replace(planned, planner=self.name, configurations=configurations, reasons=(reason, *planned.reasons))
 
+    def draft(self, dataset: Dataset, fingerprint: Fingerprint) -> Plan:
+        """What preparing needs, which is the same for every network and machine; all else is the first rung's.
+
+        Raises PlanningError when no sensible plan exists.
+        """
+        planned = self.rungs[0].planner.plan(dataset, fingerprint)
+        configurations = {
+            name: replace(planned.configurations[name], reasons=_of_images(planned.configurations[name].reasons))
+            for name in SETTLED
+            if name in planned.configurations
+        }
+        reasons = (cost_reasons.draft(dataset.name), *_of_images(planned.reasons))
+        return replace(planned, planner=self.name, configurations=configurations, reasons=reasons, draft=True)
+
     def _costed(self, search: Search, plan: Plan, name: str, rung: Rung, why: str) -> Configuration:
         """The configuration with its cost, and the length of training that follows from it."""
         configuration, cost = plan.configurations[name], search.cost(plan, name)
@@ -70,6 +87,10 @@ class MeasuringPlanner:
             cost_reasons.training(rules, configuration, search.cases, cost, limits[min(limits)]),
         ]
         return replace(configuration, training=rules, cost=cost, reasons=tuple(told))
+
+
+def _of_images(reasons: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(reason for reason in reasons if reason.startswith(SAID_OF_IMAGES))
 
 
 def _length(rules: TrainingRules, iterations: int) -> TrainingRules:

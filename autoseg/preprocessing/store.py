@@ -32,6 +32,7 @@ from .spatial import SpatialRecord
 LARGEST_HALF = 2048.0  # above it float16 no longer tells neighbouring integers apart
 BLOCK_VOXELS = 1 << 14  # 32 KB of float16: one block stays in the first-level cache while it is unpacked
 CHUNK_EDGE = 64  # where no patch size is known
+IN_MEMORY = 64 << 20  # bytes: up to these an array is compressed in memory, since Blosc2 opens its file for every chunk
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,13 @@ def write_array(
         "typesize": array.itemsize,
         "nthreads": 1,  # cases are already spread over threads
     }
-    written = blosc2.asarray(
-        np.ascontiguousarray(array), chunks=chunks, blocks=blocks, cparams=compression, urlpath=str(path), mode="w"
-    )
+    small = array.nbytes <= IN_MEMORY
+    there: dict[str, Any] = {} if small else {"urlpath": str(path), "mode": "w"}
+    written = blosc2.asarray(np.ascontiguousarray(array), chunks=chunks, blocks=blocks, cparams=compression, **there)
     for name, note in (notes or {}).items():
         written.schunk.vlmeta[name] = note
+    if small:
+        path.write_bytes(written.to_cframe())
 
 
 def read_array(path: Path, slices: tuple[slice, ...]) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -59,8 +59,10 @@ class Team:
                 f"process {self.rank} finds another {what} than the leader: all need the same workspace"
             )
 
-    def wait(self) -> None:
-        """Until the leader has come here."""
+    def led(self, work: Callable[[], None]) -> None:
+        """The leader does ``work``, the others wait for it."""
+        if self.leads:
+            work()
         self.agreed(0.0)
 
     def together(self, forward: Forward) -> Forward:

@@ -29,13 +29,17 @@ def runs(plan: Plan, root: Path, count: int) -> list[FoldRun]:
     return [FoldRun(DatasetFolder(root), plan, str(n), Fold(("a",), ()), RunSettings()) for n in range(count)]
 
 
+def unplanned(draft: Plan, device: str) -> list[str]:
+    raise AssertionError("there is a plan already")
+
+
 def noting(root: Path, then: str) -> Callable[[FoldRun, str], list[str]]:
     """A command that notes its device in a file named by the fold and then does something."""
     return lambda run, device: [sys.executable, "-c", NOTE + then, str(root / run.fold), device]
 
 
 def test_every_fold_runs_on_one_of_the_devices(small_plan: Plan, tmp_path: Path) -> None:
-    AtOnce(("a", "b"), noting(tmp_path, "time.sleep(0.5)"))(runs(small_plan, tmp_path, 4))
+    AtOnce(("a", "b"), noting(tmp_path, "time.sleep(0.5)"), unplanned)(runs(small_plan, tmp_path, 4))
     used = [(tmp_path / str(fold)).read_text() for fold in range(4)]
     assert sorted(used) == ["a", "a", "b", "b"] and used[:2] == ["a", "b"]
 
@@ -45,7 +49,7 @@ def test_a_fold_that_fails_is_told_once_the_others_have_finished(
 ) -> None:
     fail = "sys.exit('no room on the disk') if note.name == '0' else None"
     with pytest.raises(TrainingError, match=r"fold_0 failed.*other 2 have finished"):
-        AtOnce(("a",), noting(tmp_path, fail))(runs(small_plan, tmp_path, 3))
+        AtOnce(("a",), noting(tmp_path, fail), unplanned)(runs(small_plan, tmp_path, 3))
     assert "no room on the disk" in caplog.text and (tmp_path / "2").exists()
 
 
@@ -60,7 +64,7 @@ def test_a_request_to_stop_is_passed_on_and_nothing_new_begins(small_plan: Plan,
 
     threading.Thread(target=ask_when_ready, daemon=True).start()
     with pytest.raises(StoppedError):
-        AtOnce(("a",), noting(tmp_path, save + ready))(runs(small_plan, tmp_path, 2))
+        AtOnce(("a",), noting(tmp_path, save + ready), unplanned)(runs(small_plan, tmp_path, 2))
     assert (tmp_path / "0").read_text() == "saved" and not (tmp_path / "1").exists()
 
 
@@ -73,3 +77,29 @@ def test_a_fold_is_trained_by_the_command_that_was_given(small_plan: Plan, tmp_p
     assert (python, module, again.dataset, again.fold, again.folds) == (sys.executable, "autoseg", "D", "cv", ["2"])
     assert (again.device, again.devices, again.threads, again.configuration) == ("cuda:1", (), 4, "3d_fullres")
     assert (again.epochs, again.changes, again.seed) == (7, ["batch_size=4"], 3)
+
+
+def test_a_draft_is_measured_on_the_first_device_with_the_settings_of_a_fold(small_plan: Plan) -> None:
+    given = "train D cv --devices cuda:0,cuda:1 --time 1h --precision float16 --threads 8 --trust lab".split()
+    options = parser().parse_args(given)
+    options.arguments = given
+    made = _at_once(options)
+    python, _, module, *words = made.planning(small_plan, made.devices[0])
+    planned = parser().parse_args(words)
+    assert (python, module, planned.command, planned.dataset) == (sys.executable, "autoseg", "plan", "D")
+    assert (planned.planner, planned.training_time, planned.trust) == ("tiny", 3600, ["lab"])
+    assert (planned.device, planned.precision, planned.threads) == ("cuda:0", "float16", 4)
+    assert planned.workspace == options.workspace
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_no_fold_begins_without_a_plan(small_plan: Plan, tmp_path: Path, code: int) -> None:
+    then = f"sys.exit({code})"
+    planning = [sys.executable, "-c", NOTE + then, str(tmp_path / "planned"), "b"]
+    folds = AtOnce(("b",), noting(tmp_path, ""), lambda draft, device: planning)
+    if code:
+        with pytest.raises(TrainingError, match="planning has failed"):
+            folds.plan(small_plan)
+    else:
+        folds.plan(small_plan)
+    assert (tmp_path / "planned").exists()

@@ -123,6 +123,16 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         CaseStore(tmp_path).open("a").read_whole()
 
 
+def test_arrays_that_fit_into_memory_are_written_as_those_that_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = make_case().image
+    module.write_array(tmp_path / "small.b2nd", array, (4, 8, 8))
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
+    module.write_array(tmp_path / "large.b2nd", array, (4, 8, 8))
+    assert (tmp_path / "small.b2nd").read_bytes() == (tmp_path / "large.b2nd").read_bytes()
+
+
 @given(st.tuples(*[st.integers(1, 300)] * 3), st.tuples(*[st.integers(1, 300)] * 3), st.integers(1, 4))
 def test_chunks_hold_a_patch_and_blocks_fit_the_cache(
     shape: tuple[int, int, int], patch: tuple[int, int, int], channels: int
