@@ -2,8 +2,8 @@
 
 python benchmarks/recipe.py RAW_DATASET --side-by-side 8 -o benchmarks/results/recipe_hippocampus.json
 
-Every training may take as long as 34 epochs of 100 iterations of the recipe do on two processor cores; what makes a
-step longer or shorter gets fewer or more epochs, by the table below. On a GPU several run at once.
+Every training may take as long as 34 epochs of 100 iterations of the recipe do on two processor cores (or `--epochs`);
+what makes a step longer or shorter gets fewer or more, by the table below. On a GPU several run at once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ UNCHANGED = tuple(
 )
 # name: how long a step takes beside that of the recipe, changes
 VARIANTS: dict[str, tuple[float, tuple[str, ...]]] = {
-    "AdamW 0.002": (1.0, ()),
+    "Muon 0.005": (1.0, ()),
+    "Muon 0.002": (1.0, ("optimizer.learning_rate=0.002",)),
+    "Muon 0.01": (1.0, ("optimizer.learning_rate=0.01",)),
+    "AdamW 0.002": (1.0, ("optimizer=adamw", "optimizer.learning_rate=0.002")),
     "SGD 0.03, momentum 0.95": (1.0, SGD),
     "nnU-Net's SGD 0.01, momentum 0.99": (1.0, (*SGD, "optimizer.learning_rate=0.01", "optimizer.momentum=0.99")),
     "SGD, weight decay 5e-4": (1.0, (*SGD, "optimizer.weight_decay=0.0005")),
@@ -53,10 +57,10 @@ def autoseg(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "autoseg", *arguments], check=True, capture_output=True, text=True)
 
 
-def train(prepared: Path, index: int, name: str, dataset: str, threads: int) -> dict[str, Any]:
+def train(prepared: Path, dataset: str, name: str, epochs: int, threads: int) -> dict[str, Any]:
     slower, changes = VARIANTS[name]
-    epochs = round(EPOCHS / slower)
-    workspace = prepared.with_name(f"workspace_{index}")
+    epochs = round(epochs / slower)
+    workspace = Path(tempfile.mkdtemp(dir=prepared.parent)) / "workspace"
     shutil.copytree(prepared, workspace)
     flags = [flag for change in changes for flag in ("--set", change)]
     flags += ["--epochs", str(epochs), "--threads", str(threads), "--workspace", str(workspace)]
@@ -73,6 +77,10 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("dataset", type=Path)
     arguments.add_argument("--side-by-side", type=int, default=1, help="trainings at once")
+    arguments.add_argument(
+        "--only", nargs="+", default=list(VARIANTS), choices=VARIANTS, metavar="RECIPE", help="default: all"
+    )
+    arguments.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the recipe; default {EPOCHS}")
     arguments.add_argument("-o", "--output", type=Path, required=True)
     options = arguments.parse_args()
     threads = max(1, (os.cpu_count() or 1) // options.side_by_side)
@@ -81,11 +89,8 @@ def main() -> None:
         planned = ["--planner", "cpu", "-c", "3d_fullres", "--workspace", str(prepared)]
         autoseg("plan_and_preprocess", str(options.dataset), *planned)
         with ThreadPoolExecutor(options.side_by_side) as pool:
-            jobs = [
-                pool.submit(train, prepared, index, name, options.dataset.name, threads)
-                for index, name in enumerate(VARIANTS)
-            ]
-            rows = [job.result() for job in jobs]
+            one = partial(train, prepared, options.dataset.name, epochs=options.epochs, threads=threads)
+            rows = list(pool.map(one, options.only))
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

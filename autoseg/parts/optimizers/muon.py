@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Spec:
     """Defaults: the authors' momentum, AdamW's betas, and a learning rate that suits instance-normalised U-Nets."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     momentum: float = 0.95
     beta_gradient: float = 0.9
     beta_square: float = 0.999
