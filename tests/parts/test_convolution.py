@@ -45,14 +45,19 @@ def test_how_many_blocks_are_computed_together_changes_little(monkeypatch):
     torch.testing.assert_close(in_blocks(maps, weight, bias), together, rtol=0, atol=5e-4)
 
 
-@pytest.mark.parametrize(("predicts", "dtype"), [(True, None), (False, None), (True, torch.bfloat16)])
-def test_only_prediction_in_float32_takes_it(monkeypatch, predicts, dtype):
+@pytest.mark.parametrize(
+    ("predicts", "dtype", "threads"),
+    [(True, None, 4), (False, None, 4), (True, torch.bfloat16, 4), (True, None, 5)],
+    ids=["prediction", "training", "half precision", "many threads"],
+)
+def test_only_prediction_in_float32_with_few_threads_takes_it(monkeypatch, predicts, dtype, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     layer, maps = Conv3d(8, 8, 3, padding=1), torch.randn(2, 8, 20, 6, 5)
     taken = []
     monkeypatch.setattr(_convolution, "in_blocks", lambda *given: taken.append(1) or in_blocks(*given))
     with torch.set_grad_enabled(not predicts), torch.autocast("cpu", dtype, enabled=dtype is not None):
         assert layer(maps).dtype == (dtype or torch.float32)
-    assert bool(taken) == (predicts and dtype is None)
+    assert bool(taken) == (predicts and dtype is None and threads == 4)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from torch.nn.functional import conv2d
 POINTS = (0.0, 1.0, -1.0, 8 / 3, -8 / 3, 3 / 8, -3 / 8, 5 / 8, -5 / 8, 8 / 5, -8 / 5)
 """And infinity. Of fractions up to 3 with both signs these lose least in float32, whichever block; the second is 1."""
 LONGEST = len(POINTS) - 1
-CHUNK_BYTES = 1 << 24  # of combined planes at a time: they stay in the caches until they are convolved
+CHUNK_BYTES = 1 << 25  # of combined planes at a time: a few blocks, since each product costs a call
+MOST_THREADS = 4  # of one prediction: planes are combined by one thread, while the others wait
 LEAST_VOXELS, LEAST_CHANNELS = 1000, 8  # of a batch; with fewer, combining takes longer than what it saves
 
 
@@ -36,6 +37,7 @@ class Conv3d(nn.Conv3d):
             and not torch.is_grad_enabled()
             and not torch.is_autocast_enabled("cpu")
             and maps.dtype == self.weight.dtype == torch.float32
+            and torch.get_num_threads() <= MOST_THREADS
             and self.kernel_size == (3, 3, 3)
             and self.padding == (1, 1, 1)
             and self.stride == self.dilation == (1, 1, 1)
