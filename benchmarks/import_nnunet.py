@@ -4,6 +4,9 @@ python benchmarks/nnunet_models.py DATA WORK           # with nnU-Net's Python: 
 python benchmarks/import_nnunet.py WORK [RUN ...] --nnunet ~/nnunet -o benchmarks/results/import_nnunet.json
 
 Both programs run in turn, with the same number of threads; time and memory are measured as prediction.py does.
+
+nnU-Net sums the logits of overlapping patches in float16, which decides where two labels are nearly equal. With
+--float32-sums it sums them in float32, and what then differs has other reasons; this is a run of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +24,12 @@ import numpy as np
 import SimpleITK as sitk
 from prediction import measured
 
+FLOAT32_SUMS = """
+import torch
+from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder
+torch.half = torch.float32  # of the sums, and of nothing else there
+predict_entry_point_modelfolder()
+"""
 BRATS = "Dataset902_BraTS13FlairT1c"
 PLAIN, RESIDUAL = "nnUNetTrainer__nnUNetPlans__", "nnUNetTrainer__nnUNetResEncUNetMPlans__"
 
@@ -51,13 +60,13 @@ RUNS = {
     "acdc 3d, no mirroring": Run("Dataset927_ACDC", f"{PLAIN}acdc", mirroring=False),
     "acdc 2d": Run("Dataset927_ACDC", f"{PLAIN}acdc_2d"),
     "nuclei 2d": Run("Dataset911_DSB2018Nuclei", f"{RESIDUAL}nuclei"),
-    "chaos, turned": Run("Dataset938_CHAOST2SPIR", f"{PLAIN}chaos_turned", ("all",), cases=2),
+    "chaos, turned": Run("Dataset938_CHAOST2SPIR", f"{PLAIN}chaos_turned", ("all",), cases=3),
     "brats regions": Run(BRATS, f"{RESIDUAL}brats_regions", ("all",), cases=5, cut=(72, 72, 60)),
     "brats regions, whole image, no mirroring": Run(
         BRATS, f"{RESIDUAL}brats_regions", ("all",), mirroring=False, cases=1
     ),
     "lesions, no mirroring": Run(
-        "Dataset947_OpenMSLesionMNI", f"{RESIDUAL}lesions", ("all",), mirroring=False, cases=2, cut=(96, 96, 80)
+        "Dataset947_OpenMSLesionMNI", f"{RESIDUAL}lesions", ("all",), mirroring=False, cases=1
     ),
 }
 
@@ -69,13 +78,14 @@ def main() -> None:
     arguments.add_argument("--nnunet", type=Path, required=True, help="virtual environment of nnU-Net")
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--precision", nargs="+", default=["auto", "bfloat16"], help="of autoseg, each is compared")
+    arguments.add_argument("--float32-sums", action="store_true", help="of nnU-Net; stored as a run of its own")
     arguments.add_argument("--busy", action="store_true", help="other programs are running: note no times")
     arguments.add_argument("-o", "--output", type=Path, required=True)
     options = arguments.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # nnU-Net takes it from there
     done = json.loads(options.output.read_text())["runs"] if options.output.exists() else {}
     for name in options.runs:
-        done[name] = compare(name, options)
+        done[f"{name}, float32 sums" if options.float32_sums else name] = compare(name, options)
         cores = {"cores": os.cpu_count(), "threads": options.threads}
         options.output.write_text(json.dumps({"nnunetv2": "2.8.1", **cores, "runs": done}, indent=1) + "\n")
 
@@ -91,11 +101,13 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
     run([*python, "import", "nnunet", trained / asked.model, "--out", bundle])
     stages = [] if asked.first is None else [(asked.first, scratch / "first", [])]
     stages += [(asked.model, theirs, [] if asked.first is None else ["-prev_stage_predictions", scratch / "first"])]
+    program = [options.nnunet / "bin" / "nnUNetv2_predict_from_modelfolder"]
+    program = [options.nnunet / "bin" / "python", "-c", FLOAT32_SUMS] if options.float32_sums else program
     costs = []
     for model, target, more in stages:
         words = ["-i", scratch / "images", "-o", target, "-m", trained / model, "-f", *asked.folds, *more]
         words += ["-device", "cpu", "-npp", "1", "-nps", "1", *([] if asked.mirroring else ["--disable_tta"])]
-        costs += [run([options.nnunet / "bin" / "nnUNetv2_predict_from_modelfolder", *words])]
+        costs += [run([*program, *words])]
     most = {"wall_s": sum, "cpu_s": sum, "memory_gb": max}  # of the stages, which run one after the other
     cost = {"nnunet": {name: round(of(c[name] for c in costs), 2) for name, of in most.items()}}
     result: dict[str, Any] = {"model": asked.model, "folds": asked.folds, "mirroring": asked.mirroring}

@@ -39,7 +39,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "lesions": {"source": 47, "id": 947, "aside": 0, "base": "3d_fullres", "patch_size": [40, 48, 48],
                 "planner": "nnUNetPlannerResEncM", "folds": ["all"]},
     "chaos_turned": {"source": 38, "id": 938, "aside": 2, "base": "3d_fullres", "patch_size": [8, 96, 96],
-                     "mirror": None, "folds": ["all"], "turned": True, "epochs": 16},
+                     "mirror": None, "folds": ["all"], "turned": True, "epochs": 40},
     "scribbles": {"source": 28, "id": 928, "aside": 2, "base": "2d", "patch_size": [96, 96], "batch_size": 6,
                   "mirror": (0,), "folds": ["all"]},
     "nuclei": {"source": 111, "id": 911, "aside": 10, "base": "2d", "patch_size": [96, 96], "batch_size": 6,
@@ -170,7 +170,10 @@ def quicken(trainer: Any, model: dict[str, Any]) -> None:
 
 
 def train(folder: Path, plans: str, configuration: str, fold: str, model: dict[str, Any]) -> None:
-    """A training in nnU-Net's own loop with few and short epochs; a first stage also predicts for the second."""
+    """A training in nnU-Net's own loop with few and short epochs, gone on with where a shorter one has ended.
+
+    A first stage also predicts for the second.
+    """
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args
 
@@ -186,7 +189,10 @@ def train(folder: Path, plans: str, configuration: str, fold: str, model: dict[s
     trainer.num_epochs = model.get("epochs", EPOCHS)
     quicken(trainer, model)
     trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = ITERATIONS, 2
-    if not (Path(trainer.output_folder) / "checkpoint_final.pth").exists():
+    final = Path(trainer.output_folder) / "checkpoint_final.pth"
+    if final.exists():  # after fewer epochs, perhaps
+        trainer.load_checkpoint(str(final))
+    if trainer.current_epoch < trainer.num_epochs:
         trainer.run_training()
         if trainer.configuration_manager.next_stage_names:
             trainer.perform_actual_validation()
