@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -114,10 +115,7 @@ def largest_patch(
     nnU-Net's rule can end without any halving when the finest axis is 8 to 11 voxels long, and its network then cannot
     be built. Such a search is done again with ``pass_over``.
     """
-    proportions = 1 / np.array(spacing)
-    scale = (FIRST_PATCH_VOXELS[len(spacing)] / np.prod(proportions)) ** (1 / len(spacing))
-    first = [min(round(float(p * scale)), limit) for p, limit in zip(proportions, shape)]
-    topology = sizes.topology(spacing, first, pass_over=pass_over)
+    topology = uncut_patch(spacing, shape, sizes, pass_over=pass_over)
     while sizes.elements(topology, heads) / budget.batch * budget.batch_of_patch > budget.elements:
         patch, step = list(topology.patch_size), topology.divisor
         axis = max(range(len(patch)), key=lambda axis: (patch[axis] / shape[axis], axis))
@@ -132,6 +130,47 @@ def largest_patch(
     return topology
 
 
+def uncut_patch(
+    spacing: Sequence[float], shape: Sequence[float], sizes: UNetSizes, *, pass_over: bool = False
+) -> Topology:
+    """What no budget cuts: a cube in mm, within the median image."""
+    proportions = 1 / np.array(spacing)
+    scale = (FIRST_PATCH_VOXELS[len(spacing)] / np.prod(proportions)) ** (1 / len(spacing))
+    patch = [min(round(float(p * scale)), limit) for p, limit in zip(proportions, shape)]
+    return sizes.topology(spacing, patch, pass_over=pass_over)
+
+
+def patches(
+    spacing: Sequence[float], shape: Sequence[float], *, sizes: UNetSizes, budget: Budget, heads: int
+) -> Iterator[Topology]:
+    """The largest patch; then, to use the budget better, its neighbours that fit, and smaller ones of which more fit.
+
+    Raises PlanningError when not even the smallest patch fits.
+    """
+    uncut = uncut_patch(spacing, shape, sizes).patch_size
+    for count in range(budget.batch_of_patch, budget.batch_of_patch + TRIED):
+        asked = replace(budget, batch_of_patch=count)
+        try:
+            largest = largest_patch(spacing, shape, sizes=sizes, budget=asked, heads=heads)
+        except PlanningError:
+            if count == budget.batch_of_patch:
+                raise
+            return
+        yield largest
+        for near in neighbours(largest, spacing, sizes):
+            within = near.stages > 1 and all(edge <= most for edge, most in zip(near.patch_size, uncut))
+            if within and sizes.elements(near, heads) * count <= budget.elements * budget.batch:
+                yield near
+
+
+def neighbours(topology: Topology, spacing: Sequence[float], sizes: UNetSizes) -> Iterator[Topology]:
+    """Of patches that are one step longer or shorter along some axes, those along few axes first."""
+    for steps in sorted(product((0, 1, -1), repeat=len(spacing)), key=lambda steps: -steps.count(0)):
+        patch = [edge + step * size for edge, step, size in zip(topology.patch_size, steps, topology.divisor)]
+        if min(patch) > 0:
+            yield sizes.topology(spacing, patch)
+
+
 @dataclass(frozen=True)
 class Fit:
     """What fits a budget."""
@@ -141,6 +180,8 @@ class Fit:
     """Feature map elements of one patch."""
     batch: int
     why_batch: str
+    budget: Budget
+    """With the patches per step that were to fit: fewer than asked where the data allow no more."""
 
 
 def fit(
@@ -156,19 +197,22 @@ def fit(
     """The largest patch and what the budget then leaves for the batch; no more than a share of all training voxels.
 
     Patches grow in steps, and a batch by whole patches. Where they use too little of the budget for its ``least_use``,
-    a smaller patch is taken of which more fit. Raises PlanningError when not even the smallest patch fits.
+    others are tried (see ``patches``). Raises PlanningError when not even the smallest patch fits.
     """
+    most, allowed = training_voxels * largest_share, budget.elements * budget.batch
+    uncut = uncut_patch(spacing, shape, sizes)
+    if budget.least_use:  # where the data allow few patches, these may be larger
+        fewest = max(SMALLEST_BATCH, round(most / math.prod(uncut.patch_size)))
+        budget = replace(budget, batch_of_patch=min(budget.batch_of_patch, fewest))
     found: list[Fit] = []
-    for patches in range(budget.batch_of_patch, budget.batch_of_patch + (TRIED if budget.least_use else 1)):
-        asked = replace(budget, batch_of_patch=patches)
-        topology = largest_patch(spacing, shape, sizes=sizes, budget=asked, heads=heads)
+    for topology in patches(spacing, shape, sizes=sizes, budget=budget, heads=heads):
         elements = sizes.elements(topology, heads)
-        voxels = math.prod(topology.patch_size)
-        batch, why = batch_size(elements, training_voxels * largest_share / voxels, largest_share, budget)
-        found.append(Fit(topology, elements, batch, why))
-        if batch < patches or elements * batch >= budget.least_use * budget.elements * budget.batch:
-            break
-    return max(found, key=lambda one: one.elements * one.batch) if budget.least_use else found[0]
+        batch, why = batch_size(elements, most / math.prod(topology.patch_size), largest_share, budget)
+        found.append(Fit(topology, elements, batch, why, budget))
+        of_data = topology == uncut and not why.endswith(LEFT)
+        if of_data or elements * batch >= budget.least_use * allowed:
+            return found[-1]
+    return max(found, key=lambda one: one.elements * one.batch)
 
 
 def batch_size(elements: int, most: float, largest_share: float, budget: Budget) -> tuple[int, str]:

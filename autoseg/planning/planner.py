@@ -143,7 +143,7 @@ class _Draft:
 
     def _configuration(self, name: str, grid: _Grid, *, batch_dice: bool) -> Configuration:
         planner, found = self.planner, self._fit(name, grid)
-        sizes, budget = self._values(name)
+        sizes, _ = self._values(name)
         topology, dimensions = found.topology, len(found.topology.patch_size)
         _refuse_one_stage(topology, sizes)
         z, y, x = grid.spacing.tolist()
@@ -163,7 +163,7 @@ class _Draft:
             training=planner.training,
             reasons=(
                 f"spacing: {reasons.numbers(grid.spacing[-dimensions:])} mm: {grid.why}",
-                reasons.patch(topology, grid.spacing[-dimensions:].tolist(), shape, found.elements, budget),
+                reasons.patch(topology, grid.spacing[-dimensions:].tolist(), shape, found.elements, found.budget),
                 found.why_batch,
                 reasons.training(planner.training, found.batch, self.cases),
             ),

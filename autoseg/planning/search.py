@@ -18,13 +18,14 @@ from ..errors import PlanningError
 from ..fingerprint import Fingerprint
 from ..plan import Configuration, Plan, StepCost, StepMemory
 from .memory import elements_of_step
-from .patch import LEFT, Budget
+from .patch import Budget
 from .planner import Planner
 from .target import Target
 from .wishes import Wishes
 
-LEAST_USE = 0.89  # of the memory that patch and batch may have; with what else there is, 0.85 or more of all
+LEAST_USE = 0.93  # of the memory that patch and batch may have; with what else there is, 0.85 or more of all
 SAFE = 0.99  # of the memory is aimed at, since one patch's bytes per element are taken for another
+UNLIMITED = 1e18  # elements
 ROUNDS = 12  # of planning and counting; two or three are the rule
 OVERHEAD = 1.08  # a training beside its steps: reading, looks at validation patches (measured on two cores)
 TWICE_AS_QUICK = 2.0  # per element: what a wider network cannot be, compared with the one before
@@ -221,11 +222,13 @@ class Search:
 
     def limit(self, rung: Rung, plan: Plan, name: str) -> str:
         """What kept patch and batch from being larger: ``memory``, ``time`` or ``data``."""
-        work, configuration = self._work(plan, name), plan.configurations[name]
+        configuration, whole = plan.configurations[name], PARTLY.get(name, name)
+        base = _base(rung, configuration)
+        freely = self._planned(rung, {whole: replace(base, elements=UNLIMITED, least_use=LEAST_USE)}).configurations
+        if whole in freely and _size(freely[whole]) == _size(configuration):
+            return "data"
         limits = {"memory": self._work_in_memory(plan, name), "time": self._work_in_time(rung, configuration)}
-        nearest = min(limits, key=lambda limit: limits[limit])
-        cut = work >= LEAST_USE * limits[nearest] or any(reason.endswith(LEFT) for reason in configuration.reasons)
-        return nearest if cut else "data"
+        return min(limits, key=lambda limit: limits[limit])
 
 
 def _named(rung: Rung) -> str:
@@ -244,4 +247,8 @@ def _base(rung: Rung, configuration: Configuration) -> Budget:
 
 
 def _sizes(plan: Plan) -> dict[str, tuple[tuple[int, ...], int]]:
-    return {name: (one.patch_size, one.batch_size) for name, one in plan.configurations.items()}
+    return {name: _size(one) for name, one in plan.configurations.items()}
+
+
+def _size(configuration: Configuration) -> tuple[tuple[int, ...], int]:
+    return configuration.patch_size, configuration.batch_size
