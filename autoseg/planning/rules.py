@@ -98,7 +98,7 @@ def coarser(
     finer = spacing.max() / spacing > LOWRES_ALIKE
     grown = np.where(finer, spacing * LOWRES_STEP, spacing) if finer.any() else spacing * LOWRES_STEP
     shape = full_spacing / grown * full_shape
-    return grown, np.round(shape), float(np.prod(shape))
+    return grown, np.maximum(np.round(shape), 1.0), float(np.prod(shape))
 
 
 def _window(channel: str, intensities: Intensities) -> tuple[ct.Spec, str]:
