@@ -10,29 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ._convolution import Conv3d
+from ._normalisation import InstanceNorm
 
 if TYPE_CHECKING:
     from . import plain_unet, residual_unet
 
-EPSILON = 1e-5
-SLOPE = 0.01  # of the leaky ReLU; both as in Isensee et al. 2021
+SLOPE = 0.01  # of the leaky ReLU, as in Isensee et al. 2021
 CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-
-
-class InstanceNorm(nn.Module):
-    """Instance normalisation with a learned scale and shift per channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, maps: Tensor) -> Tensor:
-        if maps.device.type == "cpu":
-            # One group per channel is the same formula; torch computes it a third faster than instance_norm there.
-            return functional.group_norm(maps, maps.shape[1], self.weight, self.bias, EPSILON)
-        return functional.instance_norm(maps, weight=self.weight, bias=self.bias, eps=EPSILON)
 
 
 class Block(nn.Module):
