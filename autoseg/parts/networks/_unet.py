@@ -69,7 +69,7 @@ class UNet(nn.Module):
         if images.device.type == "cpu" and not torch.is_grad_enabled():
             # Prediction is a quarter faster with channels last; training is not: the norm's backward is slow there.
             last = torch.channels_last if images.dim() == 4 else torch.channels_last_3d
-            images = images.contiguous(memory_format=last)
+            images = images.clone(memory_format=last)  # images of one channel would count as contiguous either way
         skips = [images]
         for encode in self.encoder:
             skips.append(encode(skips[-1]))
