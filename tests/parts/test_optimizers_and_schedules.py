@@ -99,3 +99,27 @@ def test_muon_leaves_what_is_no_kernel_to_adamw():
     spec = OPTIMIZERS.load("muon")(learning_rate=0.01, weight_decay=0.1)
     adamw = torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.999), weight_decay=0.1)
     assert torch.equal(trained(ours, spec.build([ours])), trained(theirs, adamw))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_goes_on_from_what_was_saved(name):
+    start = [torch.randn((6, 4, 3, 3, 3)), torch.randn(6)]
+    once, broken = ([torch.nn.Parameter(one.clone()) for one in start] for _ in range(2))
+    spec = OPTIMIZERS.load(name)()
+    optimizers = spec.build(once), spec.build(broken)
+
+    def step(weights: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        optimizer.step()
+
+    for seed in range(3):
+        step(once, optimizers[0], seed)
+        step(broken, optimizers[1], seed)
+    resumed = spec.build(broken)
+    resumed.load_state_dict(optimizers[1].state_dict())
+    for seed in range(3, 6):
+        step(once, optimizers[0], seed)
+        step(broken, resumed, seed)
+    assert all(torch.equal(one, other) for one, other in zip(once, broken))

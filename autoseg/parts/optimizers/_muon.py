@@ -50,6 +50,7 @@ class Muon(optim.AdamW):
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
+            state["step"] = torch.zeros(())  # AdamW looks for it in every state that is loaded
         state["momentum"].lerp_(weight.grad, 1.0 - self.momentum)
         return weight.grad.lerp(state["momentum"], self.momentum).flatten(1)
 
