@@ -11,13 +11,17 @@ import numpy as np
 from ..core.geometry import Box, Geometry
 from ..core.machine import available_bytes
 from ..core.process import resident_bytes
+from ..parts.networks._convolution import CHUNK_BYTES
 from ..plan import Configuration, Plan
 from ..preprocessing.spatial import spatial_record, transpose
+from ..settings import Resolved
 from .resampled import SLAB_BYTES, needs_whole
-from .sliding_window import OUTPUT_BYTES, PATCHES_ON_PROCESSOR
+from .sliding_window import patches_at_once
 
 SHARE = 0.75  # of the memory that is available, where the user named no amount
-FEATURES = 64  # float32 values per voxel of a patch: what a U-Net holds of it on its way down and up
+HELD, HELD_IN_HALF = 8, 6  # copies of its finest feature maps, in float32, that a U-Net holds on its way down and up
+FEATURES = 32  # those of a network that does not tell
+COMBINED_BYTES = 2 * CHUNK_BYTES  # planes and products of a 3-D convolution in blocks
 CORRECTING = 8  # bytes per voxel of masks and numbered components while a label map is corrected
 READING = 3  # copies of an image in float32 while it is read, normalised and resampled
 
@@ -64,7 +68,9 @@ class Need:
         return replace(self, correcting=self.fixed + CORRECTING * int(np.prod(geometry.shape)))
 
 
-def need(geometry: Geometry, plan: Plan, configuration: Configuration, values: int | None = None) -> Need:
+def need(
+    geometry: Geometry, plan: Plan, configuration: Configuration, run: Resolved, values: int | None = None
+) -> Need:
     """For an image of this size, were nothing cropped away. ``values`` are summed per voxel; None: one per head."""
     transposed = transpose(plan, geometry)
     turned = Box.whole(tuple(geometry.shape[axis] for axis in transposed.order))  # type: ignore[arg-type]
@@ -75,17 +81,25 @@ def need(geometry: Geometry, plan: Plan, configuration: Configuration, values: i
     patch = (1, *configuration.patch_size)[-3:]
     whole = needs_whole(resampling, configuration.resampler)
     summed = heads if whole or values is None else values
-    output = min(4 * summed * int(np.prod(patch)) * PATCHES_ON_PROCESSOR, OUTPUT_BYTES)
-    output = max(output, 4 * summed * int(np.prod(patch)))
+    output = 4 * summed * int(np.prod(patch)) * patches_at_once(int(np.prod(patch)), summed, run)
     slab = max(SLAB_BYTES, 4 * heads * (y * x + int(np.prod(resampling.shape[1:]))))
-    activations = 4 * FEATURES * int(np.prod(patch))
     labels = 2 * voxels * plan.labels.written.itemsize
     height = z if whole else min(z, patch[0])
     return Need(
         reading=READING * 4 * channels * voxels,
-        fixed=4 * channels * z * y * x + labels + 2 * output + activations + 2 * slab,
+        fixed=4 * channels * z * y * x + labels + 2 * output + working_bytes(configuration, summed, run) + 2 * slab,
         window=4 * summed * max(height, patch[0]) * max(y, patch[1]) * max(x, patch[2]),
     )
+
+
+def working_bytes(configuration: Configuration, values: int, run: Resolved) -> int:
+    """Main memory in which the network makes ``values`` per voxel of the patches that it sees at a time."""
+    if run.device.type != "cpu":
+        return 0
+    voxels = int(np.prod(configuration.patch_size))
+    features = getattr(configuration.network, "features", (FEATURES,))
+    finest = 4 * features[0] * voxels * patches_at_once(voxels, values, run)
+    return HELD_IN_HALF * finest if run.dtype else HELD * finest + COMBINED_BYTES
 
 
 def budget(memory: int | None) -> int:

@@ -99,7 +99,8 @@ class Model(Predictor[PreparedCase]):
     def need(self, geometry: Geometry) -> Need:
         """What an image of this size takes of main memory."""
         readout = Readout.of(self.networks, self.plan.labels.heads)
-        needed = need(geometry, self.plan, self.configuration, readout.weight.shape[1] if readout else None)
+        run, values = resolve(self.settings, predicting=True), readout.weight.shape[1] if readout else None
+        needed = need(geometry, self.plan, self.configuration, run, values)
         if self.previous is not None:
             needed = needed.together(self.previous.need(geometry))
         return needed.corrected(geometry) if self.postprocessing else needed

@@ -25,11 +25,18 @@ from .readout import Readout
 from .tiles import Shape, Tile, tiles
 from .window import Space, Window
 
-# Two patches at a time keep torch from its slow convolution for single small inputs; more fall out of the caches.
-PATCHES_ON_PROCESSOR = 2
+PATCHES_ON_PROCESSOR = 2  # keep torch from its slow convolution for single inputs; more fall out of the caches
+LARGE = 1 << 20  # voxels of a patch from which on, in float32, a second one saves less than a twentieth of the time
 OUTPUT_BYTES = 1 << 29  # logits of a batch there
 ANYWHERE = Space()
 KNOWN_BYTES = 1 << 28  # logits of a uniform patch are kept if they take no more
+
+
+def patches_at_once(voxels: int, values: int, run: Resolved) -> int:
+    """How many patches of so many voxels the network sees at a time on a processor, where ``values`` per voxel are
+    summed."""
+    wanted = 1 if run.dtype is None and voxels >= LARGE else PATCHES_ON_PROCESSOR
+    return max(1, min(wanted, OUTPUT_BYTES // (4 * values * voxels)))
 
 
 class Sweep:
@@ -71,7 +78,7 @@ class Sweep:
         self._height = padded.shape[1]
         self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
         patch_bytes = 4 * self._values * int(np.prod(patch))
-        on_processor = max(1, min(PATCHES_ON_PROCESSOR, OUTPUT_BYTES // patch_bytes))
+        on_processor = patches_at_once(int(np.prod(patch)), self._values, run)
         self._batch = on_processor if run.device.type == "cpu" else batch_size
         self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
         self._known: dict[bytes, Tensor] = {}

@@ -5,17 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.process import MemoryPeak, resident_bytes
 from autoseg.corrections import Correction, corrected
-from autoseg.inference.memory import CORRECTING, Gate, Need, budget, need
+from autoseg.inference.memory import CORRECTING, Gate, Need, budget, need, working_bytes
 from autoseg.inference.model import Model
+from autoseg.inference.sliding_window import patches_at_once
+from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
-from autoseg.settings import RunSettings
+from autoseg.settings import Resolved, RunSettings
 
 GIGABYTE = 10**9
+PIECES = 1 << 25  # below that, freed blocks of the C library's, which nothing else fits into, make a difference
+CPU = Resolved(torch.device("cpu"), None)
 
 
 def test_a_window_that_does_not_fit_takes_no_memory():
@@ -52,9 +57,30 @@ def test_masks_take_no_more_than_is_counted(method):
     assert taken < (CORRECTING + 1 + 1) * label_map.size  # the map's own copy; and some room
 
 
+@pytest.mark.skipif(resident_bytes() == 0, reason="the system does not tell what a process holds")
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("patch_size", [(48, 64, 64), (384, 384)])
+@pytest.mark.parametrize("family", [plain_unet, residual_unet])
+def test_a_network_takes_no_more_than_is_counted(small_plan, family, patch_size, dtype):
+    run, axes = Resolved(torch.device("cpu"), dtype), len(patch_size)
+    network = family.Spec((16, 32, 64), ((3,) * axes,) * 3, ((1,) * axes, *((2,) * axes,) * 2), (2, 2, 2), (2, 2))
+    configuration = replace(small_plan.configuration()[1], patch_size=patch_size, network=network)
+    built, voxels = network.build(1, 3).eval(), int(np.prod(patch_size))
+    images = torch.randn(patches_at_once(voxels, 3, run), 1, *patch_size)
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype is not None):
+        built(images[..., :32])  # what libraries load at their first use is no image's
+        peak = MemoryPeak()
+        built(images)
+        taken = peak.bytes()
+    if taken is None:
+        pytest.skip("the system does not tell the peak")
+    counted = working_bytes(configuration, 3, run)
+    assert 0.4 * counted < taken < counted + PIECES
+
+
 def test_the_window_is_as_high_as_a_patch_whatever_the_image(small_plan):
     small, large = (
-        need(Geometry.plain((50, 50, height), (2.0,) * 3), small_plan, small_plan.configuration()[1])
+        need(Geometry.plain((50, 50, height), (2.0,) * 3), small_plan, small_plan.configuration()[1], CPU)
         for height in (30, 300)
     )
     assert small.window == large.window == 4 * 2 * 8 * 50 * 50  # the plan turns the last axis to the front
@@ -65,7 +91,7 @@ def test_cubic_logits_need_the_whole_height(small_plan):
     configuration = small_plan.configuration()[1]
     cubic = replace(configuration, resampler=replace(configuration.resampler, order_logits=3))
     geometry = Geometry.plain((50, 50, 60), (1.0,) * 3)
-    assert need(geometry, small_plan, cubic).window == 4 * 2 * 30 * 25 * 25
+    assert need(geometry, small_plan, cubic, CPU).window == 4 * 2 * 30 * 25 * 25
 
 
 def test_what_the_process_holds_already_is_not_left_for_predictions():
