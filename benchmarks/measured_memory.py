@@ -70,13 +70,12 @@ def measure(planner: str, shape: Any, spacing: Any, channels: int, batch: int, p
     with arithmetic(settings, resolved):
         state, read = start(plan, configuration, settings), made_up_batch(plan, configuration)
         step = Step.of(plan, configuration, resolved, 0, state.network)
-        step(state, read, 1.0)
-        state.iteration = 1
-        step(state, read, 1.0)
+        step(state, step.augmented(read, 0), 1.0)
+        step(state, step.augmented(read, 1), 1.0)
         process = peak_memory_bytes()
         state.optimizer.zero_grad(set_to_none=True)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-            step(state, read, 1.0)
+            step(state, step.augmented(read, 1), 1.0)
     counted = step_memory(plan, configuration, resolved, settings.threads)
     size = read.images.nbytes + read.targets.nbytes
     held = most = counted.weights + counted.optimizer + size

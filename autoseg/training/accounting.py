@@ -52,11 +52,12 @@ def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, th
     of_weights = sum(weights.values())
     state = int(of_weights * _state_per_weight(configuration))
     state += of_weights if configuration.training.ema_decay else 0
-    waiting = (1 if threads is None else 1 + READ_AHEAD) * batch
+    inputs = sum(tensor.untyped_storage().nbytes() for tensor in (images, targets))
+    waiting = batch + inputs if threads is None else (1 + READ_AHEAD) * batch  # a GPU's next inputs are made meanwhile
     return StepMemory(
         weights=of_weights,
         optimizer=state,
-        batch=waiting + sum(tensor.untyped_storage().nbytes() for tensor in (images, targets)),
+        batch=waiting + inputs,
         activations=sum(size for storage, size in kept.items() if storage not in weights),
         peak=waiting + state + max(ledger.peak, IN_UPDATE * of_weights),
     )

@@ -13,15 +13,16 @@ from ..plan import Configuration, Plan, TrainingRules
 from ..run_status import StatusFile
 from ..settings import Resolved, RunSettings, resolve
 from ..workspace import RunFolder
+from .ahead import Ahead
 from .arithmetic import arithmetic, chosen_forward
-from .batches import Batch, PatchSampler, batches
+from .batches import PatchSampler, batches
 from .budget import Budget, final_phase
 from .epoch import Epoch
 from .log import MetricsTable, advance, bar
 from .plateau import Watch, on_plateau
 from .requests import Requests, requests
 from .state import TrainingState, save
-from .step import Step
+from .step import Inputs, Step
 from .team import ALONE, Team
 
 LOG = logging.getLogger("autoseg")
@@ -63,7 +64,7 @@ def fit(
     table = MetricsTable.open(folder.metrics, state.iteration)
     readers = 1 if resolved.device.type == "cpu" else settings.threads  # a CPU's cores belong to the network
     origin = time.monotonic() - state.seconds_trained
-    skipped: list[Batch] = []
+    skipped: list[Inputs] = []
     with (
         arithmetic(settings, resolved),
         requests(folder.stop) as asked,
@@ -73,15 +74,15 @@ def fit(
         step = _step(state, plan, configuration, settings, resolved, course)
         epoch = Epoch(plan, configuration, validation, course.budget, resolved, table, course.watch, team.leads)
         attend = _Attendant(course, rules, folder, asked)
+        ahead = Ahead(source, step.augmented, state.iteration, resolved.device)
         while (progress := attend(state, epoch)) < 1:
-            began = time.monotonic()
-            batch = next(source)
-            waited = time.monotonic() - began
-            loss = step(state, batch, configuration.schedule.factor(progress, state.iteration))
-            skipped = _noted(loss, state, batch, skipped)
+            inputs = ahead.take()
+            factor = configuration.schedule.factor(progress, state.iteration)
+            loss = step(state, inputs, factor, meanwhile=ahead.prepare)
+            skipped = _noted(loss, state, inputs, skipped)
             state.iteration += 1
             state.seconds_trained = time.monotonic() - origin
-            epoch.count(state, waited)
+            epoch.count(state, ahead.waited)
             advance(shown, course.budget.progress(state), state.iteration, loss)
             if state.iteration % rules.iterations_per_epoch == 0:
                 epoch.end(state)
@@ -178,13 +179,13 @@ class _Attendant:
             )
 
 
-def _noted(loss: float | None, state: TrainingState, batch: Batch, skipped: list[Batch]) -> list[Batch]:
-    """Notes the loss of a step; returns the batches that were skipped one after the other, up to this one."""
+def _noted(loss: float | None, state: TrainingState, inputs: Inputs, skipped: list[Inputs]) -> list[Inputs]:
+    """Notes the loss of a step; returns the inputs that were skipped one after the other, up to these."""
     if loss is not None:
         state.losses.append(loss)
         return []
-    skipped = [*skipped, batch]
-    LOG.warning("iteration %d skipped: loss or gradient is not finite; cases %s", state.iteration, _cases([batch]))
+    skipped = [*skipped, inputs]
+    LOG.warning("iteration %d skipped: loss or gradient is not finite; cases %s", state.iteration, _cases([inputs]))
     if len(skipped) == SKIPS_IN_A_ROW:
         raise TrainingError(
             f"loss or gradient was not finite {SKIPS_IN_A_ROW} times in a row, on patches of {_cases(skipped)}. "
@@ -193,5 +194,5 @@ def _noted(loss: float | None, state: TrainingState, batch: Batch, skipped: list
     return skipped
 
 
-def _cases(batches: list[Batch]) -> str:
-    return ", ".join(sorted({key for batch in batches for key in batch.keys}))
+def _cases(skipped: list[Inputs]) -> str:
+    return ", ".join(sorted({key for inputs in skipped for key in inputs.keys}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
@@ -16,6 +17,20 @@ from .batches import Batch, network_input
 from .deep_supervision import Loss, deep_supervision
 from .state import TrainingState
 from .team import ALONE, Team
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """An augmented batch, or a process's share of it, on the device."""
+
+    images: Tensor
+    """(B, channels, *patch) float32, all that the network sees."""
+    targets: Tensor
+    """(B, *patch) label indices."""
+    keys: tuple[str, ...]
+    """The case of each patch."""
+    seed: int
+    """Of what is random in the network, dropout for example: so it resumes as it would have gone on."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +65,25 @@ class Step:
         loss, prior_labels = configuration.loss.build(plan.labels), len(plan.labels.values) - 1
         return cls(configuration, loss, axes, prior_labels, resolved, seed, forward, team)
 
-    def __call__(self, state: TrainingState, batch: Batch, factor: float) -> float | None:
+    def __call__(
+        self, state: TrainingState, inputs: Inputs, factor: float, meanwhile: Callable[[], None] | None = None
+    ) -> float | None:
         """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed.
 
-        ``batch`` holds this process's share of the patches; the loss is that of all.
+        The loss is that of all processes' inputs. ``meanwhile`` is called once a GPU has enough to do for a while.
         """
-        images, targets = self._augmented(batch, state.iteration)
+        torch.manual_seed(inputs.seed)
         state.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss_of(images, targets)
-        value = loss.item()
-        if not isfinite(value):
-            return None
+        loss = self.loss_of(inputs.images, inputs.targets)
         state.scaler.scale(loss * self.team.size).backward()  # of the processes' gradients the mean is taken
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.configuration.training.gradient_clip)
+        if meanwhile is not None:
+            meanwhile()
+        value = loss.item()
         # In float16 now and then a gradient overflows: the scaler then skips the step itself and lowers its scale.
         overflow = state.scaler.is_enabled() and state.scaler.get_scale() > 1.0
-        if not isfinite(norm.item()) and not overflow:
+        if not isfinite(value) or (not isfinite(norm.item()) and not overflow):
             state.scaler.update()
             return None
         for group in state.optimizer.param_groups:
@@ -85,11 +102,8 @@ class Step:
         ratio = self.configuration.training.deep_supervision
         return deep_supervision(self.loss, logits, self.team.whole_batch(targets, size), ratio)
 
-    def _augmented(self, batch: Batch, iteration: int) -> tuple[Tensor, Tensor]:
-        """The network's input and its targets.
-
-        Also seeds torch for this iteration, so that a network with dropout resumes as it would have gone on.
-        """
+    def augmented(self, batch: Batch, iteration: int) -> Inputs:
+        """The network's inputs of this iteration, from this process's share of the patches."""
         random = generator(self.seed, "augmentation", iteration)
         augmentation, patch_size = self.configuration.augmentation, self.configuration.patch_size
         params = augmentation.draw(
@@ -103,10 +117,11 @@ class Step:
         if params is not None:
             share = self.team.share(self.configuration.batch_size)
             params = params.of_patches(share.start, share.stop)
-        torch.manual_seed(int(random.integers(2**63)) + self.team.rank)
+        seed = int(random.integers(2**63)) + self.team.rank
+        torch.manual_seed(seed)  # for augmentations of others that draw from torch
         images, targets = batch.images.to(self.resolved.device), batch.targets.to(self.resolved.device)
         images, targets = augmentation.apply(images, targets, params, patch_size)
-        if batch.prior is None:
-            return images, targets
-        prior = augmentation.apply_to_prior(batch.prior.to(self.resolved.device), params, patch_size)
-        return network_input(images, prior), targets
+        if batch.prior is not None:
+            prior = augmentation.apply_to_prior(batch.prior.to(self.resolved.device), params, patch_size)
+            images = network_input(images, prior)
+        return Inputs(images, targets, batch.keys, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from statistics import fmean
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..core.process import MemoryPeak, Stopwatch, keep_freed
 from ..core.seeds import generator
 from ..plan import Configuration, Plan
 from ..settings import Resolved, RunSettings, resolve
+from .ahead import Ahead
 from .arithmetic import arithmetic
 from .batches import Batch
 from .state import TrainingState, start
@@ -50,26 +52,26 @@ def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, reso
     peak = MemoryPeak()
     state, batch = start(plan, configuration, settings), made_up_batch(plan, configuration)
     step = Step.of(plan, configuration, resolved, settings.seed, state.network)
-    step(state, batch, 1.0)
-    seconds = _timed(step, state, batch, settings)
+    ahead = Ahead(repeat(batch), step.augmented, 0, resolved.device)
+    step(state, ahead.take(), 1.0, ahead.prepare)
+    seconds = _timed(step, state, ahead, settings)
     taken = torch.cuda.max_memory_reserved(resolved.device) if on_gpu else peak.bytes()
     return Trial(fmean(seconds), taken)
 
 
-def _timed(step: Step, state: TrainingState, batch: Batch, settings: RunSettings) -> list[float]:
+def _timed(step: Step, state: TrainingState, ahead: Ahead, settings: RunSettings) -> list[float]:
     """Seconds of some steps."""
     watch, seconds = Stopwatch(settings.threads), list[float]()
     while len(seconds) < FEWEST or (
         len(seconds) < MOST and watch.elapsed() < (SECONDS_BESIDE_OTHERS if watch.disturbed() else SECONDS)
     ):
-        state.iteration = len(seconds)
-        seconds.append(_seconds(step, state, batch, settings))
+        seconds.append(_seconds(step, state, ahead, settings))
     return sorted(seconds)[: max(FEWEST, len(seconds) // 2)] if watch.disturbed() else seconds
 
 
-def _seconds(step: Step, state: TrainingState, batch: Batch, settings: RunSettings) -> float:
+def _seconds(step: Step, state: TrainingState, ahead: Ahead, settings: RunSettings) -> float:
     watch = Stopwatch(settings.threads)
-    step(state, batch, 1.0)
+    step(state, ahead.take(), 1.0, ahead.prepare)
     if step.resolved.device.type == "cuda":
         torch.cuda.synchronize(step.resolved.device)
         return watch.elapsed()

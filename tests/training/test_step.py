@@ -32,7 +32,8 @@ def test_the_shares_of_two_processes_are_augmented_as_the_whole_batch(small_plan
         share = slice(team.share(3).start, team.share(3).stop)
         batch = Batch(images[share], targets[share], ("a", "b", "c"), None if prior is None else prior[share])
         step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, torch.nn.Identity(), team)
-        return step._augmented(batch, 5)
+        inputs = step.augmented(batch, 5)
+        return inputs.images, inputs.targets
 
     whole, parts = augmented(Team()), [augmented(Team(rank, 2)) for rank in range(2)]
     for expected, first, second in zip(whole, *parts):
@@ -47,5 +48,5 @@ def test_a_step_with_any_augmentation_changes_the_weights(small_plan, augmentati
     before = next(state.network.parameters()).clone()
     step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, state.network)
     batch = Batch(torch.randn(2, 1, *shape), torch.ones(2, *shape, dtype=torch.uint8), ("a", "b"))
-    assert step(state, batch, 1.0) > 0
+    assert step(state, step.augmented(batch, 0), 1.0) > 0
     assert not torch.equal(next(state.network.parameters()), before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, compress, product
+from itertools import compress, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from ._draw import Params
 
-POINTS_AT_ONCE = 1 << 18  # a dozen numbers per point are held meanwhile
+POINTS_AT_ONCE = 1 << 18  # a dozen numbers per point are held meanwhile, on a processor in its caches
+POINTS_ON_GPU = 1 << 20  # where an operation on fewer takes longer to start than to compute
 
 
 def resample_patches(
@@ -69,7 +70,8 @@ def warp(
     stop = np.clip(np.floor(corners.max(0)) + 2, start + 2, limit + 1).astype(int)
     image, labels = _block(image, start, stop, torch.float32), _block(labels, start, stop, labels.dtype)
     offset = centre - start - matrix @ ((edges - 1) / 2)
-    depth = max(1, POINTS_AT_ONCE // int(np.prod(patch_size[1:])))
+    points = POINTS_AT_ONCE if image.device.type == "cpu" else POINTS_ON_GPU
+    depth = max(1, points // int(np.prod(patch_size[1:])))
     parts = []
     for first in range(0, patch_size[0], depth):
         slab = range(first, min(first + depth, patch_size[0]))
@@ -148,17 +150,13 @@ class Cells:
         for other in labels[2:]:
             differ |= labels[0] != other
         points = differ.nonzero().squeeze(1)
-        candidates = [each.index_select(0, points) for each in labels]
-        shares = [share.index_select(0, points) for share in self.shares]
-        weights = [torch.ones_like(shares[0])]
-        for share in shares:
-            weights = [weight * part for weight in weights for part in (1.0 - share, share)]
-        support = [weight.clone() for weight in weights]
-        for one, two in combinations(range(len(labels)), 2):
-            same = (candidates[one] == candidates[two]).float()
-            support[one].addcmul_(same, weights[two])
-            support[two].addcmul_(same, weights[one])
+        candidates = torch.stack([each.index_select(0, points) for each in labels])
+        shares = torch.stack([share.index_select(0, points) for share in self.shares])
+        weights = torch.ones_like(shares[:1])
+        for both in torch.stack((1.0 - shares, shares), 1):
+            weights = (weights[:, None] * both).flatten(0, 1)
+        support = ((candidates[:, None] == candidates) * weights).sum(1)
         winner, most = candidates[0], support[0]
-        for candidate, given in zip(candidates[1:], support[1:]):
+        for candidate, given in zip(candidates[1:], support[1:]):  # torch's argmax takes ten times as long
             winner, most = torch.where(given > most, candidate, winner), torch.maximum(given, most)
         return labels[0].index_copy_(0, points, winner)
