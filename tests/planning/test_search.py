@@ -127,8 +127,8 @@ def test_a_processor_learns_a_small_dataset_in_minutes() -> None:
     plan = planned(*HIPPOCAMPUS, CPU, Wishes(), cases=200)
     name, found = plan.configuration()
     assert (name, found.patch_size, found.batch_size) == ("3d_fullres", (40, 56, 40), 2)
-    assert found.network.features == (16, 32, 64, 128)
-    assert 2000 <= found.training.epochs * found.training.iterations_per_epoch <= 3000
+    assert found.network.features == (32, 64, 128, 256)
+    assert 1000 <= found.training.epochs * found.training.iterations_per_epoch <= 3000
     assert plan.mirror_axes == ()
 
 
@@ -163,7 +163,7 @@ def test_the_network_says_why_it_is_not_larger() -> None:
         str(planned(*LARGE, target, Wishes(seconds=seconds)).configuration()[1].reasons)
         for target, seconds in ((CPU, 1200.0), (replace(A_GPU, memory=int(3e9)), None), (A_GPU, None))
     )
-    assert "8000 iterations, in which it would earn its size, take" in short
+    assert "1000 iterations, in which it would earn its size, take" in short
     assert "is for patches that this memory does not hold" in small
     assert "number 4 of 4 sizes, the largest" in all_there_is
 
