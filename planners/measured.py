@@ -1,10 +1,10 @@
 """The default: measures what a training step costs on this machine and plans the largest that memory and time allow.
 
 Four sizes of network, each with the patches it is meant for and the iterations it takes to be worth its size. The first
-learns in minutes on two processor cores. The second sees the same patches with twice as many feature maps and learns more
-from each: hippocampi, 1000 iterations, Dice 0.888 and 0.888 (folds 0 and 1) where the first has 0.886 and 0.882, and
-still 0.886 after 3400 (fold 0). The third is nnU-Net's, the last its residual preset, whose Dice is as good or better
-at the same memory on most datasets (Isensee et al. 2024). nnU-Net trains 250 000 iterations of small patches;
+learns in minutes on two processor cores. The second sees the same patches with twice as many feature maps and learns
+more from each: hippocampi, 1000 iterations, Dice 0.888 and 0.888 (folds 0 and 1) where the first has 0.886 and 0.882,
+and still 0.886 after 3400 (fold 0). The third is nnU-Net's, the last its residual preset, whose Dice is as good or
+better at the same memory on most datasets (Isensee et al. 2024). nnU-Net trains 250 000 iterations of small patches;
 here larger patches take their place, so that as many voxels are seen in 100 000. Batches end at 32 slices or 16
 volumes, three and eight times nnU-Net's usual ones: beyond, a step takes longer and teaches hardly more.
 
