@@ -30,6 +30,10 @@ VARIANTS: dict[str, tuple[float, tuple[str, ...]]] = {
     "Muon 0.005": (1.0, ()),
     "Muon 0.002": (1.0, ("optimizer.learning_rate=0.002",)),
     "Muon 0.01": (1.0, ("optimizer.learning_rate=0.01",)),
+    "Muon 0.005, features 24 to 192": (2.4, ("network.features=24,48,96,192",)),
+    "Muon 0.005, features 32 to 256": (3.4, ("network.features=32,64,128,256",)),
+    "Muon 0.005, mirroring along x": (1.0, ("mirror_axes=2",)),
+    "Muon 0.005, mirroring along all axes": (1.0, ("mirror_axes=0,1,2",)),
     "AdamW 0.002": (1.0, ("optimizer=adamw", "optimizer.learning_rate=0.002")),
     "SGD 0.03, momentum 0.95": (1.0, SGD),
     "nnU-Net's SGD 0.01, momentum 0.99": (1.0, (*SGD, "optimizer.learning_rate=0.01", "optimizer.momentum=0.99")),
@@ -43,6 +47,10 @@ VARIANTS: dict[str, tuple[float, tuple[str, ...]]] = {
         (*SGD, "augmentation.scaling=0.8,1.25", "augmentation.rotation_degrees=15"),
     ),
     "SGD, of grey values only noise and brightness changed": (1.0, (*SGD, *UNCHANGED)),
+    "SGD 0.01, momentum 0.95, only noise and brightness changed, no foreground oversampling": (
+        1.0,
+        (*SGD, *UNCHANGED, "optimizer.learning_rate=0.01", "training.foreground=0"),
+    ),
     "SGD, one Dice over the batch": (1.0, (*SGD, "loss.batch_dice=true")),
     "SGD, average of the weights 0.99": (1.0, (*SGD, "training.ema_decay=0.99")),
     "SGD, no deep supervision": (1.0, (*SGD, "training.deep_supervision=0")),
@@ -57,15 +65,15 @@ def autoseg(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "autoseg", *arguments], check=True, capture_output=True, text=True)
 
 
-def train(prepared: Path, dataset: str, name: str, epochs: int, threads: int) -> dict[str, Any]:
+def train(prepared: Path, dataset: str, name: str, fold: str, epochs: int, threads: int) -> dict[str, Any]:
     slower, changes = VARIANTS[name]
     epochs = round(epochs / slower)
     workspace = Path(tempfile.mkdtemp(dir=prepared.parent)) / "workspace"
     shutil.copytree(prepared, workspace)
     flags = [flag for change in changes for flag in ("--set", change)]
     flags += ["--epochs", str(epochs), "--threads", str(threads), "--workspace", str(workspace)]
-    autoseg("train", dataset, "0", *flags)
-    (scores,) = workspace.glob("*/runs/*/fold_0/validation/scores.json")
+    autoseg("train", dataset, fold, *flags)
+    (scores,) = workspace.glob(f"*/runs/*/fold_{fold}/validation/scores.json")
     dice = json.loads(scores.read_text())["overall"]["dice"]
     shutil.rmtree(workspace)
     row = {"recipe": name, "iterations": 100 * epochs, "dice": round(dice["mean"], 4), "cases": dice["cases"]}
@@ -80,6 +88,7 @@ def main() -> None:
     arguments.add_argument(
         "--only", nargs="+", default=list(VARIANTS), choices=VARIANTS, metavar="RECIPE", help="default: all"
     )
+    arguments.add_argument("--fold", default="0")
     arguments.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the recipe; default {EPOCHS}")
     arguments.add_argument("-o", "--output", type=Path, required=True)
     options = arguments.parse_args()
@@ -89,7 +98,9 @@ def main() -> None:
         planned = ["--planner", "cpu", "-c", "3d_fullres", "--workspace", str(prepared)]
         autoseg("plan_and_preprocess", str(options.dataset), *planned)
         with ThreadPoolExecutor(options.side_by_side) as pool:
-            one = partial(train, prepared, options.dataset.name, epochs=options.epochs, threads=threads)
+            one = partial(
+                train, prepared, options.dataset.name, fold=options.fold, epochs=options.epochs, threads=threads
+            )
             rows = list(pool.map(one, options.only))
     import torch
 
