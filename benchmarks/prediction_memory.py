@@ -1,8 +1,10 @@
-"""118 classes on 700 x 512 x 512 voxels from a grid of 350 x 300 x 300, in 4 GB: a random network of two layers.
+"""Main memory of `autoseg predict`: its largest resident memory, read every 0.2 s, beside its own table of times.
 
 python benchmarks/prediction_memory.py --memory 4GB > result.json
+python benchmarks/prediction_memory.py --memory 3GB --setting large_network > result.json
 
-Tells the largest resident memory of `autoseg predict`, read every 0.2 s, and its own table of times.
+By default 118 classes on 700 x 512 x 512 voxels from a grid of 350 x 300 x 300, by a random network of two layers. The
+large network has nnU-Net's feature maps and sees patches of 128 x 128 x 128.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +35,36 @@ from autoseg.parts.resamplers import spline
 from autoseg.parts.schedules import polynomial
 from autoseg.plan import Configuration, Plan, TrainingRules
 
-CLASSES, FILE, GRID = 118, (700, 512, 512), (350, 300, 300)
+
+@dataclass(frozen=True)
+class Setting:
+    """Voxels along z, y, x."""
+
+    classes: int
+    file: tuple[int, int, int]
+    grid: tuple[int, int, int]
+    features: tuple[int, ...]
+    patch: int
+
+
+SETTINGS = {
+    "many_classes": Setting(118, (700, 512, 512), (350, 300, 300), (4, 8), 64),
+    "large_network": Setting(3, (192, 192, 192), (192, 192, 192), (32, 64, 128, 256, 320), 128),
+}
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--memory", default="4GB")
-    arguments.add_argument("--patch", type=int, default=64)
+    arguments.add_argument("--setting", default="many_classes", choices=SETTINGS)
     options = arguments.parse_args()
+    setting = SETTINGS[options.setting]
     with tempfile.TemporaryDirectory(dir=".") as folder:
         scratch = Path(folder)
-        write_model(scratch / "fold_0", options.patch)
-        noise = np.random.default_rng(0).integers(-100, 100, [edge // 8 + 1 for edge in FILE])
-        image = np.kron(noise, np.ones((8, 8, 8), np.int16)).astype(np.int16)[: FILE[0], : FILE[1], : FILE[2]]
+        write_model(scratch / "fold_0", setting)
+        noise = np.random.default_rng(0).integers(-100, 100, [edge // 8 + 1 for edge in setting.file])
+        inside = tuple(slice(edge) for edge in setting.file)
+        image = np.kron(noise, np.ones((8, 8, 8), np.int16)).astype(np.int16)[inside]
         (scratch / "in").mkdir()
         sitk.WriteImage(sitk.GetImageFromArray(image), scratch / "in" / "case_0000.nii.gz", True)
         command = [sys.executable, "-m", "autoseg", "predict", "-m", str(scratch / "fold_0"), "-i", str(scratch / "in")]
@@ -60,10 +80,10 @@ def main() -> None:
             sitk.GetArrayFromImage(sitk.ReadImage(scratch / "out" / "case.nii.gz")) if not program.returncode else []
         )
         result = {
-            "command": f"python benchmarks/prediction_memory.py --memory {options.memory}",
+            "command": "python benchmarks/prediction_memory.py " + " ".join(sys.argv[1:]),
             "predicted_with": f"autoseg predict --tta none --memory {options.memory}",
             "cores": os.cpu_count(),
-            "patch": options.patch,
+            "patch": setting.patch,
             "exit": program.returncode,
             "wall_s": round(time.perf_counter() - start, 1),
             "resident_gb": round(peak / 1e9, 2),
@@ -73,18 +93,19 @@ def main() -> None:
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 
-def write_model(folder: Path, patch: int) -> None:
+def write_model(folder: Path, setting: Setting) -> None:
+    stages, blocks = len(setting.features), 1 if len(setting.features) == 2 else 2
     network = plain_unet.Spec(
-        features=(4, 8),
-        kernels=((3, 3, 3),) * 2,
-        strides=((1, 1, 1), (2, 2, 2)),
-        blocks_encoder=(1, 1),
-        blocks_decoder=(1,),
+        features=setting.features,
+        kernels=((3, 3, 3),) * stages,
+        strides=((1, 1, 1), *((2, 2, 2),) * (stages - 1)),
+        blocks_encoder=(blocks,) * stages,
+        blocks_decoder=(blocks,) * (stages - 1),
     )
     configuration = Configuration(
-        spacing=tuple(file / grid for file, grid in zip(FILE, GRID)),  # type: ignore[arg-type]
-        median_shape=GRID,
-        patch_size=(patch,) * 3,
+        spacing=tuple(file / grid for file, grid in zip(setting.file, setting.grid)),  # type: ignore[arg-type]
+        median_shape=setting.grid,
+        patch_size=(setting.patch,) * 3,
         batch_size=2,
         normalizers=(zscore.Spec(),),
         resampler=spline.Spec(),
@@ -95,7 +116,7 @@ def write_model(folder: Path, patch: int) -> None:
         schedule=polynomial.Spec(),
         training=TrainingRules(epochs=1),
     )
-    labels = ExclusiveLabels({"background": 0, **{f"organ_{number}": number for number in range(1, CLASSES)}})
+    labels = ExclusiveLabels({"background": 0, **{f"organ_{number}": number for number in range(1, setting.classes)}})
     plan = Plan(
         "Dataset999_Many",
         "tiny",
@@ -110,7 +131,7 @@ def write_model(folder: Path, patch: int) -> None:
     torch.manual_seed(0)
     folder.mkdir()
     write_json(folder / "plan.json", plan)
-    save_file(network.build(1, CLASSES).state_dict(), folder / "weights.safetensors")
+    save_file(network.build(1, setting.classes).state_dict(), folder / "weights.safetensors")
 
 
 def resident(process: int) -> int:
