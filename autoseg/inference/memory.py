@@ -21,7 +21,7 @@ from .sliding_window import patches_at_once
 SHARE = 0.75  # of the memory that is available, where the user named no amount
 HELD, HELD_IN_HALF = 8, 6  # copies of its finest feature maps, in float32, that a U-Net holds on its way down and up
 FEATURES = 32  # those of a network that does not tell
-COMBINED_BYTES = 2 * CHUNK_BYTES  # planes and products of a 3-D convolution in blocks
+COMBINED_BYTES = 2 * CHUNK_BYTES  # planes and products of a 3-D convolution in blocks, at most
 CORRECTING = 8  # bytes per voxel of masks and numbered components while a label map is corrected
 READING = 3  # copies of an image in float32 while it is read, normalised and resampled
 
@@ -99,7 +99,7 @@ def working_bytes(configuration: Configuration, values: int, run: Resolved) -> i
     voxels = int(np.prod(configuration.patch_size))
     features = getattr(configuration.network, "features", (FEATURES,))
     finest = 4 * features[0] * voxels * patches_at_once(voxels, values, run)
-    return HELD_IN_HALF * finest if run.dtype else HELD * finest + COMBINED_BYTES
+    return HELD_IN_HALF * finest if run.dtype else HELD * finest + min(HELD * finest, COMBINED_BYTES)
 
 
 def budget(memory: int | None) -> int:
