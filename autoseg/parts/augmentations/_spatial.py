@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ._draw import Params
 
 POINTS_AT_ONCE = 1 << 18  # a dozen numbers per point are held meanwhile, on a processor in its caches
-POINTS_ON_GPU = 1 << 20  # where an operation on fewer takes longer to start than to compute
+POINTS_ON_GPU = 1 << 19  # where an operation on fewer takes longer to start than to compute
 
 
 def resample_patches(
