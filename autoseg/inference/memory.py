@@ -81,7 +81,8 @@ def need(
     patch = (1, *configuration.patch_size)[-3:]
     whole = needs_whole(resampling, configuration.resampler)
     summed = heads if whole or values is None else values
-    output = 4 * summed * int(np.prod(patch)) * patches_at_once(int(np.prod(patch)), summed, run)
+    seen = int(np.prod(patch))
+    output = 4 * summed * seen * patches_at_once(seen, summed, run)
     slab = max(SLAB_BYTES, 4 * heads * (y * x + int(np.prod(resampling.shape[1:]))))
     labels = 2 * voxels * plan.labels.written.itemsize
     height = z if whole else min(z, patch[0])

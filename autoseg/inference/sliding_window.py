@@ -77,12 +77,11 @@ class Sweep:
         self._image = _with_neighbours(padded, slices) if self._flat else torch.from_numpy(padded)
         self._height = padded.shape[1]
         self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
-        patch_bytes = 4 * self._values * int(np.prod(patch))
-        on_processor = patches_at_once(int(np.prod(patch)), self._values, run)
-        self._batch = on_processor if run.device.type == "cpu" else batch_size
+        voxels = int(np.prod(patch))
+        self._batch = patches_at_once(voxels, self._values, run) if run.device.type == "cpu" else batch_size
         self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
         self._known: dict[bytes, Tensor] = {}
-        self._keeps_known = patch_bytes <= KNOWN_BYTES
+        self._keeps_known = 4 * self._values * voxels <= KNOWN_BYTES
         cuts = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
         plane = (*padded.shape[2:], self._values)
         height = self._height if whole else patch[0]

@@ -22,7 +22,7 @@ from .log import MetricsTable, advance, bar
 from .plateau import Watch, on_plateau
 from .requests import Requests, requests
 from .state import TrainingState, save
-from .step import Inputs, Step
+from .step import Step
 from .team import ALONE, Team
 
 LOG = logging.getLogger("autoseg")
@@ -64,7 +64,7 @@ def fit(
     table = MetricsTable.open(folder.metrics, state.iteration)
     readers = 1 if resolved.device.type == "cpu" else settings.threads  # a CPU's cores belong to the network
     origin = time.monotonic() - state.seconds_trained
-    skipped: list[Inputs] = []
+    skipped: list[tuple[str, ...]] = []
     with (
         arithmetic(settings, resolved),
         requests(folder.stop) as asked,
@@ -79,7 +79,7 @@ def fit(
             inputs = ahead.take()
             factor = configuration.schedule.factor(progress, state.iteration)
             loss = step(state, inputs, factor, meanwhile=ahead.prepare)
-            skipped = _noted(loss, state, inputs, skipped)
+            skipped = _noted(loss, state, inputs.keys, skipped)
             state.iteration += 1
             state.seconds_trained = time.monotonic() - origin
             epoch.count(state, ahead.waited)
@@ -179,13 +179,15 @@ class _Attendant:
             )
 
 
-def _noted(loss: float | None, state: TrainingState, inputs: Inputs, skipped: list[Inputs]) -> list[Inputs]:
-    """Notes the loss of a step; returns the inputs that were skipped one after the other, up to these."""
+def _noted(
+    loss: float | None, state: TrainingState, keys: tuple[str, ...], skipped: list[tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Notes the loss of a step on patches of ``keys``; returns those of steps skipped one after the other, up to it."""
     if loss is not None:
         state.losses.append(loss)
         return []
-    skipped = [*skipped, inputs]
-    LOG.warning("iteration %d skipped: loss or gradient is not finite; cases %s", state.iteration, _cases([inputs]))
+    skipped = [*skipped, keys]
+    LOG.warning("iteration %d skipped: loss or gradient is not finite; cases %s", state.iteration, _cases([keys]))
     if len(skipped) == SKIPS_IN_A_ROW:
         raise TrainingError(
             f"loss or gradient was not finite {SKIPS_IN_A_ROW} times in a row, on patches of {_cases(skipped)}. "
@@ -194,5 +196,5 @@ def _noted(loss: float | None, state: TrainingState, inputs: Inputs, skipped: li
     return skipped
 
 
-def _cases(skipped: list[Inputs]) -> str:
-    return ", ".join(sorted({key for inputs in skipped for key in inputs.keys}))
+def _cases(skipped: list[tuple[str, ...]]) -> str:
+    return ", ".join(sorted({key for keys in skipped for key in keys}))
