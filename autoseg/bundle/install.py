@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage
@@ -14,7 +13,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from ..core.files import file_digest, remove_unfinished
+from ..core.files import file_digest, remove_unfinished, unfinished
 from ..core.progress import progress
 from ..errors import ModelError
 from .bundle import BLOCK, read_bundle
@@ -59,7 +58,7 @@ def _local(source: str, into: Path, limit: int) -> Iterator[Path]:
     if "://" not in source:
         yield Path(source)
         return
-    temporary = into / f".writing-{uuid.uuid4().hex[:8]}-download.zip"
+    temporary = unfinished(into / "download.zip")
     try:
         _download(source, temporary, limit)
         yield temporary

@@ -77,7 +77,7 @@ def _new(target: Path, overwrite: bool = False) -> Iterator[Add]:
         with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             yield lambda name, content: _add_to_zip(archive, name, content)
     else:
-        with atomic_folder(target) as folder:
+        with atomic_folder(target, mark=MANIFEST) as folder:
             yield lambda name, content: _add_to_folder(folder, name, content)
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from ..errors import RecordError
 from .family import Family
 from .files import atomic_file
+from .json_text import read_json_value
 
 Record = TypeVar("Record")
 
@@ -51,11 +52,8 @@ def write_json(path: Path, record: Any, *, durable: bool = True) -> None:
 
 def read_json(path: Path, kind: type[Record], trusted: tuple[str, ...] = ()) -> Record:
     """Reads a record. Raises RecordError naming the file and the field."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordError(f"{path}: not readable as JSON ({error})") from None
-    return from_json(kind, value, where=path.name, trusted=trusted)
+    record: Record = from_json(kind, read_json_value(path), where=path.name, trusted=trusted)
+    return record
 
 
 def from_json(kind: Any, value: Any, where: str = "", trusted: tuple[str, ...] = ()) -> Any:

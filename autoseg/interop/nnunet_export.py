@@ -44,7 +44,7 @@ def export_nnunet(trained: Trained, manifest: Manifest, target: Path) -> list[Pa
     if left_out:
         raise RecordError(f"nnU-Net has no counterpart of the configuration {left_out[0]}: it sees several slices")
     names = {title: f"{TRAINER}__{plans['plans_name']}__{title}" for title in manifest.configurations}
-    with atomic_folder(target) as folder:
+    with atomic_folder(target, mark="plans.json") as folder:
         for title, folds in manifest.configurations.items():
             write_json(folder / names[title] / "plans.json", plans)
             write_json(folder / names[title] / "dataset.json", described)

@@ -128,7 +128,7 @@ class CaseStore:
         assert prepared.labels is not None and prepared.foreground is not None, "only labelled cases are stored"
         channels, *shape = prepared.image.shape
         case = CaseRecord(content_key, (shape[0], shape[1], shape[2]), channels, prepared.geometry, prepared.record)
-        with atomic_folder(self.folder / key) as folder:
+        with atomic_folder(self.folder / key, mark="case.json") as folder:
             write_array(folder / "image.b2nd", _half(prepared.image), self.patch_size)
             write_array(folder / "labels.b2nd", prepared.labels, self.patch_size)
             _write_locations(folder, prepared.foreground)

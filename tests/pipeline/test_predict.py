@@ -168,7 +168,7 @@ def test_finished_cases_are_kept_on_request(model, cases, tmp_path):
 
 def test_leftovers_of_a_killed_run_are_removed(model, cases, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".writing-1234-case.0.nii.gz").write_bytes(b"half")
+    (tmp_path / "out" / ".writing-999999999-0123abcd-case.0.nii.gz").write_bytes(b"half")
     predict(model, cases, tmp_path / "out")
     assert not list((tmp_path / "out").glob(".writing-*"))
 

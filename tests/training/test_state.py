@@ -71,7 +71,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, caplog):
 
 
 def test_half_written_checkpoints_are_removed(tmp_path):
-    (tmp_path / ".writing-1234-iteration_00000009.pt").write_bytes(b"half")
+    (tmp_path / ".writing-999999999-0123abcd-iteration_00000009.pt").write_bytes(b"half")
     assert not resume(state(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
