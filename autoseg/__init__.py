@@ -9,11 +9,13 @@
 Importing autoseg is cheap: torch is loaded by the first call that needs it.
 """
 
-from __future__ import annotations
+from .core.imports import leave_current_folder
 
-from typing import TYPE_CHECKING, Any
+leave_current_folder()
 
-from .api import newest_model, plan_and_preprocess, predict, select, train
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from .api import newest_model, plan_and_preprocess, predict, select, train  # noqa: E402
 
 if TYPE_CHECKING:
     from .inference.model import Model

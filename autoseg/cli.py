@@ -9,12 +9,18 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
-from pathlib import Path
-from typing import TextIO
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn, TextIO
 
 from . import commands
-from .errors import AutosegError, StoppedError
+from .core.imports import find_trusted
+from .core.mishaps import explained, printable
+from .errors import StoppedError
 
 LOG = logging.getLogger("autoseg")
 WORKSPACE_VARIABLE = "AUTOSEG_WORKSPACE"
@@ -28,43 +34,144 @@ CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "BLOSC_N
 REPEATABLE = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8"
 }  # without it cuBLAS is not deterministic (NVIDIA's manual of cuBLAS)
+MOST_SAID = 1700  # bytes of a message
+STOPPED = 130
+NOBODY_READS = 128 + getattr(signal, "SIGPIPE", 13)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    0 done, 1 some cases failed, 2 a message to the user, 130 interrupted.
+    0 done, 1 some cases failed, 2 a message to the user, 130 interrupted (143 by SIGTERM, 129 by SIGHUP), 141 nobody
+    reads what it writes.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    with _streams(), _asked_to_end() as asked:
+        try:
+            return _run(words)
+        except BaseException as error:
+            code = _told(error, " ".join(["autoseg", *words[:1]]), asked)
+            if code is None:
+                raise
+            return code
+
+
+def _run(words: list[str]) -> int:
     options = parser().parse_args(words)
     options.arguments = words  # for a command that starts itself again
+    find_trusted(tuple(options.trust))
     for name, value in (CALM_THREADS | (REPEATABLE if getattr(options, "deterministic", False) else {})).items():
         os.environ.setdefault(name, value)
     _log_to(sys.stderr)
+    code = int(options.run(options) or 0)
+    sys.stdout.flush()  # here, where it can be told that nobody reads or that the disk is full
+    return code
+
+
+def _told(error: BaseException, command: str, asked: list[int]) -> int | None:
+    """Says what has happened and returns the exit code; None for what only a traceback can tell."""
+    if isinstance(error, StoppedError):
+        _say(f"{command}: {error}")
+        return STOPPED
+    if asked or isinstance(error, KeyboardInterrupt):  # some libraries raise another error when they are interrupted
+        _say("interrupted; run the same command again to continue")
+        return 128 + (asked[0] if asked else signal.SIGINT)
+    if isinstance(error, BrokenPipeError):
+        return NOBODY_READS
+    said = explained(error)
+    if said is None:
+        return None
+    _say(f"{command}: {said}")
+    return 2
+
+
+def _say(text: str) -> None:
+    with suppress(OSError, ValueError):  # a stream that is closed, or full
+        sys.stderr.write(printable(text, MOST_SAID) + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def _streams() -> Iterator[None]:
+    """Whatever the terminal's encoding lacks is written as an escape; a stream that is closed takes everything."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        before = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                _forget_unwritten(stream)
+            sys.stdout, sys.stderr = before
+
+
+def _forget_unwritten(stream: TextIO) -> None:
+    """What cannot be written must not be tried again when Python ends, which would print a traceback of its own."""
     try:
-        return int(options.run(options) or 0)
-    except StoppedError as error:
-        sys.stderr.write(f"autoseg {options.command}: {error}\n")
-        return 130
-    except AutosegError as error:
-        sys.stderr.write(f"autoseg {options.command}: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to continue\n")
-        return 130
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[list[int]]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does: what is half written is removed. Yields those that came.
+
+    What the one who started this process wants to be ignored (``nohup``) stays so.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    by_default = {getattr(signal, name, None): signal.SIG_DFL for name in ("SIGTERM", "SIGHUP")}  # no SIGHUP on Windows
+    wanted = {**by_default, signal.SIGINT: signal.default_int_handler}
+    changed = {number: signal.signal(number, end) for number, old in wanted.items() if number and _is(number, old)}
+    try:
+        yield asked
+    finally:
+        for number, old in changed.items():
+            signal.signal(number, old)
+
+
+def _is(number: signal.Signals, handler: object) -> bool:
+    return signal.getsignal(number) is handler
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Our own messages, not those of the libraries. Where they cannot be written, the work goes on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], OSError | ValueError):
+            return
+        super().handleError(record)
 
 
 def _log_to(stream: TextIO) -> None:
-    """Our own messages, not those of the libraries."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    LOG.handlers[:] = [handler]
+    LOG.handlers[:] = [_Lines(stream)]
     LOG.setLevel(logging.INFO)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Short also where a value is long."""
+        self.exit(2, f"{self.prog}: {printable(message, MOST_SAID)}\n`{self.prog} --help` names every flag\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their flags."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="autoseg",
         description="Self-configuring segmentation of medical images: one folder in, one model out.",
         epilog="DATASET is a folder, a full name (Dataset004_Hippocampus), a bare name (Hippocampus) or a number (4).",
@@ -84,9 +191,17 @@ def parser() -> argparse.ArgumentParser:
 def _add_to_all(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--workspace",
-        type=Path,
-        default=Path(os.environ.get(WORKSPACE_VARIABLE, "autoseg_workspace")),
+        default=os.environ.get(WORKSPACE_VARIABLE, "autoseg_workspace"),
         metavar="FOLDER",
         help=f"where everything is written (default: ${WORKSPACE_VARIABLE}, else ./autoseg_workspace)",
     )
-    command.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="allow parts of this package")
+    command.add_argument(
+        "--trust", action="append", default=[], type=package, metavar="PACKAGE", help="allow parts of this package"
+    )
+
+
+def package(text: str) -> str:
+    """``mylab``, or ``mylab.losses``."""
+    if not all(name.isidentifier() for name in text.split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no package of Python")
+    return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
@@ -82,19 +81,19 @@ def run(options: Namespace) -> None:
 
 def _at_once(options: Namespace) -> AtOnce:
     """Every fold by this command's own words, with the last word on fold, device and share of the threads."""
+    from ..core.imports import again
     from ..pipeline.at_once import AtOnce
 
     threads = max(1, _options.settings(options).threads // len(options.devices))
 
     def command(run: FoldRun, device: str) -> list[str]:
         here = ["--configuration", run.plan.default, "--folds", run.fold, "--device", device]
-        again = [*options.arguments, *here, "--devices", "", "--threads", str(threads)]
-        return [sys.executable, "-m", "autoseg", *again]
+        return [*again(), *options.arguments, *here, "--devices", "", "--threads", str(threads)]
 
     def planning(draft: Plan, device: str) -> list[str]:
         words = ["plan", options.dataset, "--planner", draft.planner, "--workspace", str(options.workspace)]
         words += ["--device", device, "--precision", options.precision, "--threads", str(threads)]
         words += ["--time", f"{options.time}s"] if options.time else []
-        return [sys.executable, "-m", "autoseg", *words, *(f"--trust={name}" for name in options.trust)]
+        return [*again(), *words, *(f"--trust={name}" for name in options.trust)]
 
     return AtOnce(options.devices, command, planning)

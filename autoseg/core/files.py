@@ -5,10 +5,12 @@ An unfinished one is called ``.writing-<process>-<8 hexadecimal digits>-<name>``
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,9 +18,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import WorkspaceError
+from .process import began
 
 _UNFINISHED = re.compile(r"\.writing-(\d+)-[0-9a-f]{8}-.+", re.DOTALL)
 ABANDONED = 24 * 3600.0  # seconds without a change; where no system tells which processes live
+CLOCK_STEP = 120.0  # seconds by which the clocks of a disk and of this machine may differ
+LOOKS = 5  # at a folder that seems to be somebody's
+ATTEMPTS = 20  # to replace a folder that others replace at the same moment
+WRITERS = ("inline_container", "NDArray")  # what torch and Blosc2 speak of when they could not write
+PROBE = 1 << 12  # bytes that must fit onto a disk which is asked whether it can be written to
+ROOM = 1 << 22  # bytes; where they do not fit, a library that could not write has found the disk full
 
 
 @contextmanager
@@ -26,18 +35,20 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on success it becomes ``path``, on failure it vanishes.
 
     The temporary name keeps the ending, since image writers choose their format by it. ``durable`` False does not wait
-    for the disk: for many small files that are made again when a power cut has taken them.
+    for the disk: for many small files that are made again when a power cut has taken them. Raises OSError naming
+    ``path`` where the disk is full or nothing may be written there, whatever the library that writes says.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = unfinished(path)
-    try:
-        yield temporary
-        if durable:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _named(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            if durable:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -47,26 +58,102 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
     Only a folder that holds a file called ``mark``, as all do that are made here, or nothing at all is replaced. Raises
     WorkspaceError for any other: it is somebody's.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_foreign(path, mark)
     temporary = unfinished(path)
-    temporary.mkdir()
-    try:
-        yield temporary
+    with _named(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path, mark)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            _replace_folder(path, temporary, mark)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(path: Path, by: Path, mark: str) -> None:
+    """The old folder is moved away in one step, never half removed, also where another process replaces it, too."""
+    for _ in range(ATTEMPTS):
+        _refuse_foreign(path, mark)
+        old = unfinished(path)
+        try:
+            if path.exists():
+                os.replace(path, old)
+            os.replace(by, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not by.exists():
+                raise
+        else:
+            return
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    raise WorkspaceError(f"{path} is replaced by other processes again and again; let them end, then try again")
+
+
+@contextmanager
+def _named(path: Path, temporary: Path) -> Iterator[None]:
+    """An OSError inside that names no file, or the temporary one, is one of ``path``.
+
+    So is what some libraries raise instead (torch RuntimeError, safetensors an error of its own, Blosc2 nothing of
+    use): then the folder is asked whether it can be written to.
+    """
+    try:
+        yield
+    except WorkspaceError:
+        raise
+    except OSError as error:
+        if error.filename is not None and not str(os.fsdecode(error.filename)).startswith(str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except Exception as error:
+        stated = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(stated[1]) if stated else _why_not_writable(path.parent)
+        if number is None and any(word in str(error) for word in WRITERS):
+            number = errno.EIO
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _why_not_writable(folder: Path) -> int | None:
+    try:
+        refuse_unwritable(folder, room=ROOM)
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def refuse_unwritable(folder: Path, room: int = PROBE) -> None:
+    """Raises OSError, naming what stands in the way, where ``room`` bytes cannot be written into ``folder``.
+
+    Where it does not exist yet, the folder is asked in which it would be made; nothing is left there.
+    """
+    there = folder
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(bytes(room))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(there)) from None
 
 
 def _refuse_foreign(path: Path, mark: str) -> None:
-    ours = not os.path.lexists(path) or (
-        path.is_dir() and not path.is_symlink() and ((path / mark).is_file() or not any(path.iterdir()))
-    )
-    if not ours:
-        raise WorkspaceError(f"{path} was not made by autoseg (there is no {mark} in it); move it away, or rename it")
+    for _ in range(LOOKS):
+        if _is_ours(path, mark):
+            return
+        time.sleep(0.001)  # another process may have replaced it between two questions
+    raise WorkspaceError(f"{path} was not made by autoseg (there is no {mark} in it); move it away, or rename it")
+
+
+def _is_ours(path: Path, mark: str) -> bool:
+    try:
+        return not os.path.lexists(path) or (
+            path.is_dir() and not path.is_symlink() and ((path / mark).is_file() or not any(path.iterdir()))
+        )
+    except FileNotFoundError:
+        return True
 
 
 def unfinished(path: Path) -> Path:
@@ -89,18 +176,21 @@ def remove_unfinished(folder: Path) -> None:
 def _abandoned(leftover: Path, process: int) -> bool:
     """Whether the process that wrote it is gone. One of another machine, on a shared disk, is not seen here: where that
     may be, the lock of what is written (a dataset's folder, a training) keeps two from writing at once."""
+    try:
+        touched = leftover.lstat().st_mtime
+    except OSError:
+        return False
     if os.name != "posix":
-        try:
-            return time.time() - leftover.stat().st_mtime > ABANDONED
-        except OSError:
-            return False
+        return time.time() - touched > ABANDONED
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
         pass
-    return False
+    # In a container every run has the same small number: a file older than the process is none of its own.
+    start = began(process)
+    return start is not None and touched < start - CLOCK_STEP
 
 
 def content_hash(*paths: Path) -> str:

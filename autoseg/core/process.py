@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
 from pathlib import Path
@@ -75,6 +76,16 @@ def peak_memory_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
+
+
+def began(process: int) -> float | None:
+    """When a process began, in seconds since 1970; None where it is gone, or the system does not tell."""
+    try:
+        started = int((_PROCESS.parent / str(process) / "stat").read_text().rpartition(")")[2].split()[19])
+        boot = next(line for line in (_PROCESS.parent / "stat").read_text().splitlines() if line.startswith("btime "))
+        return int(boot.split()[1]) + started / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
 
 
 def keep_freed() -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
+import sys
 
 import pytest
 
-from autoseg.core.files import atomic_file, atomic_folder, content_hash, remove_unfinished, unfinished
+from autoseg.core.files import (
+    atomic_file,
+    atomic_folder,
+    content_hash,
+    refuse_unwritable,
+    remove_unfinished,
+    unfinished,
+)
 from autoseg.errors import WorkspaceError
 
 
@@ -75,3 +85,86 @@ def test_the_hash_tells_contents_and_their_borders_apart(tmp_path) -> None:
     first = content_hash(tmp_path / "a", tmp_path / "b")
     assert first != content_hash(tmp_path / "c", tmp_path / "d")
     assert first == content_hash(tmp_path / "a", tmp_path / "b")
+
+
+def test_what_an_earlier_process_of_the_same_number_left_is_removed(tmp_path) -> None:
+    left, mine = unfinished(tmp_path / "case"), unfinished(tmp_path / "plan.json")
+    left.mkdir()
+    mine.touch()
+    os.utime(left, (0, 0))
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+@pytest.mark.parametrize("library", ["python", "torch", "safetensors", "blosc2"])
+def test_a_full_disk_is_an_error_of_the_file_whatever_library_writes_it(library: str, tmp_path) -> None:
+    path = tmp_path / f"weights.{library}"
+    code = FULL.format(library=library)
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    name, number, filename = done.stdout.split()[-3:]
+    assert (name, filename) == ("OSError", str(path))
+    assert int(number) in (errno.EFBIG, errno.EIO)
+    assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from autoseg.core.files import (
+    atomic_file,
+    atomic_folder,
+    content_hash,
+    refuse_unwritable,
+    remove_unfinished,
+    unfinished,
+)
+import numpy as np, torch, blosc2
+from safetensors.torch import save_file
+
+def python(path): path.write_bytes(bytes(10**6))
+def torch_(path): torch.save(torch.rand(10**6), path)
+def safetensors(path): save_file({{"x": torch.rand(10**6)}}, path)
+def blosc2_(path): blosc2.asarray(np.random.rand(10**6), urlpath=str(path), mode="w")
+
+write = {{"python": python, "torch": torch_, "safetensors": safetensors, "blosc2": blosc2_}}["{library}"]
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    with atomic_file(Path(sys.argv[1])) as temporary:
+        write(temporary)
+except Exception as error:
+    print(type(error).__name__, getattr(error, "errno", None), getattr(error, "filename", None))
+"""
+
+
+def test_what_cannot_be_written_to_is_said_with_what_stands_in_the_way(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper" / "still"):
+        with pytest.raises(NotADirectoryError) as refused:
+            refuse_unwritable(folder)
+        assert refused.value.filename == str(tmp_path / "file")
+    refuse_unwritable(tmp_path / "new" / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_processes_that_replace_one_folder_at_the_same_moment_all_succeed(tmp_path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from autoseg.core.files import (
+    atomic_file,
+    atomic_folder,
+    content_hash,
+    refuse_unwritable,
+    remove_unfinished,
+    unfinished,
+)
+for _ in range(100):
+    with atomic_folder(Path(sys.argv[1]), mark="case.json") as folder:
+        (folder / "case.json").touch()
+        (folder / "image").touch()
+"""
+    words = [sys.executable, "-c", code, str(tmp_path / "case")]
+    started = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[1] for process in started] == [""] * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]
+    assert sorted(path.name for path in (tmp_path / "case").iterdir()) == ["case.json", "image"]

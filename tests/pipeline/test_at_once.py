@@ -72,9 +72,9 @@ def test_a_fold_is_trained_by_the_command_that_was_given(small_plan: Plan, tmp_p
     given = "train D cv --devices cuda:0,cuda:1 -f 1 2 --epochs 7 --set batch_size=4 --threads 8 --seed 3".split()
     options = parser().parse_args(given)
     options.arguments = given
-    python, _, module, *words = _at_once(options).command(runs(small_plan, tmp_path, 3)[2], "cuda:1")
+    python, flag, _, *words = _at_once(options).command(runs(small_plan, tmp_path, 3)[2], "cuda:1")
     again = parser().parse_args(words)
-    assert (python, module, again.dataset, again.fold, again.folds) == (sys.executable, "autoseg", "D", "cv", ["2"])
+    assert (python, flag, again.dataset, again.fold, again.folds) == (sys.executable, "-c", "D", "cv", ["2"])
     assert (again.device, again.devices, again.threads, again.configuration) == ("cuda:1", (), 4, "3d_fullres")
     assert (again.epochs, again.changes, again.seed) == (7, ["batch_size=4"], 3)
 
@@ -84,9 +84,9 @@ def test_a_draft_is_measured_on_the_first_device_with_the_settings_of_a_fold(sma
     options = parser().parse_args(given)
     options.arguments = given
     made = _at_once(options)
-    python, _, module, *words = made.planning(small_plan, made.devices[0])
+    python, flag, _, *words = made.planning(small_plan, made.devices[0])
     planned = parser().parse_args(words)
-    assert (python, module, planned.command, planned.dataset) == (sys.executable, "autoseg", "plan", "D")
+    assert (python, flag, planned.command, planned.dataset) == (sys.executable, "-c", "plan", "D")
     assert (planned.planner, planned.training_time, planned.trust) == ("tiny", 3600, ["lab"])
     assert (planned.device, planned.precision, planned.threads) == ("cuda:0", "float16", 4)
     assert planned.workspace == options.workspace
