@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .core.names import short
 from .errors import UsageError
 from .workspace import Workspace
 
-_FULL_NAME = re.compile(r"(?:Dataset|Task)(\d+)_(.+)")  # nnU-Net v2's and v1's
+_FULL_NAME = re.compile(r"(?:Dataset|Task)([0-9]{1,9})_(.+)")  # nnU-Net v2's and v1's
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ def find_dataset(name: str, workspace: Workspace, search: Sequence[Path] = (Path
         folder = Path(workspace.dataset_folder(chosen).read_dataset().folder)
         moved = [path.absolute() for path in folders if path.name == chosen and _is_dataset(path)]
         return FoundDataset(chosen, moved[0] if moved and not folder.is_dir() else folder)
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = folder_called(name)
+    if path is not None:
         return _at(path, workspace)
     fitting = [folder for folder in folders if _fits(name, folder.name) and _is_dataset(folder)]
     _only([folder.name for folder in fitting], name)
@@ -45,9 +47,24 @@ def find_dataset(name: str, workspace: Workspace, search: Sequence[Path] = (Path
         return _at(fitting[0], workspace)
     there = [*known, *sorted({folder.name for folder in folders if _is_dataset(folder)} - set(known))]
     raise UsageError(
-        f"there is no dataset {name!r}: it is neither a folder nor the name of a known dataset. "
-        f"Known here: {', '.join(there) or 'none'}"
+        f"there is no dataset {short(name)!r}: it is neither a folder nor the name of a known dataset. "
+        f"Known here: {some(there)}"
     )
+
+
+def folder_called(name: str) -> Path | None:
+    """The folder that a path leads to; None where it leads nowhere, or is none."""
+    try:
+        path = Path(name).expanduser()
+        return path if name.strip() and path.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a name; a home that nobody has; no text for the system
+        return None
+
+
+def some(names: Sequence[str], most: int = 20) -> str:
+    """The first ones, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(short, names[:most])) + more or "none"
 
 
 def _at(path: Path, workspace: Workspace) -> FoundDataset:
@@ -60,7 +77,7 @@ def _at(path: Path, workspace: Workspace) -> FoundDataset:
 def _fits(name: str, full_name: str) -> bool:
     parts = _FULL_NAME.fullmatch(full_name)
     return name == full_name or (
-        parts is not None and (name == parts[2] or (name.isdigit() and int(name) == int(parts[1])))
+        parts is not None and (name == parts[2] or (_NUMBER.fullmatch(name) is not None and int(name) == int(parts[1])))
     )
 
 
@@ -73,5 +90,5 @@ def _only(fitting: list[str], name: str) -> str | None:
     if name in fitting:
         return name
     if len(fitting) > 1:
-        raise UsageError(f"{name!r} may mean {', '.join(fitting)}; give the full name")
+        raise UsageError(f"{short(name)!r} may mean {some(fitting)}; give the full name")
     return fitting[0] if fitting else None

@@ -55,8 +55,8 @@ class Folds:
 
     def __getitem__(self, index: int) -> Fold:
         if not 0 <= index < len(self.folds):
-            last = len(self.folds) - 1
-            raise UsageError(f"there is no fold {index}: this dataset has folds 0-{last}, `all` and `cv`")
+            numbered = f"folds 0-{len(self.folds) - 1}, `cv` and " if self.folds else "too few cases for folds, only "
+            raise UsageError(f"there is no fold {index}: this dataset has {numbered}fold `all`")
         return self.folds[index]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .dataset_names import find_dataset
+from .core.names import short
+from .dataset_names import find_dataset, folder_called, some
 from .errors import UsageError
 from .workspace import Workspace
 
@@ -15,18 +16,31 @@ def find_model(name: str, workspace: Workspace, configuration: str | None = None
     A dataset means what was selected for it or trained on it last, of ``configuration`` where one is named. Raises
     UsageError when nothing fits, WorkspaceError when nothing was trained on the dataset.
     """
-    path = Path(name).expanduser()
-    if path.is_file() or (path / "model.json").is_file() or path.name.startswith("fold_") or list(path.glob("fold_*")):
-        return path
-    installed = workspace.models / name
-    if path.name == name and installed.is_dir():
+    folder = folder_called(name)
+    if folder is not None and ((folder / "model.json").is_file() or any(folder.glob("fold_*")) or _is_fold(folder)):
+        return folder
+    if _is_file(name) or _is_fold(Path(name)):
+        return Path(name).expanduser()
+    installed = folder_called(str(workspace.models / name)) if Path(name).name == name else None
+    if installed is not None:
         return installed
     try:
         dataset = find_dataset(name, workspace).name
     except UsageError:
         there = sorted(folder.name for folder in workspace.models.glob("[!.]*") if folder.is_dir())
         raise UsageError(
-            f"there is no model {name!r}: it is no bundle, no folder runs/<configuration> and no dataset of "
-            f"{workspace.root}. Installed there: {', '.join(there) or 'none'}"
+            f"there is no model {short(name)!r}: it is no bundle, no folder runs/<configuration> and no dataset of "
+            f"{workspace.root}. Installed there: {some(there)}"
         ) from None
     return workspace.newest_model(dataset, configuration)
+
+
+def _is_fold(path: Path) -> bool:
+    return path.name.startswith("fold_")
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):
+        return False

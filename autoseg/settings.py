@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .core import machine
+from .core.names import short
 from .errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
 COMPILE = ("auto", "on", "off")
+DEVICE = r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?"
+MOST_THREADS = 1024  # with some thousand more, the system starts none any more and torch ends the process
 PRECISIONS = ("auto", "bfloat16", "float16", "float32")
 
 
@@ -21,7 +25,7 @@ class RunSettings:
 
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one."""
-    threads: int = field(default_factory=machine.cores)
+    threads: int = field(default_factory=lambda: min(machine.cores(), MOST_THREADS))
     """Processor threads for arithmetic and for reading."""
     precision: str = "auto"
     """``bfloat16``, ``float16`` or ``float32``. ``auto`` trains in bfloat16 where the device computes it, and predicts
@@ -37,7 +41,9 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.compile not in COMPILE:
-            raise UsageError(f"compile {self.compile!r} is unknown; choose one of {', '.join(COMPILE)}")
+            raise UsageError(f"compile {short(self.compile)!r} is unknown; choose one of {', '.join(COMPILE)}")
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise UsageError(f"threads must be 1 to {MOST_THREADS}, found {short(self.threads)}")
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,9 @@ def _device(name: str) -> torch.device:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"device {name!r} is unknown; give auto, cpu, cuda, cuda:1 or mps") from None
+    if not re.fullmatch(DEVICE, name):
+        raise UsageError(f"device {short(name)!r} is unknown; give auto, cpu, cuda, cuda:1 or mps")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     if device.type == "mps" and not torch.backends.mps.is_available():

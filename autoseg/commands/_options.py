@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
 
 def settings(options: Namespace) -> RunSettings:
-    """Raises UsageError for fewer than one thread."""
     from ..settings import RunSettings
 
-    if options.threads is not None and options.threads < 1:
-        raise UsageError(f"--threads must be at least 1, found {options.threads}")
     given: dict[str, Any] = {"threads": options.threads} if options.threads else {}
     of_some = ("seed", "deterministic", "compile", "memory")
     given |= {name: getattr(options, name) for name in of_some if hasattr(options, name)}
@@ -52,22 +49,47 @@ def fold_rules(options: Namespace) -> FoldRules | None:
     return None if rules == FoldRules() else rules
 
 
-def workspace(options: Namespace) -> Workspace:
+def workspace(options: Namespace, writing: bool = False) -> Workspace:
+    """Raises UsageError or OSError where it cannot be one: at once, and not after an hour of work."""
+    from ..core.files import refuse_unwritable
     from ..workspace import Workspace
 
-    return Workspace(options.workspace)
+    if not options.workspace.strip():
+        raise UsageError("--workspace (or AUTOSEG_WORKSPACE) is empty; name a folder, or leave it out altogether")
+    root = Path(options.workspace)
+    if root.exists():
+        next(root.iterdir(), None)  # not a file, and not somebody else's
+    if writing:
+        refuse_unwritable(root)
+    return Workspace(root)
 
 
-def raw_folder(options: Namespace) -> Path:
+def raw_folder(options: Namespace, writing: bool = False) -> Path:
     """The folder that holds DATASET's images."""
     from ..dataset_names import find_dataset
 
-    return find_dataset(options.dataset, workspace(options)).folder
+    return find_dataset(options.dataset, workspace(options, writing)).folder
 
 
-def dataset_folder(options: Namespace) -> DatasetFolder:
+def dataset_folder(options: Namespace, writing: bool = False) -> DatasetFolder:
     """What the workspace holds for DATASET."""
+    from ..core.files import refuse_unwritable
     from ..dataset_names import find_dataset
 
     root = workspace(options)
-    return root.dataset_folder(find_dataset(options.dataset, root).name)
+    files = root.dataset_folder(find_dataset(options.dataset, root).name)
+    if writing:
+        refuse_unwritable(files.root)
+    return files
+
+
+def output_file(path: Path | None) -> Path | None:
+    """``path``, if a file can be written there. Raises UsageError or OSError."""
+    from ..core.files import refuse_unwritable, remove_unfinished
+
+    if path is not None:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; give -o the name of a file")
+        refuse_unwritable(path.absolute().parent)
+        remove_unfinished(path.absolute().parent)
+    return path

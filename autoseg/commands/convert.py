@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
+from ..errors import UsageError
 from . import _flags, _options
 
 HELP = "make a dataset of a Decathlon task, a BIDS folder or DICOM series"
@@ -14,8 +15,8 @@ HELP = "make a dataset of a Decathlon task, a BIDS folder or DICOM series"
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("kind", metavar="KIND", help="msd, bids, dicom, or a JSON file that says how files are named")
-    command.add_argument("source", type=Path, metavar="SOURCE", help="folder to read")
-    command.add_argument("target", type=Path, metavar="DATASET", help="folder to write, in nnU-Net's raw layout")
+    command.add_argument("source", type=_flags.path, metavar="SOURCE", help="folder to read")
+    command.add_argument("target", type=_flags.path, metavar="DATASET", help="folder to write, in nnU-Net's raw layout")
     command.add_argument(
         "--channel",
         action="append",
@@ -48,16 +49,18 @@ def assignment(text: str) -> tuple[str, str]:
 def label(text: str) -> tuple[str, tuple[int, ...]]:
     """``hippocampus=17,53``."""
     name, values = assignment(text)
-    try:
-        return name, tuple(int(value) for value in values.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} should be NAME=VALUE, a whole number or several") from None
+    if not re.fullmatch(r"\s*-?[0-9]{1,9}\s*(,\s*-?[0-9]{1,9}\s*)*", values):
+        raise argparse.ArgumentTypeError(f"{text!r} should be NAME=VALUE, a whole number or several")
+    return name, tuple(int(value) for value in values.split(","))
 
 
 def run(options: Namespace) -> None:
     from ..interop.conversion import Wanted
     from ..pipeline import convert as story
 
+    for flag, given in (("--channel", options.channel), ("--keep", options.keep)):
+        if len(dict(given)) < len(given):
+            raise UsageError(f"{flag} names {', '.join(name for name, _ in given)}: every name once")
     labelled, unlabelled = story.convert(
         options.kind,
         options.source,

@@ -13,7 +13,7 @@ HELP = "the whole pipeline on a small dataset that it generates itself"
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
-        "folder", nargs="?", type=Path, default=Path("autoseg_demo"), help="where (default: %(default)s)"
+        "folder", nargs="?", type=_flags.path, default=Path("autoseg_demo"), help="where (default: %(default)s)"
     )
     _flags.add_machine(command)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from . import _flags, _options
 
@@ -12,11 +11,17 @@ HELP = "score predictions against a reference"
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("reference", type=Path, metavar="REFERENCE", help="folder of label files (or one file)")
-    command.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="folder of label files (or one file)")
-    command.add_argument("--labels", type=Path, metavar="JSON", help="dataset.json that names the labels")
-    command.add_argument("-o", "--output", type=Path, metavar="OUT", help="folder for scores.csv and scores.json")
-    command.add_argument("--tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (default: 1)")
+    command.add_argument("reference", type=_flags.path, metavar="REFERENCE", help="folder of label files (or one file)")
+    command.add_argument(
+        "predictions", type=_flags.path, metavar="PREDICTIONS", help="folder of label files (or one file)"
+    )
+    command.add_argument("--labels", type=_flags.path, metavar="JSON", help="dataset.json that names the labels")
+    command.add_argument(
+        "-o", "--output", type=_flags.path, metavar="OUT", help="folder for scores.csv and scores.json"
+    )
+    command.add_argument(
+        "--tolerance", type=_flags.number(0, 1e6), default=1.0, metavar="MM", help="of the surface Dice (default: 1)"
+    )
     _flags.add_machine(command)
 
 

@@ -6,19 +6,21 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from . import _options
+from . import _flags, _options
 
 HELP = "pack a trained model into one file that works elsewhere"
 
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", help="a dataset, a folder of trained folds, or a bundle")
-    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="a zip, or a folder (default: NAME.zip)")
+    command.add_argument(
+        "-o", "--output", type=_flags.path, metavar="FILE", help="a zip, or a folder (default: NAME.zip)"
+    )
     command.add_argument(
         "--format", choices=("autoseg", "nnunet"), default="autoseg", help="for which program (default: %(default)s)"
     )
-    command.add_argument("-c", "--configuration", metavar="NAME", help="of a dataset: this one, not what was selected")
-    command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
+    _flags.add_configuration(command, "of a dataset: this one, not what was selected")
+    _flags.add_folds(command, "these folds only (default: all trained)")
     command.add_argument("--licence", metavar="TEXT", help="under which the model may be used (default: the dataset's)")
     command.add_argument("--citation", metavar="TEXT", help="what users should cite (default: the dataset's)")
 

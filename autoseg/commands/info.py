@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from . import _options
+from . import _flags, _options
 
 HELP = "say what a model is: channels, labels, folds, scores, licence"
 
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", help="a bundle, an installed model, a dataset, or trained folds")
-    command.add_argument("-c", "--configuration", metavar="NAME", help="of a dataset: this one, not what was selected")
+    _flags.add_configuration(command, "of a dataset: this one, not what was selected")
 
 
 def run(options: Namespace) -> None:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
-from . import _options
+from . import _flags, _options
 
 HELP = "check a model bundle from a file or an https address and install it"
 
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("source", metavar="FILE|URL", help="a bundle that `autoseg export` wrote")
-    command.add_argument("--into", type=Path, metavar="FOLDER", help="where to (default: the workspace's models)")
-    command.add_argument("--sha256", metavar="DIGEST", help="of the zip, as its author published it")
+    command.add_argument(
+        "--into", type=_flags.path, metavar="FOLDER", help="where to (default: the workspace's models)"
+    )
+    command.add_argument("--sha256", type=digest, metavar="DIGEST", help="of the zip, as its author published it")
+
+
+def digest(text: str) -> str:
+    """64 hexadecimal digits."""
+    if not re.fullmatch(r"[0-9a-f]{64}", text.strip().lower()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no SHA-256, which has 64 digits 0-9 and a-f")
+    return text.strip().lower()
 
 
 def run(options: Namespace) -> None:

@@ -23,15 +23,18 @@ def add_flags(command: ArgumentParser) -> None:
         "--compare", nargs=2, metavar=("A", "B"), help="two planners' decisions side by side; nothing is written"
     )
     command.add_argument(
-        "--from-fingerprint", type=Path, metavar="FILE", help="plan from nnU-Net's dataset_fingerprint.json"
+        "--from-fingerprint", type=_flags.path, metavar="FILE", help="plan from nnU-Net's dataset_fingerprint.json"
     )
     command.add_argument(
-        "--dataset-json", type=Path, metavar="FILE", help="the dataset.json that belongs to it (default: beside it)"
+        "--dataset-json",
+        type=_flags.path,
+        metavar="FILE",
+        help="the dataset.json that belongs to it (default: beside it)",
     )
     command.add_argument(
         "--format", choices=("autoseg", "nnunet"), default="autoseg", help="of the plan for -o (default: %(default)s)"
     )
-    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the plan here")
+    command.add_argument("-o", "--output", type=_flags.path, metavar="FILE", help="also write the plan here")
     _flags.add_planning(command)
     _flags.add_machine(command)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from . import _flags, _options
 
@@ -13,13 +12,17 @@ LOG = logging.getLogger("autoseg")
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("-i", "--input", nargs="+", type=Path, required=True, metavar="IN", help="files or a folder")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the label maps")
+    command.add_argument(
+        "-i", "--input", nargs="+", type=_flags.path, required=True, metavar="IN", help="files or a folder"
+    )
+    command.add_argument(
+        "-o", "--output", type=_flags.path, required=True, metavar="OUT", help="folder for the label maps"
+    )
     model = command.add_mutually_exclusive_group()
     model.add_argument("-d", "--dataset", metavar="DATASET", help="the model trained on this dataset")
     model.add_argument("-m", "--model", metavar="MODEL", help="bundle, folder of trained folds, or installed model")
-    command.add_argument("-c", "--configuration", metavar="NAME", help="2d, 3d_fullres, ... (default: newest trained)")
-    command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="these folds only (default: all trained)")
+    _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
+    _flags.add_folds(command, "these folds only (default: all trained)")
     command.add_argument(
         "--probabilities",
         nargs="?",
@@ -35,7 +38,11 @@ def add_flags(command: ArgumentParser) -> None:
         help="average over mirror images of every patch (default: auto, where it pays)",
     )
     command.add_argument(
-        "--step", type=float, default=0.5, metavar="SHARE", help="distance of patches, in patches (default: 0.5)"
+        "--step",
+        type=_flags.number(_flags.LEAST_STEP, 1),
+        default=0.5,
+        metavar="SHARE",
+        help="distance of patches, in patches (default: 0.5)",
     )
     _flags.add_machine(command)
     _flags.add_memory(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
@@ -21,17 +21,18 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
         "fold", metavar="FOLD", help="0-4, `all` (every case, nothing to validate on) or `cv` (all folds)"
     )
-    command.add_argument("-c", "--configuration", metavar="NAME", help="2d, 3d_fullres, ... (default: the plan's)")
-    command.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="with cv: only these")
+    _flags.add_configuration(command, "2d, 3d_fullres, ... (default: the plan's)")
+    _flags.add_folds(command, "with cv: only these")
+    command.add_argument("--only", type=_flags.fold, help=SUPPRESS)  # of those above, in a process of --devices
     command.add_argument(
         "--devices",
-        type=lambda text: tuple(name for name in text.split(",") if name),
+        type=devices,
         default=(),
         metavar="A,B,...",
         help="with cv: so many folds at once, one on each, for example cuda:0,cuda:1",
     )
     budget = command.add_mutually_exclusive_group()
-    budget.add_argument("--epochs", type=int, metavar="N", help="train this many epochs")
+    budget.add_argument("--epochs", type=_flags.whole(1, _flags.MOST), metavar="N", help="train this many epochs")
     budget.add_argument("--time", type=_flags.seconds, metavar="T", help="train this long: 90s, 20m, 12h, 1h30m")
     command.add_argument(
         "--checkpoint-every",
@@ -42,7 +43,7 @@ def add_flags(command: ArgumentParser) -> None:
     )
     command.add_argument(
         "--patience",
-        type=int,
+        type=_flags.whole(0, _flags.MOST),
         metavar="N",
         help="end well after N epochs without a better Dice on whole validation cases (0: never)",
     )
@@ -53,12 +54,15 @@ def add_flags(command: ArgumentParser) -> None:
     _flags.add_machine(command, seed=True)
 
 
+def devices(text: str) -> tuple[str, ...]:
+    """``cuda:0,cuda:1``; nothing is none."""
+    return tuple(_flags.device(name.strip()) for name in text.split(",")) if text else ()
+
+
 def run(options: Namespace) -> None:
     from ..core import process
     from ..pipeline import train as story
 
-    if options.epochs is not None and options.epochs < 1:
-        raise UsageError(f"--epochs must be at least 1, found {options.epochs}")
     if options.fold != "cv" and (options.folds or options.devices):
         raise UsageError("--folds and --devices choose among the folds of cv; write `autoseg train DATASET cv`")
     process.keep_freed()
@@ -72,7 +76,7 @@ def run(options: Namespace) -> None:
         changes=[*options.changes, *patience],
         checkpoint_every=options.checkpoint_every,
         extend=options.extend,
-        only=options.folds,
+        only=[options.only] if options.only else options.folds,
         at_once=_at_once(options) if options.devices else None,
         settings=_options.settings(options),
         trusted=tuple(options.trust),
@@ -87,7 +91,7 @@ def _at_once(options: Namespace) -> AtOnce:
     threads = max(1, _options.settings(options).threads // len(options.devices))
 
     def command(run: FoldRun, device: str) -> list[str]:
-        here = ["--configuration", run.plan.default, "--folds", run.fold, "--device", device]
+        here = ["--configuration", run.plan.default, "--only", run.fold, "--device", device]
         return [*again(), *options.arguments, *here, "--devices", "", "--threads", str(threads)]
 
     def planning(draft: Plan, device: str) -> list[str]:

@@ -6,9 +6,9 @@ Trainings of one dataset may start together: the first does it, the others wait 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
+from ..core.locks import alone
 from ..core.progress import duration
 from ..errors import TrainingError
 from ..plan import Plan
@@ -30,7 +30,7 @@ def settle_plan(files: DatasetFolder, measure: Callable[[Plan], None], trusted: 
     """
     if not files.read_plan(trusted).draft:
         return
-    with _alone(files):
+    with alone(files.plan_lock, "train"):
         plan = files.read_plan(trusted)
         if not plan.draft:
             LOG.info("%s has been planned by another training", plan.dataset)
@@ -66,22 +66,5 @@ def prepare_missing(
     plan, keys = files.read_plan(trusted), files.read_dataset().keys
     for name in (stage.default for stage in stages):
         if not set(keys) <= set(CaseStore(files.prepared(prepared_as(plan, name))).keys()):
-            with _alone(files):
+            with alone(files.plan_lock, "train"):
                 preprocess(files, configurations=[name], settings=settings, only_missing=True, trusted=trusted)
-
-
-@contextmanager
-def _alone(files: DatasetFolder) -> Iterator[None]:
-    """One process at a time; however it ends, the next one takes its turn."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(str(files.plan_lock))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        LOG.info("waiting for another training that measures or prepares for %s", files.root.name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

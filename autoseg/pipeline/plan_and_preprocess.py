@@ -13,6 +13,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from ..core.files import remove_unfinished
+from ..core.locks import alone
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import to_json, write_json
@@ -51,15 +52,16 @@ def plan_and_preprocess(
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
     that were planned. Raises DatasetError with a table of all problems.
     """
-    dataset, measured = fingerprint(folder, workspace, settings=request.settings)
-    files = workspace.dataset_folder(dataset.name)
-    result = draft(request, dataset, measured)
-    if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
-        result = plan(files, request, folds=folds)
-    else:
-        write_plan(files, result, request.trusted)
-        plan_folds(files, folds)
-    preprocess(files, configurations=configurations, settings=request.settings, trusted=request.trusted)
+    files = workspace.dataset_folder(folder.absolute().name)
+    with alone(files.plan_lock, "plan_and_preprocess"):
+        dataset, measured = fingerprint(folder, workspace, settings=request.settings)
+        result = draft(request, dataset, measured)
+        if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
+            result = plan(files, request, folds=folds)
+        else:
+            write_plan(files, result, request.trusted)
+            plan_folds(files, folds)
+        preprocess(files, configurations=configurations, settings=request.settings, trusted=request.trusted)
     return result
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from ..changes import changed
+from ..core.names import short
 from ..dataset import Dataset
-from ..errors import UsageError
+from ..errors import DatasetError, UsageError
 from ..fingerprint import Fingerprint
 from ..folds import Fold, Folds
 from ..plan import Plan
-from ..settings import RunSettings
+from ..settings import RunSettings, resolve
 from ..training.fit import CHECKPOINT_SECONDS
-from ..training.team import team_of
+from ..training.team import Team, team_of
 from ..workspace import DatasetFolder
 from .at_once import AtOnce
 from .before_training import measure_here, prepare_missing, settle_plan
@@ -55,11 +58,13 @@ def train(
     """
     dataset, folds = files.read_dataset(), files.read_folds()
     every = [str(number) for number in range(len(folds.folds))]
-    names = (only or every) if fold == "cv" else [fold]
+    names = list(only or every or _no_folds(dataset)) if fold == "cv" else [fold]
     splits = {name: _split(name, dataset, folds) for name in (*every, *names)}
     with team_of(settings or RunSettings()) as (team, settings):
-        if at_once and team.size > 1:
-            raise UsageError("give either torchrun (one fold in several processes) or --devices (a fold in each)")
+        _refuse_devices(at_once, team, settings)
+        folders = {name: files.run(configuration or files.read_plan(trusted).default, name) for name in names}
+        todo = [name for name, run in folders.items() if extend or not (run.weights.exists() and run.scores.exists())]
+        _refuse_lost_images(dataset, {key for name in todo for key in splits[name].validation})
         here = partial(measure_here, files=files, seconds=seconds, settings=settings, trusted=trusted)
         team.led(partial(settle_plan, files, at_once.plan if at_once else here, trusted))
         stages = _effective(files, configuration, epochs, changes, trusted)
@@ -90,11 +95,34 @@ def _in_turn(runs: Sequence[FoldRun], *, wanted: Wanted, dataset: Dataset) -> No
                 validate_fold(run, dataset)
 
 
+def _no_folds(dataset: Dataset) -> NoReturn:
+    raise UsageError(f"{dataset.name} has one case and therefore no folds; run `autoseg train {dataset.name} all`")
+
+
+def _refuse_devices(at_once: AtOnce | None, team: Team, settings: RunSettings) -> None:
+    """Before anything begins, and not when it is the turn of the one that is not there."""
+    if at_once and team.size > 1:
+        raise UsageError("give either torchrun (one fold in several processes) or --devices (a fold in each)")
+    for device in at_once.devices if at_once else (settings.device,):
+        resolve(replace(settings, device=device))
+
+
+def _refuse_lost_images(dataset: Dataset, keys: Collection[str]) -> None:
+    """Validation reads the files of its cases again: that they are gone must be told before hours of training."""
+    lost = [(key, path) for key in sorted(keys) for path in dataset.case(key).files if not Path(path).exists()]
+    if lost:
+        key, path = lost[0]
+        raise DatasetError(
+            f"case {key}: {path} is not there any more, and {len(lost) - 1} other files of cases to validate on. Move "
+            f"the dataset back to {dataset.folder}, or run `autoseg plan_and_preprocess FOLDER` with its new place"
+        )
+
+
 def _split(fold: str, dataset: Dataset, folds: Folds) -> Fold:
     if fold == "all":
         return Fold(dataset.keys, ())
-    if not fold.isdecimal():
-        raise UsageError(f"fold {fold!r} is unknown; give a number, `all` or `cv`")
+    if not re.fullmatch(r"0|[1-9][0-9]{0,3}", fold):
+        raise UsageError(f"fold {short(fold)!r} is unknown; give a number, `all` or `cv`")
     return folds[int(fold)]
 
 

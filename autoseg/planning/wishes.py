@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 
+MOST_SLICES = 99  # that a 2-D network may see
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -26,8 +28,10 @@ class Wishes:
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
             raise UsageError(f"spacing must be three numbers of millimetres above 0, found {self.spacing}")
-        if self.slices is not None and (self.slices < 1 or self.slices % 2 == 0):
-            raise UsageError(f"slices must be odd, so that one is in the middle; found {self.slices}")
+        if self.slices is not None and (self.slices not in range(1, MOST_SLICES + 1) or self.slices % 2 == 0):
+            raise UsageError(
+                f"slices must be odd, so that one is in the middle, and at most {MOST_SLICES}; found {self.slices}"
+            )
 
 
 NO_WISHES = Wishes()

@@ -74,7 +74,7 @@ def test_a_fold_is_trained_by_the_command_that_was_given(small_plan: Plan, tmp_p
     options.arguments = given
     python, flag, _, *words = _at_once(options).command(runs(small_plan, tmp_path, 3)[2], "cuda:1")
     again = parser().parse_args(words)
-    assert (python, flag, again.dataset, again.fold, again.folds) == (sys.executable, "-c", "D", "cv", ["2"])
+    assert (python, flag, again.dataset, again.fold, again.only) == (sys.executable, "-c", "D", "cv", "2")
     assert (again.device, again.devices, again.threads, again.configuration) == ("cuda:1", (), 4, "3d_fullres")
     assert (again.epochs, again.changes, again.seed) == (7, ["batch_size=4"], 3)
 
