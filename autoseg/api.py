@@ -163,6 +163,7 @@ def predict(
 
     if isinstance(model, str | Path):
         model = Model.read(Path(model), settings=settings or RunSettings())
-    paths = [images] if isinstance(images, str | Path) else images
-    cases = find_images([Path(path) for path in paths], len(model.plan.channels))
+    paths = [Path(path) for path in ([images] if isinstance(images, str | Path) else images)]
+    story.refuse_among_images(paths, Path(output))
+    cases = find_images(paths, len(model.plan.channels))
     return story.predict(model, cases, Path(output), options=PredictOptions(tta, step), probabilities=probabilities)

@@ -16,6 +16,7 @@ from .errors import RecordError, WorkspaceError
 from .workspace import RunFolder
 
 SECONDS_BETWEEN_BEATS = 5.0
+SIGN_OF_LIFE = 60.0  # seconds within which a process whose lock is not seen has told something
 PATIENCE = 2.0  # seconds in which a lock that is only looked at is free again
 
 
@@ -112,5 +113,8 @@ def is_held(folder: RunFolder) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except (OSError, NotImplementedError):  # another user's folder, or a disk without locks: a sign of life will do
+        told = read_status(folder)
+        return told is not None and time.time() - told.updated < SIGN_OF_LIFE
     lock.release()
     return False

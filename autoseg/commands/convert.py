@@ -55,9 +55,11 @@ def label(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def run(options: Namespace) -> None:
+    from ..core.files import refuse_unwritable
     from ..interop.conversion import Wanted
     from ..pipeline import convert as story
 
+    refuse_unwritable(options.target)
     for flag, given in (("--channel", options.channel), ("--keep", options.keep)):
         if len(dict(given)) < len(given):
             raise UsageError(f"{flag} names {', '.join(name for name, _ in given)}: every name once")

@@ -19,6 +19,9 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
+    from ..core.files import refuse_unwritable
     from ..pipeline import demo as story
+
+    refuse_unwritable(options.folder)
 
     sys.stdout.write(story.demo(options.folder, settings=_options.settings(options)) + "\n")

@@ -26,9 +26,12 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
+    from ..core.files import refuse_unwritable
     from ..evaluation.scores import table
     from ..pipeline import evaluate as story
 
+    if options.output is not None:
+        refuse_unwritable(options.output)
     summary = story.evaluate(
         options.reference,
         options.predictions,

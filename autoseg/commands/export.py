@@ -26,10 +26,13 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    from ..core.files import file_digest
+    from ..core.files import file_digest, refuse_unwritable, remove_unfinished
     from ..model_names import find_model
     from ..pipeline import share as story
 
+    target = options.output or Path("NAME.zip")
+    refuse_unwritable(target.absolute().parent)
+    remove_unfinished(target.absolute().parent)
     if options.format == "nnunet":
         return _for_nnunet(options)
     target, manifest = story.export(

@@ -15,7 +15,9 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
+    from ..core.locks import alone
     from ..pipeline import plan_and_preprocess as story
 
-    settings = _options.settings(options)
-    story.fingerprint(_options.raw_folder(options), _options.workspace(options), settings=settings)
+    folder, workspace = _options.raw_folder(options, writing=True), _options.workspace(options)
+    with alone(workspace.dataset_folder(folder.absolute().name).plan_lock, "fingerprint"):
+        story.fingerprint(folder, workspace, settings=_options.settings(options))

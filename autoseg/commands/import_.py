@@ -27,8 +27,12 @@ def add_flags(command: ArgumentParser) -> None:
 
 def run(options: Namespace) -> None:
     from ..bundle.card import card
+    from ..core.files import refuse_unwritable, remove_unfinished
     from ..interop.nnunet_model import import_nnunet
 
+    into = options.out.absolute().parent if options.out else _options.workspace(options).models
+    refuse_unwritable(into)
+    remove_unfinished(into)
     bundle = import_nnunet(
         options.model,
         options.out,

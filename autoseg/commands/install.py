@@ -31,8 +31,10 @@ def run(options: Namespace) -> None:
     from ..bundle.card import card
     from ..bundle.install import install
     from ..bundle.trained import read_trained
+    from ..core.files import refuse_unwritable
 
     into, trusted = options.into or _options.workspace(options).models, tuple(options.trust)
+    refuse_unwritable(into)
     folder = install(options.source, into, sha256=options.sha256, trusted=trusted)
     named = folder if options.into else folder.name
     sys.stdout.write(

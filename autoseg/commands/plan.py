@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,7 @@ def add_flags(command: ArgumentParser) -> None:
         "--format", choices=("autoseg", "nnunet"), default="autoseg", help="of the plan for -o (default: %(default)s)"
     )
     command.add_argument("-o", "--output", type=_flags.path, metavar="FILE", help="also write the plan here")
+    command.add_argument("--held", action="store_true", help=argparse.SUPPRESS)  # by the training that asks for a plan
     _flags.add_planning(command)
     _flags.add_machine(command)
 
@@ -42,6 +45,7 @@ def add_flags(command: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     import json
 
+    from ..core.locks import alone
     from ..core.records import to_json, write_json
     from ..interop.nnunet_plans import nnunet_plans
     from ..pipeline import plan_and_preprocess as story
@@ -49,13 +53,15 @@ def run(options: Namespace) -> None:
     from ..planning.explain import explanation
 
     path, request = options.from_fingerprint, _options.request(options)
+    _options.output_file(options.output)
     if (options.dataset is None) == (path is None):
         raise UsageError("plan needs either a DATASET or --from-fingerprint FILE")
     if options.compare:
         return _compare(options)
     if path is None:
-        files = _options.dataset_folder(options)
-        planned = story.plan(files, request, folds=_options.fold_rules(options))
+        files = _options.dataset_folder(options, writing=True)
+        with nullcontext() if options.held else alone(files.plan_lock, "plan"):
+            planned = story.plan(files, request, folds=_options.fold_rules(options))
         measured = files.read_fingerprint()
     else:
         planned, measured = plan_from_fingerprint(path, _described(options), _for_nnunet(request))

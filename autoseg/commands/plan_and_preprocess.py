@@ -20,7 +20,7 @@ def run(options: Namespace) -> None:
     from ..pipeline import plan_and_preprocess as story
 
     story.plan_and_preprocess(
-        _options.raw_folder(options),
+        _options.raw_folder(options, writing=True),
         _options.workspace(options),
         _options.request(options),
         folds=_options.fold_rules(options),

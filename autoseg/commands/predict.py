@@ -50,6 +50,7 @@ def add_flags(command: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     from ..core import process
+    from ..core.files import refuse_unwritable
     from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..inference.options import PredictOptions
@@ -57,6 +58,8 @@ def run(options: Namespace) -> int:
     from ..model_names import find_model
     from ..pipeline import predict as story
 
+    refuse_unwritable(options.output)
+    story.refuse_among_images(options.input, options.output)
     process.keep_freed()
     workspace = _options.workspace(options)
     named = find_dataset(options.dataset, workspace).name if options.dataset else None

@@ -16,8 +16,10 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
+    from ..core.locks import alone
     from ..pipeline import plan_and_preprocess as story
 
-    files, settings = _options.dataset_folder(options), _options.settings(options)
+    files, settings = _options.dataset_folder(options, writing=True), _options.settings(options)
     trusted = tuple(options.trust)
-    story.preprocess(files, configurations=options.configuration, settings=settings, trusted=trusted)
+    with alone(files.plan_lock, "preprocess"):
+        story.preprocess(files, configurations=options.configuration, settings=settings, trusted=trusted)

@@ -22,7 +22,7 @@ def run(options: Namespace) -> None:
     from ..evaluation.selection import report
     from ..pipeline import select as story
 
-    files = _options.dataset_folder(options)
+    files = _options.dataset_folder(options, writing=True)
     selection = story.select(
         files,
         configurations=options.configuration,

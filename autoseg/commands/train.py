@@ -68,7 +68,7 @@ def run(options: Namespace) -> None:
     process.keep_freed()
     patience = [] if options.patience is None else [f"training.patience={options.patience}"]
     story.train(
-        _options.dataset_folder(options),
+        _options.dataset_folder(options, writing=True),
         options.fold,
         configuration=options.configuration,
         epochs=options.epochs,
@@ -95,7 +95,7 @@ def _at_once(options: Namespace) -> AtOnce:
         return [*again(), *options.arguments, *here, "--devices", "", "--threads", str(threads)]
 
     def planning(draft: Plan, device: str) -> list[str]:
-        words = ["plan", options.dataset, "--planner", draft.planner, "--workspace", str(options.workspace)]
+        words = ["plan", options.dataset, "--held", "--planner", draft.planner, "--workspace", options.workspace]
         words += ["--device", device, "--precision", options.precision, "--threads", str(threads)]
         words += ["--time", f"{options.time}s"] if options.time else []
         return [*again(), *words, *(f"--trust={name}" for name in options.trust)]

@@ -156,6 +156,18 @@ def _is_ours(path: Path, mark: str) -> bool:
         return True
 
 
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` for what is needed until ``path`` is written."""
+    folder = unfinished(path)
+    with _named(path, folder):
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def unfinished(path: Path) -> Path:
     """Where ``path`` lies while this process writes it; the name keeps the ending."""
     return path.with_name(f".writing-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")

@@ -43,7 +43,8 @@ def alone(lock: Path, doing: str) -> Iterator[None]:
         remove_unfinished(lock.parent)
         yield
     finally:
-        told.unlink(missing_ok=True)
+        with suppress(OSError):
+            told.unlink()
         file.release()
 
 

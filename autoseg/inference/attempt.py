@@ -6,16 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import torch
-
 from ..core.clock import Clock
-from ..errors import AutosegError
+from ..core.mishaps import explained
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-# What may befall one case and leave the next unharmed. Anything else is a defect of autoseg and stops everything.
-OF_THE_CASE = (AutosegError, OSError, MemoryError, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -30,13 +25,18 @@ class Attempt(Generic[In]):
     error: str | None = None
 
     def then(self, stage: str, function: Callable[[In], Out]) -> Attempt[Out]:
-        """Runs the next stage on the result."""
+        """Runs the next stage on the result.
+
+        What may befall one case leaves the next unharmed; a defect of autoseg stops everything.
+        """
         if self.result is None:
             return Attempt(self.key, None, self.clock, self.error)
         try:
             with self.clock.stage(stage):
                 result = function(self.result)
-        except OF_THE_CASE as error:
-            said = str(error) or type(error).__name__  # a MemoryError says nothing
+        except Exception as error:
+            said = explained(error)
+            if said is None:
+                raise
             return Attempt(self.key, None, self.clock, f"{self.clock.failed} failed: {said}")
         return Attempt(self.key, result, self.clock)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from .. import dataset_json
 from ..bundle.bundle import Bundle
 from ..bundle.manifest import Manifest
 from ..bundle.write import write_bundle
+from ..core.files import scratch_folder
 from ..core.progress import progress
 from ..errors import ModelError
 from ..plan import Configuration, Plan
@@ -73,8 +73,8 @@ def import_nnunet(
         source=f"nnU-Net: {found.plan.dataset}/{found.files.name}",
         exact=True,
     )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as scratch:
-        weights = {stage.configuration: _convert(stage, Path(scratch)) for stage in stages}
+    with scratch_folder(target) as scratch:
+        weights = {stage.configuration: _convert(stage, scratch) for stage in stages}
         return write_bundle(target, manifest, replace(found.plan, default=found.configuration), weights)
 
 

@@ -44,7 +44,7 @@ def predict(
     with Gate(budget(model.settings.memory)) as gate:
         stages = Stages(model, output, options, probabilities, keep, gate)
         _spare_images(cases, stages)
-        for folder in (output, *([keep] if keep else [])):
+        for folder in (output, *([output / "probabilities"] if probabilities else []), *([keep] if keep else [])):
             folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(folder)
         todo = [case for case in cases if overwrite or not stages.finished(case.key)]
@@ -59,6 +59,15 @@ def predict(
     report = PredictReport.of(attempts, skipped, time.monotonic() - start)
     LOG.info("%s", report.table())
     return report
+
+
+def refuse_among_images(images: Sequence[Path], output: Path) -> None:
+    """Raises UsageError where ``output`` is one of the folders with images: the next time, label maps beside them would
+    be taken for images."""
+    if any(path.is_dir() and path.resolve() == output.resolve() for path in images):
+        raise UsageError(
+            f"{output} holds the images, among which label maps would be taken for images; give another -o"
+        )
 
 
 def _spare_images(cases: Sequence[Case], stages: Stages) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..core.files import remove_unfinished
+from ..core.mishaps import explained
 from ..errors import StoppedError
 from ..run_status import StatusFile, held
 from ..training.log import written_to
@@ -23,6 +25,7 @@ def recorded(folder: RunFolder, leads: bool = True) -> Iterator[StatusFile | Non
             yield None
         return
     with held(folder), written_to(folder.log), outliving_save_requests():
+        remove_unfinished(folder.root)
         status = StatusFile.of(folder)
         status.tell()
         try:
@@ -31,6 +34,6 @@ def recorded(folder: RunFolder, leads: bool = True) -> Iterator[StatusFile | Non
             status.tell(phase="stopped")
             raise
         except Exception as error:
-            status.tell(phase="failed", error=f"{type(error).__name__}: {error}")
+            status.tell(phase="failed", error=explained(error) or f"{type(error).__name__}: {error}")
             raise
         status.tell(phase="finished", progress=1.0, seconds_left=0.0)

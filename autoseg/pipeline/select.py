@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..bundle.manifest import CrossValidation, Manifest, MirroringTest
 from ..bundle.trained import OF_THE_PLAN, TrainedRuns, read_trained
 from ..bundle.write import write_bundle
+from ..core.locks import alone
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..dataset import Dataset
@@ -44,10 +45,21 @@ def select(
     not seen. Raises WorkspaceError when nothing, or one that was asked for, is complete; ModelError when models do not
     belong together.
     """
-    settings = settings or RunSettings()
+    with alone(files.root / ".select.lock", "select"):
+        return _selected(files, configurations, folds, mirroring, settings or RunSettings(), trusted)
+
+
+def _selected(
+    files: DatasetFolder,
+    configurations: Sequence[str] | None,
+    folds: Sequence[str] | None,
+    mirroring: bool,
+    settings: RunSettings,
+    trusted: tuple[str, ...],
+) -> Selection:
     dataset, splits = files.read_dataset(), files.read_folds()
     numbers = tuple(folds or map(str, range(len(splits.folds))))
-    if not all(number.isdecimal() and splits[int(number)].validation for number in numbers):
+    if not all(number.isascii() and number.isdecimal() and splits[int(number)].validation for number in numbers):
         raise UsageError(f"folds {' '.join(numbers)} cannot be compared: only numbered ones have unseen cases")
     trained, missing = _trained(files, splits, configurations, numbers, trusted)
     cases = _unseen(files, dataset, splits, list(trained), numbers)

@@ -10,10 +10,9 @@ from ..core.progress import duration
 from ..core.records import read_json
 from ..errors import RecordError
 from ..evaluation.scores import Summary
-from ..run_status import RunStatus, is_held, read_status
+from ..run_status import SIGN_OF_LIFE, RunStatus, is_held, read_status
 from ..workspace import RunFolder, Workspace
 
-SIGN_OF_LIFE = 60.0  # seconds within which a process elsewhere, whose lock is not seen here, has told something
 RUNNING = ("training", "validating")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..errors import DatasetError, UsageError
 from ..fingerprint import Fingerprint
 from ..folds import Fold, Folds
 from ..plan import Plan
+from ..preprocessing.store import StoredCase
 from ..settings import RunSettings, resolve
 from ..training.fit import CHECKPOINT_SECONDS
 from ..training.team import Team, team_of
@@ -62,9 +63,9 @@ def train(
     splits = {name: _split(name, dataset, folds) for name in (*every, *names)}
     with team_of(settings or RunSettings()) as (team, settings):
         _refuse_devices(at_once, team, settings)
-        folders = {name: files.run(configuration or files.read_plan(trusted).default, name) for name in names}
-        todo = [name for name, run in folders.items() if extend or not (run.weights.exists() and run.scores.exists())]
-        _refuse_lost_images(dataset, {key for name in todo for key in splits[name].validation})
+        chosen = configuration or files.read_plan(trusted).default
+        todo = [splits[name] for name in names if extend or not files.run(chosen, name).scores.exists()]
+        _refuse_lost_images(dataset, todo)
         here = partial(measure_here, files=files, seconds=seconds, settings=settings, trusted=trusted)
         team.led(partial(settle_plan, files, at_once.plan if at_once else here, trusted))
         stages = _effective(files, configuration, epochs, changes, trusted)
@@ -75,8 +76,7 @@ def train(
 
         run_all = at_once or partial(_in_turn, wanted=Wanted(seconds, checkpoint_every, extend), dataset=dataset)
         wanted = [run_of(stages[-1], name) for name in names]
-        keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})
-        cases = [prepared_cases(files, plan, keys, trusted) for plan in stages]  # nothing is missing after hours
+        cases = _all_prepared(stages, wanted)
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
             missing = unfinished(files, earlier, folds, trusted)
             tell_first(earlier, plan, missing)
@@ -95,6 +95,12 @@ def _in_turn(runs: Sequence[FoldRun], *, wanted: Wanted, dataset: Dataset) -> No
                 validate_fold(run, dataset)
 
 
+def _all_prepared(stages: Sequence[Plan], runs: Sequence[FoldRun]) -> list[dict[str, StoredCase]]:
+    """The cases of every stage; that one is missing is told now and not after hours."""
+    keys = sorted({key for run in runs for key in (*run.split.train, *run.split.validation)})
+    return [prepared_cases(runs[0].files, plan, keys, runs[0].trusted) for plan in stages]
+
+
 def _no_folds(dataset: Dataset) -> NoReturn:
     raise UsageError(f"{dataset.name} has one case and therefore no folds; run `autoseg train {dataset.name} all`")
 
@@ -107,9 +113,10 @@ def _refuse_devices(at_once: AtOnce | None, team: Team, settings: RunSettings) -
         resolve(replace(settings, device=device))
 
 
-def _refuse_lost_images(dataset: Dataset, keys: Collection[str]) -> None:
+def _refuse_lost_images(dataset: Dataset, splits: Iterable[Fold]) -> None:
     """Validation reads the files of its cases again: that they are gone must be told before hours of training."""
-    lost = [(key, path) for key in sorted(keys) for path in dataset.case(key).files if not Path(path).exists()]
+    keys = sorted({key for split in splits for key in split.validation})
+    lost = [(key, path) for key in keys for path in dataset.case(key).files if not Path(path).exists()]
     if lost:
         key, path = lost[0]
         raise DatasetError(

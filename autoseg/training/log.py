@@ -48,11 +48,16 @@ class MetricsTable:
             LOG.warning("%s could not be written (%s)", self.path, error)
 
 
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A disk that is full for a while must not fill the terminal with tracebacks: training matters more."""
+
+
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
     """Everything autoseg logs inside also goes to ``path``, appended, with the time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     level = LOG.level

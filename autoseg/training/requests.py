@@ -1,6 +1,7 @@
 """What is asked of a training from outside while it runs.
 
-Ctrl-C or SIGTERM: save and stop at once; the same command goes on later. A second one does what it always did.
+Ctrl-C, SIGTERM, or SIGHUP from a terminal that is closed: save and stop at once; the same command goes on later. A
+second one does what it always did.
 SIGUSR1, which a cluster sends some time before it kills a job: save now and go on.
 A file ``stop`` in the run's folder: end well, which means a short final phase in which the learning rate falls to 0.
 """
@@ -63,7 +64,11 @@ def requests(stop_file: Path | None = None) -> Iterator[Requests]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # absent on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # as under nohup
+        numbers.append(hangup)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:
         for number, handler in before.items():
