@@ -57,13 +57,12 @@ def train(
     that are wanted; ``at_once`` trains them side by side. Where planning has left it to training, this machine is
     measured first, and what is missing is prepared. Raises TrainingError, UsageError or WorkspaceError.
     """
-    dataset, folds = files.read_dataset(), files.read_folds()
+    dataset, folds, chosen = files.read_dataset(), files.read_folds(), configuration or files.read_plan(trusted).default
     every = [str(number) for number in range(len(folds.folds))]
     names = list(only or every or _no_folds(dataset)) if fold == "cv" else [fold]
     splits = {name: _split(name, dataset, folds) for name in (*every, *names)}
     with team_of(settings or RunSettings()) as (team, settings):
         _refuse_devices(at_once, team, settings)
-        chosen = configuration or files.read_plan(trusted).default
         todo = [splits[name] for name in names if extend or not files.run(chosen, name).scores.exists()]
         _refuse_lost_images(dataset, todo)
         here = partial(measure_here, files=files, seconds=seconds, settings=settings, trusted=trusted)
