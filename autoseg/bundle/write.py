@@ -71,7 +71,7 @@ def copy_bundle(bundle: Bundle, target: Path, manifest: Manifest | None = None) 
 
 @contextmanager
 def _new(target: Path, overwrite: bool = False) -> Iterator[Add]:
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise ModelError(f"{target} exists already; remove it or choose another name")
     if target.suffix.lower() == ".zip":
         with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:

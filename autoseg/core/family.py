@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..errors import UnknownPartError
@@ -19,8 +20,7 @@ class Family:
     attribute: str
 
     def __iter__(self) -> Iterator[str]:
-        paths = importlib.import_module(self.package).__path__
-        return iter(sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")))
+        return iter(_modules(self.package))
 
     def load(self, name: str, trusted: tuple[str, ...] = ()) -> Any:
         """The part called ``name``. A dotted name is the user's own module and must start with a trusted package."""
@@ -42,3 +42,10 @@ class Family:
         """The name under which ``load`` finds the part again."""
         module = type(part).__module__
         return module.removeprefix(f"{self.package}.")
+
+
+@lru_cache
+def _modules(package: str) -> tuple[str, ...]:
+    """Looked for once: a stranger's plan may name a hundred thousand parts."""
+    paths = importlib.import_module(package).__path__
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")))
