@@ -20,7 +20,7 @@ from .source import MOST_BYTES, FolderSource, Source, ZipSource
 from .usable import refuse_unusable
 
 LARGEST_JSON = 4 << 20  # bytes; scores of 118 labels take 60 kB
-MOST_VALUES = 100_000  # in one of them; a thousand labels with their scores take 40 000
+MOST_VALUES = 50_000  # in one of them; a thousand labels with their scores take half of them
 LONGEST_MESSAGE = 1500  # characters of what a stranger's file is quoted with
 BLOCK = 1 << 20
 

@@ -83,7 +83,7 @@ def _scores(manifest: Manifest) -> list[tuple[str, str]]:
     if manifest.scores is None:
         return [("scores", "not validated")]
     rows = [*manifest.scores.labels.items(), ("mean over labels", manifest.scores.overall)]
-    lines = [f"{label}: {_estimate(row['dice'])}" for label, row in rows if "dice" in row]
+    lines = [f"{short(label)}: {_estimate(row['dice'])}" for label, row in rows if "dice" in row]
     named = " ".join(manifest.scores.folds)
     folds = f"Dice on the validation cases of fold{'s' * (len(manifest.scores.folds) > 1)} {named}"
     return [("scores", folds), *(("", line) for line in lines)]

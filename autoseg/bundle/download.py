@@ -192,6 +192,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, HTTPError):
         error.close()
         said = f"the server answers {error.code} {error.reason}"
+    elif isinstance(getattr(error, "reason", error), TimeoutError):
+        said = "the server says nothing more, which is too slow"
     else:
         said = str(getattr(error, "reason", error)) or type(error).__name__
     return short(" ".join("".join(letter if letter.isprintable() else " " for letter in said).split()), 300)
