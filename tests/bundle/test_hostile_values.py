@@ -87,12 +87,18 @@ def of_one(field: str, *deeper: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("place", "new", "said"),
     [
-        (of_one("network", "features"), [10**7, 10**7], "GB of memory; this machine has"),
-        (of_one("network", "features"), [4, 10**7], "does not belong to the plan"),
-        (of_one("network", "features"), [4, 2**62], "does not belong|cannot be built"),
-        (of_one("patch_size"), [4 * 10**6] * 3, "4000000 x 4000000 x 4000000 voxels, which take about"),
-        (of_one("patch_size"), [2**61] * 3, "GB of memory; this machine has"),  # more than 64 bits count
-        (of_one("network", "kernels"), [[LARGE + 1] * 3] * 2, "does not belong|cannot be built"),
+        (of_one("network", "features"), [10**7, 10**7], "features|GB of memory; this machine has"),
+        (of_one("network", "features"), [4, 10**7], "features|does not belong to the plan"),
+        (of_one("network", "features"), [4, 9], "has shape (.*) instead of (.*)"),
+        (of_one("network", "features"), [4, 2**62], "features|does not belong|cannot be built"),
+        (
+            of_one("patch_size"),
+            [4096] * 3,
+            "4096 x 4096 x 4096 voxels, which take about .* GB of memory; this machine",
+        ),
+        (of_one("patch_size"), [4 * 10**6] * 3, "patch_size|4000000 x 4000000 x 4000000 voxels, which take about"),
+        (of_one("patch_size"), [2**61] * 3, "patch_size|GB of memory; this machine has"),  # more than 64 bits count
+        (of_one("network", "kernels"), [[LARGE + 1] * 3] * 2, "kernels|does not belong|cannot be built"),
         (of_one("network", "blocks_encoder"), [1, LARGE], "too few for 1000000002 blocks|blocks"),
         (("configurations", "2d", "slices"), LARGE + 1, "memory|slices"),
         (("labels", "names"), {"background": 0, **{f"l{n}": n for n in range(1, 30_000)}}, ""),

@@ -142,7 +142,7 @@ def test_nothing_is_loaded_of_weights_that_do_not_fit(entries, tmp_path, monkeyp
     other = save({f"layer{number}": torch.zeros(2) for number in range(50)})
     path = zipped(tmp_path / "stranger.zip", mended(entries | {WEIGHTS: other}))
     built = []
-    monkeypatch.setattr("autoseg.inference.networks.load", lambda content: built.append(len(content)) or load(content))
+    monkeypatch.setattr("autoseg.bundle.weights.load", lambda content: built.append(len(content)) or load(content))
     with pytest.raises(ModelError, match=r"2d.* is missing; .* and \d+ more"):
         Model.read(path)
     assert len(other) not in built
