@@ -17,7 +17,6 @@ from ..errors import AutosegError, ModelError, RecordError, UnknownPartError
 from ..plan import Plan
 from .manifest import FORMAT, MANIFEST, PLAN, Manifest, weights_name
 from .source import MOST_BYTES, FolderSource, Source, ZipSource
-from .usable import refuse_unusable
 
 LARGEST_JSON = 4 << 20  # bytes; scores of 118 labels take 60 kB
 MOST_VALUES = 50_000  # in one of them; a thousand labels with their scores take half of them
@@ -88,10 +87,9 @@ def read_bundle(path: Path, trusted: tuple[str, ...] = ()) -> Bundle:
     missing = sorted(set(manifest.configurations) - set(plan.configurations))
     if missing:
         raise ModelError(f"{path}: {PLAN} lacks the configurations {short(', '.join(missing))}")
-    try:
-        refuse_unusable(plan, manifest.postprocessing)
-    except ValueError as error:
-        raise RecordError(f"{path}: {error}") from None
+    known = {None, *plan.labels.foreground}
+    if unknown := [step.label for step in manifest.postprocessing if step.label not in known]:
+        raise RecordError(f"{path}: postprocessing corrects {short(unknown[0])!r}, which is no label of the plan")
     return Bundle(source, manifest, plan)
 
 

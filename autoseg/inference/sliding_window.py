@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core.clock import Clock
 from ..core.geometry import Box
-from ..errors import NotFiniteError
+from ..errors import ModelError, NotFiniteError
 from ..settings import Resolved
 from .mirroring import mirrorings
 from .options import STEP
@@ -151,6 +151,9 @@ class Sweep:
             if len(patches) == 1:
                 raise
             return [values for half in patches.tensor_split(2) for values in self._computed(network, half)]
+        if finest.shape[2:] != patches.shape[2:] or (not self.readout and finest.shape[1] != self.heads):
+            found, wanted = tuple(finest.shape[1:]), (self.heads, *patches.shape[2:])
+            raise ModelError(f"the network gives logits of shape {found} for a patch, {wanted} are wanted")
         return list((finest.unsqueeze(2) if self._flat else finest).movedim(1, -1))
 
     def _is_uniform(self, tile: Tile) -> bool:

@@ -34,6 +34,8 @@ def check(spec: plain_unet.Spec | residual_unet.Spec) -> None:
         )
     if len({len(axes) for axes in (*spec.kernels, *spec.strides)}) != 1 or len(spec.strides[0]) not in (2, 3):
         raise ValueError("every kernel and stride needs 2 entries (2-D) or 3 entries (3-D)")
+    if max(spec.strides[0]) > 1:
+        raise ValueError(f"strides: the first stage must keep every voxel of the patch, found {spec.strides[0]}")
     bounded(spec, "kernels", least=1, most=99)
     if any(size % 2 == 0 for kernel in spec.kernels for size in kernel):
         raise ValueError(f"kernels must be odd, found {spec.kernels}")
