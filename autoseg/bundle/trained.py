@@ -34,7 +34,7 @@ class TrainedRuns:
         try:
             path_name(name, "the name of the model")
         except ValueError:  # what a dataset on one system may be called is not a name on every other
-            name = f"model_{name}"
+            name = f"model_{name}".rstrip("_")
         return Manifest(name, configurations, {self.plan.default: 1.0})
 
     @property
