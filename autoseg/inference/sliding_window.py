@@ -147,9 +147,13 @@ class Sweep:
             with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
                 there = patches.to(run.device)
                 finest = network.maps(there) if self.readout else network(there)[0]
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise  # torch has an error of its own for the memory of a GPU only
             if len(patches) == 1:
-                raise
+                raise MemoryError(
+                    f"there is not enough memory for a patch of {tuple(patches.shape[2:])} voxels"
+                ) from None
             return [values for half in patches.tensor_split(2) for values in self._computed(network, half)]
         if finest.shape[2:] != patches.shape[2:] or (not self.readout and finest.shape[1] != self.heads):
             found, wanted = tuple(finest.shape[1:]), (self.heads, *patches.shape[2:])
