@@ -7,6 +7,7 @@ whatever the bytes of a file: ``refusals`` is the one place that sees to it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ __all__ = [
     "read_labels", "split_channels", "write_channels", "write_labels", "write_voxels",
 ]  # fmt: skip
 
+LOG = logging.getLogger("autoseg")
 ENDINGS = (*simpleitk.ENDINGS, *natural_image.ENDINGS, *tiff.ENDINGS)
 """All endings that can be read."""
 LABEL_LEVEL = 6  # of gzip
@@ -182,7 +184,11 @@ def _written_like(
     """Whether it has been written with the grid of ``like``: both have to be NIfTI."""
     if like is None or not {ending_of(path).lower(), ending_of(like).lower()} <= set(nifti.ENDINGS):
         return False
-    return nifti.write_like(like, array, geometry, path, scale, level)
+    try:
+        return nifti.write_like(like, array, geometry, path, scale, level)
+    except FileNotFoundError:
+        LOG.warning("%s: is gone, so %s gets no more of its header than its grid", like, path.name)
+        return False
 
 
 def _reader(path: Path) -> ModuleType:

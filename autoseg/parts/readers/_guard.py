@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import stat
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -61,32 +62,40 @@ def unreadable(path: Path, error: Exception) -> ImageFileError:
 
 
 _LOCK = threading.Lock()
-_SILENT: list[warnings.catch_warnings] = []
-_INSIDE = 0
+_INSIDE: list[ExitStack] = []
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Keeps what Pillow and tifffile warn of from the user: autoseg says itself what it accepts and what not.
+    """Keeps what Pillow, tifffile and ITK warn of from the user: autoseg says itself what it accepts and what not.
 
-    Filters of warnings belong to the whole process. The first thread in changes them and the last one out restores
-    them: with one change for each thread, the last might restore those of another.
+    What they show is a matter of the whole process. The first thread in changes it and the last one out restores it:
+    with one change for each thread, the last might restore that of another.
     """
-    global _INSIDE
     with _LOCK:
-        if _INSIDE == 0:
-            logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-            _SILENT.append(warnings.catch_warnings())
-            _SILENT[0].__enter__()
-            warnings.filterwarnings("ignore", module=r"(PIL|tifffile)\b")
-        _INSIDE += 1
+        _INSIDE.append(_INSIDE[0] if _INSIDE else _silenced())
     try:
         yield
     finally:
         with _LOCK:
-            _INSIDE -= 1
-            if _INSIDE == 0:
-                _SILENT.pop().__exit__(None, None, None)
+            changes = _INSIDE.pop()
+            if not _INSIDE:
+                changes.close()
+
+
+def _silenced() -> ExitStack:
+    """Restores what it changes when it is closed."""
+    changes = ExitStack()
+    changes.enter_context(warnings.catch_warnings())
+    warnings.filterwarnings("ignore", module=r"(PIL|tifffile)\b")
+    tifffile = logging.getLogger("tifffile")
+    changes.callback(tifffile.setLevel, tifffile.level)
+    tifffile.setLevel(logging.CRITICAL)
+    itk = sys.modules.get("SimpleITK")
+    if itk is not None and itk.ProcessObject.GetGlobalWarningDisplay():
+        changes.callback(itk.ProcessObject.GlobalWarningDisplayOn)
+        itk.ProcessObject.GlobalWarningDisplayOff()
+    return changes
 
 
 def _reason(error: Exception) -> str:

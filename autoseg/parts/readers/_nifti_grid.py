@@ -106,4 +106,10 @@ def _as_itk_has_it(fields: np.void, layout: Layout, path: Path) -> Geometry:
     with tempfile.TemporaryDirectory() as folder:
         single = Path(folder) / "header.nii"
         single.write_bytes(content)
-        return simpleitk.geometry_of_single_voxel(single, layout.shape, path)
+        try:
+            return simpleitk.geometry_of_single_voxel(single, layout.shape, path)
+        except RuntimeError:
+            raise ImageFileError(
+                f"{path}: its header contradicts itself about the grid (voxel sizes, qform, sform); write it again "
+                "with the transform that is right"
+            ) from None

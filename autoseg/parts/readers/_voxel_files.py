@@ -120,5 +120,8 @@ def _beside(path: Path, name: str) -> Path:
             "Save it as one file, say .nii.gz"
         )
     there = path.with_name(name)
-    present(there)
+    try:
+        present(there)
+    except ImageFileError as error:
+        raise ImageFileError(f"{path}: the file with its voxels cannot be used: {error}") from None
     return there

@@ -13,7 +13,7 @@ from ...core.geometry import SLICE_SPACING_2D, Geometry
 from ...core.limits import refuse_larger
 from ...errors import ImageFileError
 from ._grid import Header, orthonormal
-from ._guard import unreadable
+from ._guard import silence, unreadable
 from ._voxel_files import Voxels, voxels_of
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl")
@@ -32,13 +32,15 @@ def read_header(path: Path) -> Header:
 def read(path: Path) -> tuple[np.ndarray, Geometry]:
     """Voxels (channels, z, y, x) in the file's own type, and their geometry. Raises ImageFileError."""
     reader, header = _opened(path)
-    array = _array(reader.Execute())
+    with silence():
+        array = _array(reader.Execute())
     return array.reshape(header.channels, *header.geometry.shape), header.geometry
 
 
 def read_picture(path: Path, ending: str) -> np.ndarray:
     """Voxels (channels, z, y, x) of a PNG or TIFF whose size has been judged already."""
-    image = _reader(path, ending).Execute()
+    with silence():
+        image = _reader(path, ending).Execute()
     columns, rows, *slices = image.GetSize()
     return _array(image).reshape(image.GetNumberOfComponentsPerPixel(), *(slices or [1]), rows, columns)
 
@@ -100,7 +102,8 @@ def _reader(path: Path, ending: str) -> Any:
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_READERS[ending])
     reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    with silence():
+        reader.ReadImageInformation()
     return reader
 
 

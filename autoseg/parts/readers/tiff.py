@@ -103,7 +103,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _complete(file: Any) -> bool:
-    """Whether every page that the file announces starts inside it: tifffile leaves out missing ones, and only logs."""
+    """Whether every page that the file announces starts inside it, once: tifffile leaves out others, and only logs."""
     form, handle, seen = file.tiff, file.filehandle, set()
     position = 8 if form.offsetsize == 8 else 4  # where BigTIFF and classic TIFF keep the place of their first page
     while True:
@@ -112,8 +112,10 @@ def _complete(file: Any) -> bool:
         if len(content) < form.offsetsize:
             return False
         (start,) = struct.unpack(form.offsetformat, content)
-        if start == 0 or start in seen:
+        if start == 0:
             return True
+        if start in seen:  # tifffile would go round for ever
+            return False
         seen.add(start)
         handle.seek(start)
         content = handle.read(form.tagnosize)
