@@ -21,6 +21,13 @@ GIPL_HEADER = 256
 LONGEST_LINE = 400  # bytes, of MetaImage: ITK reads 500 of a line and takes the rest for the next one
 _LAST = "ElementDataFile"
 _LOCAL = "local"
+_AXES = ("2", "3", "4", "5")
+_LENGTHS = {
+    "DimSize": 1, "Offset": 1, "Position": 1, "Origin": 1, "CenterOfRotation": 1, "ElementSpacing": 1,
+    "ElementSize": 1, "SequenceID": 1, "Orientation": 2, "Rotation": 2, "TransformMatrix": 2,
+}  # fmt: skip
+"""Fields of MetaImage: how many numbers they have, as powers of the number of axes."""
+MOST_CHANNELS = 10_000
 _TEXT = ("ascii", "text", "txt", "hex")
 
 
@@ -59,15 +66,30 @@ def _of_meta_image(path: Path, start: bytes) -> Voxels:
             break
     else:
         raise unreadable(path, ValueError(f"its header has no {_LAST}"))
+    _refuse_odd_counts(fields, path)
     name = fields[_LAST]
     size = path.stat().st_size - at if name.casefold() == _LOCAL else _beside(path, name).stat().st_size
     if not _is_true(fields.get("CompressedData", "false")):
         text = not _is_true(fields.get("BinaryData", "true"))
         return Voxels(8 * size, packed=True) if text else Voxels(size)
     stated = fields.get("CompressedDataSize", "0")
-    if not stated.isdecimal() or int(stated[:20]) > size:
+    if not stated.isdecimal() or len(stated) > 15 or int(stated) > size:
         raise unreadable(path, ValueError(f"{size} bytes of voxels, its header announces {short(stated)}"))
     return Voxels(size * DENSEST, packed=True)
+
+
+def _refuse_odd_counts(fields: dict[str, str], path: Path) -> None:
+    """ITK believes the number of axes and of channels, and what it then reads beyond its own arrays may end it."""
+    axes = fields.get("NDims", "")
+    if axes not in _AXES or not 1 <= _number(fields.get("ElementNumberOfChannels", "1")) <= MOST_CHANNELS:
+        raise unreadable(path, ValueError(f"{short(axes)} axes, or a number of channels that cannot be"))
+    for key, power in _LENGTHS.items():
+        if key in fields and len(fields[key].split()) != int(axes) ** power:
+            raise unreadable(path, ValueError(f"{key} = {short(fields[key])} of {axes} axes"))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def _of_nrrd(path: Path, start: bytes) -> Voxels:
