@@ -22,14 +22,15 @@ def refuse_larger(
     """
     if needed <= GRANTED:
         return
+    asked = bytes_text(min(needed, 10**30))  # a number of any length may stand in a file
     if held is not None and needed > held:
         raise error(
-            f"{where}: announces {bytes_text(needed)}, but its content is at most {bytes_text(held)}; it is damaged, "
+            f"{where}: announces {asked}, but its content is at most {bytes_text(held)}; it is damaged, "
             "incomplete or no such file. Copy or export it again"
         )
     available = memory_bytes()
     if needed > available:
         raise error(
-            f"{where}: takes {bytes_text(needed)} of memory, but this machine has {bytes_text(available)}; crop it or "
+            f"{where}: takes {asked} of memory, but this machine has {bytes_text(available)}; crop it or "
             "resample it to larger voxels, or use a machine with more"
         )

@@ -24,7 +24,7 @@ from ._guard import present, refusals
 
 __all__ = [
     "ENDINGS", "Difference", "Header", "copy_grid", "differences", "ending_of", "read_header", "read_image",
-    "read_labels", "split_channels", "write_channels", "write_labels", "write_voxels",
+    "read_labels", "refusals", "split_channels", "write_channels", "write_labels", "write_voxels",
 ]  # fmt: skip
 
 LOG = logging.getLogger("autoseg")

@@ -7,9 +7,12 @@ stranger's header could make any file of this machine an image.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ...core.limits import DENSEST
 from ...core.names import short
@@ -32,6 +35,29 @@ _TEXT = ("ascii", "text", "txt", "hex")
 
 
 @dataclass(frozen=True)
+class Stream:
+    """Voxels packed with zlib."""
+
+    path: Path
+    start: int
+    size: int
+    swapped: bool
+    """Whether the higher bytes come first."""
+
+    def unpacked(self, dtype: np.dtype, count: int) -> np.ndarray:
+        """``count`` values, of one axis. Raises zlib.error and ValueError."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # with the header of zlib or of gzip
+            content = unpacker.decompress(file.read(self.size), count * dtype.itemsize)
+            unpacker.decompress(unpacker.unconsumed_tail, 1)  # to the end, where the checksum is
+        if not unpacker.eof:
+            raise ValueError(f"{len(content)} bytes of voxels, its header announces {count * dtype.itemsize}")
+        array = np.frombuffer(content, dtype.newbyteorder(">" if self.swapped else "<"), count)
+        return array.astype(dtype, copy=False)
+
+
+@dataclass(frozen=True)
 class Voxels:
     """What holds them."""
 
@@ -39,6 +65,8 @@ class Voxels:
     """Bytes of voxels that it can hold."""
     packed: bool = False
     """Whether ``most`` is a bound and not what there is."""
+    stream: Stream | None = None
+    """Where a MetaImage has packed them: ITK never ends with a damaged one, so they are unpacked here."""
 
 
 def voxels_of(path: Path) -> Voxels:
@@ -68,14 +96,19 @@ def _of_meta_image(path: Path, start: bytes) -> Voxels:
         raise unreadable(path, ValueError(f"its header has no {_LAST}"))
     _refuse_odd_counts(fields, path)
     name = fields[_LAST]
-    size = path.stat().st_size - at if name.casefold() == _LOCAL else _beside(path, name).stat().st_size
+    there, at = (path, at) if name.casefold() == _LOCAL else (_beside(path, name), 0)
+    size = there.stat().st_size - at
     if not _is_true(fields.get("CompressedData", "false")):
         text = not _is_true(fields.get("BinaryData", "true"))
         return Voxels(8 * size, packed=True) if text else Voxels(size)
     stated = fields.get("CompressedDataSize", "0")
     if not stated.isdecimal() or len(stated) > 15 or int(stated) > size:
         raise unreadable(path, ValueError(f"{size} bytes of voxels, its header announces {short(stated)}"))
-    return Voxels(size * DENSEST, packed=True)
+    if fields.get("HeaderSize", "0") != "0":
+        raise unreadable(path, ValueError("compressed voxels behind another header"))
+    swapped = _is_true(fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "false")))
+    stream = Stream(there, at, int(stated) or size, swapped)
+    return Voxels(size * DENSEST, packed=True, stream=stream)
 
 
 def _refuse_odd_counts(fields: dict[str, str], path: Path) -> None:

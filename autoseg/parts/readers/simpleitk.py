@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ...core.limits import refuse_larger
 from ...errors import ImageFileError
 from ._grid import Header, orthonormal
 from ._guard import silence, unreadable
-from ._voxel_files import Voxels, voxels_of
+from ._voxel_files import Stream, Voxels, voxels_of
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl")
 _READERS = {
@@ -31,9 +32,12 @@ def read_header(path: Path) -> Header:
 
 def read(path: Path) -> tuple[np.ndarray, Geometry]:
     """Voxels (channels, z, y, x) in the file's own type, and their geometry. Raises ImageFileError."""
-    reader, header = _opened(path)
-    with silence():
-        array = _array(reader.Execute())
+    reader, header, voxels = _opened(path)
+    if voxels.stream is not None:
+        array = _unpacked(voxels.stream, reader, path)
+    else:
+        with silence():
+            array = _array(reader.Execute())
     return array.reshape(header.channels, *header.geometry.shape), header.geometry
 
 
@@ -80,14 +84,14 @@ def place(image: Any, geometry: Geometry) -> None:
     image.SetDirection(direction.ravel().tolist())
 
 
-def _opened(path: Path) -> tuple[Any, Header]:
+def _opened(path: Path) -> tuple[Any, Header, Voxels]:
     voxels = voxels_of(path)
     reader = _reader(path, path.suffix.lower())
     header = _header(reader, path)
-    needed = math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * _item_bytes(reader, path)
+    needed = _count(reader) * _dtype(reader, path).itemsize
     _refuse_short(needed, voxels, path)
     refuse_larger(needed, path, held=voxels.most)
-    return reader, header
+    return reader, header, voxels
 
 
 def _refuse_short(needed: int, voxels: Voxels, path: Path) -> None:
@@ -107,14 +111,27 @@ def _reader(path: Path, ending: str) -> Any:
     return reader
 
 
-def _item_bytes(reader: Any, path: Path) -> int:
+def _count(reader: Any) -> int:
+    """Values in the whole file."""
+    return math.prod(reader.GetSize()) * int(reader.GetNumberOfComponents())
+
+
+def _dtype(reader: Any, path: Path) -> np.dtype:
     """Of one value of a voxel."""
     import SimpleITK as sitk
 
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    if "complex" in kind:
-        raise ImageFileError(f"{path}: holds complex numbers, which cannot be read; save it with real numbers")
-    return next((size // 8 for size in (64, 32, 16) if f"{size}-bit" in kind), 1)
+    match = re.search(r"(8|16|32|64)-bit (unsigned|signed|float)", kind)
+    if match is None or "complex" in kind:
+        raise ImageFileError(f"{path}: holds {kind or 'unknown numbers'}; save it with real numbers, say float32")
+    return np.dtype({"unsigned": "u", "signed": "i", "float": "f"}[match[2]] + str(int(match[1]) // 8))
+
+
+def _unpacked(stream: Stream, reader: Any, path: Path) -> np.ndarray:
+    """As ``_array`` has it."""
+    values = stream.unpacked(_dtype(reader, path), _count(reader))
+    components = int(reader.GetNumberOfComponents())
+    return np.ascontiguousarray(values.reshape(-1, components).T) if components > 1 else values
 
 
 def _array(image: Any) -> np.ndarray:
