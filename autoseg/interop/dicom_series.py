@@ -178,9 +178,15 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_slice(path: Path) -> Slice | None:
-    """The header of a DICOM file; None when it holds no image (a report, say)."""
+    """The header of a DICOM file; None when it holds no image (a report, say).
+
+    Raises ImageFileError for one that holds pixels and cannot be read: without it a volume would lose a slice.
+    """
     reader = _reader(path)
     if reader is None:
+        with refusals(path):
+            if PIXELS in path.read_bytes():
+                raise ImageFileError(f"{path}: holds pixels but cannot be read; copy it again or take it away")
         return None
     keys = set(reader.GetMetaDataKeys())
 
