@@ -17,4 +17,4 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels (..., y, x) as the picture is meant to be seen; other numbers than 2 to 8 change nothing."""
     if swaps_axes(orientation):
         array = np.swapaxes(array, -2, -1)
-    return np.flip(array, _FLIPPED[orientation]) if orientation in _FLIPPED else array
+    return np.ascontiguousarray(np.flip(array, _FLIPPED.get(orientation, ())))  # torch knows no reversed axes

@@ -31,11 +31,11 @@ def refuse_bombs(series: Any, path: Path) -> None:
     bits = 8 * page.dtype.itemsize // max(1, min(8, page.bitspersample))
     held = path.stat().st_size * (bits if page.compression == 1 else bits * DENSEST)
     refuse_larger(math.prod(series.shape) * page.dtype.itemsize, path, held=held)
+    most = 2 * math.prod(page.chunks) * page.dtype.itemsize + _PIECE
+    refuse_larger(most, path, held=2 * held + GRANTED)  # a tile may be larger than the picture
     unpacker = _UNPACKERS.get(int(page.compression))
     if unpacker is None:  # tifffile unpacks no more than is announced
         return
-    most = 2 * math.prod(page.chunks) * page.dtype.itemsize + _PIECE
-    refuse_larger(most, path)
     for each in series.pages:
         for start, length in zip(each.dataoffsets, each.databytecounts):
             if length * DENSEST > GRANTED or unpacker is lzma.LZMADecompressor:

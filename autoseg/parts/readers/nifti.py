@@ -30,7 +30,8 @@ write = simpleitk.write
 _GZIP_FORMAT = zlib.MAX_WBITS | 16  # for zlib: with header and checksum
 _GZIP = b"\x1f\x8b"  # judged by this and not by the ending, which is often wrong about compression
 _HEADER_PIECE = 4096  # bytes of a compressed file, to unpack the header
-_PIECE = 1 << 20  # of a file
+_PIECE = 1 << 18  # of a file
+FEW_STREAMS, LEAST_STREAM = 1000, 1024  # beyond a few, gzip streams must hold so many bytes on average
 _UNPACKED_PIECE = 1 << 24
 TRAILING = 1 << 20  # bytes behind the voxels that are unpacked: with them the checksum is seen
 COARSEST_STEP = 0.1  # of a scale that can still be meant to hold whole numbers
@@ -157,11 +158,13 @@ def _content(path: Path, most: int) -> bytes | bytearray:
 def _unpacked(file: BinaryIO, most: int) -> bytearray:
     """The first ``most`` bytes of all gzip streams that follow each other; what stands behind the last is ignored.
 
-    By hand, since gzip's own reader is slower and refuses what stands behind. Raises zlib.error and EOFError.
+    By hand, since gzip's own reader is slower and refuses what stands behind. Raises zlib.error, EOFError, ValueError.
     """
-    content, piece = bytearray(), file.read(_PIECE)
+    content, piece, streams = bytearray(), file.read(_PIECE), 0
     while piece.startswith(_GZIP) and len(content) < most:
-        unpacker = zlib.decompressobj(_GZIP_FORMAT)
+        unpacker, streams = zlib.decompressobj(_GZIP_FORMAT), streams + 1
+        if streams > FEW_STREAMS + len(content) // LEAST_STREAM:
+            raise ValueError("compressed in too many streams")
         while not unpacker.eof and len(content) < most:
             piece = piece or file.read(_PIECE)
             made = unpacker.decompress(piece, min(most - len(content), _UNPACKED_PIECE))

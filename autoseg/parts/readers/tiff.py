@@ -35,6 +35,7 @@ ENDINGS = (".tif", ".tiff")
 _SLICES = "ZIQ"  # tifffile's letters: z, pages in a row, not stated
 _CHANNELS = "CS"  # channels, samples of a pixel
 _ORIENTATION = 274
+MOST_PAGES = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,14 @@ def _opened(path: Path) -> Iterator[Any]:
     # _multifile: OME's description may name other files, which may lie anywhere
     with silence(), tifffile.TiffFile(path, _multifile=False) as file:
         if not _complete(file):
-            raise unreadable(path, ValueError("pages are missing at its end"))
+            raise unreadable(path, ValueError("its pages end too early or never"))
         yield file
 
 
 def _complete(file: Any) -> bool:
     """Whether every page that the file announces starts inside it, once: tifffile leaves out others, and only logs."""
-    form, handle, seen = file.tiff, file.filehandle, set()
+    form, handle = file.tiff, file.filehandle
+    seen: set[int] = set()
     position = 8 if form.offsetsize == 8 else 4  # where BigTIFF and classic TIFF keep the place of their first page
     while True:
         handle.seek(position)
@@ -114,7 +116,7 @@ def _complete(file: Any) -> bool:
         (start,) = struct.unpack(form.offsetformat, content)
         if start == 0:
             return True
-        if start in seen:  # tifffile would go round for ever
+        if start in seen or len(seen) == MOST_PAGES:  # tifffile would go round for ever, or take minutes
             return False
         seen.add(start)
         handle.seek(start)

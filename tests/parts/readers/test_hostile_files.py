@@ -90,6 +90,20 @@ def bmp(width: int, height: int) -> bytes:
     return b"BM" + struct.pack("<IIIIiiHHIIIIII", 99, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
 
 
+def many_pages(_: Path) -> bytes:
+    """Each has a width and a height and is 30 bytes long."""
+    page = struct.pack("<HHHIIHHII", 2, 256, 4, 1, 9, 257, 4, 1, 9)
+    return b"II*\0" + struct.pack("<I", 8) + b"".join(page + struct.pack("<I", 38 + 30 * n) for n in range(500_000))
+
+
+def huge_tile(folder: Path) -> bytes:
+    tifffile.imwrite(folder / "small.tif", PIXELS[..., 0], tile=(16, 16))
+    with tifffile.TiffFile(folder / "small.tif", mode="r+") as file:
+        for name in ("TileWidth", "TileLength"):
+            file.pages[0].tags[name].overwrite(2**15)
+    return (folder / "small.tif").read_bytes()
+
+
 BOMB = zlib.compress(bytes(300_000_000), 1)
 HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "NIfTI, terabytes": (".nii", lambda _: nifti(with_axes(32767, 32767, 32767))),
@@ -97,6 +111,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "NIfTI, gigabytes in few bytes": (".nii.gz", lambda _: gzip.compress(nifti(with_axes(1500, 1500, 1500)))),
     "NIfTI, only a header": (".nii", lambda _: nifti()[:352]),
     "NIfTI, compressed garbage": (".nii.gz", lambda _: b"\x1f\x8b" + bytes(range(256)) * 8),
+    "NIfTI, a million streams": (".nii.gz", lambda _: gzip.compress(nifti()[:100]) + gzip.compress(b"") * 500_000),
     "NIfTI, no end": (".nii.gz", lambda _: gzip.compress(nifti())[:-8]),
     "NRRD, terabytes": (".nrrd", lambda _: nrrd(("2 3 4", "100000 100000 100000"))),
     "NRRD, packed terabytes": (".nrrd", lambda _: nrrd(("2 3 4", "100000 100000 100000"), ("raw", "gzip"))),
@@ -133,6 +148,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "MetaImage, more axes than lengths": (".mha", lambda _: meta(("NDims = 3", "NDims = 5"))),
     "MetaImage, spacing NaN": (".mha", lambda _: meta(("ElementSpacing = 1 1 1", "ElementSpacing = nan 1 1"))),
     "MetaImage, spacing 0": (".mha", lambda _: meta(("ElementSpacing = 1 1 1", "ElementSpacing = 0 1 1"))),
+    "MetaImage, flat": (".mha", lambda _: meta(("1 0 0 0 1 0 0 0 1", "1 0 0 0 1 0 0 1 0"))),
     "MetaImage, no axes": (".mha", lambda _: meta(("2 3 4", "0 3 4"))),
     "GIPL, too large": (".gipl", lambda _: gipl(65535, 65535, 65535, 1)),
     "GIPL, no voxels": (".gipl", lambda _: gipl(0, 3, 4, 1)),
@@ -143,7 +159,9 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "TIFF, huge": (".tif", lambda _: tiff(2**31, 2**31, bytes(100), 1)),
     "TIFF, packed, huge": (".tif", lambda _: tiff(100_000, 100_000, zlib.compress(bytes(100)), 8)),
     "TIFF, parts that unpack to more": (".tif", lambda _: tiff(100, 100, BOMB, 8)),
+    "TIFF, a huge tile": (".tif", huge_tile),
     "TIFF, packed by LZW, huge": (".tif", lambda _: tiff(100_000, 100_000, bytes(100), 5)),
+    "TIFF, a million pages": (".tif", many_pages),
     "TIFF, pages in a circle": (".tif", lambda _: tiff(10, 10, bytes(100), 1)[:-4] + struct.pack("<I", 108)),
     "a picture that is PostScript": (".png", lambda _: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
 }  # fmt: skip
