@@ -10,6 +10,7 @@ What stands behind the announced voxels is ignored, as in nibabel and ITK.
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -152,21 +153,22 @@ def _content(path: Path, most: int) -> bytes | bytearray:
     with path.open("rb") as file:
         packed = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
-        return _unpacked(file, most) if packed else file.read(most)
+        size = os.fstat(file.fileno()).st_size  # a larger buffer costs small files more than reading them
+        return _unpacked(file, most, min(_PIECE, size)) if packed else file.read(min(most, size))
 
 
-def _unpacked(file: BinaryIO, most: int) -> bytearray:
+def _unpacked(file: BinaryIO, most: int, at_once: int) -> bytearray:
     """The first ``most`` bytes of all gzip streams that follow each other; what stands behind the last is ignored.
 
     By hand, since gzip's own reader is slower and refuses what stands behind. Raises zlib.error, EOFError, ValueError.
     """
-    content, piece, streams = bytearray(), file.read(_PIECE), 0
+    content, piece, streams = bytearray(), file.read(at_once), 0
     while piece.startswith(_GZIP) and len(content) < most:
         unpacker, streams = zlib.decompressobj(_GZIP_FORMAT), streams + 1
         if streams > FEW_STREAMS + len(content) // LEAST_STREAM:
             raise ValueError("compressed in too many streams")
         while not unpacker.eof and len(content) < most:
-            piece = piece or file.read(_PIECE)
+            piece = piece or file.read(at_once)
             made = unpacker.decompress(piece, min(most - len(content), _UNPACKED_PIECE))
             if not (made or piece or unpacker.eof):
                 raise EOFError("the compressed stream has no end")
@@ -174,5 +176,5 @@ def _unpacked(file: BinaryIO, most: int) -> bytearray:
             piece = unpacker.unconsumed_tail
         piece = unpacker.unused_data.lstrip(b"\0")
         if len(piece) < len(_GZIP):
-            piece = (piece + file.read(_PIECE)).lstrip(b"\0")
+            piece = (piece + file.read(at_once)).lstrip(b"\0")
     return content
