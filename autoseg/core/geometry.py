@@ -23,6 +23,12 @@ def is_orientation(text: str) -> bool:
     )
 
 
+def axis_along(orientation: str, letter: str) -> int:
+    """The axis of (z, y, x) that runs where ``letter`` says, or the other way, in arrays of this orientation."""
+    patient = next(pair for pair in PATIENT_AXES if letter in pair)
+    return 2 - next(index for index, each in enumerate(orientation) if each in patient)
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Size and place of one image's voxels."""
@@ -46,6 +52,15 @@ class Geometry:
         """The axis of (z, y, x) that is closest to the patient's left-right: x in the file's space (LPS)."""
         along = [abs(cosine) for cosine in self.direction[: self.dimensions]]  # the x component of the axes x, y[, z]
         return 2 - along.index(max(along))
+
+    @property
+    def orientation(self) -> str | None:
+        """Where x, y and z of the array point to in the patient, as far as they can, ``LPS`` for example; None: 2-D."""
+        if self.dimensions == 2:
+            return None
+        order, reversed_axes = self.towards("LPS")
+        ends = [PATIENT_AXES[2 - new][new in reversed_axes] for new in range(3)]
+        return "".join(ends[order.index(axis)] for axis in (2, 1, 0))
 
     def towards(self, orientation: str) -> tuple[tuple[int, int, int], tuple[int, ...]]:
         """How to turn an array (z, y, x) so that x, y and z point where the letters say, ``RAS`` for example.

@@ -20,12 +20,12 @@ from ..core.progress import progress
 from ..core.records import from_json, to_json
 from ..dataset import Case, Dataset
 from ..errors import RecordError
-from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
+from ..fingerprint import CaseFingerprint, Fingerprint, Intensities, usual_orientation
 from .check import Problem, check_headers
-from .moments import pooled
+from .moments import pooled, turned
 from .scan import Scan, scan_case
 
-VERSION = 2  # raise it when scanning the same files gives something else
+VERSION = 3  # raise it when scanning the same files gives something else
 
 
 def check_dataset(dataset: Dataset, measured_folder: Path, workers: int) -> list[Problem]:
@@ -57,7 +57,10 @@ def extract_fingerprint(dataset: Dataset, measured_folder: Path, workers: int) -
         for key, scan in usable.items()
         if scan.fingerprint is not None
     }
-    moments = [scan.moments for scan in usable.values() if scan.moments is not None]
+    usual = usual_orientation(case.orientation for case in cases.values())
+    moments = [
+        turned(scan.moments, cases[key].orientation, usual) for key, scan in usable.items() if scan.moments is not None
+    ]
     structures = pooled(moments) if moments else ()
     return Fingerprint(cases, _intensities(samples) if samples else (), structures), problems
 

@@ -62,6 +62,7 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
         cropped_fraction=float(np.prod(box.shape) / np.prod(image.geometry.shape)),
         content=content_hash(*case.files),
         left_right=image.geometry.left_right,
+        orientation=image.geometry.orientation,
     )
     inside = labels[box.slices]
     foreground = foreground_of(inside, dataset.labels)
