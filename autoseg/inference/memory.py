@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass, replace
+from math import prod
 from types import TracebackType
 
 from ..core.geometry import Box, Geometry
@@ -64,7 +64,7 @@ class Need:
 
     def corrected(self, geometry: Geometry) -> Need:
         """With corrections of the label map, which has the size of the file's image."""
-        return replace(self, correcting=self.fixed + CORRECTING * math.prod(geometry.shape))
+        return replace(self, correcting=self.fixed + CORRECTING * prod(geometry.shape))
 
 
 def need(
@@ -79,13 +79,13 @@ def need(
     record = spatial_record(geometry.shape, geometry.spacing, transposed.order, turned, configuration.spacing)
     _, resampling = record.split()
     z, y, x = resampling.new_shape
-    channels, heads, voxels = len(plan.channels), plan.labels.heads, math.prod(geometry.shape)
+    channels, heads, voxels = len(plan.channels), plan.labels.heads, prod(geometry.shape)
     patch = (1, *configuration.patch_size)[-3:]
     whole = needs_whole(resampling, configuration.resampler)
     summed = heads if whole or values is None else values
-    seen = math.prod(patch)
+    seen = prod(patch)
     output = 4 * summed * seen * patches_at_once(seen, summed, run)
-    slab = max(SLAB_BYTES, 4 * heads * (y * x + math.prod(resampling.shape[1:])))
+    slab = max(SLAB_BYTES, 4 * heads * (y * x + prod(resampling.shape[1:])))
     labels = 2 * voxels * plan.labels.written.itemsize
     height = z if whole else min(z, patch[0])
     return Need(
@@ -99,7 +99,7 @@ def working_bytes(configuration: Configuration, values: int, run: Resolved) -> i
     """Main memory in which the network makes ``values`` per voxel of the patches that it sees at a time."""
     if run.device.type != "cpu":
         return 0
-    voxels = math.prod(configuration.patch_size)
+    voxels = prod(configuration.patch_size)
     features = getattr(configuration.network, "features", (FEATURES,))
     finest = 4 * features[0] * voxels * patches_at_once(voxels, values, run)
     return HELD_IN_HALF * finest if run.dtype else HELD * finest + min(HELD * finest, COMBINED_BYTES)

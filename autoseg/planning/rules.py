@@ -20,7 +20,7 @@ FINE_PERCENTILE = 10  # of the coarse axis' spacings: keeps the thin slices of t
 MASK_BELOW = 0.75  # normalise within the nonzero region when cropping to it leaves less than this share of the voxels
 LOWRES_STEP = 1.03
 LOWRES_ALIKE = 2.0  # spacings within this factor grow together
-MOST_VOXELS = 2.0**38  # of the median image: a terabyte
+MOST_VOXELS = 2.0**34  # of the median image, 64 GB: the largest volumes of light-sheet microscopes have half as many
 LOWRES_GAIN = 2.0  # the coarser stage is dropped unless it has this many times fewer voxels
 
 
