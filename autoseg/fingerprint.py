@@ -8,6 +8,23 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class ChannelFingerprint:
+    """One channel of one case."""
+
+    minimum: float
+    maximum: float
+    low: float
+    """The 1st percentile, of a regular sample of all voxels like what follows."""
+    median: float
+    high: float
+    """The 99th percentile."""
+    distinct: int
+    """Different values in the sample."""
+    voxels: str
+    """Equal for two channels with the same voxels, whatever their files are."""
+
+
+@dataclass(frozen=True)
 class CaseFingerprint:
     """One case, as it lies in its file (axes (z, y, x), before any transposition)."""
 
@@ -27,6 +44,8 @@ class CaseFingerprint:
     """Indices, from 1 on, of the labels that the case has; None: not known."""
     orientation: str | None = None
     """Where x, y and z of its arrays point to in the patient, ``LPS`` for example; None: 2-D, or not known."""
+    channels: tuple[ChannelFingerprint, ...] = ()
+    """Empty: not known."""
 
 
 @dataclass(frozen=True)
