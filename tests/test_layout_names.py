@@ -240,15 +240,6 @@ def test_a_list_decides_but_names_that_say_otherwise_are_noted(raw: Path) -> Non
     assert found[:2] == ("all cases", "note") and "_0001, _0000, _0002" in found[2]
 
 
-def test_files_that_the_list_names_twice_are_noted(raw: Path) -> None:
-    listing(raw, a=["a_0000", "a_0001", "a_0001"])
-    assert ("a", "note", "X") in problems(raw)
-    (raw / "imagesTr/a_0002.nii.gz").unlink()
-    os.link(raw / "imagesTr/a_0001.nii.gz", raw / "imagesTr/a_0002.nii.gz")
-    listing(raw, a=["a_0000", "a_0001", "a_0002"])
-    assert [found[:2] for found in problems(raw)] == [("a", "note")]
-
-
 def test_one_label_map_for_two_cases_is_noted(raw: Path) -> None:
     listing(raw, a=["a_0000", "a_0001", "a_0002"], a2=["b_0000", "b_0001", "b_0002"])
     assert [found[:2] for found in problems(raw)] == [("a2", "note")]

@@ -15,7 +15,7 @@ LOOKED_AT = 1024  # voxels, at regular distances
 
 
 def channel_fingerprint(array: np.ndarray) -> ChannelFingerprint:
-    """Of (z, y, x), float32, contiguous and finite."""
+    """Of (z, y, x), float32, contiguous; minimum or maximum is not finite where a voxel is not."""
     flat = array.reshape(-1)
     sample = flat[:: max(1, flat.size // LOOKED_AT) | 1]  # an odd step does not stay in one column
     ascending = np.sort(sample)

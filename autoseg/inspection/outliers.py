@@ -23,6 +23,7 @@ FAR = 20.0  # times larger or smaller than usual, voxels and field of view alike
 UNUSUAL = 10.0  # slices of 0.5 mm among those of 5 mm are usual
 GAP = 5.0  # times as far off as all that are not: where sizes of every kind occur, none is wrong
 RANGE = 100.0  # times the usual range of values: scanners differ by less, units do not
+RARE = 20  # of so many cases, one may have another range; more are a kind of their own
 FEW_VALUES, MANY_VALUES = 8, 64  # of the values that are looked at in an image: a mask, and an image
 FEWEST = 3  # cases that show what is usual
 AIR, TISSUE = 800.0, 700.0  # Hounsfield units: how much higher an image lies from which 1024 was not subtracted
@@ -98,6 +99,8 @@ def _odd(found: Mapping[str, ChannelFingerprint], hounsfield: bool) -> dict[str,
     far = off >= np.log10(RANGE)
     if far.any() and not far.all():
         far &= off >= np.log10(GAP) + off[~far].max()
+    if far.sum() > max(1, len(found) // RARE):
+        far[:] = False  # another scanner, and none of its images is odd
     low, middle, values = (
         float(np.median([getattr(each, name) for each in found.values()])) for name in ("minimum", "median", "distinct")
     )

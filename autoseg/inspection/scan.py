@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from ..core.labels import Labels
 from ..core.seeds import generator
 from ..dataset import Case, Dataset
 from ..errors import DatasetError, ImageFileError
-from ..fingerprint import CaseFingerprint
+from ..fingerprint import CaseFingerprint, ChannelFingerprint
 from ..parts.readers import read_image, read_labels
 from .channels import channel_fingerprint, same_channels
 from .check import unreadable
@@ -48,10 +50,10 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
     except (DatasetError, ImageFileError, OSError) as error:
         return Scan(tuple(_unreadable_files(case)) or (_unreadable(case, error),))
 
-    problems = [*_voxel_problems(case, image), *_label_problems(case, image, labels, dataset.labels)]
+    channels = tuple(map(channel_fingerprint, image.array))
+    problems = [*_voxel_problems(case, image, channels), *_label_problems(case, image, labels, dataset.labels)]
     if any(problem.severity == "error" for problem in problems):
         return Scan(tuple(problems))
-    channels = tuple(map(channel_fingerprint, image.array))
     problems += same_channels(case, channels)
     box = nonzero_box(image.array)
     fingerprint = CaseFingerprint(
@@ -89,11 +91,11 @@ def _sample(array: np.ndarray, foreground: np.ndarray, key: str, cases: int) -> 
     return sample
 
 
-def _voxel_problems(case: Case, image: Image) -> list[Problem]:
+def _voxel_problems(case: Case, image: Image, channels: Sequence[ChannelFingerprint]) -> list[Problem]:
     problems = []
-    for channel, array in enumerate(image.array):
-        finite = np.isfinite(array)
-        if not finite.all():
+    for channel, (array, found) in enumerate(zip(image.array, channels)):
+        if not (math.isfinite(found.minimum) and math.isfinite(found.maximum)):
+            finite = np.isfinite(array)
             name = Path(case.images[channel if len(case.images) == len(image.array) else 0]).name
             count = int(array.size - np.count_nonzero(finite))
             what = f"{count} of {array.size} voxels of channel {channel} are NaN or infinite"

@@ -36,6 +36,7 @@ from .plan_folds import plan_folds
 from .written import is_measured, write_plan
 
 LOG = logging.getLogger("autoseg")
+MOST_SHOWN = 10  # problems; `autoseg check` shows all
 PREPARED_VERSION = 2  # raise it when preparing the same files with the same plan gives something else
 
 
@@ -85,7 +86,7 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
     """Shows notes; raises DatasetError with the whole table when there is an error among the problems."""
     if not problems:
         return
-    text = table(problems)
+    text = table(problems, MOST_SHOWN)
     if any(problem.fixable for problem in problems):
         text += "\n`autoseg check DATASET --fix` repairs what is marked as fixable"
     errors = [problem for problem in problems if problem.severity == "error"]
