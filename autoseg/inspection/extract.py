@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -126,11 +127,15 @@ def _question(dataset: Dataset) -> str:
 
 
 def _file_states(files: Iterable[Path]) -> list[list[int]] | None:
-    """Size and time of change of every file: as long as these stay, so does the content. None if a file is missing."""
+    """Size and time of change of every file: as long as these stay, so does the content. None if one is not there, or
+    is no file: reading a pipe never ends."""
     try:
-        return [[state.st_size, state.st_mtime_ns] for state in (path.stat() for path in files)]
+        states = [path.stat() for path in files]
     except OSError:
         return None
+    return (
+        [[each.st_size, each.st_mtime_ns] for each in states] if all(S_ISREG(each.st_mode) for each in states) else None
+    )
 
 
 def _remember(path: Path, scan: Scan, case: Case, question: str, files: list[list[int]]) -> None:

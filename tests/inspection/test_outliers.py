@@ -19,7 +19,7 @@ from autoseg.core.labels import ExclusiveLabels
 from autoseg.fingerprint import CaseFingerprint, ChannelFingerprint, Fingerprint
 from autoseg.folds import Fold, Folds
 from autoseg.inspection.check import Problem, table
-from autoseg.inspection.extract import check_dataset
+from autoseg.inspection.extract import check_dataset, extract_fingerprint
 from autoseg.inspection.outliers import absent_labels, copies, untrained_labels, unusual_grids, unusual_values
 from autoseg.layouts import read_dataset
 from autoseg.parts.readers import write_channels, write_labels
@@ -210,6 +210,27 @@ def test_all_files_of_a_case_that_cannot_be_read_are_named(raw: Path) -> None:
         path = raw / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert sorted(found[:2] for found in notes(raw)) == [("b", "error"), ("b", "error"), ("c", "error")]
+
+
+def test_a_pipe_in_place_of_a_file_that_was_measured_does_not_hang(raw: Path) -> None:
+    assert notes(raw) == []
+    (raw / "labelsTr/c.nii.gz").unlink()
+    os.mkfifo(raw / "labelsTr/c.nii.gz")
+    ((case, severity, what),) = notes(raw)
+    assert (case, severity) == ("c", "error") and "pipe" in what
+
+
+def test_the_same_scans_stored_along_other_axes_give_the_same_places(raw: Path, tmp_path: Path) -> None:
+    dataset = read_dataset(raw)
+    before, _ = extract_fingerprint(dataset, tmp_path / "before", 1)
+    for path in dataset.cases[1].files:
+        sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(path), "PSR"), path)
+    after, problems = extract_fingerprint(dataset, tmp_path / "after", 1)
+    assert problems == [] and after.orientation == "LPS"
+    assert [case.left_right for case in after.cases.values()] == [2, 0, 2, 2]
+    for one, other in zip(before.structures, after.structures):
+        assert one and other
+        np.testing.assert_allclose((*one.centre, *one.covariance), (*other.centre, *other.covariance), atol=1e-9)
 
 
 def test_one_case_in_other_units_stops_before_anything_is_read(raw: Path, tmp_path: Path, capsys) -> None:
