@@ -45,7 +45,8 @@ class Dataset:
     file_ending: str
     """Ending for predicted label maps, e.g. ``.nii.gz``: that of the label files."""
     layout: str
-    """``nnunet``, ``msd`` or ``plain``: where channels and labels come from; ``plain`` means inferred."""
+    """``nnunet``, ``msd``, ``plain`` or ``listed``: where channels and labels come from; ``plain`` means inferred,
+    ``listed`` that dataset.json names every file."""
     licence: str = ""
     """Of the data, as the user's dataset.json says; models that are trained on them carry it on."""
     citation: str = ""

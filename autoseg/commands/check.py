@@ -27,8 +27,9 @@ def run(options: Namespace) -> int:
     if options.fix:
         for done in fix(dataset):
             LOG.info("%s", done)
-    measured = _options.workspace(options).dataset_folder(dataset.name).measured
-    problems = check_dataset(dataset, measured, _options.settings(options).threads)
+    files = _options.workspace(options).dataset_folder(dataset.name)
+    folds = files.read_folds() if files.folds.exists() else None
+    problems = check_dataset(dataset, files.measured, _options.settings(options).threads, folds)
     errors = [problem for problem in problems if problem.severity == "error"]
     if problems:
         sys.stdout.write(table(problems) + "\n")

@@ -7,9 +7,11 @@ whether a path built of it stays where it should.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 LONGEST_PATH_NAME = 150  # bytes in UTF-8: file systems allow 255, endings and the names of unfinished files come on top
 LONGEST_SHOWN_NAME = 200  # characters
+LISTED = 20  # lines of a list in a message
 SHORT = 100  # characters of what a message quotes
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # leads elsewhere, or is no name on Windows
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)  # devices of Windows
@@ -54,6 +56,12 @@ def short(value: object, most: int = SHORT) -> str:
         return text
     half = (most - 5) // 2
     return f"{text[:half]} ... {text[-half:]}"
+
+
+def first_of(lines: Sequence[str], most: int = LISTED) -> str:
+    """The first ``most`` lines and how many more there are: a list in a message."""
+    more = len(lines) - most
+    return "\n".join(lines[:most]) + (f"\n... and {more} more" if more > 0 else "")
 
 
 def _shown_problem(name: str) -> str | None:

@@ -43,19 +43,10 @@ class PlansFile:
                 f"{where} is for {channels} channels, {dataset.name} has {len(dataset.channels)}: {named}"
             )
         planned = read_plan_of(plans, dataset.channels, dataset.labels, dataset.file_ending, where)
-        axes, why = mirror_axes(dataset.labels, _as_seen(fingerprint, planned), wish=wishes.mirror)
+        axes, why = mirror_axes(dataset.labels, fingerprint, wish=wishes.mirror, orientation=planned.orientation)
         mirrored = tuple(index for index, axis in enumerate(planned.axis_order) if axis in axes)
         reasons = (*planned.reasons, f"mirroring: {why}")
         return replace(planned, dataset=dataset.name, mirror_axes=mirrored, reasons=reasons)
-
-
-def _as_seen(fingerprint: Fingerprint, plan: Plan) -> Fingerprint:
-    """Where images are turned to one orientation, left and right lie along its axis; places were measured before."""
-    if plan.orientation is None:
-        return fingerprint
-    axis = 2 - next(index for index, letter in enumerate(plan.orientation) if letter in "LR")
-    cases = {key: replace(case, left_right=axis) for key, case in fingerprint.cases.items()}
-    return replace(fingerprint, cases=cases, structures=())
 
 
 def _json(path: Path) -> dict[str, Any]:

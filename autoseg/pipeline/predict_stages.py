@@ -24,7 +24,7 @@ from ..inference.memory import Gate
 from ..inference.options import PredictOptions, Wanted
 from ..inference.predictor import Predictor, Prepared
 from ..inference.window import Space
-from ..parts.readers import read_header, read_image, write_channels, write_labels
+from ..parts.readers import read_header, read_image, refuse_unwritable, write_channels, write_labels
 from ..settings import resolve
 
 LOG = logging.getLogger("autoseg")
@@ -64,10 +64,10 @@ class Stages:
     def prepared(self, case: Case) -> Attempt[Any]:
         """Waits until memory suffices for the case, which is judged by its header, then reads it."""
         attempt = Attempt(case.key, case, Clock(self.stopped))
-        header = attempt.then("read", lambda case: (case, read_header(Path(case.images[0])).geometry))
-        if header.result is not None:
-            self.gate.enter(case.key, self._needed(case.key, header.result[1]))
-        prepared = header.then("read", lambda known: _read(known[0])).then("prepare", self.model.prepare)
+        weighed = attempt.then("read", lambda case: self._needed(case.key, read_header(Path(case.images[0])).geometry))
+        if weighed.result is not None:
+            self.gate.enter(case.key, weighed.result)
+        prepared = weighed.then("read", lambda _: _read(case)).then("prepare", self.model.prepare)
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 
@@ -118,6 +118,8 @@ class Stages:
             process.give_back_freed(above=self.gate.budget // 2)
 
     def _needed(self, key: str, geometry: Geometry) -> int:
+        """Bytes of memory. Raises AutosegError for an image of which no label map could be made or written."""
+        refuse_unwritable(self.target(key), geometry)
         needed = self.model.need(geometry)
         if needed.least > self.gate.budget:
             gigabytes = (needed.least / 1e9, max(0, self.gate.budget) / 1e9)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.spatial.transform import Rotation
 
-from autoseg.core.geometry import SLICE_SPACING_2D, Box, Geometry, is_orientation, nonzero_box
+from autoseg.core.geometry import SLICE_SPACING_2D, Box, Geometry, axis_along, is_orientation, nonzero_box
 
 arrays = npst.arrays(np.int8, st.tuples(*[st.integers(1, 5)] * 4), elements=st.sampled_from([0, 0, 0, 1]))
 
@@ -87,7 +87,25 @@ def test_what_is_no_place_for_voxels_is_refused(wrong: dict) -> None:
         replace(Geometry.plain((2, 3, 4), (1.0, 1.0, 1.0)), **wrong)
 
 
+@given(
+    axes=st.permutations(range(3)),
+    signs=st.tuples(*(st.sampled_from((1, -1)),) * 3),
+    angles=st.tuples(*(st.floats(-25, 25),) * 3),
+)
+def test_orientation_is_what_itk_calls_it(
+    axes: list[int], signs: tuple[int, int, int], angles: tuple[float, float, float]
+) -> None:
+    direction = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.diag(signs) @ np.eye(3)[axes]
+    geometry = Geometry((2, 3, 4), (1.0, 1.0, 1.0), (0.0,) * 3, tuple(direction.ravel().tolist()))
+    itk = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction.ravel().tolist())
+    assert geometry.orientation == itk
+    for letters in (("L", "R"), ("P", "A"), ("S", "I")):
+        (axis,) = {axis_along(itk, letter) for letter in letters}
+        assert itk[2 - axis] in letters
+
+
 def test_a_flat_image_stays_as_it_lies() -> None:
+    assert Geometry.plain_2d((4, 5)).orientation is None
     assert Geometry.plain_2d((4, 5)).towards("RAS") == ((0, 1, 2), ())
 
 

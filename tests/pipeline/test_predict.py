@@ -98,6 +98,40 @@ def test_a_case_with_too_many_channels_is_reported_and_the_others_go_on(model, c
     assert len(report.written) == 4
 
 
+@pytest.mark.parametrize("spacing", [2000.0, 1e30, 1e-6])
+def test_a_case_in_other_units_is_reported_and_the_others_go_on(model, cases, tmp_path, spacing):
+    image = sitk.ReadImage(cases[2].images[0])
+    image.SetSpacing((spacing,) * 3)
+    path = str(tmp_path / "images" / "units.mha")  # NIfTI's header could not hold all of these
+    sitk.WriteImage(image, path)
+    cases[2] = replace(cases[2], images=(path,))
+    if spacing < 1:  # as large as images that are no mistake have to be
+        image = sitk.ConstantPad(image, (20, 20, 20), (0, 0, 0), 1)
+        sitk.WriteImage(image, path)
+    report = predict(model, cases, tmp_path / "out")
+    assert list(report.failed) == ["case.2"] and "would become" in report.failed["case.2"]
+    assert len(report.written) == 4
+
+
+def test_pictures_among_volumes_are_reported_and_the_others_go_on(model, cases, tmp_path):
+    pixels = np.arange(600, dtype=np.uint8).reshape(20, 30)
+    sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "images" / "picture.png")
+    picture = Case("picture", (str(tmp_path / "images" / "picture.png"),))
+    report = predict(model, [*cases, picture], tmp_path / "out")
+    assert list(report.failed) == ["picture"] and "2-D" in report.failed["picture"]
+    assert len(report.written) == 5
+
+
+def test_a_volume_whose_label_map_could_not_be_written_is_not_predicted(model, cases, tmp_path):
+    class Never(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            raise AssertionError("nothing is to be predicted")
+
+    pictures = replace(model.plan, file_ending=".png")
+    report = predict(replace(model, plan=pictures, networks=(Never(),)), cases[:1], tmp_path / "out")
+    assert "a volume of 9 slices does not fit into .png" in report.failed["case.0"]
+
+
 def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, tmp_path):
     class Defect(nn.Module):
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:

@@ -25,7 +25,8 @@ from ._guard import present, refusals
 
 __all__ = [
     "ENDINGS", "Difference", "Header", "copy_grid", "differences", "ending_of", "label_ending", "read_header",
-    "read_image", "read_labels", "refusals", "split_channels", "write_channels", "write_labels", "write_voxels",
+    "read_image", "read_labels", "refusals", "refuse_unwritable", "split_channels", "write_channels", "write_labels",
+    "write_voxels",
 ]  # fmt: skip
 
 LOG = logging.getLogger("autoseg")
@@ -109,6 +110,15 @@ def read_labels(path: Path) -> tuple[np.ndarray, Geometry]:
         if len(array) > 1 and not all(np.array_equal(array[0], channel) for channel in array[1:]):
             raise ImageFileError(f"{path}: a label map has one value per voxel, this file has {len(array)} channels")
         return _whole_numbers(array[0], path), geometry
+
+
+def refuse_unwritable(path: Path, geometry: Geometry) -> None:
+    """Raises ImageFileError where the ending of a label map cannot hold this grid, before it was made."""
+    if _writer(path, geometry) is natural_image and geometry.shape[0] > 1:
+        raise ImageFileError(
+            f"{path.name}: a volume of {geometry.shape[0]} slices does not fit into {path.suffix}, which holds 2-D "
+            "images, as those that the model was trained on; give its slices one by one, as 2-D images"
+        )
 
 
 def write_labels(array: np.ndarray, geometry: Geometry, path: Path, like: Path | None = None) -> None:
