@@ -153,6 +153,6 @@ def _value(text: str) -> Any:
     """JSON where it is JSON that a file may hold, else a list where there are commas, else the text."""
     text = text.strip()
     try:
-        return parse_json(text.encode("utf-8", "surrogateescape"), "a change")
+        return parse_json(text.encode("utf-8", "surrogatepass"), "a change")
     except RecordError:
         return [_value(item) for item in text.split(",") if item.strip()] if "," in text else text

@@ -54,6 +54,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         path_name(self.name, "dataset")
+        if not self.channels:
+            raise ValueError("there are no channels")
         for channel in self.channels:
             shown_name(channel, "channel")
         label_ending(self.file_ending)

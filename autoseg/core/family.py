@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,9 +36,10 @@ class Family:
             package = name.split(".")[0]
             way = f"If you trust its author, pass --trust {package}" if _MODULE.fullmatch(name) else "It is no module"
             raise UnknownPartError(f"{short(name)!r} is not a part of autoseg. {short(way)}")
-        if "." not in name and name not in set(self):
-            raise UnknownPartError(f"no {short(name)!r} in {self.package}; choose one of {', '.join(self)}")
         module = name if "." in name else f"{self.package}.{name}"
+        known = "." in name or (module in sys.modules and not name.startswith("_"))  # which spares listing a folder
+        if not known and name not in set(self):
+            raise UnknownPartError(f"no {short(name)!r} in {self.package}; choose one of {', '.join(self)}")
         if not _MODULE.fullmatch(module):
             raise UnknownPartError(f"{short(module)!r} cannot be the name of a module")
         try:

@@ -11,6 +11,7 @@ import json
 import math
 import types
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -99,7 +100,7 @@ class _Reader:
         wrong = sorted((set(value) - set(fields)) | (required - set(value)))
         if wrong:
             raise RecordError(f"{where}: missing or unknown {short(repr(wrong), 300)}; known are {sorted(fields)}")
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         read = {
             name: self._parts(fields[name].metadata["family"], hints[name], item, f"{where}.{name}")
             if "family" in fields[name].metadata
@@ -155,6 +156,12 @@ class _Reader:
         if len(kinds) != len(value):
             raise RecordError(f"{where}: expected {len(kinds)} entries, found {len(value)}")
         return tuple(self.read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value)))
+
+
+@lru_cache(maxsize=256)
+def _hints(kind: Any) -> dict[str, Any]:
+    """Looked up once per kind of record: a fingerprint has as many records as cases."""
+    return get_type_hints(kind)
 
 
 def _refuse_other_version(fields: dict[str, dataclasses.Field[Any]], value: dict[str, Any], where: str) -> None:

@@ -125,4 +125,7 @@ def _window(channel: str, intensities: Intensities) -> tuple[ct.Spec, str]:
         )
     low, high = intensities.percentile_00_5, intensities.percentile_99_5
     why = f"one scale for all images, since it is CT: clipped to {low:.4g}..{high:.4g}, 99 % of the labelled voxels"
-    return ct.Spec(*values), why
+    try:
+        return ct.Spec(*values), why
+    except ValueError as error:
+        raise PlanningError(f"channel {channel!r} cannot be normalised as CT: {error}; are all images right?") from None
