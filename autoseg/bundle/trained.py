@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Union
@@ -11,7 +11,7 @@ from typing import Any, Union
 from ..errors import ModelError
 from ..plan import Plan, read_plan
 from ..workspace import RunFolder
-from .bundle import Bundle, is_bundle, read_bundle
+from .bundle import BLOCK, Bundle, is_bundle, read_bundle
 from .manifest import Manifest
 
 
@@ -45,6 +45,12 @@ class TrainedRuns:
     def weights(self, configuration: str, fold: str) -> bytes:
         """One network's safetensors."""
         return self.stages[configuration][fold].weights.read_bytes()
+
+    def weight_blocks(self, configuration: str, fold: str) -> Iterator[bytes]:
+        """The same, piece by piece."""
+        with self.stages[configuration][fold].weights.open("rb") as file:
+            while block := file.read(BLOCK):
+                yield block
 
     def where(self, configuration: str, fold: str) -> str:
         """Names these weights in a message."""

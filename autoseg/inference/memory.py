@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from math import prod
 from types import TracebackType
 
 import numpy as np
@@ -93,11 +94,18 @@ def need(
     )
 
 
+def patch_bytes(plan: Plan, configuration: Configuration, run: Resolved) -> int:
+    """Main memory that any image takes, however small: it is padded to a patch, and logits are summed on one."""
+    voxels, channels = prod(configuration.patch_size), len(plan.channels) * configuration.slices
+    summed = min(plan.labels.heads, getattr(configuration.network, "features", (FEATURES,))[0])
+    return 4 * (channels + summed) * voxels + working_bytes(configuration, summed, run)
+
+
 def working_bytes(configuration: Configuration, values: int, run: Resolved) -> int:
     """Main memory in which the network makes ``values`` per voxel of the patches that it sees at a time."""
     if run.device.type != "cpu":
         return 0
-    voxels = int(np.prod(configuration.patch_size))
+    voxels = prod(configuration.patch_size)
     features = getattr(configuration.network, "features", (FEATURES,))
     finest = 4 * features[0] * voxels * patches_at_once(voxels, values, run)
     return HELD_IN_HALF * finest if run.dtype else HELD * finest + min(HELD * finest, COMBINED_BYTES)
