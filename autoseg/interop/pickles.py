@@ -11,23 +11,20 @@ neither may those who get it. Text about it comes from ``core.names.short``.
 
 from __future__ import annotations
 
-import io
 import pickletools
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, Union
 
 from ..core.names import SHORT, short
 from ..errors import ModelError
+from .pickle_instructions import LOOKUPS, REMEMBERS, argument_of, instructions, looked_up, place
 
 LARGEST = 32 << 20  # bytes of a pickle; tensors are not in it, and the log of 1000 epochs with 100 labels has 6 MB
 LARGEST_VALUE = 160 << 20  # bytes of memory, of all that a pickle makes on its way
-MOST_INSTRUCTIONS = 3_000_000  # the log of 1000 epochs with 100 labels has 1 400 000
 MOST_NUMBERS_AS_KEYS = 20_000  # numbers can be chosen to meet in one place of a table, text and bytes cannot
 MOST_ARGUMENTS = 16
-LONGEST_NUMBER = 160  # bytes that write it
-LONGEST_KEY = 8  # entries, where it is a tuple
 
 
 @dataclass(frozen=True)
@@ -55,62 +52,15 @@ def read_pickle(file: IO[bytes], where: str, known: Known, persistent: Persisten
     """
     content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise ModelError(f"{where} has more than {LARGEST >> 20} MB beside its tensors; this is no checkpoint")
+        raise ModelError(f"{where} has more than {LARGEST >> 20} MB, which is too much for a pickle of plain values")
     try:
-        machine = _Machine(where, known, persistent, _wanted(content))
-        for opcode, start, stop in _instructions(content):
+        machine = _Machine(where, known, persistent, looked_up(content))
+        for opcode, start, stop in instructions(content):
             machine.step(opcode, content[start:stop])
         (result,) = machine.stack
     except DAMAGE as error:
         raise ModelError(f"{where} is damaged: {short(str(error) or type(error).__name__, 200)}") from None
     return result
-
-
-def _instructions(content: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, int, int]]:
-    """Every instruction and where its argument lies, up to the end of the program. Raises ValueError for damage."""
-    at, end = 0, len(content)
-    while at < end:
-        opcode = OPCODES.get(content[at])
-        if opcode is None:
-            raise ValueError(f"there is no instruction {content[at]}")
-        start = at + 1
-        length = 0 if opcode.arg is None else opcode.arg.n
-        if length < 0:
-            length = _length(opcode.name, length, content, start)
-        at = start + length
-        if at > end:
-            raise ValueError("it ends too early")
-        if length > LONGEST_NUMBER and opcode.name in NUMBERS:
-            raise ValueError(f"a number is {length} bytes long")
-        yield opcode, start, at
-        if opcode.name == "STOP":
-            return
-    raise ValueError("it ends too early")
-
-
-def _length(name: str, kind: int, content: bytes, start: int) -> int:
-    """Bytes of an argument that says itself how long it is; the last one is never beyond the end of the content."""
-    if kind == pickletools.UP_TO_NEWLINE:
-        stop = content.index(b"\n", start) + 1
-        return (content.index(b"\n", stop) + 1 if name in TWO_LINES else stop) - start
-    digits = LENGTHS[kind]
-    return digits + int.from_bytes(content[start : start + digits], "little")
-
-
-def _wanted(content: bytes) -> set[int]:
-    """What is looked up of all that the program remembers, so that nothing else need be kept."""
-    wanted = set()
-    for count, (opcode, start, stop) in enumerate(_instructions(content)):
-        if count > MOST_INSTRUCTIONS:
-            raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions; this is no checkpoint")
-        if opcode.name in LOOKUPS:
-            wanted.add(_place(opcode.name, content[start:stop]))
-    return wanted
-
-
-def _place(name: str, argument: bytes) -> int:
-    """Where something is remembered: a number of some bytes, or its digits."""
-    return int(argument) if name in ("GET", "PUT") else int.from_bytes(argument, "little")
 
 
 @dataclass
@@ -133,16 +83,18 @@ class _Machine:
         name = opcode.name
         self.charge(COSTS.get(name, COST))
         if name in LOOKUPS:
-            self.stack.append(self.memo[_place(name, argument)])
+            self.stack.append(self.memo[place(name, argument)])
         elif name in REMEMBERS:
-            self.remember(_place(name, argument))
+            self.remember(place(name, argument))
         elif name in PUSH_ARGUMENT:
             self.charge(len(argument) if argument.isascii() else 4 * len(argument))
-            self.stack.append(_value(opcode, argument))
+            self.stack.append(argument_of(opcode, argument))
         elif (instruction := INSTRUCTIONS.get(name)) is not None:
-            instruction(self, _value(opcode, argument) if argument else None)
+            instruction(self, argument_of(opcode, argument) if argument else None)
         else:
-            self.refuse(f"{_said(_value(opcode, argument)) if argument else 'something'} by the instruction {name}")
+            self.refuse(
+                f"{_said(argument_of(opcode, argument)) if argument else 'something'} by the instruction {name}"
+            )
 
     def charge(self, size: int) -> None:
         """Counts ``size`` bytes that are about to be made."""
@@ -201,16 +153,11 @@ class _Machine:
         """The items, if a table can hold them as quickly as they were written."""
         self.charge(len(items) * COST_OF_KEY)
         for item in items:
-            if type(item) in (str, bytes, bool, type(None)):
-                continue
-            flat = type(item) is not tuple or (
-                len(item) <= LONGEST_KEY and all(type(part) in (*PLAIN_NUMBERS, str, bytes) for part in item)
-            )
-            if type(item) not in (*PLAIN_NUMBERS, tuple) or not flat:
+            if type(item) not in (str, bytes, int, float, bool, type(None)):
                 raise ValueError(f"a {type(item).__name__} is a key")
-            self.numbers_left -= 1
-            if self.numbers_left < 0:
-                raise ValueError(f"more than {MOST_NUMBERS_AS_KEYS} numbers are keys")
+        self.numbers_left -= sum(type(item) in (int, float) for item in items)
+        if self.numbers_left < 0:
+            raise ValueError(f"more than {MOST_NUMBERS_AS_KEYS} numbers are keys")
         return items
 
     def name(self, full: str) -> None:
@@ -241,11 +188,6 @@ class _Machine:
         )
 
 
-def _value(opcode: pickletools.OpcodeInfo, argument: bytes) -> Any:
-    assert opcode.arg is not None, "what has no argument is not asked for one"
-    return opcode.arg.reader(io.BytesIO(argument))
-
-
 def _said(value: Any) -> str:
     """For messages: a name as it is, if it can be shown."""
     if isinstance(value, str) and not value.isprintable():
@@ -254,17 +196,6 @@ def _said(value: Any) -> str:
 
 
 Instruction = Callable[[_Machine, Any], Any]
-OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
-LENGTHS = {
-    pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT4: 4, pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-}  # fmt: skip
-"""How an argument begins that says its own length to how many bytes say it."""
-TWO_LINES = ("GLOBAL", "INST")
-LOOKUPS = frozenset(("GET", "BINGET", "LONG_BINGET"))
-REMEMBERS = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
-NUMBERS = frozenset(("INT", "LONG", "LONG1", "LONG4", "FLOAT", "GET", "PUT"))
-PLAIN_NUMBERS = (int, float, bool, type(None))
 PUSH_ARGUMENT = frozenset((
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
     "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
@@ -311,4 +242,3 @@ INSTRUCTIONS: dict[str, Instruction] = {
     "BINPERSID": lambda machine, _: machine.fetch(machine.pop()),
 }
 """What a pickle may ask for; INST, OBJ, NEWOBJ_EX, extensions and buffers are not among it."""
-
