@@ -21,7 +21,7 @@ from ..parts.resamplers import spline
 from ..parts.schedules import polynomial
 from ..plan import Configuration, Plan, TrainingRules
 from ..planning.planner import augmentation_for
-from .nnunet_json import number, numbers, objects, said, typed, whole
+from .nnunet_json import LARGEST_EDGE, LARGEST_SPACING, SMALLEST_SPACING, number, numbers, objects, said, typed, whole
 from .nnunet_networks import read_network
 from .nnunet_plans import ALWAYS, NEVER, ORIENTATIONS, PLANNERS
 
@@ -30,8 +30,6 @@ PLANNERS_HERE = {theirs: ours for ours, (theirs, _) in PLANNERS.items()}
 MOST_CONFIGURATIONS, MOST_SETTINGS = 100, 100  # a file of nnU-Net has 5 with 25 settings each
 MOST_LISTED = 10  # of those left out
 MOST_VOXELS, MOST_IN_BATCH = 2**30, 2**20
-LARGEST_EDGE = 10**6  # voxels
-SMALLEST_SPACING, LARGEST_SPACING = 1e-6, 1e6  # mm
 LARGEST_INTENSITY = 1e30  # float32 ends at 3e38
 
 

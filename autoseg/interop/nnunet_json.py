@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from ..core.names import short
 from ..errors import RecordError
 
 LARGEST = 4 << 20  # bytes; a plans file has some hundred kB, a dataset.json with 20 000 cases 3 MB
+
+LARGEST_EDGE = 10**6  # voxels
+SMALLEST_SPACING, LARGEST_SPACING = 1e-6, 1e6  # mm
+FILE_ENDING = re.compile(r"(?:\.[A-Za-z0-9]{1,10}){1,3}")
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -32,6 +37,14 @@ def refuse_large(path: Path, most: int) -> None:
         raise RecordError(f"{path}: there is no such file")
     if size > most:
         raise RecordError(f"{path}: {size / 1e6:.0f} MB are too many for such a file; is it the right one?")
+
+
+def file_ending(description: Mapping[str, Any], where: Path) -> str:
+    """What a dataset.json says of its files, ``.nii.gz`` where it says nothing. Raises RecordError."""
+    ending = description.get("file_ending", ".nii.gz")
+    if not isinstance(ending, str) or not FILE_ENDING.fullmatch(ending):
+        raise RecordError(f"{where}: file_ending must be an ending such as .nii.gz, found {said(ending)}")
+    return ending
 
 
 def typed(mapping: Mapping[str, Any], key: str, where: str, kind: type) -> Any:

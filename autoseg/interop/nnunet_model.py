@@ -20,17 +20,16 @@ from ..bundle.manifest import Manifest
 from ..bundle.write import write_bundle
 from ..core.files import remove_unfinished, unfinished
 from ..core.progress import progress
-from ..errors import ModelError, RecordError
+from ..errors import ModelError
 from ..plan import Configuration, Plan
 from .checkpoint import Checkpoint, StoredTensor
 from .nnunet_configurations import read_plan_of
 from .nnunet_files import FINAL, ModelFiles, find_model
-from .nnunet_json import said
+from .nnunet_json import file_ending, said
 from .nnunet_postprocessing import read_postprocessing
 from .nnunet_weights import Shapes, from_nnunet, shapes
 
 LOG = logging.getLogger("autoseg")
-FILE_ENDING = re.compile(r"(?:\.[A-Za-z0-9]{1,10}){1,3}")
 
 
 @dataclass(frozen=True)
@@ -123,14 +122,11 @@ def _read(files: ModelFiles, wanted: Sequence[str] | None, checkpoint: str) -> F
     if not isinstance(configuration, str):
         raise ModelError(f"{said_in} does not say which configuration it was trained with")
     where = Path(files.where) / "dataset.json"
-    ending = description.get("file_ending", ".nii.gz")
-    if not isinstance(ending, str) or not FILE_ENDING.fullmatch(ending):
-        raise RecordError(f"{where}: file_ending must be an ending such as .nii.gz, found {said(ending)}")
     plan = read_plan_of(
         plans,
         dataset_json.channels_of(description, where),
         dataset_json.labels_of(description, where),
-        ending,
+        file_ending(description, where),
         f"{files.where}/plans.json",
         only=configuration,
     )

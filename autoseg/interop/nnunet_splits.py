@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ..errors import DatasetError
+from ..core.json_text import read_json_value
+from ..core.names import short
+from ..errors import DatasetError, RecordError
 from ..folds import Fold, Folds
+from .nnunet_json import refuse_large
 
 NAME = "splits_final.json"
+LARGEST = 8 << 20  # bytes; five folds of 10 000 cases have 2 MB
 
 
 def read_splits(path: Path, keys: Collection[str]) -> Folds:
@@ -20,9 +23,10 @@ def read_splits(path: Path, keys: Collection[str]) -> Folds:
     validates on a case it trains on.
     """
     try:
-        listed = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error})") from None
+        refuse_large(path, LARGEST)
+        listed = read_json_value(path)
+    except RecordError as error:
+        raise DatasetError(str(error)) from None
     if not isinstance(listed, list) or not listed:
         raise DatasetError(f'{path}: expected a list of folds, each {{"train": [...], "val": [...]}}')
     return Folds(tuple(_fold(entry, number, path, keys) for number, entry in enumerate(listed)))
@@ -34,10 +38,12 @@ def _fold(entry: Any, number: int, path: Path, keys: Collection[str]) -> Fold:
     train, validation = entry["train"], entry["val"]
     unknown = sorted({*train, *validation} - set(keys))
     if unknown:
-        raise DatasetError(f"{path}: fold {number} names {len(unknown)} cases that are not there: {unknown[0]!r}, ...")
+        raise DatasetError(
+            f"{path}: fold {number} names {len(unknown)} cases that are not there: {short(unknown[0])!r}, ..."
+        )
     both = sorted(set(train) & set(validation))
     if both:
-        raise DatasetError(f"{path}: fold {number} trains and validates on {both[0]!r}")
+        raise DatasetError(f"{path}: fold {number} trains and validates on {short(both[0])!r}")
     return Fold(tuple(train), tuple(validation))
 
 

@@ -1,4 +1,4 @@
-"""The program that a pickle is, cut into instructions without running it: each is known to be whole before it is read."""
+"""The program that a pickle is, cut into instructions: each is known to be whole before its argument is read."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def _length(name: str, kind: int, content: bytes, start: int) -> int:
 
 def looked_up(content: bytes) -> set[int]:
     """What is looked up of all that the program remembers, so that nothing else need be kept."""
-    wanted = set()
+    wanted: set[int] = set()
     for count, (opcode, start, stop) in enumerate(instructions(content)):
         if count > MOST_INSTRUCTIONS or len(wanted) > MOST_LOOKED_UP:
-            raise ValueError(f"it is longer than any checkpoint")
+            raise ValueError("it is longer than any checkpoint is")
         if opcode.name in LOOKUPS:
             wanted.add(place(opcode.name, content[start:stop]))
     return wanted
