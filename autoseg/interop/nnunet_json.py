@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,17 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def refuse_large(path: Path, most: int) -> None:
-    """Raises RecordError for what is no file, or has more bytes: read as JSON, they can take 30 times as many."""
+    """Raises RecordError for what is no file, or has more bytes: read as JSON, they can take 30 times as many.
+
+    One that is missing is left to the reader.
+    """
     try:
-        size = path.stat().st_size if path.is_file() else None
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if size is None:
-        raise RecordError(f"{path}: there is no such file")
+        found = path.stat()
+    except OSError:
+        return
+    size = found.st_size
+    if not stat.S_ISREG(found.st_mode):
+        raise RecordError(f"{path}: is not a file")
     if size > most:
         raise RecordError(f"{path}: {size / 1e6:.0f} MB are too many for such a file; is it the right one?")
 

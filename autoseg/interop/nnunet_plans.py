@@ -19,7 +19,13 @@ from ..parts.resamplers import spline
 from ..plan import NETWORKS, NORMALIZERS, Configuration, Plan
 from ..planning import rules
 from .nnunet_json import (
-    LARGEST, LARGEST_EDGE, LARGEST_SPACING, SMALLEST_SPACING, file_ending, refuse_large, said,
+    LARGEST,
+    LARGEST_EDGE,
+    LARGEST_SPACING,
+    SMALLEST_SPACING,
+    file_ending,
+    refuse_large,
+    said,
 )  # fmt: skip
 
 LOG = logging.getLogger("autoseg")
