@@ -107,7 +107,7 @@ def read_plan_of(
     """
     configurations, refused = read_configurations(plans, where)
     if only is not None:
-        configurations, refused = _stages(only, configurations, refused)
+        configurations, refused = _stages(only, configurations, refused, where)
     for why in list(refused.values())[:MOST_LISTED]:
         LOG.warning("left out: %s", why)
     if len(refused) > MOST_LISTED:
@@ -147,14 +147,14 @@ def _axis_order(plans: Mapping[str, Any], where: str) -> tuple[int, int, int]:
 
 
 def _stages(
-    only: str, configurations: dict[str, Configuration], refused: dict[str, str]
+    only: str, configurations: dict[str, Configuration], refused: dict[str, str], where: str
 ) -> tuple[dict[str, Configuration], dict[str, str]]:
     """``only`` and before it the configurations that it needs. Raises RecordError when it is among the ``refused``."""
     wanted: list[str] = []
     title: str | None = only
     while title is not None and title not in wanted:
         if title not in configurations:
-            raise RecordError(refused.get(title, f"there is no configuration {said(title)} in the plans"))
+            raise RecordError(refused.get(title, f"{where}: there is no configuration {said(title)}"))
         wanted.insert(0, title)
         title = configurations[title].previous
     return {name: configurations[name] for name in wanted}, {}
