@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .core.family import Family
+from .core.json_text import parse_json
+from .core.names import short
 from .core.records import from_json, to_json
-from .errors import UsageError
+from .errors import RecordError, UsageError
 from .plan import Configuration, Plan
 
 OF_THE_PLAN = ("mirror_axes", "file_ending", "default")
@@ -41,7 +42,7 @@ def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -
         field, equals, text = change.partition("=")
         path = _path(field.strip(), plan.configurations)
         if not equals or not all(path):
-            raise UsageError(f"{change!r} is no change; write FIELD=VALUE, for example batch_size=4")
+            raise UsageError(f"{short(change)!r} is no change; write FIELD=VALUE, for example batch_size=4")
         if path[0] in OF_THE_PLAN:
             record = _Change(_value(text)).within(record, path)
         else:
@@ -99,7 +100,7 @@ class _Change:
                 raise _unknown(step, places, where)
             return [self.within(item, rest, here) if place == step else item for place, item in zip(places, old)]
         if not isinstance(old, dict):
-            raise UsageError(f"{where} is a single value, it has no field {step!r}")
+            raise UsageError(f"{where} is a single value, it has no field {short(step)!r}")
         if step not in old:
             raise _unknown(step, old, where)
         if self.family is not None and list(path) == ["name"]:
@@ -140,15 +141,18 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def _unknown(field: str, known: Iterable[str], where: str = "") -> UsageError:
     """What there is instead, and what was probably meant."""
     known = [name for name in known if name != "name"]
+    field = short(field)
     near = difflib.get_close_matches(field, known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    return UsageError(f"{where or 'a plan'} has no field {field!r} to set{meant} Known are {', '.join(known)}")
+    meant = f"; did you mean {near[0]}?" if near else "."
+    return UsageError(
+        f"{where or 'a plan'} has no field {field!r} to set{meant} Known are {short(', '.join(known), 1000)}"
+    )
 
 
 def _value(text: str) -> Any:
-    """JSON where it is JSON, else a list where there are commas, else the text."""
+    """JSON where it is JSON that a file may hold, else a list where there are commas, else the text."""
     text = text.strip()
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return parse_json(text.encode("utf-8", "surrogateescape"), "a change")
+    except RecordError:
         return [_value(item) for item in text.split(",") if item.strip()] if "," in text else text

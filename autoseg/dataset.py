@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from .core.labels import Labels
+from .core.names import path_name, short, shown_name
+from .parts.readers import label_ending
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,9 @@ class Case:
     """Absolute paths."""
     label: str | None = None
     """Absolute path; None for a case to be predicted."""
+
+    def __post_init__(self) -> None:
+        path_name(self.key, "case")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -44,6 +50,15 @@ class Dataset:
     """Of the data, as the user's dataset.json says; models that are trained on them carry it on."""
     citation: str = ""
     """What to cite, likewise."""
+
+    def __post_init__(self) -> None:
+        path_name(self.name, "dataset")
+        for channel in self.channels:
+            shown_name(channel, "channel")
+        label_ending(self.file_ending)
+        twice = [key for key, count in Counter(self.keys).items() if count > 1]
+        if twice:
+            raise ValueError(f"there are two cases {short(twice[0])!r}")
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .core.names import short
 from .errors import UsageError
 from .workspace import Workspace
 
@@ -36,8 +38,8 @@ def find_dataset(name: str, workspace: Workspace, search: Sequence[Path] = (Path
         folder = Path(workspace.dataset_folder(chosen).read_dataset().folder)
         moved = [path.absolute() for path in folders if path.name == chosen and _is_dataset(path)]
         return FoundDataset(chosen, moved[0] if moved and not folder.is_dir() else folder)
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):  # unlike Path's, false for what cannot be a path
         return _at(path, workspace)
     fitting = [folder for folder in folders if _fits(name, folder.name) and _is_dataset(folder)]
     _only([folder.name for folder in fitting], name)
@@ -45,7 +47,7 @@ def find_dataset(name: str, workspace: Workspace, search: Sequence[Path] = (Path
         return _at(fitting[0], workspace)
     there = [*known, *sorted({folder.name for folder in folders if _is_dataset(folder)} - set(known))]
     raise UsageError(
-        f"there is no dataset {name!r}: it is neither a folder nor the name of a known dataset. "
+        f"there is no dataset {short(name, 300)!r}: it is neither a folder nor the name of a known dataset. "
         f"Known here: {', '.join(there) or 'none'}"
     )
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .core.bounds import LARGEST_SIZE, bounded
+from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
+
 
 @dataclass(frozen=True)
 class CaseFingerprint:
@@ -24,6 +27,13 @@ class CaseFingerprint:
     labels: tuple[int, ...] | None = None
     """Indices, from 1 on, of the labels that the case has; None: not known."""
 
+    def __post_init__(self) -> None:
+        bounded(self, "shape", "cropped_shape", least=1, most=LARGEST_SIZE)
+        bounded(self, "spacing", least=SMALLEST_SPACING, most=LARGEST_SPACING)
+        bounded(self, "cropped_fraction", above=0, most=1)
+        bounded(self, "left_right", least=0, most=2)
+        bounded(self, "labels", least=1)
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -37,6 +47,11 @@ class Structure:
     centre: tuple[float, float, float]
     covariance: tuple[float, float, float, float, float, float]
     """zz, yy, xx, zy, zx, yx: within the cases and between them."""
+
+    def __post_init__(self) -> None:
+        bounded(self, "cases", least=1)
+        bounded(self, "share", least=0, most=1)
+        bounded(self, "centre", "covariance", least=-1, most=2)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from . import dataset_json
 from .core.labels import ExclusiveLabels, Labels
 from .core.machine import cores
 from .core.parallel import ordered_map
+from .core.regions import refuse_lossy
 from .dataset import Case, Dataset
 from .errors import DatasetError, ImageFileError
 from .parts.readers import ENDINGS, ending_of, read_header, read_labels
@@ -39,6 +40,7 @@ def read_dataset(folder: Path) -> Dataset:
     where = folder / "dataset.json"
     description = dataset_json.read(where)
     channels, labels = dataset_json.channels_of(description, where), dataset_json.labels_of(description, where)
+    refuse_lossy(labels, where)
     layout, cases = _described(folder, description)
     announced = description.get("numTraining")
     if isinstance(announced, int) and announced != len(cases):
@@ -192,7 +194,10 @@ def _dataset(folder: Path, channels: tuple[str, ...], labels: Labels, cases: lis
     ending = ending_of(str(cases[0].label))
     ending = ".mha" if ending.lower() == ".mhd" else ending  # the same format in one file: that can be atomic
     ordered = tuple(sorted(cases, key=lambda case: case.key))
-    return Dataset(folder.name, str(folder), channels, labels, ordered, ending, layout)
+    try:
+        return Dataset(folder.name, str(folder), channels, labels, ordered, ending, layout)
+    except ValueError as error:
+        raise DatasetError(f"{folder}: {error}") from None
 
 
 def _paired(images: list[Path], labels_folder: Path) -> list[Case]:
@@ -229,7 +234,11 @@ def _group(paths: Iterable[Path], is_case: Callable[[str], bool], whole: Iterabl
 
 
 def _case(key: str, images: Iterable[Path], label: Path | None) -> Case:
-    return Case(key, tuple(map(str, images)), None if label is None else str(label))
+    files = tuple(map(str, images))
+    try:
+        return Case(key, files, None if label is None else str(label))
+    except ValueError as error:
+        raise DatasetError(f"{files[0]}: {error}") from None
 
 
 def _stem(path: Path) -> str:

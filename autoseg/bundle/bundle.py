@@ -20,6 +20,7 @@ from .source import MOST_BYTES, FolderSource, Source, ZipSource
 from .usable import refuse_unusable
 
 LARGEST_JSON = 4 << 20  # bytes; scores of 118 labels take 60 kB
+MOST_VALUES = 50_000  # in one of them; a thousand labels with their scores take half of them
 LONGEST_MESSAGE = 1500  # characters of what a stranger's file is quoted with
 BLOCK = 1 << 20
 
@@ -143,6 +144,8 @@ def _compare(source: Source, manifest: Manifest) -> None:
 
 
 def _json(text: bytes, source: Source, name: str) -> Any:
+    if text.count(b",") > MOST_VALUES:
+        raise RecordError(f"{source.path}: {name} holds more than {MOST_VALUES} values; this is no model bundle")
     value = parse_json(text, f"{source.path}: {name}")
     try:
         json.dumps(value, ensure_ascii=False).encode()

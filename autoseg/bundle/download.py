@@ -17,11 +17,11 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from ..core.names import short
 from ..core.progress import progress
 from ..errors import ModelError
+from .bundle import BLOCK
 
 PATIENCE = 60.0  # seconds in each of which ``SLOWEST`` bytes must come on average
 SLOWEST = 1000
 LONGEST_ADDRESS = 2000  # characters; servers take no more
-BLOCK = 1 << 20
 FAULTS = (OSError, HTTPException, ValueError, LookupError)  # what urllib raises for a server that does it wrong
 OWN_MACHINE = ("localhost", "127.0.0.1", "::1")
 
@@ -192,6 +192,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, HTTPError):
         error.close()
         said = f"the server answers {error.code} {error.reason}"
+    elif isinstance(getattr(error, "reason", error), TimeoutError):
+        said = "the server says nothing more, which is too slow"
     else:
         said = str(getattr(error, "reason", error)) or type(error).__name__
     return short(" ".join("".join(letter if letter.isprintable() else " " for letter in said).split()), 300)

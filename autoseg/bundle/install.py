@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.files import file_digest, remove_unfinished, unfinished
+from ..core.names import short
 from ..errors import AutosegError, ModelError
 from .bundle import read_bundle
 from .download import PATIENCE, download
@@ -37,7 +38,7 @@ def install(
         with _local(source, into, limit, patience) as path:
             return _installed(path, source, into, sha256, trusted)
     except OSError as error:
-        raise ModelError(f"{source} cannot be installed into {into}: {error.strerror or error}") from None
+        raise ModelError(f"{short(source, 300)} cannot be installed into {into}: {error.strerror or error}") from None
 
 
 def _installed(path: Path, source: str, into: Path, sha256: str | None, trusted: tuple[str, ...]) -> Path:
@@ -67,6 +68,7 @@ def _local(source: str, into: Path, limit: int, patience: float) -> Iterator[Pat
         download(source, temporary, limit, patience)
         yield temporary
     except AutosegError as error:  # says what is wrong with the address, not with a file that nobody knows
-        raise type(error)(str(error).replace(str(temporary), source).replace(temporary.name, source)) from None
+        address = short(source, 300)
+        raise type(error)(str(error).replace(str(temporary), address).replace(temporary.name, address)) from None
     finally:
         temporary.unlink(missing_ok=True)

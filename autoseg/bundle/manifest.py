@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -117,9 +118,11 @@ class Manifest:
             path_name(name, "the configuration")
         for fold in folds:
             path_name(fold, "the fold")
-        names = Counter(name.casefold() for name in (MANIFEST, *self.file_names, *self.configurations))
-        if twice := [name for name, times in names.items() if times > 1]:
-            raise ValueError(f"{short(twice[0])!r} names two files, where capital and small letters are the same")
+        counted = Counter(
+            unicodedata.normalize("NFC", name).casefold() for name in (MANIFEST, *self.file_names, *self.configurations)
+        )
+        if twice := [name for name, times in counted.items() if times > 1]:
+            raise ValueError(f"{short(twice[0])!r} names two files, where systems do not tell letters apart")
 
     @property
     def file_names(self) -> tuple[str, ...]:

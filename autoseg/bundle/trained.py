@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Union
 
+from ..core.names import path_name
 from ..errors import ModelError
 from ..plan import Plan, read_plan
 from ..workspace import RunFolder
@@ -28,9 +29,13 @@ class TrainedRuns:
     @property
     def manifest(self) -> Manifest:
         """Without checksums, scores, licence and citation."""
-        name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.plan.dataset).strip("_-") or "model"
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.plan.dataset).strip("_-")[:100]
         configurations = {stage: tuple(runs) for stage, runs in self.stages.items()}
-        return Manifest(name[:100], configurations, {self.plan.default: 1.0})
+        try:
+            path_name(name, "the name of the model")
+        except ValueError:  # what a dataset on one system may be called is not a name on every other
+            name = f"model_{name}"
+        return Manifest(name, configurations, {self.plan.default: 1.0})
 
     @property
     def runs(self) -> dict[str, RunFolder]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..errors import UnknownPartError
+from .names import short
+
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -19,26 +24,42 @@ class Family:
     attribute: str
 
     def __iter__(self) -> Iterator[str]:
-        paths = importlib.import_module(self.package).__path__
-        return iter(sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")))
+        return iter(_modules(self.package))
 
     def load(self, name: str, trusted: tuple[str, ...] = ()) -> Any:
-        """The part called ``name``. A dotted name is the user's own module and must start with a trusted package."""
+        """The part called ``name``. A dotted name is the user's own module and must start with a trusted package.
+
+        Raises UnknownPartError.
+        """
         if "." in name and not any(name == root or name.startswith(f"{root}.") for root in trusted):
-            raise UnknownPartError(
-                f"{name!r} is not a part of autoseg. If you trust its author, pass --trust {name.split('.')[0]}"
-            )
+            package = name.split(".")[0]
+            way = f"If you trust its author, pass --trust {package}" if _MODULE.fullmatch(name) else "It is no module"
+            raise UnknownPartError(f"{short(name)!r} is not a part of autoseg. {short(way)}")
         if "." not in name and name not in set(self):
-            raise UnknownPartError(f"no {name!r} in {self.package}; choose one of {', '.join(self)}")
+            raise UnknownPartError(f"no {short(name)!r} in {self.package}; choose one of {', '.join(self)}")
         module = name if "." in name else f"{self.package}.{name}"
+        if not _MODULE.fullmatch(module):
+            raise UnknownPartError(f"{short(module)!r} cannot be the name of a module")
         try:
-            return getattr(importlib.import_module(module), self.attribute)
+            found = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name is not None and module != error.name and not module.startswith(f"{error.name}."):
                 raise  # the part exists, but something that it imports does not
-            raise UnknownPartError(f"there is no module {module!r}; is the package that holds it installed?") from None
+            raise UnknownPartError(
+                f"there is no module {short(module)!r}; is the package that holds it installed?"
+            ) from None
+        if not hasattr(found, self.attribute):
+            raise UnknownPartError(f"the module {short(module)!r} is no part: it has no {self.attribute}")
+        return getattr(found, self.attribute)
 
     def name_of(self, part: Any) -> str:
         """The name under which ``load`` finds the part again."""
         module = type(part).__module__
         return module.removeprefix(f"{self.package}.")
+
+
+@lru_cache
+def _modules(package: str) -> tuple[str, ...]:
+    """Looked for once: a stranger's plan may name a hundred thousand parts."""
+    paths = importlib.import_module(package).__path__
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")))

@@ -29,6 +29,7 @@ PATCHES_ON_PROCESSOR = 2  # keep torch from its slow convolution for single inpu
 LARGE = 1 << 20  # voxels of a patch from which on, in float32, a second one saves less than a twentieth of the time
 OUTPUT_BYTES = 1 << 29  # logits of a batch there
 ANYWHERE = Space()
+BATCH_BYTES = 1 << 31  # of the patches that a GPU sees at a time, whatever a plan says
 KNOWN_BYTES = 1 << 28  # logits of a uniform patch are kept if they take no more
 
 
@@ -78,7 +79,8 @@ class Sweep:
         self._height = padded.shape[1]
         self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
         voxels = int(np.prod(patch))
-        self._batch = patches_at_once(voxels, self._values, run) if run.device.type == "cpu" else batch_size
+        seen = max(1, min(batch_size, BATCH_BYTES // (4 * image.shape[0] * slices * voxels)))
+        self._batch = patches_at_once(voxels, self._values, run) if run.device.type == "cpu" else seen
         self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
         self._known: dict[bytes, Tensor] = {}
         self._keeps_known = 4 * self._values * voxels <= KNOWN_BYTES

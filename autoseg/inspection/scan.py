@@ -55,14 +55,17 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
     if any(problem.severity == "error" for problem in problems):
         return Scan(tuple(problems), identity)
     box = nonzero_box(image.array)
-    fingerprint = CaseFingerprint(
-        shape=image.geometry.shape,
-        spacing=image.geometry.spacing,
-        cropped_shape=box.shape,
-        cropped_fraction=float(np.prod(box.shape) / np.prod(image.geometry.shape)),
-        content=content_hash(*case.files),
-        left_right=image.geometry.left_right,
-    )
+    try:
+        fingerprint = CaseFingerprint(
+            shape=image.geometry.shape,
+            spacing=image.geometry.spacing,
+            cropped_shape=box.shape,
+            cropped_fraction=float(np.prod(box.shape) / np.prod(image.geometry.shape)),
+            content=content_hash(*case.files),
+            left_right=image.geometry.left_right,
+        )
+    except ValueError as error:
+        return Scan((*problems, _unreadable(case, error)), identity)
     inside = labels[box.slices]
     foreground = foreground_of(inside, dataset.labels)
     z, y, x = box.slices

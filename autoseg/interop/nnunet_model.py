@@ -161,8 +161,9 @@ def _convert(found: Found, scratch: Path) -> dict[str, Path]:
 def _weights(stored: Checkpoint, configuration: Configuration, expected: Shapes) -> dict[str, Tensor]:
     """Under our names, float32. No number is read before all shapes are known to be right."""
     state = stored.values.get("network_weights")
-    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
-    if not named or not all(isinstance(weight, StoredTensor) for weight in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(weight, StoredTensor) for name, weight in state.items()
+    ):
         raise ModelError(f"{stored.where} holds no network_weights; is it a checkpoint of nnU-Net v2?")
     theirs = from_nnunet(state, configuration, stored.where)
     found: dict[str, StoredTensor] = {ours: state[name] for ours, name in theirs.items()}

@@ -16,6 +16,7 @@ from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.parallel import ordered_map
 from ..dataset import Case
+from ..errors import ModelError
 from ..inference.attempt import Attempt
 from ..inference.export import Prediction
 from ..inference.kept import ENDING as KEPT_ENDING
@@ -44,8 +45,11 @@ class Stages:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def target(self, key: str) -> Path:
-        """The label map."""
-        return self.output / f"{key}{self.model.plan.file_ending}"
+        """The label map. Raises ModelError where it would not lie in the output folder."""
+        path = self.output / f"{key}{self.model.plan.file_ending}"
+        if path.parent != self.output or ".." in path.name:
+            raise ModelError(f"the label map of {key} would be written outside {self.output}; no such model is used")
+        return path
 
     def kept(self, key: str) -> Path | None:
         """The probabilities in little space."""

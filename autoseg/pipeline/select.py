@@ -46,8 +46,9 @@ def select(
     """
     settings = settings or RunSettings()
     dataset, splits = files.read_dataset(), files.read_folds()
+    splits.refuse_unknown(dataset.keys, files.folds)
     numbers = tuple(folds or map(str, range(len(splits.folds))))
-    if not all(number.isdecimal() and splits[int(number)].validation for number in numbers):
+    if not numbers or not all(splits.named(number).validation for number in numbers):
         raise UsageError(f"folds {' '.join(numbers)} cannot be compared: only numbered ones have unseen cases")
     trained, missing = _trained(files, splits, configurations, numbers, trusted)
     cases = _unseen(files, dataset, splits, list(trained), numbers)
@@ -81,7 +82,7 @@ def _trained(
     trusted: tuple[str, ...],
 ) -> tuple[dict[str, TrainedRuns], dict[str, str]]:
     """Configurations of which every fold can be compared, and why the others cannot."""
-    there = sorted(path.name for path in files.runs("x").parent.glob("*") if path.is_dir())
+    there = sorted(path.name for path in files.all_runs.glob("*") if path.is_dir())
     missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds))}
     complete = [name for name in wanted or there if name not in missing]
     if not complete or (wanted and missing):

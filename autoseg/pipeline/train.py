@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ..changes import changed
+from ..core.regions import refuse_lossy
 from ..dataset import Dataset
 from ..errors import UsageError
 from ..fingerprint import Fingerprint
@@ -53,9 +54,9 @@ def train(
     that are wanted; ``at_once`` trains them side by side. Where planning has left it to training, this machine is
     measured first, and what is missing is prepared. Raises TrainingError, UsageError or WorkspaceError.
     """
-    dataset, folds = files.read_dataset(), files.read_folds()
+    dataset, folds = _read_usable(files)
     every = [str(number) for number in range(len(folds.folds))]
-    names = (only or every) if fold == "cv" else [fold]
+    names = (only or every or ["0"]) if fold == "cv" else [fold]  # without folds, there is no 0 either: it says so
     splits = {name: _split(name, dataset, folds) for name in (*every, *names)}
     with team_of(settings or RunSettings()) as (team, settings):
         if at_once and team.size > 1:
@@ -90,12 +91,18 @@ def _in_turn(runs: Sequence[FoldRun], *, wanted: Wanted, dataset: Dataset) -> No
                 validate_fold(run, dataset)
 
 
+def _read_usable(files: DatasetFolder) -> tuple[Dataset, Folds]:
+    """Raises DatasetError for what would only be noticed when the training has ended."""
+    dataset, folds = files.read_dataset(), files.read_folds()
+    folds.refuse_unknown(dataset.keys, f"{files.folds} (correct it, or run `autoseg plan {dataset.name}`)")
+    refuse_lossy(dataset.labels, files.dataset)
+    return dataset, folds
+
+
 def _split(fold: str, dataset: Dataset, folds: Folds) -> Fold:
     if fold == "all":
         return Fold(dataset.keys, ())
-    if not fold.isdecimal():
-        raise UsageError(f"fold {fold!r} is unknown; give a number, `all` or `cv`")
-    return folds[int(fold)]
+    return folds.named(fold)
 
 
 def _before_training(plan: Plan, measured: Fingerprint) -> list[object]:
@@ -125,6 +132,7 @@ def _effective(
     Raises UsageError for a change that comes too late: cases are prepared already.
     """
     plan, measured = files.read_plan(trusted), files.read_fingerprint()
+    refuse_lossy(plan.labels, files.plan)
     name, _ = plan.configuration(configuration)
     chosen = {stage: plan.configurations[stage] for stage in plan.stages(name)}
     if epochs is not None:

@@ -115,7 +115,7 @@ def test_large_foregrounds_are_sampled_without_repetition_and_always_alike(
     monkeypatch.setattr(scan, "FEWEST_SAMPLES", 10)
     image = np.arange(2 * np.prod(SHAPE)).reshape(2, *SHAPE) + 1
     case = make_case(tmp_path, "a", image, np.ones(SHAPE, int))
-    first, again = (scan_case(case, dataset_of(case, case)).intensities for _ in range(2))
+    first, again = (scan_case(case, dataset_of(case, replace(case, key="b"))).intensities for _ in range(2))
     assert first is not None
     assert first.shape == (2, 50)
     assert len(np.unique(first[0])) == 50

@@ -20,8 +20,8 @@ DEEP: Any = []
 for _ in range(40):
     DEEP = [DEEP]
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 10**7, 2**31, 2**62, 1.5, -0.5, 1e-300, 1e300, "", "x", "3", "../../x", "a\0b\x1b[2J",
-    "y" * 3000, [], [[]], [1], [0, 0, 1], [0, 1, 2], ["x"], [None], [2**62] * 3, [1] * 5000, {}, {"x": [1]}, {"0": {}},
+    None, True, False, 0, -1, 1, 2, 10**7, 2**31, 2**62, 1.5, -0.5, 1e-300, 1e300, "", "x", "3", "../../x",
+    "a\0b\x1b[2J", "y" * 3000, [], [[]], [1], [0, 0, 1], [0, 1, 2], ["x"], [None], [2**62] * 3, [1] * 5000, {}, {"x": [1]}, {"0": {}},
     {"": None}, DEEP,
 )  # fmt: skip
 """What stands in the place of a value."""
@@ -236,7 +236,8 @@ def _changed_archives(files: Files) -> Iterator[tuple[str, Files]]:
         ("method: deflated", 10, b"\x08\0"), ("method: unknown", 10, b"\x63\0"), ("version", 6, b"\xff\xff"),
         ("checksum", 16, b"\1\2\3\4"), ("packed size", 20, b"\1\0\0\0"), ("size", 24, b"\xf0\xff\xff\x7f"),
         ("both sizes", 20, b"\xf0\xff\xff\x7f\xf0\xff\xff\x7f"), ("both sizes in 64 bits", 20, b"\xff" * 8),
-        ("length of a name", 28, b"\xff\xff"), ("length of extras", 30, b"\xff\xff"), ("place", 42, b"\xf0\xff\xff\x7f"),
+        ("length of a name", 28, b"\xff\xff"), ("length of extras", 30, b"\xff\xff"),
+        ("place", 42, b"\xf0\xff\xff\x7f"),
         ("place 0", 42, b"\0\0\0\0"), ("a name that is no text", 46, b"\xff\xfe"),
     ):  # fmt: skip
         yield f"directory: {title}", patched(files, offset, new)

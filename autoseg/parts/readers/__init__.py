@@ -13,13 +13,14 @@ import numpy as np
 
 from ...core.files import atomic_file
 from ...core.geometry import Geometry, Image
+from ...core.names import short
 from ...errors import DatasetError, ImageFileError
 from . import natural_image, nifti, simpleitk, tiff3d
 from ._grid import Difference, Header, differences
 
 __all__ = [
-    "ENDINGS", "Difference", "Header", "copy_grid", "differences", "ending_of", "read_header", "read_image",
-    "read_labels", "split_channels", "write_channels", "write_labels", "write_voxels",
+    "ENDINGS", "Difference", "Header", "copy_grid", "differences", "ending_of", "label_ending", "read_header",
+    "read_image", "read_labels", "split_channels", "write_channels", "write_labels", "write_voxels",
 ]  # fmt: skip
 
 ENDINGS = (*simpleitk.ENDINGS, *natural_image.ENDINGS)
@@ -36,6 +37,14 @@ def ending_of(path: Path | str) -> str:
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[-len(ending) :]
     raise ImageFileError(f"{path}: this kind of file cannot be read; known endings are {', '.join(ENDINGS)}")
+
+
+def label_ending(ending: str) -> str:
+    """``ending`` if label maps can be written with it, ``.nii.gz`` for example. Raises ValueError."""
+    writable = [known for known in ENDINGS if known not in (".mhd", *natural_image.LOSSY)]
+    if ending.lower() not in writable:
+        raise ValueError(f"file_ending must be one of {', '.join(writable)}; found {short(ending)!r}")
+    return ending
 
 
 def read_header(path: Path) -> Header:
