@@ -7,7 +7,7 @@ import pickletools
 from collections.abc import Iterator
 from typing import Any
 
-MOST_INSTRUCTIONS = 3_000_000  # the log of 1000 epochs with 100 labels has 1 400 000
+MOST_INSTRUCTIONS = 2_500_000  # the log of 1000 epochs with 100 labels has 1 400 000
 MOST_LOOKED_UP = 100_000
 LONGEST_NUMBER = 160  # bytes that write it
 OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}

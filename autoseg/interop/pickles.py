@@ -81,7 +81,9 @@ class _Machine:
     def step(self, opcode: pickletools.OpcodeInfo, argument: bytes) -> None:
         """One instruction; ``argument`` is what follows it in the file."""
         name = opcode.name
-        self.charge(COSTS.get(name, COST))
+        self.left -= COSTS.get(name, COST)
+        if self.left < 0:
+            self.charge(0)
         if name in LOOKUPS:
             self.stack.append(self.memo[place(name, argument)])
         elif name in REMEMBERS:
@@ -89,12 +91,11 @@ class _Machine:
         elif name in PUSH_ARGUMENT:
             self.charge(len(argument) if argument.isascii() else 4 * len(argument))
             self.stack.append(argument_of(opcode, argument))
-        elif (instruction := INSTRUCTIONS.get(name)) is not None:
-            instruction(self, argument_of(opcode, argument) if argument else None)
+        elif name in INSTRUCTIONS:
+            INSTRUCTIONS[name](self, argument_of(opcode, argument) if argument else None)
         else:
-            self.refuse(
-                f"{_said(argument_of(opcode, argument)) if argument else 'something'} by the instruction {name}"
-            )
+            what = _said(argument_of(opcode, argument)) if argument else "something"
+            self.refuse(f"{what} by the instruction {name}")
 
     def charge(self, size: int) -> None:
         """Counts ``size`` bytes that are about to be made."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-SOUND = Path(__file__).with_name("models")
+SOUND = Path(__file__).parent / "interop" / "models"
 Files = dict[str, bytes]
 """Name below the model's folder to content."""
 DEEP: Any = []
@@ -21,8 +21,8 @@ for _ in range(40):
     DEEP = [DEEP]
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 10**7, 2**31, 2**62, 1.5, -0.5, 1e-300, 1e300, "", "x", "3", "../../x",
-    "a\0b\x1b[2J", "y" * 3000, [], [[]], [1], [0, 0, 1], [0, 1, 2], ["x"], [None], [2**62] * 3, [1] * 5000, {}, {"x": [1]}, {"0": {}},
-    {"": None}, DEEP,
+    "a\0b\x1b[2J", "y" * 3000, [], [[]], [1], [0, 0, 1], [0, 1, 2], ["x"], [None], [2**62] * 3, [1] * 5000, {},
+    {"x": [1]}, {"0": {}}, {"": None}, DEEP,
 )  # fmt: skip
 """What stands in the place of a value."""
 
@@ -49,7 +49,7 @@ def replaced(value: Any, path: tuple[Any, ...], other: Any) -> Any:
     if not path:
         return other
     copy = value.copy()
-    copy[path[0]] = replaced(value[path[0]], path[1:], other)
+    copy[path[0]] = replaced(value[path[0]], path[1:], other) if path[1:] else other
     return copy
 
 
@@ -164,13 +164,13 @@ PICKLES: dict[str, bytes] = {
     "digits of a place": b"]g" + b"9" * 5000 + b"\n.",
     "a frame of 2**60": b"\x80\x04\x95" + struct.pack("<Q", 2**60) + b"N.",
     "protocol 99": b"\x80\x63N.",
-    "a million sets": b"\x80\x04](" + b"\x8f" * 1_000_000 + b"e.",
-    "a million marks": b"\x80\x04" + b"(" * 1_000_000 + b".",
-    "a million lists in lists": b"\x80\x04" + b"]" * 1_000_000 + b"a" * 999_999 + b".",
-    "a million calls": b"\x80\x02ccollections\nOrderedDict\nq\0]q\1(" + b"h\0)R" * 1_000_000 + b"e.",
+    "many sets": b"\x80\x04](" + b"\x8f" * 800_000 + b"e.",
+    "many marks": b"\x80\x04" + b"(" * 200_000 + b".",
+    "many lists in lists": b"\x80\x04" + b"]" * 200_000 + b"a" * 199_999 + b".",
+    "many calls": b"\x80\x02ccollections\nOrderedDict\nq\0]q\1(" + b"h\0)R" * 100_000 + b"e.",
     "copies of a long list": b"\x80\x02c_codecs\nencode\nq\0X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20)
     + b"q\1X\6\0\0\0latin1q\2](" + b"h\0h\1h\2\x86R" * 100_000 + b"e.",
-    "many instructions": b"\x80\x02" + b"N0" * 2_000_000 + b"N.",
+    "many instructions": b"\x80\x02" + b"N0" * 1_300_000 + b"N.",
     "numbers that meet": b"\x80\x02}(" + b"".join(
         b"\x8a\x0a" + (number * (2**61 - 1)).to_bytes(10, "little") + b"N" for number in range(30_000)
     ) + b"u.",
