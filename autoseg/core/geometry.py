@@ -8,6 +8,7 @@ A 2-D image is one slice: its arrays keep a z axis of length 1 and its slice spa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,15 @@ class Geometry:
     """Millimetres, (x, y, z) or (x, y): as in the file."""
     direction: tuple[float, ...]
     """Row-major direction cosines, 9 or 4 numbers: as in the file."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no place for voxels."""
+        if min(self.shape) < 1:
+            raise ValueError(f"its axes have {self.shape} voxels, none may be empty")
+        if not all(0 < length < math.inf for length in self.spacing):
+            raise ValueError(f"spacing must be positive, found {self.spacing} mm")
+        if not all(map(math.isfinite, (*self.origin, *self.direction))):
+            raise ValueError("origin or direction is NaN or infinite")
 
     @property
     def dimensions(self) -> int:

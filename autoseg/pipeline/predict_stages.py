@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Stages:
     probabilities: str | None
     keep: Path | None
     gate: Gate
+    sources: Mapping[str, Path]
+    """The first image of every case: label maps get the grid of its header."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def target(self, key: str) -> Path:
@@ -102,10 +104,11 @@ class Stages:
         """The label map comes last: where it exists, the case is finished."""
 
         def write(prediction: Prediction) -> Path:
+            source = self.sources[attempt.key]
             if chances := prediction.probabilities:
                 beside = self.output / "probabilities" / f"{attempt.key}{PROBABILITY_ENDING}"
-                write_channels(chances.stored, prediction.geometry, beside, chances.scale)
-            write_labels(prediction.labels, prediction.geometry, self.target(attempt.key))
+                write_channels(chances.stored, prediction.geometry, beside, chances.scale, like=source)
+            write_labels(prediction.labels, prediction.geometry, self.target(attempt.key), like=source)
             return self.target(attempt.key)
 
         try:

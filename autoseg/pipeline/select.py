@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ..bundle.manifest import CrossValidation, Manifest, MirroringTest
 from ..bundle.trained import OF_THE_PLAN, TrainedRuns, read_trained
@@ -157,7 +158,8 @@ def _validate(
     shutil.rmtree(folder, ignore_errors=True)
     pairs = {case.key: (case.reference, folder / f"{case.key}{dataset.file_ending}") for case in cases}
     for case, each in zip(cases, held):
-        write_labels(each.label_map, each.geometry, pairs[case.key][1])
+        image = Path(dataset.case(case.key).images[0])
+        write_labels(each.label_map, each.geometry, pairs[case.key][1], like=image)
     summary = score_pairs(pairs, dataset.labels, folder, workers=workers)
     return CrossValidation(summary.overall, summary.labels, folds)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -70,6 +72,19 @@ def test_turning_towards_ras_is_what_itk_and_nibabel_do(
     affine[:3, :3] = np.diag((-1, -1, 1)) @ direction
     canonical = nibabel.as_closest_canonical(nibabel.Nifti1Image(array.T.astype(np.int16), affine))
     np.testing.assert_array_equal(turned, np.asarray(canonical.dataobj).T)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"spacing": (1.0, 0.0, 1.0)}, {"spacing": (-1.0, 1.0, 1.0)}, {"spacing": (1.0, 1.0, float("nan"))},
+        {"spacing": (1.0, float("inf"), 1.0)}, {"origin": (0.0, float("nan"), 0.0)}, {"shape": (2, 0, 3)},
+        {"direction": (float("inf"), *(0.0,) * 8)},
+    ],
+)  # fmt: skip
+def test_what_is_no_place_for_voxels_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"spacing|origin|empty"):
+        replace(Geometry.plain((2, 3, 4), (1.0, 1.0, 1.0)), **wrong)
 
 
 def test_a_flat_image_stays_as_it_lies() -> None:

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -58,6 +59,30 @@ def test_every_case_is_written_on_its_own_grid(model, cases, tmp_path):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), 7 * (sitk.GetArrayFromImage(image) > 0.5))
 
 
+@pytest.mark.parametrize("codes", [(0, 0), (1, 4)])
+def test_label_maps_and_probabilities_lie_on_the_image_in_viewers_that_read_the_other_transform(
+    model, cases, tmp_path, codes
+):
+    image = nibabel.load(cases[0].images[0])
+    image.header.set_qform(np.diag([2.0, 2.0, 2.0, 1.0]), codes[0])
+    image.header.set_sform(np.array([[0, -2, 0, 8], [2, 0, 0, 9], [0, 0, 2, 10], [0, 0, 0, 1.0]]), codes[1])
+    odd = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+    nibabel.save(odd, tmp_path / "odd_0000.nii.gz")
+    report = predict(
+        model, [Case("odd", (str(tmp_path / "odd_0000.nii.gz"),))], tmp_path / "out", probabilities="uint8"
+    )
+    assert not report.failed
+    expected = nibabel.load(tmp_path / "odd_0000.nii.gz")
+    for path in (tmp_path / "out" / "odd.nii.gz", tmp_path / "out" / "probabilities" / "odd.nii.gz"):
+        found = nibabel.load(path)
+        np.testing.assert_array_equal(found.affine, expected.affine)
+        assert found.header["qform_code"] == codes[0]
+        assert found.header["sform_code"] == codes[1]
+        np.testing.assert_array_equal(found.get_qform(), expected.get_qform())
+    labels = np.asarray(nibabel.load(tmp_path / "out" / "odd.nii.gz").dataobj)
+    np.testing.assert_array_equal(labels, 7 * (np.asarray(expected.dataobj) > 0.5))
+
+
 def test_a_broken_file_is_reported_and_the_others_go_on(model, cases, tmp_path):
     Path(cases[2].images[0]).write_bytes(b"not an image")
     report = predict(model, cases, tmp_path / "out")
@@ -84,7 +109,7 @@ def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, t
 
 @pytest.mark.parametrize("stage", ["read_image", "write_labels"])
 def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, cases, tmp_path, stage, monkeypatch):
-    def defect(*_: object) -> None:
+    def defect(*_: object, **__: object) -> None:
         raise ValueError("a defect")
 
     monkeypatch.setattr(predict_stages, stage, defect)
