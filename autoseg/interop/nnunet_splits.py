@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ..errors import DatasetError
+from ..core.json_text import read_json_value
+from ..errors import DatasetError, RecordError
 from ..folds import Folds, given_folds
+from .nnunet_json import refuse_large
 
 NAME = "splits_final.json"
+LARGEST = 8 << 20  # bytes; five folds of 10 000 cases have 2 MB
 
 
 def read_splits(path: Path, keys: Collection[str]) -> Folds:
@@ -20,9 +22,10 @@ def read_splits(path: Path, keys: Collection[str]) -> Folds:
     ``keys``.
     """
     try:
-        listed = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error})") from None
+        refuse_large(path, LARGEST)
+        listed = read_json_value(path)
+    except RecordError as error:
+        raise DatasetError(str(error)) from None
     if not isinstance(listed, list) or not listed:
         raise DatasetError(f'{path}: expected a list of folds, each {{"train": [...], "val": [...]}}')
     return given_folds((_fold(entry, number, path) for number, entry in enumerate(listed)), keys, str(path))

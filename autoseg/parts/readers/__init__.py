@@ -24,8 +24,9 @@ from ._grid import Difference, Header, differences
 from ._guard import present, refusals
 
 __all__ = [
-    "ENDINGS", "Difference", "Header", "copy_grid", "differences", "ending_of", "label_ending", "read_header",
-    "read_image", "read_labels", "refusals", "refuse_unwritable", "split_channels", "write_channels", "write_labels",
+    "ENDINGS", "Difference", "Header", "copy_grid", "copy_without_texts", "differences", "ending_of", "label_ending",
+    "read_header", "read_image", "read_labels", "refusals", "refuse_unwritable", "split_channels", "write_channels",
+    "write_labels",
     "write_voxels",
 ]  # fmt: skip
 
@@ -176,6 +177,16 @@ def split_channels(source: Path, targets: Sequence[Path]) -> None:
         with refusals(target, "written"):
             if not _written_like(source, channel, geometry, target, level=LABEL_LEVEL):
                 simpleitk.write(np.ascontiguousarray(channel), geometry, target)
+
+
+def copy_without_texts(source: Path, target: Path) -> None:
+    """Makes ``target``, a NIfTI file, of another one: voxels, their type and the grid stay bit-identical, descriptions,
+    extensions and everything else that the header or the end of ``source`` may hold are left out.
+
+    Raises ImageFileError for a damaged or truncated file.
+    """
+    with refusals(source):
+        nifti.copy_without_texts(source, target)
 
 
 def copy_grid(source: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from . import _nifti_grid, simpleitk
 from ._grid import Header
 from ._guard import unreadable
 from ._nifti_header import LONGEST, NO_EXTENSIONS, Layout, fields_of, layout_of
-from ._nifti_write import replace_grid, write_voxels
+from ._nifti_write import replace_grid, write_voxels, write_without_texts
 
 ENDINGS = (".nii.gz", ".nii")
 write = simpleitk.write
@@ -80,6 +80,12 @@ def write_like(source: Path, array: np.ndarray, geometry: Geometry, path: Path, 
     return True
 
 
+def copy_without_texts(source: Path, target: Path) -> None:
+    """Copies voxels byte for byte, and of the header what says how to read them and where they lie."""
+    fields, layout, _ = _opened(source)
+    write_without_texts(fields, _voxel_bytes(source, fields, layout), target)
+
+
 def copy_grid(source: Path, target: Path) -> bool:
     """Puts the grid of ``source`` into the header of ``target``, whose voxels stay as they are, byte for byte.
 
@@ -123,6 +129,15 @@ def _scaled(array: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 
 def _voxels(path: Path, fields: np.void, layout: Layout) -> np.ndarray:
     """(channels, z, y, x) as stored, in this machine's byte order."""
+    array = np.frombuffer(_voxel_bytes(path, fields, layout), layout.dtype)
+    if layout.colours > 1:
+        array = np.moveaxis(array.reshape(*layout.shape, layout.colours), -1, 0)
+    else:
+        array = array.reshape(layout.channels, *layout.shape)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _voxel_bytes(path: Path, fields: np.void, layout: Layout) -> memoryview:
     end = _end(fields, layout)
     content = _content(path, end + TRAILING)
     offset = end - layout.bytes
@@ -130,12 +145,7 @@ def _voxels(path: Path, fields: np.void, layout: Layout) -> np.ndarray:
         offset -= NO_EXTENSIONS  # a file that leaves them out
     elif len(content) < end:
         raise unreadable(path, ValueError(f"{len(content)} bytes of {end}"))
-    array = np.frombuffer(content, layout.dtype, layout.count, offset)
-    if layout.colours > 1:
-        array = np.moveaxis(array.reshape(*layout.shape, layout.colours), -1, 0)
-    else:
-        array = array.reshape(layout.channels, *layout.shape)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return memoryview(content)[offset : offset + layout.bytes]
 
 
 def _start(path: Path) -> tuple[bytes | bytearray, bool]:
