@@ -1,4 +1,4 @@
-"""Killed at any instant, by any signal: the same command ends as if nothing had happened; nothing finished is redone."""
+"""Killed at any instant, by any signal: the same command ends as if nothing had happened, nothing finished redone."""
 
 from __future__ import annotations
 
