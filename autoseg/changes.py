@@ -141,15 +141,18 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def _unknown(field: str, known: Iterable[str], where: str = "") -> UsageError:
     """What there is instead, and what was probably meant."""
     known = [name for name in known if name != "name"]
+    field = short(field)
     near = difflib.get_close_matches(field, known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    return UsageError(f"{where or 'a plan'} has no field {short(field)!r} to set{meant} Known are {', '.join(known)}")
+    meant = f"; did you mean {near[0]}?" if near else "."
+    return UsageError(
+        f"{where or 'a plan'} has no field {field!r} to set{meant} Known are {short(', '.join(known), 1000)}"
+    )
 
 
 def _value(text: str) -> Any:
-    """JSON where it is JSON, else a list where there are commas, else the text."""
+    """JSON where it is JSON that a file may hold, else a list where there are commas, else the text."""
     text = text.strip()
     try:
-        return parse_json(text.encode(), "--set")
-    except (RecordError, UnicodeError):
+        return parse_json(text.encode("utf-8", "surrogatepass"), "a change")
+    except RecordError:
         return [_value(item) for item in text.split(",") if item.strip()] if "," in text else text

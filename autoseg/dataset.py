@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from .core.labels import Labels
+from .core.names import path_name, short, shown_name
+from .parts.readers import label_ending
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,9 @@ class Case:
     """Absolute paths."""
     label: str | None = None
     """Absolute path; None for a case to be predicted."""
+
+    def __post_init__(self) -> None:
+        path_name(self.key, "case")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -39,11 +45,23 @@ class Dataset:
     file_ending: str
     """Ending for predicted label maps, e.g. ``.nii.gz``: that of the label files."""
     layout: str
-    """``nnunet``, ``msd`` or ``plain``: where channels and labels come from; ``plain`` means inferred."""
+    """``nnunet``, ``msd``, ``plain`` or ``listed``: where channels and labels come from; ``plain`` means inferred,
+    ``listed`` that dataset.json names every file."""
     licence: str = ""
     """Of the data, as the user's dataset.json says; models that are trained on them carry it on."""
     citation: str = ""
     """What to cite, likewise."""
+
+    def __post_init__(self) -> None:
+        path_name(self.name, "dataset")
+        if not self.channels:
+            raise ValueError("there are no channels")
+        for channel in self.channels:
+            shown_name(channel, "channel")
+        label_ending(self.file_ending)
+        twice = [key for key, count in Counter(self.keys).items() if count > 1]
+        if twice:
+            raise ValueError(f"there are two cases {short(twice[0])!r}")
 
     @property
     def keys(self) -> tuple[str, ...]:

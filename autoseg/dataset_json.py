@@ -6,20 +6,25 @@ formerly, value to name, a list of values for a region, ``regions_class_order``,
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from .core.json_text import read_json_value
 from .core.labels import ExclusiveLabels, Labels, RegionLabels
-from .errors import DatasetError
+from .core.names import short, shown_name
+from .errors import DatasetError, RecordError
+
+Made = TypeVar("Made", ExclusiveLabels, RegionLabels)
+_NUMBER = re.compile("-?[0-9]{1,18}")  # str.isdigit also takes digits that int does not, and those of other scripts
 
 
 def read(path: Path) -> dict[str, Any]:
     """The object in the file. Raises DatasetError."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error})") from None
+        value = read_json_value(path)
+    except RecordError as error:
+        raise DatasetError(str(error)) from None
     if not isinstance(value, dict):
         raise DatasetError(f"{path}: expected an object with channel_names and labels, found a {type(value).__name__}")
     return value
@@ -32,13 +37,23 @@ def channels_of(description: dict[str, Any], where: Path) -> tuple[str, ...]:
         named = {str(number): name for number, name in enumerate(named)}
     if not isinstance(named, dict) or not named:
         raise DatasetError(f'{where}: give channel_names, for example {{"0": "T1", "1": "T2"}}')
-    try:
-        numbers = {int(number): str(name) for number, name in named.items()}
-    except ValueError:
-        raise DatasetError(f"{where}: channel_names are keyed by number, found {list(named)}") from None
-    if sorted(numbers) != list(range(len(numbers))):
-        raise DatasetError(f"{where}: channel_names must be numbered 0 to {len(numbers) - 1}, found {sorted(numbers)}")
+    if not all(_NUMBER.fullmatch(number) for number in named):
+        raise DatasetError(f"{where}: channel_names are keyed by number, found {short(list(named), 300)}")
+    numbers = {int(number): _channel(name, where) for number, name in named.items()}
+    if sorted(map(int, named)) != list(range(len(named))):
+        found = short(sorted(named), 300)
+        raise DatasetError(f"{where}: channel_names must be numbered 0 to {len(named) - 1}, found {found}")
     return tuple(numbers[number] for number in sorted(numbers))
+
+
+def _channel(name: Any, where: Path) -> str:
+    """As text; people number their channels, too."""
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise DatasetError(f"{where}: the name of a channel must be text, found {short(repr(name))}")
+    try:
+        return shown_name(str(name), "channel")
+    except ValueError as error:
+        raise DatasetError(f"{where}: {error}") from None
 
 
 def labels_of(description: dict[str, Any], where: Path) -> Labels:
@@ -47,11 +62,16 @@ def labels_of(description: dict[str, Any], where: Path) -> Labels:
     ignored = named.pop("ignore", None)
     ignore = None if ignored is None else _one(ignored, "ignore", where)
     background = _background(named, where)
-    if ignore is not None and ignore in {value for values in named.values() for value in values} | {background}:
-        raise DatasetError(f"{where}: the value {ignore} of `ignore` also belongs to another label")
     if all(len(values) == 1 for values in named.values()):  # whatever regions_class_order says, as in nnU-Net
         return _exclusive({"background": (background,)} | named, ignore, where)
-    return RegionLabels(named, _class_order(description, named, where), background, ignore)
+    return _made(RegionLabels, where, named, _class_order(description, named, where), background, ignore)
+
+
+def _made(kind: type[Made], where: Path, *fields: Any) -> Made:
+    try:
+        return kind(*fields)
+    except ValueError as error:
+        raise DatasetError(f"{where}: {error}") from None
 
 
 def text_of(description: dict[str, Any], *names: str) -> str:
@@ -64,14 +84,19 @@ def _values_by_name(labels: Any, where: Path) -> dict[str, tuple[int, ...]]:
     """Name to values; ``background`` and ``ignore`` in lower case, whatever the user's."""
     if not isinstance(labels, dict) or not labels:
         raise DatasetError(f'{where}: give labels, for example {{"background": 0, "liver": 1}}')
-    if all(name.lstrip("-").isdigit() and isinstance(value, str) for name, value in labels.items()):
+    if all(_NUMBER.fullmatch(name) and isinstance(value, str) for name, value in labels.items()):
         labels = _names_by_value(labels, where)
     named: dict[str, tuple[int, ...]] = {}
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(isinstance(item, int) and not isinstance(item, bool) for item in values):
-            raise DatasetError(f"{where}: label {name!r} must be a whole number or a list of them, found {value!r}")
-        named[name.lower() if name.lower() in ("background", "ignore") else name] = tuple(values)
+            raise DatasetError(
+                f"{where}: label {short(name)!r} must be a whole number or a list of them, found {short(repr(value))}"
+            )
+        name = name.lower() if name.lower() in ("background", "ignore") else name
+        if name in named:
+            raise DatasetError(f"{where}: two labels are called {name!r}")
+        named[name] = tuple(values)
     return named
 
 
@@ -79,7 +104,9 @@ def _names_by_value(labels: dict[str, str], where: Path) -> dict[str, int]:
     """The Decathlon's way round, value to name, turned."""
     turned = {name: int(value) for value, name in labels.items()}
     if len(turned) < len(labels):
-        raise DatasetError(f"{where}: two labels have the same name: {sorted(labels.values())}")
+        raise DatasetError(f"{where}: two labels have the same name: {short(sorted(labels.values()), 300)}")
+    if len(set(turned.values())) < len(labels):
+        raise DatasetError(f"{where}: two labels share one value: {short(sorted(labels), 300)}")
     if "0" in labels:  # there, 0 is the background whatever it is called
         turned = {"background": 0} | {name: value for name, value in turned.items() if value != 0}
     return turned
@@ -95,25 +122,22 @@ def _background(named: dict[str, tuple[int, ...]], where: Path) -> int:
 
 
 def _exclusive(named: dict[str, tuple[int, ...]], ignore: int | None, where: Path) -> ExclusiveLabels:
-    names = {name: values[0] for name, values in named.items()}
-    if len(set(names.values())) < len(names):
-        raise DatasetError(f"{where}: two labels share one value: {names}")
-    if len(names) < 2:
-        raise DatasetError(f"{where}: there is no label besides the background")
-    return ExclusiveLabels(names, ignore)
+    return _made(ExclusiveLabels, where, {name: values[0] for name, values in named.items()}, ignore)
 
 
 def _class_order(description: dict[str, Any], named: dict[str, tuple[int, ...]], where: Path) -> tuple[int, ...]:
     order = description.get("regions_class_order")
-    if not isinstance(order, list) or not all(isinstance(value, int) for value in order) or len(order) != len(named):
+    listed = order if isinstance(order, list) else []
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in listed)
+    if not whole or len(listed) != len(named):
         raise DatasetError(
             f"{where}: regions need regions_class_order, one value per region in the order in which they are painted; "
-            f"found {order!r} for the {len(named)} regions {list(named)}"
+            f"found {short(repr(order), 300)} for the {len(named)} regions {short(list(named), 500)}"
         )
-    return tuple(order)
+    return tuple(listed)
 
 
 def _one(values: tuple[int, ...], name: str, where: Path) -> int:
     if len(values) != 1:
-        raise DatasetError(f"{where}: {name!r} must be one value, found {list(values)}")
+        raise DatasetError(f"{where}: {name!r} must be one value, found {short(list(values))}")
     return values[0]

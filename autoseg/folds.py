@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .core.names import short
 from .errors import DatasetError, UsageError
 
 SEED = 12345  # nnU-Net's: with it and without rules, the folds are nnU-Net's folds (sklearn's shuffled KFold)
@@ -36,6 +37,17 @@ class Fold:
     train: tuple[str, ...]
     validation: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ValueError("there are no training cases")
+        for name in ("train", "validation"):
+            twice = [key for key, count in Counter(getattr(self, name)).items() if count > 1]
+            if twice:
+                raise ValueError(f"{name} names {short(twice[0])!r} twice")
+        both = sorted(set(self.train) & set(self.validation))
+        if both:
+            raise ValueError(f"{short(both[0])!r} trains and validates; it must do one of them")
+
 
 @dataclass(frozen=True)
 class Folds:
@@ -49,15 +61,46 @@ class Folds:
     patients: dict[str, str] = field(default_factory=dict)
     """Case key to patient; empty where every case is a patient. Cases of a patient stay together."""
 
+    def __post_init__(self) -> None:
+        for number, fold in enumerate(self.folds if self.patients else ()):
+            unnamed = [key for key in (*fold.train, *fold.validation) if key not in self.patients]
+            if unnamed:
+                raise ValueError(f"folds[{number}] names {short(unnamed[0])!r}, which has no entry in patients")
+            both = {self.patients[key] for key in fold.train} & {self.patients[key] for key in fold.validation}
+            if both:
+                raise ValueError(
+                    f"the patient {short(min(both))!r} trains and validates in folds[{number}]; move all cases of a "
+                    "patient, or empty `patients`"
+                )
+
     @property
     def rules(self) -> FoldRules:
         return FoldRules(self.group, self.group_file, self.stratify)
 
     def __getitem__(self, index: int) -> Fold:
+        if not self.folds:
+            raise UsageError("this dataset has no folds to validate on; train with fold `all`")
         if not 0 <= index < len(self.folds):
-            numbered = f"folds 0-{len(self.folds) - 1}, `cv` and " if self.folds else "too few cases for folds, only "
-            raise UsageError(f"there is no fold {index}: this dataset has {numbered}fold `all`")
+            last = len(self.folds) - 1
+            raise UsageError(f"there is no fold {short(index)}: this dataset has folds 0-{last}, `all` and `cv`")
         return self.folds[index]
+
+    def named(self, name: str) -> Fold:
+        """The fold of a number as it is typed. Raises UsageError."""
+        if not re.fullmatch("0|[1-9][0-9]{0,8}", name):  # the name of its folder, too: no other digits, no 00
+            raise UsageError(f"fold {short(name)!r} is unknown; give a number, `all` or `cv`")
+        return self[int(name)]
+
+    def refuse_unknown(self, keys: Iterable[str], source: object) -> None:
+        """Raises DatasetError, beginning with ``source``, for a case that is not among ``keys``."""
+        known = set(keys)
+        for number, fold in enumerate(self.folds):
+            unknown = sorted({*fold.train, *fold.validation} - known)
+            if unknown:
+                raise DatasetError(
+                    f"{source}: fold {number} names {len(unknown)} cases that are not in this dataset: "
+                    f"{short(unknown[0])!r}{', ...' if len(unknown) > 1 else ''}"
+                )
 
 
 Traits = Mapping[str, Collection[str]]
@@ -139,36 +182,35 @@ def _total(counters: Iterable[Counter[str]]) -> Counter[str]:
 def given_folds(splits: Iterable[tuple[Iterable[str], Iterable[str]]], keys: Iterable[str], source: str) -> Folds:
     """Folds that someone else decided, as (train, validation) case keys in the order given.
 
-    Cases may be left out. Raises DatasetError, naming ``source``, for a case that is not among ``keys`` or that trains
-    and validates in one fold, and for a fold with nothing to train on.
+    Cases may be left out. Raises DatasetError, naming ``source``, for a case that is not among ``keys``, that a fold
+    names twice or that trains and validates in it, and for a fold with nothing to train on.
     """
-    known, folds = set(keys), []
+    folds = []
     for number, (train, validation) in enumerate(splits):
-        fold = Fold(tuple(train), tuple(validation))
-        both = sorted(set(fold.train) & set(fold.validation))
-        unknown = sorted({*fold.train, *fold.validation} - known)
-        if unknown:
-            raise DatasetError(f"{source}: fold {number} names {unknown[0]!r}, which is no case of this dataset")
-        if both:
-            raise DatasetError(f"{source}: {both[0]!r} trains and validates in fold {number}; it must do one of them")
-        if not fold.train:
-            raise DatasetError(f"{source}: fold {number} has no training cases")
-        folds.append(fold)
-    return Folds(tuple(folds))
+        try:
+            folds.append(Fold(tuple(train), tuple(validation)))
+        except ValueError as error:
+            raise DatasetError(f"{source}: fold {number}: {error}") from None
+    found = Folds(tuple(folds))
+    found.refuse_unknown(keys, source)
+    return found
 
 
 def named_patients(keys: Iterable[str], group: str) -> dict[str, str]:
     """Case key to patient by the regular expression ``group``. Raises UsageError where it cannot name every patient."""
     try:
         expression = re.compile(group)
-    except re.error as error:
-        raise UsageError(f"--group {group!r} is not a regular expression: {error}") from None
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"--group {short(group)!r} is not a regular expression: {error}") from None
     patients = {}
     for key in keys:
         match = expression.search(key)
-        if match is None:
-            raise UsageError(f"--group {group!r} does not match case {key!r}; it must name the patient of every case")
-        patients[key] = match.group(1) if expression.groups else match.group()
+        patient = None if match is None else match.group(1) if expression.groups else match.group()
+        if patient is None:
+            raise UsageError(
+                f"--group {short(group)!r} does not match case {key!r}; it must name the patient of every case"
+            )
+        patients[key] = patient
     return patients
 
 

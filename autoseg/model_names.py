@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .core.names import short
@@ -24,6 +25,8 @@ def find_model(name: str, workspace: Workspace, configuration: str | None = None
     installed = folder_called(str(workspace.models / name)) if Path(name).name == name else None
     if installed is not None:
         return installed
+    if os.path.exists(name) and not os.path.isdir(name):  # os.path says no where Path raises
+        raise UsageError(f"{short(name)} is no model: it is neither a file nor a folder")
     try:
         dataset = find_dataset(name, workspace).name
     except UsageError:

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .core.bounds import LARGEST_SIZE, LONGEST, bounded
 from .core.family import Family
-from .core.geometry import is_orientation
+from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING, is_orientation
 from .core.labels import Labels
+from .core.names import path_name, short, shown_name
 from .core.records import read_json
 from .errors import RecordError
+from .parts.readers import label_ending
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +29,8 @@ LOSSES = Family("autoseg.parts.losses", "Spec")
 AUGMENTATIONS = Family("autoseg.parts.augmentations", "Spec")
 OPTIMIZERS = Family("autoseg.parts.optimizers", "Spec")
 SCHEDULES = Family("autoseg.parts.schedules", "Spec")
+MOST_CHANNELS = 10_000  # their files are numbered with four digits
+MOST_SLICES = 999
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,11 @@ class TrainingRules:
     """Epochs without a better Dice on whole validation volumes after which training is brought to its end; 0: never."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.iterations_per_epoch < 1:
-            raise ValueError(f"epochs and iterations_per_epoch must be at least 1, found {self}")
-        for name in ("foreground", "balance", "components", "deep_supervision"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0..1, found {getattr(self, name)}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be at least 0 and below 1, found {self.ema_decay}")
-        if self.patience < 0:
-            raise ValueError(f"patience must be 0 (never stop early) or a number of epochs, found {self.patience}")
+        bounded(self, "epochs", "iterations_per_epoch", least=1, most=LONGEST)
+        bounded(self, "foreground", "balance", "components", "deep_supervision", least=0, most=1)
+        bounded(self, "gradient_clip", above=0)
+        bounded(self, "ema_decay", least=0, below=1)
+        bounded(self, "patience", least=0, most=LONGEST)
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ class StepMemory:
     """Kept from the forward pass for the backward pass; what two operations keep counts once."""
     peak: int
     """The most at any moment: all of the above, gradients, and what an operation needs while it runs."""
+
+    def __post_init__(self) -> None:
+        bounded(self, *vars(self), least=0)
 
     @property
     def fixed(self) -> int:
@@ -103,6 +107,10 @@ class StepCost:
     """The same by a real step; None: none was run."""
     timed: bool = False
     """Whether ``seconds`` comes from real steps, and not from the machine's speed in its data sheet."""
+
+    def __post_init__(self) -> None:
+        bounded(self, "memory", "memory_measured", "seconds", least=0)
+        bounded(self, "allowed", above=0)
 
 
 @dataclass(frozen=True)
@@ -135,16 +143,21 @@ class Configuration:
     """Why this was decided: ``subject: sentence with numbers``."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, found {self.batch_size}")
-        if not all(edge is None or 0 < edge < math.inf for edge in self.spacing):
-            raise ValueError(f"spacing must be millimetres above 0, found {self.spacing}")
-        if self.dimensions not in (2, 3) or min(self.patch_size) < 1:
-            raise ValueError(f"patch_size must be 2 or 3 numbers of voxels, found {self.patch_size}")
-        if self.slices < 1 or self.slices % 2 == 0:
-            raise ValueError(f"slices must be odd, so that one is in the middle; found {self.slices}")
+        bounded(self, "spacing", above=0)
+        bounded(self, "spacing", least=SMALLEST_SPACING, most=LARGEST_SPACING)
+        bounded(self, "median_shape", "patch_size", "batch_size", least=1, most=LARGEST_SIZE)
+        if self.dimensions not in (2, 3):
+            raise ValueError(f"patch_size must be 2 or 3 numbers of voxels, found {self.dimensions}")
+        if self.batch_size * math.prod(self.patch_size) > LARGEST_SIZE:
+            raise ValueError(f"batch_size and patch_size ask for more than {LARGEST_SIZE:.1g} voxels at a time")
+        if self.slices < 1 or self.slices % 2 == 0 or self.slices > MOST_SLICES:
+            raise ValueError(
+                f"slices must be odd, so that one is in the middle, and at most {MOST_SLICES}; found {self.slices}"
+            )
         if self.slices > 1 and (self.dimensions == 3 or self.previous is not None):
             raise ValueError(f"slices are for 2-D configurations without an earlier stage, found {self.slices}")
+        if self.previous is not None:
+            path_name(self.previous, "previous configuration")
         _refuse_unfit_patch(self.patch_size, self.network)
 
     @property
@@ -194,33 +207,53 @@ class Plan:
     version: int = 1
 
     def __post_init__(self) -> None:
+        path_name(self.dataset, "dataset")
+        shown_name(self.planner, "planner")
+        label_ending(self.file_ending)
+        if not 1 <= len(self.channels) <= MOST_CHANNELS:
+            raise ValueError(f"channels: there must be 1 to {MOST_CHANNELS}, found {len(self.channels)}")
+        for channel in self.channels:
+            shown_name(channel, "channel")
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
         if self.orientation is not None and not is_orientation(self.orientation):
-            raise ValueError(f"orientation must name one end of each of the patient's axes: {self.orientation!r}")
+            raise ValueError(
+                f"orientation must name one end of each of the patient's axes: {short(self.orientation)!r}"
+            )
         if not set(self.mirror_axes) <= {0, 1, 2} or len(set(self.mirror_axes)) != len(self.mirror_axes):
-            raise ValueError(f"mirror_axes must be some of 0, 1, 2; found {self.mirror_axes}")
+            raise ValueError(f"mirror_axes must be some of 0, 1, 2; found {short(self.mirror_axes)}")
         for name, configuration in self.configurations.items():
-            if len(configuration.normalizers) != len(self.channels):
-                raise ValueError(
-                    f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries for "
-                    f"{len(self.channels)} channels; give one each for {', '.join(self.channels)}"
-                )
-            known = len(self.configurations) == 1 or configuration.previous in (None, *self.configurations)
-            if not known or configuration.previous == name:  # a single configuration is that of one training
-                raise ValueError(
-                    f"configurations.{name}.previous: there is no other configuration {configuration.previous!r}"
-                )
+            self._refuse_unfit(path_name(name, "configuration"), configuration)
         if self.default not in self.configurations:
-            raise ValueError(f"default {self.default!r} is not among {list(self.configurations)}")
+            raise ValueError(f"default {short(self.default)!r} is not among {short(list(self.configurations), 500)}")
+
+    def _refuse_unfit(self, name: str, configuration: Configuration) -> None:
+        """Raises ValueError for what does not fit the channels or the other configurations."""
+        channels = len(self.channels)
+        if len(configuration.normalizers) != channels:
+            raise ValueError(
+                f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries for "
+                f"{channels} channels; give one each for {short(', '.join(self.channels), 500)}"
+            )
+        masked: tuple[int, ...] = getattr(configuration.augmentation, "masked_channels", ())
+        if not set(masked) <= set(range(channels)):
+            raise ValueError(
+                f"configurations.{name}.augmentation.masked_channels: {short(masked)}; channels are counted from 0, "
+                f"there are {channels}"
+            )
+        known = len(self.configurations) == 1 or configuration.previous in (None, *self.configurations)
+        if not known or configuration.previous == name:  # a single configuration is that of one training
+            raise ValueError(
+                f"configurations.{name}.previous: there is no other configuration {configuration.previous!r}"
+            )
 
     def configuration(self, name: str | None = None) -> tuple[str, Configuration]:
         """Name and configuration; the default one for None. Raises RecordError listing the choices."""
         name = name or self.default
         if name not in self.configurations:
             later = f"; `autoseg plan {self.dataset}` decides whether there are more" if self.draft else ""
-            there = ", ".join(self.configurations)
-            raise RecordError(f"the plan has no configuration {name!r}; choose one of {there}{later}")
+            there = short(", ".join(self.configurations), 500)
+            raise RecordError(f"the plan has no configuration {short(name)!r}; choose one of {there}{later}")
         return name, self.configurations[name]
 
     def mirrored(self, name: str) -> tuple[int, ...]:

@@ -11,11 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .core.bounds import bounded
+from .core.names import short
 from .core.records import read_json, write_json
 from .errors import RecordError, WorkspaceError
 from .workspace import RunFolder
 
+PHASES = ("training", "validating", "finished", "stopped", "failed")
 SECONDS_BETWEEN_BEATS = 5.0
+LATEST = 1e11  # seconds since 1970: three thousand years
 SIGN_OF_LIFE = 60.0  # seconds within which a process whose lock is not seen has told something
 PATIENCE = 2.0  # seconds in which a lock that is only looked at is free again
 
@@ -40,6 +44,13 @@ class RunStatus:
     """The best so far: on whole validation cases where these were looked at, else on validation patches."""
     error: str | None = None
     """Why it failed."""
+
+    def __post_init__(self) -> None:
+        if self.phase not in PHASES:
+            raise ValueError(f"phase must be one of {', '.join(PHASES)}; found {short(self.phase)!r}")
+        bounded(self, "process", "iteration", least=0)
+        bounded(self, "updated", "seconds_per_iteration", "seconds_left", least=0, most=LATEST)
+        bounded(self, "progress", "dice", least=0, most=1)
 
 
 @dataclass

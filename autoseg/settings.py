@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import platform
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .core import machine
@@ -13,6 +16,7 @@ from .errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+LOG = logging.getLogger("autoseg")
 COMPILE = ("auto", "on", "off")
 DEVICE = r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?"
 MOST_THREADS = 1024  # with some thousand more, the system starts none any more and torch ends the process
@@ -82,12 +86,40 @@ def _dtype(precision: str, device: torch.device, predicting: bool) -> torch.dtyp
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
     if precision != "auto":
-        return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}[precision]
+        asked = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}[precision]
+        return asked if asked is None or device.type != "cpu" or computes(asked) else _instead_of(precision)
     if predicting:
         return torch.float16 if device.type == "cuda" else None
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
-    # Without these instructions a processor only emulates bfloat16, slower than float32.
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if device.type == "cpu" and fast else None
+    known = "x86" in _processor_kind() and computes(torch.bfloat16)
+    return torch.bfloat16 if device.type == "cpu" and known else None
+
+
+def computes(dtype: torch.dtype) -> bool:
+    """Whether this processor has instructions for a half precision.
+
+    Without them torch emulates it: a convolution then takes a hundred times as long as in float32 and five times the
+    memory. Only of x86 is it known; other processors are believed to have what a user asks for.
+    """
+    import torch
+
+    if "x86" not in _processor_kind():
+        return True
+    # what torch uses, which a user may hold below what the processor has (ATEN_CPU_CAPABILITY)
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    if dtype == torch.float16:
+        return torch.cpu._is_amx_fp16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _processor_kind() -> str:
+    return {"AMD64": "x86_64"}.get(platform.machine(), platform.machine())
+
+
+@cache
+def _instead_of(precision: str) -> None:
+    """Float32, said once."""
+    LOG.warning("this processor has no instructions for %s; float32 is taken, which is much faster here", precision)

@@ -22,12 +22,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .core.names import path_name
 from .core.records import read_json
 from .dataset import Dataset
 from .errors import WorkspaceError
 from .fingerprint import Fingerprint
 from .folds import Folds
 from .plan import Plan, read_plan
+
+
+def _named(name: str, what: str) -> str:
+    """A name that becomes a folder or file here, whoever chose it. Raises WorkspaceError."""
+    try:
+        return path_name(name, what)
+    except ValueError as error:
+        raise WorkspaceError(str(error)) from None
+
+
+def _is_named(name: str) -> bool:
+    try:
+        return bool(path_name(name, "dataset"))
+    except ValueError:  # not made here
+        return False
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ class RunFolder:
 
     def kept(self, key: str) -> Path:
         """Probabilities of one validation case."""
-        return self.probabilities / f"{key}.b2nd"
+        return self.probabilities / f"{_named(key, 'case')}.b2nd"
 
     @property
     def scores(self) -> Path:
@@ -137,17 +153,22 @@ class DatasetFolder:
         return self.root / "measured"
 
     def prepared(self, configuration: str) -> Path:
-        return self.root / "prepared" / configuration
+        return self.root / "prepared" / _named(configuration, "configuration")
 
     def priors(self, configuration: str) -> Path:
-        return self.root / "priors" / configuration
+        return self.root / "priors" / _named(configuration, "configuration")
+
+    @property
+    def all_runs(self) -> Path:
+        """A folder for every configuration of which something was trained."""
+        return self.root / "runs"
 
     def runs(self, configuration: str) -> Path:
         """The trained model of one configuration: its folds."""
-        return self.root / "runs" / configuration
+        return self.all_runs / _named(configuration, "configuration")
 
     def run(self, configuration: str, fold: str) -> RunFolder:
-        return RunFolder(self.runs(configuration) / f"fold_{fold}")
+        return RunFolder(self.runs(configuration) / _named(f"fold_{fold}", "fold"))
 
     @property
     def selection(self) -> Path:
@@ -191,7 +212,8 @@ class Workspace:
     root: Path
 
     def dataset_folder(self, name: str) -> DatasetFolder:
-        return DatasetFolder(self.root / name)
+        """Raises WorkspaceError for a name that leads elsewhere."""
+        return DatasetFolder(self.root / _named(name, "dataset"))
 
     @property
     def models(self) -> Path:
@@ -200,7 +222,7 @@ class Workspace:
 
     def dataset_names(self) -> list[str]:
         """Datasets that were read into this workspace, sorted."""
-        return sorted(path.parent.name for path in self.root.glob("*/dataset.json"))
+        return sorted(path.parent.name for path in self.root.glob("*/dataset.json") if _is_named(path.parent.name))
 
     def newest_model(self, dataset: str | None = None, configuration: str | None = None) -> Path:
         """Folder of the model that was made last: trained or, without a ``configuration``, selected.
@@ -209,12 +231,13 @@ class Workspace:
         WorkspaceError when there is none.
         """
         names = [dataset] if dataset else self.dataset_names()
-        folders = [self.dataset_folder(name).runs(configuration or "*") for name in names]
-        finished = [
-            weights for folder in folders for weights in folder.parent.glob(f"{folder.name}/fold_*/weights.safetensors")
-        ]
-        if not configuration:
-            finished += [path for name in names if (path := self.dataset_folder(name).selected / "model.json").exists()]
+        folders = [self.dataset_folder(name) for name in names]
+        pattern = "fold_*/weights.safetensors"
+        if configuration:
+            finished = [path for folder in folders for path in folder.runs(configuration).glob(pattern)]
+        else:
+            finished = [path for folder in folders for path in folder.all_runs.glob(f"*/{pattern}")]
+            finished += [path for folder in folders if (path := folder.selected / "model.json").exists()]
         if not finished:
             raise WorkspaceError(
                 f"no trained model{f' for {dataset}' if dataset else ''} in {self.root}. "

@@ -25,6 +25,18 @@ hypothesis.settings.register_profile("autoseg", deadline=None)  # how long an ex
 hypothesis.settings.load_profile("autoseg")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run what is marked long: hundreds of injected faults")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        skip = pytest.mark.skip(reason="takes long; `make faults` runs it")
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(skip)
+
+
 @pytest.fixture
 def small_plan() -> Plan:
     """One channel, two labels (values 0 and 7), coarsest axis last in the file, 2 mm voxels, 8-voxel patches."""

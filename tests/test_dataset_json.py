@@ -43,7 +43,7 @@ def test_a_list_of_values_is_a_region() -> None:
     [
         ({}, "give labels"),
         ({"labels": {"background": 0}}, "no label besides"),
-        ({"labels": {"background": 0, "a": 1, "b": 1}}, "share one value"),
+        ({"labels": {"background": 0, "a": 1, "b": 1}}, "share the value 1"),
         ({"labels": {"a": 0, "b": 1}}, "name the background"),
         ({"labels": {"background": 0, "a": "1"}}, "whole number"),
         ({"labels": {"background": 0, "a": 1.5}}, "whole number"),

@@ -97,7 +97,7 @@ def test_folds_that_someone_else_decided_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("split", "wrong"),
     [
-        ((["a"], ["x"]), "fold 0 names 'x'"),
+        ((["a"], ["x"]), "fold 0 names 1 cases that are not in this dataset: 'x'"),
         ((["a", "b"], ["b"]), "'b' trains and validates"),
         (([], ["a"]), "no training cases"),
     ],

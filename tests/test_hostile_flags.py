@@ -40,7 +40,8 @@ FOLDS = ("-1", "0x1", "٣", "1.5", "01", "+1", "../x", "", "fold_0", "99", str(1
 PARTS = ("", "nope", "../x", "..x", ".x", "os.path", "a..b", "a b.c", "_unet", "__init__", LONG, "a\x1b.b")
 FILES = ("", "/nowhere/x", "/dev/null", "/dev/null/x", LONG, "\0")
 PATTERNS = ("(", "[", "*", "(?P<a", "a{99999999999}", "nothing", "(" * 5000, LONG)
-CHANGES = ("", "=", "x", "x=1", "batch_size", "batch_size=", "batch_size=x", "batch_size=nan", "batch_size=" + "9" * 5000,
+CHANGES = ("", "=", "x", "x=1", "batch_size", "batch_size=", "batch_size=x", "batch_size=nan",
+           "batch_size=" + "9" * 5000,
            "batch_size=1e999", "batch_size=" + "[" * 5000, "network=os.path", "network=../x", "network=", "a.b.c.d=1",
            "batch_size=\ud800", "patch_size=1,2,3,4,5", "default=../x", "=" * 1000, LONG + "=1", "batch_size=" + LONG)  # fmt: skip
 COLUMNS = ("", "x.csv", "/dev/null", "/nowhere/x.csv:y", LONG, "x.csv:" + LONG)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..core.json_text import parse_json
+from ..core.names import short
 from ..core.records import from_json
-from ..errors import ModelError, RecordError
+from ..errors import AutosegError, ModelError, RecordError, UnknownPartError
 from ..plan import Plan
 from .manifest import FORMAT, MANIFEST, PLAN, Manifest, weights_name
-from .source import FolderSource, Source, ZipSource
+from .source import MOST_BYTES, FolderSource, Source, ZipSource
 
-LARGEST_JSON = 16 << 20
+LARGEST_JSON = 4 << 20  # bytes; scores of 118 labels take 60 kB
+MOST_VALUES = 50_000  # in one of them; a thousand labels with their scores take half of them
+LONGEST_MESSAGE = 1500  # characters of what a stranger's file is quoted with
 BLOCK = 1 << 20
 
 
@@ -38,7 +44,11 @@ class Bundle:
 
     def weights(self, configuration: str, fold: str) -> bytes:
         """One network's safetensors. Raises ModelError when they are not what the manifest says."""
-        return b"".join(self.blocks(weights_name(configuration, fold)))
+        return b"".join(self.weight_blocks(configuration, fold))
+
+    def weight_blocks(self, configuration: str, fold: str) -> Iterator[bytes]:
+        """The same, piece by piece."""
+        return self.blocks(weights_name(configuration, fold))
 
     def where(self, configuration: str, fold: str) -> str:
         """Names these weights in a message."""
@@ -57,7 +67,7 @@ class Bundle:
 
 def is_bundle(path: Path) -> bool:
     """Whether ``path`` is meant as a bundle: a folder with a manifest, or any file."""
-    return path.is_file() or (path / MANIFEST).is_file()
+    return os.path.isfile(path) or os.path.isfile(path / MANIFEST)  # unlike Path's, false for what may not be looked at
 
 
 def read_bundle(path: Path, trusted: tuple[str, ...] = ()) -> Bundle:
@@ -65,21 +75,21 @@ def read_bundle(path: Path, trusted: tuple[str, ...] = ()) -> Bundle:
 
     Nothing of the bundle is executed: parts are looked up by name among autoseg's own, or in packages of ``trusted``.
     """
-    if not path.exists():
-        raise ModelError(f"{path} does not exist")
+    if not os.path.exists(path):
+        raise ModelError(f"{short(str(path), LONGEST_MESSAGE)} does not exist, or you may not read it")
     if not is_bundle(path):
         raise ModelError(f"{path} is no model bundle: there is no {MANIFEST} in it")
     source: Source = FolderSource(path) if path.is_dir() else ZipSource(path)
-    sizes = source.sizes()
-    if MANIFEST not in sizes:
-        raise ModelError(f"{path} is no model bundle: there is no {MANIFEST} at its top")
-    manifest = _manifest(source, sizes[MANIFEST], trusted)
-    _compare(path, sizes, manifest)
+    manifest = _manifest(source, trusted)
+    _compare(source, manifest)
     text = b"".join(checked_blocks(source, manifest, PLAN))
-    plan: Plan = from_json(Plan, _json(text, path, PLAN), where=f"{path.name}/{PLAN}", trusted=trusted)
+    plan: Plan = _record(Plan, _json(text, source, PLAN), source, PLAN, trusted)
     missing = sorted(set(manifest.configurations) - set(plan.configurations))
     if missing:
-        raise ModelError(f"{path}: {PLAN} lacks the configurations {', '.join(missing)}")
+        raise ModelError(f"{path}: {PLAN} lacks the configurations {short(', '.join(missing))}")
+    known = {None, *plan.labels.foreground}
+    if unknown := [step.label for step in manifest.postprocessing if step.label not in known]:
+        raise RecordError(f"{path}: postprocessing corrects {short(unknown[0])!r}, which is no label of the plan")
     return Bundle(source, manifest, plan)
 
 
@@ -96,38 +106,58 @@ def checked_blocks(source: Source, manifest: Manifest, name: str) -> Iterator[by
         raise ModelError(f"{source.path}: {name} is not what {MANIFEST} says (wrong checksum); get the model again")
 
 
-def _manifest(source: Source, size: int, trusted: tuple[str, ...]) -> Manifest:
+def _manifest(source: Source, trusted: tuple[str, ...]) -> Manifest:
+    size = source.size(MANIFEST)
+    if size is None:
+        raise ModelError(f"{source.path} is no model bundle: there is no {MANIFEST} at its top")
     if size > LARGEST_JSON:
         raise ModelError(f"{source.path}: {MANIFEST} has {size / 1e6:.0f} MB; this is no model bundle")
     with source.open(MANIFEST) as file:
-        value = _json(file.read(size), source.path, MANIFEST)
+        text = file.read(size)
+    value = _json(text, source, MANIFEST)
     version = value.get("format") if isinstance(value, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise ModelError(f"{source.path} has bundle format {version}, this autoseg reads {FORMAT}; update it")
-    manifest: Manifest = from_json(Manifest, value, where=f"{source.path.name}/{MANIFEST}", trusted=trusted)
+    manifest: Manifest = _record(Manifest, value, source, MANIFEST, trusted)
     return manifest
 
 
-def _compare(path: Path, sizes: dict[str, int], manifest: Manifest) -> None:
+def _compare(source: Source, manifest: Manifest) -> None:
     """Raises ModelError when the files are not exactly those of the manifest."""
-    expected = {name: file.size for name, file in manifest.files.items()}
-    surplus = sorted(set(sizes) - set(expected) - {MANIFEST})
-    if surplus and path.is_file():  # beside the files of a folder anyone may have put notes
-        raise ModelError(f"{path} holds {surplus[0]!r}, which {MANIFEST} does not name; it is not loaded")
-    missing = sorted((set(expected) | set(manifest.file_names)) - set(sizes))
-    if missing:
-        raise ModelError(f"{path} is incomplete: {missing[0]} is missing; get the model again")
-    if expected.keys() != set(manifest.file_names):
-        raise ModelError(f"{path}: {MANIFEST} has no checksums")
-    wrong = [name for name, size in expected.items() if size != sizes[name]]
-    if wrong:
-        raise ModelError(f"{path}: {wrong[0]} has {sizes[wrong[0]]} bytes, {MANIFEST} says {expected[wrong[0]]}")
+    path, expected = source.path, {name: file.size for name, file in manifest.files.items()}
+    if surplus := source.surplus({MANIFEST, *expected}):
+        raise ModelError(f"{path} holds {short(surplus[0])!r}, which {MANIFEST} does not name; it is not loaded")
+    for name in manifest.file_names:
+        size = source.size(name)
+        if size is None:
+            raise ModelError(f"{path} is incomplete: {name} is missing; get the model again")
+        if name not in expected:
+            raise ModelError(f"{path}: {MANIFEST} has no checksums")
+        if size != expected[name]:
+            raise ModelError(f"{path}: {name} has {size} bytes, {MANIFEST} says {expected[name]}")
     if expected[PLAN] > LARGEST_JSON:
         raise ModelError(f"{path}: {PLAN} has {expected[PLAN] / 1e6:.0f} MB; this is no model bundle")
+    if sum(expected.values()) > MOST_BYTES:
+        raise ModelError(f"{path} has {sum(expected.values()) / 1e9:.0f} GB; this is no model bundle")
 
 
-def _json(text: bytes, path: Path, name: str) -> object:
+def _json(text: bytes, source: Source, name: str) -> Any:
+    if text.count(b",") > MOST_VALUES:
+        raise RecordError(f"{source.path}: {name} holds more than {MOST_VALUES} values; this is no model bundle")
+    value = parse_json(text, f"{source.path}: {name}")
     try:
-        return json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise RecordError(f"{path}: {name} is not readable as JSON ({error})") from None
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a letter, written as \\ud800: no file and no terminal could take it
+        raise RecordError(f"{source.path}: {name} holds text that is no Unicode") from None
+    return value
+
+
+def _record(kind: Any, value: Any, source: Source, name: str, trusted: tuple[str, ...]) -> Any:
+    """Raises RecordError, its message naming bundle and file and quoting little of what a stranger wrote."""
+    where = f"{source.path.name}/{name}"
+    try:
+        return from_json(kind, value, where=where, trusted=trusted)
+    except AutosegError as error:
+        said = short(str(error), LONGEST_MESSAGE)
+        refused = UnknownPartError if isinstance(error, UnknownPartError) else RecordError
+        raise refused(said if said.startswith(where) else f"{where}: {said}") from None

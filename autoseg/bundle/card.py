@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..core.estimate import Estimate
+from ..core.names import short
 from ..corrections import POSTPROCESSORS, Correction
 from ..plan import Configuration, Plan
 from .manifest import Manifest, MirroringTest
 from .trained import Trained, TrainedRuns
 
 WIDTH = 16
+LONGEST_LINE, MOST_LINES = 4000, 500  # 118 labels with their scores take 3000 characters and 118 lines
 
 
 def card(trained: Trained, manifest: Manifest | None = None) -> str:
@@ -33,7 +35,11 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         ("citation", manifest.citation or "none named"),
         *_scores(manifest),
     ]
-    return "\n".join(f"{_printable(name):{WIDTH}}{_printable(text)}".rstrip() for name, text in facts)
+    lines = [
+        f"{_printable(short(name)):{WIDTH}}{_printable(short(text, LONGEST_LINE))}".rstrip() for name, text in facts
+    ]
+    more = [f"... and {len(lines) - MOST_LINES} lines more"] if len(lines) > MOST_LINES else []
+    return "\n".join(lines[:MOST_LINES] + more)
 
 
 def correction(step: Correction) -> str:
@@ -77,7 +83,7 @@ def _scores(manifest: Manifest) -> list[tuple[str, str]]:
     if manifest.scores is None:
         return [("scores", "not validated")]
     rows = [*manifest.scores.labels.items(), ("mean over labels", manifest.scores.overall)]
-    lines = [f"{label}: {_estimate(row['dice'])}" for label, row in rows if "dice" in row]
+    lines = [f"{short(label)}: {_estimate(row['dice'])}" for label, row in rows if "dice" in row]
     named = " ".join(manifest.scores.folds)
     folds = f"Dice on the validation cases of fold{'s' * (len(manifest.scores.folds) > 1)} {named}"
     return [("scores", folds), *(("", line) for line in lines)]

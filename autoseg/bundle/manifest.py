@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 
 from .. import __version__
 from ..core.estimate import Estimate
+from ..core.names import path_name, short
 from ..corrections import Correction
 
 FORMAT = 1
 MANIFEST, PLAN = "model.json", "plan.json"
 
-# They become names of files and folders on any system.
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?")
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)  # Windows
+MOST_CONFIGURATIONS = 20
+MOST_WEIGHTS = 200  # five configurations of ten folds are 50
+MOST_CORRECTIONS = 1000  # three of each of 118 labels are 354
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,41 @@ class Manifest:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        folds = [fold for named in self.configurations.values() for fold in named]
-        for name in (self.name, *self.configurations, *folds):
-            check_name(name)
-        if not self.configurations or not all(self.configurations.values()):
-            raise ValueError("every configuration needs at least one fold")
+        path_name(self.name, "the name of the model")
+        self._check_weights()
         unknown = sorted(set(self.ensemble) - set(self.configurations))
         if unknown or not self.ensemble:
-            raise ValueError(f"ensemble must name some of {list(self.configurations)}, found {list(self.ensemble)}")
+            known, found = short(list(self.configurations), 300), short(list(self.ensemble), 300)
+            raise ValueError(f"ensemble must name some of {known}, found {found}")
         weights = self.ensemble.values()
         if not (all(0 < weight <= 1 for weight in weights) and abs(sum(weights) - 1) < 1e-6):  # NaN is refused as well
-            raise ValueError(f"the weights of the ensemble must be above 0 and sum to 1, found {self.ensemble}")
+            found = short(self.ensemble, 300)
+            raise ValueError(f"the weights of the ensemble must be above 0 and sum to 1, found {found}")
+        if len(self.postprocessing) > MOST_CORRECTIONS:
+            raise ValueError(f"postprocessing has {len(self.postprocessing)} steps, more than {MOST_CORRECTIONS}")
         if self.files and set(self.files) != set(self.file_names):
-            odd = sorted(set(self.files) ^ set(self.file_names))
+            odd = short(sorted(set(self.files) ^ set(self.file_names)), 300)
             raise ValueError(f"files must be {PLAN} and one weight file per fold; too many or missing: {odd}")
+
+    def _check_weights(self) -> None:
+        """Raises ValueError where configurations and folds do not name files, each its own, on every system."""
+        folds = [fold for named in self.configurations.values() for fold in named]
+        if not self.configurations or not all(self.configurations.values()):
+            raise ValueError("every configuration needs at least one fold")
+        if len(self.configurations) > MOST_CONFIGURATIONS or len(folds) > MOST_WEIGHTS:
+            raise ValueError(
+                f"configurations has {len(self.configurations)} entries and {len(folds)} folds, "
+                f"more than {MOST_CONFIGURATIONS} and {MOST_WEIGHTS}"
+            )
+        for name in self.configurations:
+            path_name(name, "the configuration")
+        for fold in folds:
+            path_name(fold, "the fold")
+        counted = Counter(
+            unicodedata.normalize("NFC", name).casefold() for name in (MANIFEST, *self.file_names, *self.configurations)
+        )
+        if twice := [name for name, times in counted.items() if times > 1]:
+            raise ValueError(f"{short(twice[0])!r} names two files, where systems do not tell letters apart")
 
     @property
     def file_names(self) -> tuple[str, ...]:
@@ -110,11 +133,3 @@ class Manifest:
 
 def weights_name(configuration: str, fold: str) -> str:
     return f"{configuration}/fold_{fold}.safetensors"
-
-
-def check_name(name: str) -> None:
-    """Raises ValueError for a name that is no name of a file on every system."""
-    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
-        raise ValueError(
-            f"{name!r} cannot be the name of a model, configuration or fold; use up to 100 letters, digits, - _ ."
-        )

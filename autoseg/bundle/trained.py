@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Union
 
+from ..core.names import path_name
 from ..errors import ModelError
 from ..plan import Plan, read_plan
 from ..workspace import RunFolder
-from .bundle import Bundle, is_bundle, read_bundle
+from .bundle import BLOCK, Bundle, is_bundle, read_bundle
 from .manifest import Manifest
 
 
@@ -28,9 +29,13 @@ class TrainedRuns:
     @property
     def manifest(self) -> Manifest:
         """Without checksums, scores, licence and citation."""
-        name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.plan.dataset).strip("_-") or "model"
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.plan.dataset).strip("_-")[:100]
         configurations = {stage: tuple(runs) for stage, runs in self.stages.items()}
-        return Manifest(name[:100], configurations, {self.plan.default: 1.0})
+        try:
+            path_name(name, "the name of the model")
+        except ValueError:  # what a dataset on one system may be called is not a name on every other
+            name = f"model_{name}".rstrip("_")
+        return Manifest(name, configurations, {self.plan.default: 1.0})
 
     @property
     def runs(self) -> dict[str, RunFolder]:
@@ -45,6 +50,12 @@ class TrainedRuns:
     def weights(self, configuration: str, fold: str) -> bytes:
         """One network's safetensors."""
         return self.stages[configuration][fold].weights.read_bytes()
+
+    def weight_blocks(self, configuration: str, fold: str) -> Iterator[bytes]:
+        """The same, piece by piece."""
+        with self.stages[configuration][fold].weights.open("rb") as file:
+            while block := file.read(BLOCK):
+                yield block
 
     def where(self, configuration: str, fold: str) -> str:
         """Names these weights in a message."""

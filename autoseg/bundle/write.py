@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from ..core.files import atomic_file, atomic_folder
+from ..core.names import short
 from ..core.records import to_json
 from ..errors import ModelError
 from ..plan import Plan
@@ -71,7 +72,7 @@ def copy_bundle(bundle: Bundle, target: Path, manifest: Manifest | None = None) 
 
 @contextmanager
 def _new(target: Path, overwrite: bool = False) -> Iterator[Add]:
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise ModelError(f"{target} exists already; remove it or choose another name")
     if target.suffix.lower() == ".zip":
         with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -121,4 +122,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _text(record: Any) -> bytes:
-    return (json.dumps(to_json(record), indent=2, ensure_ascii=False) + "\n").encode()
+    try:
+        return (json.dumps(to_json(record), indent=2, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError as error:  # of a flag or a file name in another encoding
+        raise ModelError(f"{short(ascii(error.object), 300)} holds text that is no Unicode; write it anew") from None

@@ -33,8 +33,10 @@ def run(options: Namespace) -> int:
             remove_unfinished(folder)
         for done in fix(dataset):
             LOG.info("%s", done)
-    with _memory(_options.workspace(options).dataset_folder(dataset.name).measured) as measured:
-        problems = check_dataset(dataset, measured, _options.settings(options).threads)
+    files = _options.workspace(options).dataset_folder(dataset.name)
+    folds = files.read_folds() if files.folds.exists() else None
+    with _memory(files.measured) as measured:
+        problems = check_dataset(dataset, measured, _options.settings(options).threads, folds)
     errors = [problem for problem in problems if problem.severity == "error"]
     if problems:
         sys.stdout.write(table(problems) + "\n")

@@ -22,5 +22,7 @@ def read_bytes(text: str) -> int:
 
 
 def bytes_text(size: float) -> str:
-    """``850 MB``, ``7.6 GB``"""
+    """``850 MB``, ``7.6 GB``, ``2 TB``"""
+    if size >= 1e12:
+        return f"{size / 1e12:.3g} TB"
     return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import pkgutil
+import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
+from functools import lru_cache
 from typing import Any
 
 from ..errors import UnknownPartError
 from .names import short
+
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -22,39 +25,43 @@ class Family:
     attribute: str
 
     def __iter__(self) -> Iterator[str]:
-        paths = importlib.import_module(self.package).__path__
-        return iter(sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")))
+        return iter(_modules(self.package))
 
     def load(self, name: str, trusted: tuple[str, ...] = ()) -> Any:
-        """The part called ``name``. A dotted name is the user's own module and must start with a trusted package."""
+        """The part called ``name``. A dotted name is the user's own module and must start with a trusted package.
+
+        Raises UnknownPartError.
+        """
         if "." in name and not any(name == root or name.startswith(f"{root}.") for root in trusted):
-            raise UnknownPartError(
-                f"{short(name)!r} is not a part of autoseg. "
-                f"If you trust its author, pass --trust {short(name.split('.')[0]) or 'PACKAGE'}"
-            )
-        if "." not in name and name not in set(self):
-            raise UnknownPartError(f"no {short(name)!r} in {self.package}; choose one of {', '.join(self)}")
+            package = name.split(".")[0]
+            way = f"If you trust its author, pass --trust {package}" if _MODULE.fullmatch(name) else "It is no module"
+            raise UnknownPartError(f"{short(name)!r} is not a part of autoseg. {short(way)}")
         module = name if "." in name else f"{self.package}.{name}"
-        if not all(step.isidentifier() for step in module.split(".")):
-            raise UnknownPartError(f"{short(name)!r} is no name of a module")
+        known = "." in name or (module in sys.modules and not name.startswith("_"))  # which spares listing a folder
+        if not known and name not in set(self):
+            raise UnknownPartError(f"no {short(name)!r} in {self.package}; choose one of {', '.join(self)}")
+        if not _MODULE.fullmatch(module):
+            raise UnknownPartError(f"{short(module)!r} cannot be the name of a module")
         try:
-            return self._of(importlib.import_module(module), name)
+            found = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name is not None and module != error.name and not module.startswith(f"{error.name}."):
-                raise UnknownPartError(f"{short(name)!r} imports {error.name!r}, which is not installed") from None
+                raise  # the part exists, but something that it imports does not
             raise UnknownPartError(
                 f"there is no module {short(module)!r}; is the package that holds it installed?"
             ) from None
-
-    def _of(self, module: ModuleType, name: str) -> Any:
-        part = getattr(module, self.attribute, None)
-        sound = isinstance(part, type) and dataclasses.is_dataclass(part) if self.attribute == "Spec" else part
-        if not sound:
-            what = "a dataclass" if self.attribute == "Spec" else "a value"
-            raise UnknownPartError(f"{short(name)!r} is no part for {self.package}: it has no {self.attribute}, {what}")
-        return part
+        if not hasattr(found, self.attribute):
+            raise UnknownPartError(f"the module {short(module)!r} is no part: it has no {self.attribute}")
+        return getattr(found, self.attribute)
 
     def name_of(self, part: Any) -> str:
         """The name under which ``load`` finds the part again."""
         module = type(part).__module__
         return module.removeprefix(f"{self.package}.")
+
+
+@lru_cache
+def _modules(package: str) -> tuple[str, ...]:
+    """Looked for once: a stranger's plan may name a hundred thousand parts."""
+    paths = importlib.import_module(package).__path__
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")))

@@ -8,11 +8,13 @@ A 2-D image is one slice: its arrays keep a z axis of length 1 and its slice spa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 SLICE_SPACING_2D = 999.0  # as nnU-Net's readers write it (Isensee et al. 2021, nnU-Net v2 imageio)
+SMALLEST_SPACING, LARGEST_SPACING = 1e-6, 1e7  # mm: a nanometre; a slice of an image whose pixels are ten metres apart
 PATIENT_AXES = ("LR", "PA", "SI")  # where the axes of the file's space point to, and their opposites
 
 
@@ -21,6 +23,12 @@ def is_orientation(text: str) -> bool:
     return sorted(next((pair for pair in PATIENT_AXES if letter in pair), "") for letter in text) == sorted(
         PATIENT_AXES
     )
+
+
+def axis_along(orientation: str, letter: str) -> int:
+    """The axis of (z, y, x) that runs where ``letter`` says, or the other way, in arrays of this orientation."""
+    patient = next(pair for pair in PATIENT_AXES if letter in pair)
+    return 2 - next(index for index, each in enumerate(orientation) if each in patient)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,15 @@ class Geometry:
     direction: tuple[float, ...]
     """Row-major direction cosines, 9 or 4 numbers: as in the file."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no place for voxels."""
+        if min(self.shape) < 1:
+            raise ValueError(f"its axes have {self.shape} voxels, none may be empty")
+        if not all(0 < length < math.inf for length in self.spacing):
+            raise ValueError(f"spacing must be positive, found {self.spacing} mm")
+        if not all(map(math.isfinite, (*self.origin, *self.direction))):
+            raise ValueError("origin or direction is NaN or infinite")
+
     @property
     def dimensions(self) -> int:
         """2 or 3, as in the file."""
@@ -47,6 +64,22 @@ class Geometry:
         along = [abs(cosine) for cosine in self.direction[: self.dimensions]]  # the x component of the axes x, y[, z]
         return 2 - along.index(max(along))
 
+    @property
+    def orientation(self) -> str | None:
+        """Where x, y and z of the array point to in the patient, as far as they can, ``LPS`` for example; None: 2-D."""
+        return None if self.dimensions == 2 else "".join(PATIENT_AXES[axis][back] for axis, back in self._along())
+
+    def _along(self) -> list[tuple[int, bool]]:
+        """For x, y and z of the array, the patient's axis that each goes along most, and whether backwards: x chooses
+        first."""
+        left, found = [0, 1, 2], []
+        for axis in range(3):
+            cosines = self.direction[axis::3]  # rows of the matrix are the patient's axes, columns x, y, z
+            patient = max(left, key=lambda row: abs(cosines[row]))
+            left.remove(patient)
+            found.append((patient, not cosines[patient] > 0))
+        return found
+
     def towards(self, orientation: str) -> tuple[tuple[int, int, int], tuple[int, ...]]:
         """How to turn an array (z, y, x) so that x, y and z point where the letters say, ``RAS`` for example.
 
@@ -55,17 +88,13 @@ class Geometry:
         """
         if self.dimensions == 2:
             return (0, 1, 2), ()
-        cosines = np.array(self.direction).reshape(3, 3)  # rows are the patient's axes, columns x, y, z
-        left, source = np.abs(cosines), {}
-        for axis in range(3):
-            patient = int(np.argmax(left[:, axis]))
-            source[patient] = axis
-            left[patient] = -1
+        source = {patient: (axis, back) for axis, (patient, back) in enumerate(self._along())}
         order, reversed_axes = [], []
         for new, letter in enumerate(reversed(orientation)):
             patient = PATIENT_AXES.index(next(pair for pair in PATIENT_AXES if letter in pair))
-            order.append(2 - source[patient])
-            if (cosines[patient, source[patient]] > 0) != (letter == PATIENT_AXES[patient][0]):
+            axis, back = source[patient]
+            order.append(2 - axis)
+            if back != (letter == PATIENT_AXES[patient][1]):
                 reversed_axes.append(new)
         return (order[0], order[1], order[2]), tuple(reversed_axes)
 

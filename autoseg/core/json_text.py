@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import RecordError
 from .names import short
 
-LARGEST = 256 << 20  # bytes; a dataset.json with 100 000 cases has 40 MB
+LARGEST = 64 << 20  # bytes; a dataset.json with 100 000 cases has 40 MB
+MOST_VALUES = 5_000_000  # a fingerprint.json with 100 000 cases has half of them; as objects, all take 0.4 GB
 DEEPEST = 50  # a plan has 8
 LARGEST_NUMBER = 2**63  # beyond it, neither a voxel nor a byte can be counted
 
@@ -32,9 +33,11 @@ def read_json_value(path: Path) -> Any:
 def parse_json(text: bytes, where: str) -> Any:
     """The value in ``text`` (UTF-8); ``where`` starts the message of a RecordError.
 
-    Refused are: nesting deeper than ``DEEPEST``, numbers beyond 64 bits, NaN and infinity, a name that stands twice in
-    one object, and text that is no Unicode.
+    Refused are: more than ``MOST_VALUES``, nesting deeper than ``DEEPEST``, numbers beyond 64 bits, NaN and infinity, a
+    name that stands twice in one object, and text that is no Unicode.
     """
+    if text.count(b",") > MOST_VALUES:
+        raise RecordError(f"{where}: more than {MOST_VALUES} values are too many for such a file; is it the right one?")
     try:
         value = json.loads(
             text.decode("utf-8-sig"),

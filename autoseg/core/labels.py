@@ -11,14 +11,19 @@ Three number systems meet here and nowhere else:
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, Union
 
 import numpy as np
 
 from ..errors import DatasetError
+from .names import short, shown_name
 
 ENCODED_AT_ONCE = 1 << 20  # voxels
+MOST_LABELS = 10_000  # the finest atlases have some thousand
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,16 @@ class ExclusiveLabels:
     """Name to the value in the user's files; ``background`` is among them, ``ignore`` is not."""
     ignore: int | None = None
     """The value that means "not annotated": left out of loss, statistics and scores."""
+
+    def __post_init__(self) -> None:
+        _refuse_names(self.names, self.ignore, self.names.values())
+        if "background" not in self.names:
+            raise ValueError("labels must name the background")
+        if len(self.names) < 2:
+            raise ValueError("there is no label besides the background")
+        if len(set(self.names.values())) < len(self.names):
+            twice = next(value for value, count in Counter(self.names.values()).items() if count > 1)
+            raise ValueError(f"two labels share the value {twice}")
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -86,8 +101,11 @@ class RegionLabels:
     """The value that means "not annotated"."""
 
     def __post_init__(self) -> None:
+        _refuse_names(self.regions, self.ignore, {self.background, *chain.from_iterable(self.regions.values())})
+        if not self.regions or not all(self.regions.values()):
+            raise ValueError("there must be a region, and in each a value")
         if len(self.class_order) != len(self.regions):
-            raise DatasetError(
+            raise ValueError(
                 f"regions_class_order has {len(self.class_order)} entries for {len(self.regions)} regions; "
                 "give one value per region, in the order in which they are painted"
             )
@@ -135,6 +153,15 @@ class RegionLabels:
 Labels = Union[ExclusiveLabels, RegionLabels]
 
 
+def _refuse_names(names: Collection[str], ignore: int | None, values: Collection[int]) -> None:
+    for name in names:
+        shown_name(name, "label")
+    if max(len(names), len(values)) > MOST_LABELS:
+        raise ValueError(f"there are more than {MOST_LABELS} labels")
+    if ignore is not None and ignore in values:
+        raise ValueError(f"the value {ignore} of `ignore` also belongs to a label")
+
+
 def _indices(label_map: np.ndarray, values: tuple[int, ...], ignore: int | None) -> np.ndarray:
     index_of = {value: index for index, value in enumerate(values)}
     if ignore is not None:
@@ -142,7 +169,8 @@ def _indices(label_map: np.ndarray, values: tuple[int, ...], ignore: int | None)
     found = np.unique(label_map)
     unknown = [value for value in found.tolist() if value not in index_of]
     if unknown:
-        raise DatasetError(f"label values {unknown[:10]} are not among those named in the dataset: {sorted(index_of)}")
+        named = short(str(sorted(index_of)), 300)
+        raise DatasetError(f"label values {unknown[:10]} are not among those named in the dataset: {named}")
     dtype = np.uint8 if len(values) < 255 else np.uint16
     table = np.array([index_of[value] for value in found.tolist()], dtype)
     flat = label_map.reshape(-1)

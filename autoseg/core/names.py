@@ -7,11 +7,16 @@ whether a path built of it stays where it should.
 from __future__ import annotations
 
 import re
+import reprlib
+from collections.abc import Sequence
 
 LONGEST_PATH_NAME = 150  # bytes in UTF-8: file systems allow 255, endings and the names of unfinished files come on top
 LONGEST_SHOWN_NAME = 200  # characters
+LISTED = 20  # lines of a list in a message
 SHORT = 100  # characters of what a message quotes
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # leads elsewhere, or is no name on Windows
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 6, SHORT, SHORT
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)  # devices of Windows
 
 
@@ -48,12 +53,21 @@ def shown_name(name: str, what: str) -> str:
 
 
 def short(value: object, most: int = SHORT) -> str:
-    """``value`` as text of at most ``most`` characters, without its middle where it is longer: for messages."""
-    text = value if isinstance(value, str) else repr(value)
+    """``value`` as text of at most ``most`` characters, without its middle where it is longer: for messages.
+
+    Of a list or dict only the beginning is looked at: a value may hold another one more often than can be written.
+    """
+    text = value if isinstance(value, str) else _BRIEF.repr(value)
     if len(text) <= most:
         return text
     half = (most - 5) // 2
     return f"{text[:half]} ... {text[-half:]}"
+
+
+def first_of(lines: Sequence[str], most: int = LISTED) -> str:
+    """The first ``most`` lines and how many more there are: a list in a message."""
+    more = len(lines) - most
+    return "\n".join(lines[:most]) + (f"\n... and {more} more" if more > 0 else "")
 
 
 def _shown_problem(name: str) -> str | None:

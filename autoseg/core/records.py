@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..errors import RecordError
+from ..errors import RecordError, UnknownPartError
 from .family import Family
 from .files import atomic_file
-from .json_text import read_json_value
+from .json_text import LARGEST_NUMBER, read_json_value
+from .names import short
 
 Record = TypeVar("Record")
+LONGEST_PLACE = 300  # characters of the place that a message names
 
 
 def to_json(value: Any) -> Any:
@@ -46,8 +50,10 @@ def _field_to_json(field: dataclasses.Field[Any], value: Any) -> Any:
 
 def write_json(path: Path, record: Any, *, durable: bool = True) -> None:
     """Writes a record, atomically, indented, UTF-8; for ``durable`` see ``atomic_file``."""
+    text = json.dumps(to_json(record), indent=2, ensure_ascii=False) + "\n"
     with atomic_file(path, durable=durable) as temporary:
-        temporary.write_text(json.dumps(to_json(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A file name that is no Unicode holds lone surrogates: their escapes in Python are those of JSON.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, kind: type[Record], trusted: tuple[str, ...] = ()) -> Record:
@@ -74,18 +80,18 @@ class _Reader:
         if origin is tuple:
             return self._tuple(get_args(kind), value, where)
         if origin is dict:
-            if not isinstance(value, dict):
-                raise RecordError(f"{where}: expected an object, found {value!r}")
-            return {key: self.read(get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
+            return {
+                key: self.read(get_args(kind)[1], item, _step(where, key))
+                for key, item in _object(value, where).items()
+            }
         if dataclasses.is_dataclass(kind):
             return self.record(kind, value, where)
         return _scalar(kind, value, where)
 
     def record(self, kind: Any, value: Any, where: str) -> Any:
-        if not isinstance(value, dict):
-            raise RecordError(f"{where}: expected an object, found {value!r}")
-        value = {key: item for key, item in value.items() if key != "kind" or not hasattr(kind, "KIND")}
+        value = {key: item for key, item in _object(value, where).items() if key != "kind" or not hasattr(kind, "KIND")}
         fields = {field.name: field for field in dataclasses.fields(kind)}
+        _refuse_other_version(fields, value, where)
         required = {
             name
             for name, field in fields.items()
@@ -93,10 +99,10 @@ class _Reader:
         }
         wrong = sorted((set(value) - set(fields)) | (required - set(value)))
         if wrong:
-            raise RecordError(f"{where}: missing or unknown {wrong}; known are {sorted(fields)}")
-        hints = get_type_hints(kind)
+            raise RecordError(f"{where}: missing or unknown {short(repr(wrong), 300)}; known are {sorted(fields)}")
+        hints = _hints(kind)
         read = {
-            name: self._part(fields[name].metadata["family"], item, f"{where}.{name}")
+            name: self._parts(fields[name].metadata["family"], hints[name], item, f"{where}.{name}")
             if "family" in fields[name].metadata
             else self.read(hints[name], item, f"{where}.{name}")
             for name, item in value.items()
@@ -106,12 +112,23 @@ class _Reader:
         except ValueError as error:
             raise RecordError(f"{where}: {error}") from None
 
+    def _parts(self, family: Family, kind: Any, value: Any, where: str) -> Any:
+        """One part, or several where the field is a tuple."""
+        if get_origin(kind) is not tuple:
+            return self._part(family, value, where)
+        if not isinstance(value, list):
+            raise _unexpected("a list", value, where)
+        return tuple(self._part(family, item, f"{where}[{index}]") for index, item in enumerate(value))
+
     def _part(self, family: Family, value: Any, where: str) -> Any:
-        if isinstance(value, list):
-            return tuple(self._part(family, item, f"{where}[{index}]") for index, item in enumerate(value))
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            raise RecordError(f"{where}: expected an object with a name, found {value!r}")
-        spec = family.load(value["name"], self.trusted)
+            raise _unexpected("an object with a name", value, where)
+        try:
+            spec = family.load(value["name"], self.trusted)
+        except UnknownPartError as error:
+            raise UnknownPartError(f"{where}: {error}") from None
+        if not dataclasses.is_dataclass(spec):
+            raise UnknownPartError(f"{where}: {family.attribute} of {short(value['name'])!r} must be a dataclass")
         return self.record(spec, {key: item for key, item in value.items() if key != "name"}, where)
 
     def _union(self, kinds: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -121,8 +138,8 @@ class _Reader:
         tagged = {kind.KIND: kind for kind in kinds if hasattr(kind, "KIND")}
         if tagged:
             name = value.get("kind") if isinstance(value, dict) else None
-            if name not in tagged:
-                raise RecordError(f"{where}.kind: expected one of {sorted(tagged)}, found {name!r}")
+            if not isinstance(name, str) or name not in tagged:
+                raise _unexpected(f"one of {sorted(tagged)}", name, f"{where}.kind")
             return self.record(tagged[name], value, where)
         for kind in kinds:
             try:
@@ -133,7 +150,7 @@ class _Reader:
 
     def _tuple(self, kinds: tuple[Any, ...], value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
-            raise RecordError(f"{where}: expected a list, found {value!r}")
+            raise _unexpected("a list", value, where)
         if len(kinds) == 2 and kinds[1] is Ellipsis:
             kinds = (kinds[0],) * len(value)
         if len(kinds) != len(value):
@@ -141,9 +158,48 @@ class _Reader:
         return tuple(self.read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value)))
 
 
+@lru_cache(maxsize=256)
+def _hints(kind: Any) -> dict[str, Any]:
+    """Looked up once per kind of record: a fingerprint has as many records as cases."""
+    return get_type_hints(kind)
+
+
+def _refuse_other_version(fields: dict[str, dataclasses.Field[Any]], value: dict[str, Any], where: str) -> None:
+    """Before the fields are compared: a record of another version may have others, and that is no mistake in it."""
+    if "version" not in fields or not isinstance(value.get("version", 0), int):
+        return
+    known = fields["version"].default
+    found = value.get("version", known)
+    if found != known:
+        raise RecordError(
+            f"{where}: it has version {short(str(found), 30)}, this autoseg knows {known}; update autoseg, or make the "
+            "file anew with this one"
+        )
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _unexpected("an object", value, where)
+    return value
+
+
 def _scalar(kind: Any, value: Any, where: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole and not -LARGEST_NUMBER <= value < LARGEST_NUMBER:
+        raise RecordError(f"{where}: the number is beyond 64 bits")
+    if kind is float and whole:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise RecordError(f"{where}: expected {kind.__name__}, found {value!r}")
+        raise _unexpected(kind.__name__, value, where)
+    if kind is float and not math.isfinite(value):
+        raise _unexpected("a finite number", value, where)
     return value
+
+
+def _step(where: str, key: str) -> str:
+    """A place within a table, whose names somebody chose."""
+    return short(f"{where}.{key if key.isprintable() else repr(key)}", LONGEST_PLACE)
+
+
+def _unexpected(kind: str, value: Any, where: str) -> RecordError:
+    return RecordError(f"{where}: expected {kind}, found {short(repr(value))}")

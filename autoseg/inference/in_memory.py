@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def opened(
 
 
 def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None) -> Image:
+    _refuse_unreal(array.dtype)
     if array.ndim not in (3, 4):
         raise ModelError(f"an array must be (z, y, x) or (channels, z, y, x), found {array.ndim} axes")
     if affine is not None:
@@ -54,23 +56,41 @@ def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.n
     if spacing is None or len(spacing) != 3 or not min(spacing) > 0:
         raise ModelError(f"an array needs spacing=(z, y, x) in millimetres or an affine, found {spacing}")
     z, y, x = array.shape[-3:]
-    geometry = Geometry.plain((z, y, x), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
-    return Image(array.reshape(-1, z, y, x).astype(np.float32), geometry)
+    with _worded():
+        geometry = Geometry.plain((z, y, x), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
+        return Image(array.reshape(-1, z, y, x).astype(np.float32), geometry)
+
+
+@contextmanager
+def _worded() -> Iterator[None]:
+    """What a geometry refuses becomes a ModelError."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"cannot predict on this image: {error}") from None
+
+
+def _refuse_unreal(dtype: np.dtype) -> None:
+    if dtype.kind not in "biuf":
+        raise ModelError(f"an image must hold real numbers, found {dtype}")
 
 
 def _from_simpleitk(source: Any) -> Image:
     import SimpleITK
 
     grid = _grid(source)
-    array = SimpleITK.GetArrayFromImage(source).astype(np.float32)
+    array = SimpleITK.GetArrayFromImage(source)
+    _refuse_unreal(array.dtype)
+    array = array.astype(np.float32)
     if source.GetNumberOfComponentsPerPixel() > 1:
         array = np.moveaxis(array, -1, 0)  # the components of a voxel are channels
-    if grid.GetDimension() == 2:
-        x, y = grid.GetSpacing()
-        geometry = Geometry.plain_2d(array.shape[-2:], (y, x))
-    else:
-        x, y, z = grid.GetSpacing()
-        geometry = Geometry(array.shape[-3:], (z, y, x), grid.GetOrigin(), grid.GetDirection())
+    with _worded():
+        if grid.GetDimension() == 2:
+            x, y = grid.GetSpacing()
+            geometry = Geometry.plain_2d(array.shape[-2:], (y, x))
+        else:
+            x, y, z = grid.GetSpacing()
+            geometry = Geometry(array.shape[-3:], (z, y, x), grid.GetOrigin(), grid.GetDirection())
     return Image(np.ascontiguousarray(array.reshape(-1, *geometry.shape)), geometry)
 
 
@@ -94,13 +114,24 @@ def _grid(source: Any) -> Any:
 
 def _from_nibabel(source: Any) -> Image:
     """nibabel's arrays are (x, y, z[, channels]); the affine gives the spacing."""
+    _refuse_unreal(source.dataobj.dtype)
     array = np.asarray(source.dataobj, dtype=np.float32)
     if array.ndim not in (3, 4):
         raise ModelError(f"a nibabel image must have 3 axes, or 4 with channels last, found {array.ndim}")
+    if source.affine is None:
+        raise ModelError("a nibabel image needs an affine")
     x, y, z = (float(step) for step in np.linalg.norm(source.affine[:3, :3], axis=0))
     array = array.T.reshape(-1, *array.shape[2::-1])
-    return Image(np.ascontiguousarray(array), Geometry.plain(array.shape[1:], (z, y, x)))
+    with _worded():
+        return Image(np.ascontiguousarray(array), Geometry.plain(array.shape[1:], (z, y, x)))
 
 
 def _to_nibabel(prediction: Prediction, source: Any) -> Any:
-    return type(source)(np.ascontiguousarray(prediction.labels.T), source.affine)
+    """With both transforms, their codes and the units of the image."""
+    labels = np.ascontiguousarray(prediction.labels.T)
+    if not hasattr(source.header, "get_sform"):  # another format than NIfTI
+        return type(source)(labels, source.affine)
+    header = source.header.copy()
+    header.set_data_dtype(labels.dtype)
+    header["cal_min"] = header["cal_max"] = 0  # how bright the image is to be shown
+    return type(source)(labels, source.affine, header)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from math import prod
 from types import TracebackType
-
-import numpy as np
 
 from ..core.geometry import Box, Geometry
 from ..core.machine import available_bytes
@@ -65,25 +64,28 @@ class Need:
 
     def corrected(self, geometry: Geometry) -> Need:
         """With corrections of the label map, which has the size of the file's image."""
-        return replace(self, correcting=self.fixed + CORRECTING * int(np.prod(geometry.shape)))
+        return replace(self, correcting=self.fixed + CORRECTING * prod(geometry.shape))
 
 
 def need(
     geometry: Geometry, plan: Plan, configuration: Configuration, run: Resolved, values: int | None = None
 ) -> Need:
-    """For an image of this size, were nothing cropped away. ``values`` are summed per voxel; None: one per head."""
+    """For an image of this size, were nothing cropped away. ``values`` are summed per voxel; None: one per head.
+
+    Raises DatasetError for more voxels than can be counted.
+    """
     transposed = transpose(plan, geometry)
     turned = Box.whole(tuple(geometry.shape[axis] for axis in transposed.order))  # type: ignore[arg-type]
     record = spatial_record(geometry.shape, geometry.spacing, transposed.order, turned, configuration.spacing)
     _, resampling = record.split()
     z, y, x = resampling.new_shape
-    channels, heads, voxels = len(plan.channels), plan.labels.heads, int(np.prod(geometry.shape))
+    channels, heads, voxels = len(plan.channels), plan.labels.heads, prod(geometry.shape)
     patch = (1, *configuration.patch_size)[-3:]
     whole = needs_whole(resampling, configuration.resampler)
     summed = heads if whole or values is None else values
-    seen = int(np.prod(patch))
+    seen = prod(patch)
     output = 4 * summed * seen * patches_at_once(seen, summed, run)
-    slab = max(SLAB_BYTES, 4 * heads * (y * x + int(np.prod(resampling.shape[1:]))))
+    slab = max(SLAB_BYTES, 4 * heads * (y * x + prod(resampling.shape[1:])))
     labels = 2 * voxels * plan.labels.written.itemsize
     height = z if whole else min(z, patch[0])
     return Need(
@@ -93,11 +95,18 @@ def need(
     )
 
 
+def patch_bytes(plan: Plan, configuration: Configuration, run: Resolved) -> int:
+    """Main memory that any image takes, however small: it is padded to a patch, and logits are summed on one."""
+    voxels, channels = prod(configuration.patch_size), len(plan.channels) * configuration.slices
+    summed = min(plan.labels.heads, getattr(configuration.network, "features", (FEATURES,))[0])
+    return 4 * (channels + summed) * voxels + working_bytes(configuration, summed, run)
+
+
 def working_bytes(configuration: Configuration, values: int, run: Resolved) -> int:
     """Main memory in which the network makes ``values`` per voxel of the patches that it sees at a time."""
     if run.device.type != "cpu":
         return 0
-    voxels = int(np.prod(configuration.patch_size))
+    voxels = prod(configuration.patch_size)
     features = getattr(configuration.network, "features", (FEATURES,))
     finest = 4 * features[0] * voxels * patches_at_once(voxels, values, run)
     return HELD_IN_HALF * finest if run.dtype else HELD * finest + min(HELD * finest, COMBINED_BYTES)

@@ -5,15 +5,13 @@ Reading one executes nothing that came with it: weights are safetensors, everyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import nn
 
 from ..bundle.trained import Trained, read_trained
@@ -28,14 +26,13 @@ from ..settings import Resolved, RunSettings, resolve
 from .ensemble import Ensemble
 from .export import Prediction
 from .memory import Need, need
+from .networks import read_network, refuse_too_large
 from .options import DEFAULT, LABELS_ONLY, PredictOptions, Wanted
 from .predictor import Predictor, Slabs
 from .readout import Readout
 from .resampled import Logits, Whole, needs_whole, resampled_slabs
 from .sliding_window import ANYWHERE, Sweep
 from .window import Space
-
-CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
@@ -77,19 +74,25 @@ class Model(Predictor[PreparedCase]):
         manifest = trained.manifest
         if manifest.exact and settings.precision == "auto" and resolve(settings).device.type == "cpu":
             settings = replace(settings, precision="float32")
-        members = tuple(cls._stage(trained, name, settings) for name in manifest.ensemble)
+        needed = dict.fromkeys(stage for name in manifest.ensemble for stage in trained.plan.stages(name))
+        for name in needed:
+            refuse_too_large(trained, name, resolve(settings, predicting=True))
+        stages: dict[str, Model] = {}
+        for name in needed:  # an earlier stage comes before those that need it
+            stages[name] = cls._stage(trained, name, settings, stages)
+        members = tuple(stages[name] for name in manifest.ensemble)
         if len(members) == 1:
             return replace(members[0], postprocessing=manifest.postprocessing)
         weights = tuple(manifest.ensemble.values())
         return Ensemble(trained.plan, members, weights, settings, manifest.postprocessing)
 
     @classmethod
-    def _stage(cls, trained: Trained, name: str, settings: RunSettings) -> Model:
+    def _stage(cls, trained: Trained, name: str, settings: RunSettings, earlier: Mapping[str, Model]) -> Model:
         before = trained.plan.configurations[name].previous
-        previous = None if before is None else cls._stage(trained, before, settings)
         device, there = resolve(settings).device, trained.manifest.configurations[name]
-        networks = tuple(_network(trained, name, fold, device) for fold in there)
+        networks = tuple(read_network(trained, name, fold, device) for fold in there)
         test = trained.manifest.mirroring.get(name)
+        previous = None if before is None else earlier[before]
         return cls(trained.plan, name, networks, there, settings, test.pays if test else None, previous)
 
     @property
@@ -174,21 +177,3 @@ class Model(Predictor[PreparedCase]):
         found = self.previous.decide(prepared.previous, options, space=space, clock=clock)
         prior = on_grid(found.labels, prepared.record, self.plan.labels, self.configuration.resampler)
         return np.concatenate((prepared.image, prior[None].astype(np.float32)))
-
-
-def _network(trained: Trained, name: str, fold: str, device: torch.device) -> nn.Module:
-    network = trained.plan.network_of(trained.plan.configurations[name])
-    where = trained.where(name, fold)
-    try:
-        network.load_state_dict(load(trained.weights(name, fold)))
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{where} is damaged ({error}); copy it again from where it was trained") from None
-    except RuntimeError as error:  # load_state_dict lists what does not fit
-        raise ModelError(f"{where} does not belong to the plan beside it: {error}") from None
-    network = network.eval().to(device)
-    if device.type == "cpu":
-        # Its convolutions are up to a third faster this way; weights decide where an image of one channel cannot.
-        for parameter in network.parameters():
-            if layout := CHANNELS_LAST.get(parameter.dim()):
-                parameter.data = parameter.data.contiguous(memory_format=layout)
-    return network

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core.clock import Clock
 from ..core.geometry import Box
-from ..errors import NotFiniteError
+from ..errors import ModelError, NotFiniteError
 from ..settings import Resolved
 from .mirroring import mirrorings
 from .options import STEP
@@ -29,6 +29,7 @@ PATCHES_ON_PROCESSOR = 2  # keep torch from its slow convolution for single inpu
 LARGE = 1 << 20  # voxels of a patch from which on, in float32, a second one saves less than a twentieth of the time
 OUTPUT_BYTES = 1 << 29  # logits of a batch there
 ANYWHERE = Space()
+BATCH_BYTES = 1 << 31  # of the patches that a GPU sees at a time, whatever a plan says
 KNOWN_BYTES = 1 << 28  # logits of a uniform patch are kept if they take no more
 
 
@@ -78,7 +79,8 @@ class Sweep:
         self._height = padded.shape[1]
         self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
         voxels = int(np.prod(patch))
-        self._batch = patches_at_once(voxels, self._values, run) if run.device.type == "cpu" else batch_size
+        seen = max(1, min(batch_size, BATCH_BYTES // (4 * image.shape[0] * slices * voxels)))
+        self._batch = patches_at_once(voxels, self._values, run) if run.device.type == "cpu" else seen
         self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
         self._known: dict[bytes, Tensor] = {}
         self._keeps_known = 4 * self._values * voxels <= KNOWN_BYTES
@@ -145,10 +147,17 @@ class Sweep:
             with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
                 there = patches.to(run.device)
                 finest = network.maps(there) if self.readout else network(there)[0]
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise  # torch has an error of its own for the memory of a GPU only
             if len(patches) == 1:
-                raise
+                raise MemoryError(
+                    f"there is not enough memory for a patch of {tuple(patches.shape[2:])} voxels"
+                ) from None
             return [values for half in patches.tensor_split(2) for values in self._computed(network, half)]
+        if finest.shape[2:] != patches.shape[2:] or (not self.readout and finest.shape[1] != self.heads):
+            found, wanted = tuple(finest.shape[1:]), (self.heads, *patches.shape[2:])
+            raise ModelError(f"the network gives logits of shape {found} for a patch, {wanted} are wanted")
         return list((finest.unsqueeze(2) if self._flat else finest).movedim(1, -1))
 
     def _is_uniform(self, tile: Tile) -> bool:

@@ -7,40 +7,37 @@ those of a header written with few digits are notes, since voxels are paired by 
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..core.geometry import Geometry
+from ..core.names import short
 from ..core.parallel import ordered_map
 from ..dataset import Case, Dataset
 from ..errors import ImageFileError
+from ..layouts.folders import not_a_file, stem
+from ..layouts.grouping import CHANNEL, misnumbered
 from ..parts.readers import Header, copy_grid, differences, read_header
+from .outliers import ALL, alike_names, unusual_grids
+from .problem import Problem, table
 
-TABLE_WIDTH = 100
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with one case."""
-
-    case: str
-    file: str
-    """File name; empty when it concerns the whole case."""
-    what: str
-    cure: str
-    severity: str = "error"
-    """``error``: must be cured before planning. ``note``: worth knowing, nothing stops."""
-    fixable: bool = False
-    """Whether ``fix`` repairs it."""
+__all__ = ["Problem", "check_case", "check_headers", "fix", "table", "unreadable"]
+LISTED = "listed"
 
 
 def check_headers(dataset: Dataset, workers: int) -> list[Problem]:
-    """Everything that headers show, of every case, without reading voxels."""
-    read = list(ordered_map(_read, dataset.cases, workers))
-    found = [_problems(case, len(dataset.channels), *one) for case, one in zip(dataset.cases, read)]
-    return [problem for problems in found for problem in problems] + _two_kinds(dataset.cases, read)
+    """Everything that names and headers show, of every case, without reading voxels."""
+    problems: list[Problem] = []
+    grids: dict[str, Geometry] = {}
+    for case, (headers, unread) in zip(dataset.cases, ordered_map(_read, dataset.cases, workers)):
+        problems += _problems(case, dataset, headers, unread)
+        if not unread:
+            grids[case.key] = headers[Path(case.images[0])].geometry
+    problems += _two_kinds(dataset.cases, grids)
+    problems += unusual_grids(grids)
+    problems += alike_names(dataset.keys)
+    return problems + (_listed(dataset) if dataset.layout == LISTED else [])
 
 
 _Read = tuple[dict[Path, Header], list[Problem]]
@@ -51,38 +48,74 @@ def _read(case: Case) -> _Read:
     headers: dict[Path, Header] = {}
     problems = []
     for path in case.files:
+        found = not_a_file(path)
+        if found is not None:
+            problems.append(Problem(case.key, path.name, found, "Put the file there, or remove the case."))
+            continue
         try:
             headers[path] = read_header(path)
-        except ImageFileError as error:
+        except (ImageFileError, OSError) as error:
             problems.append(unreadable(case, path, error))
     return headers, problems
 
 
-def _two_kinds(cases: Sequence[Case], read: Sequence[_Read]) -> list[Problem]:
+def _two_kinds(cases: Sequence[Case], grids: Mapping[str, Geometry]) -> list[Problem]:
     """Images without a third axis among volumes, or the reverse: whichever are fewer."""
-    kinds: dict[int, list[Case]] = {}
-    for case, (headers, problems) in zip(cases, read):
-        if not problems:
-            kinds.setdefault(headers[Path(case.images[0])].geometry.dimensions, []).append(case)
+    kinds = Counter(grid.dimensions for grid in grids.values())
     if len(kinds) < 2:
         return []
-    few, many = sorted(kinds, key=lambda kind: len(kinds[kind]))
+    few, many = sorted(kinds, key=lambda kind: kinds[kind])
     cure = "Make a dataset of each kind, or save 2-D images as volumes of one slice with its true thickness."
-    what = f"is {few}-D, but {len(kinds[many])} other cases are {many}-D"
-    return [Problem(case.key, Path(case.images[0]).name, what, cure) for case in kinds[few]]
+    what = f"is {few}-D, but {kinds[many]} other cases are {many}-D"
+    wrong = [case for case in cases if case.key in grids and grids[case.key].dimensions == few]
+    return [Problem(case.key, Path(case.images[0]).name, what, cure) for case in wrong]
 
 
-def check_case(case: Case, channels: int) -> list[Problem]:
+def _listed(dataset: Dataset) -> list[Problem]:
+    """What a list of files in dataset.json says and the names of the files do not: the list decides."""
+    orders = {case.key: order for case in dataset.cases if (order := _numbers(case))}
+    cure = "The list in dataset.json decides which file is which channel: correct it, or leave it if it is right."
+    usual = Counter(orders.values()).most_common(1)[0][0] if orders else ()
+    problems = [
+        Problem(key, "", f"lists {_as_written(order)}, but most cases list {_as_written(usual)}", cure, "note")
+        for key, order in orders.items()
+        if order != usual
+    ]
+    if usual != tuple(range(len(usual))):
+        channels = ", ".join(short(name, 30) for name in dataset.channels)
+        problems.append(Problem(ALL, "", f"the channels {channels} are the files {_as_written(usual)}", cure, "note"))
+    first: dict[str, str] = {}
+    for case in dataset.cases:
+        other = first.setdefault(str(case.label), case.key)
+        if other != case.key:
+            cure = "Fine if both images show the same; otherwise correct the list in dataset.json."
+            problems.append(Problem(case.key, "", f"has the same label file as {short(other)}", cure, "note"))
+    return problems
+
+
+def _numbers(case: Case) -> tuple[int, ...]:
+    """The channels that the names of the files speak of; nothing where they are no channels of one case."""
+    matches = [CHANNEL.fullmatch(stem(Path(path))) for path in case.images]
+    names = {match and match[1] for match in matches}
+    numbers = tuple(int(match[2]) for match in matches if match)
+    of_one = len(names) == 1 and None not in names and len(set(numbers)) == len(numbers)
+    return numbers if of_one and (len(numbers) > 1 or names == {case.key}) else ()
+
+
+def _as_written(numbers: Sequence[int]) -> str:
+    return ", ".join(f"_{number:04d}" for number in numbers)
+
+
+def check_case(case: Case, dataset: Dataset) -> list[Problem]:
     """Unreadable files, missing channels and differing grids of one case."""
-    return _problems(case, channels, *_read(case))
+    return _problems(case, dataset, *_read(case))
 
 
-def _problems(case: Case, channels: int, headers: dict[Path, Header], problems: list[Problem]) -> list[Problem]:
+def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problems: list[Problem]) -> list[Problem]:
     if problems:
         return problems
     images = [Path(image) for image in case.images]
-    if sum(headers[image].channels for image in images) != channels:
-        problems.append(_wrong_channels(case, [headers[image].channels for image in images], channels))
+    problems = _channel_problems(case, dataset, [headers[image].channels for image in images])
     for path in case.files[1:]:
         problems += _grid_problems(case, path, headers[images[0]], headers[path])
     return problems
@@ -94,17 +127,27 @@ def unreadable(case: Case, path: Path, error: Exception) -> Problem:
     return Problem(case.key, path.name, what, "Copy or export the file again, or remove the case.")
 
 
-def _wrong_channels(case: Case, found: list[int], expected: int) -> Problem:
-    names = [Path(image).name for image in case.images]
-    numbers = {int(match[1]) for name in names if (match := re.search(r"_(\d{4})\.", name))}
-    missing = sorted(set(range(expected)) - numbers) if numbers and set(found) == {1} else []
-    detail = f"; {', '.join(f'_{number:04d}' for number in missing)} is missing" if missing else ""
-    return Problem(
-        case.key,
-        "",
-        f"{sum(found)} channels in {', '.join(names)}, but the dataset has {expected}{detail}",
-        "Give every case the same channels in the same order, or correct channel_names in dataset.json.",
+def _channel_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Problem]:
+    """Channels that are missing, too many, or in a place that the names of the files deny."""
+    files, expected = [Path(image) for image in case.images], len(dataset.channels)
+    listed = dataset.layout == LISTED
+    numbers = None if listed else misnumbered(case.key, files, expected if set(found) == {1} else len(files))
+    if sum(found) == expected and numbers is None:
+        return []
+    names = ", ".join(short(path.name) for path in files[:5])
+    what = f"{sum(found)} channel{'s' * (sum(found) != 1)} in {names}, but the dataset has {expected}"
+    cure = (
+        "CASE_0000 is the first channel of CASE, CASE_0001 the second, and so on: give every case the same channels, "
+        "or correct channel_names in dataset.json."
     )
+    if sum(found) == expected:
+        what = str(numbers)
+    elif numbers is not None:
+        what += f"; {numbers}"
+    elif set(found) == {1} and len(files) < expected and not listed:
+        missing = ", ".join(f"_{number:04d}" for number in range(len(files), expected))
+        what += f"; {missing} {'is' if len(files) + 1 == expected else 'are'} missing"
+    return [Problem(case.key, "", what, cure)]
 
 
 def _grid_problems(case: Case, path: Path, first: Header, other: Header) -> list[Problem]:
@@ -119,30 +162,6 @@ def _grid_problems(case: Case, path: Path, first: Header, other: Header) -> list
     return [Problem(case.key, path.name, what, cure)]
 
 
-def table(problems: Sequence[Problem]) -> str:
-    """The problems as aligned text, at most 100 columns wide where names allow it, then what to do."""
-    if not problems:
-        return "no problems"
-    width = min(max(len(problem.case) for problem in problems), 40)
-    indent = " " * (len("error") + 2 + width + 2)
-    lines = []
-    for problem in sorted(problems, key=lambda problem: (problem.severity, problem.case)):
-        text = f"{problem.file}: {problem.what}" if problem.file else problem.what
-        start = f"{problem.severity:<5}  {problem.case:<{width}}  "
-        lines += textwrap.wrap(
-            text,
-            TABLE_WIDTH,
-            initial_indent=start,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    cures = dict.fromkeys(problem.cure for problem in sorted(problems, key=lambda problem: problem.severity))
-    for cure in cures:
-        lines += textwrap.wrap(cure, TABLE_WIDTH, initial_indent="-> ", subsequent_indent="   ")
-    return "\n".join(lines)
-
-
 def fix(dataset: Dataset) -> list[str]:
     """Copies the grid of each case's first image to the files whose header differs from it by rounding only.
 
@@ -150,7 +169,7 @@ def fix(dataset: Dataset) -> list[str]:
     """
     done = []
     for case in dataset.cases:
-        if not any(problem.fixable for problem in check_case(case, len(dataset.channels))):
+        if not any(problem.fixable for problem in check_case(case, dataset)):
             continue
         first = read_header(case.files[0]).geometry
         for path in case.files[1:]:

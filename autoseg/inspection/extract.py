@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,27 @@ from ..core.progress import progress
 from ..core.records import from_json, to_json
 from ..dataset import Case, Dataset
 from ..errors import RecordError
-from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
-from .check import Problem, check_headers
-from .moments import pooled
+from ..fingerprint import CaseFingerprint, Fingerprint, Intensities, usual_orientation
+from ..folds import Folds
+from .check import check_headers
+from .moments import pooled, turned
+from .outliers import absent_labels, copies, untrained_labels, unusual_values
+from .problem import Problem
 from .scan import Scan, scan_case
 
-VERSION = 2  # raise it when scanning the same files gives something else
+VERSION = 3  # raise it when scanning the same files gives something else
 
 
-def check_dataset(dataset: Dataset, measured_folder: Path, workers: int) -> list[Problem]:
-    """Every problem of every case, in headers and in voxels; what was measured on the way is remembered."""
+def check_dataset(dataset: Dataset, measured_folder: Path, workers: int, folds: Folds | None = None) -> list[Problem]:
+    """Every problem of every case, in headers and in voxels; what was measured on the way is remembered.
+
+    Of ``folds``, where there are any, it is said which of them trains without a label.
+    """
     in_headers = check_headers(dataset, workers)
     broken = {problem.case for problem in in_headers if problem.severity == "error"}
-    _, found = extract_fingerprint(dataset, measured_folder, workers)
+    fingerprint, found = extract_fingerprint(dataset, measured_folder, workers)
+    if folds is not None:
+        found += untrained_labels(fingerprint, dataset.labels, folds)
     return in_headers + [problem for problem in found if problem.case not in broken]
 
 
@@ -46,7 +54,6 @@ def extract_fingerprint(dataset: Dataset, measured_folder: Path, workers: int) -
         zip(dataset.keys, progress(ordered_map(scan, dataset.cases, workers), len(dataset.cases), "measuring cases"))
     )
     problems = [problem for scan in scans.values() for problem in scan.problems]
-    problems += _duplicates(scans)
     usable = {key: scan for key, scan in scans.items() if scan.fingerprint is not None}
     samples = [scan.intensities for scan in usable.values() if scan.intensities is not None and scan.intensities.size]
     if not samples and not any(problem.severity == "error" for problem in problems):
@@ -57,9 +64,14 @@ def extract_fingerprint(dataset: Dataset, measured_folder: Path, workers: int) -
         for key, scan in usable.items()
         if scan.fingerprint is not None
     }
-    moments = [scan.moments for scan in usable.values() if scan.moments is not None]
+    usual = usual_orientation(case.orientation for case in cases.values())
+    moments = [
+        turned(scan.moments, cases[key].orientation, usual) for key, scan in usable.items() if scan.moments is not None
+    ]
     structures = pooled(moments) if moments else ()
-    return Fingerprint(cases, _intensities(samples) if samples else (), structures), problems
+    fingerprint = Fingerprint(cases, _intensities(samples) if samples else (), structures)
+    problems += [*unusual_values(cases, dataset.channels), *copies(cases), *absent_labels(fingerprint, dataset.labels)]
+    return fingerprint, problems
 
 
 def _present(moments: np.ndarray | None) -> tuple[int, ...] | None:
@@ -89,21 +101,6 @@ def _intensities(samples: list[np.ndarray]) -> tuple[Intensities, ...]:
     return tuple(statistics)
 
 
-def _duplicates(scans: dict[str, Scan]) -> list[Problem]:
-    """A note and no error: two readers' labels of one image are a legitimate dataset. It must be seen all the same,
-    since one of them in training and the other in validation makes the scores too good."""
-    same = defaultdict(list)
-    for key, scan in scans.items():
-        if scan.images:
-            same[scan.images].append(key)
-    cure = "Remove the copies, or keep them in one fold with --group; otherwise the scores will be too good."
-    return [
-        Problem(key, "", f"has the same images as {keys[0]}", cure, severity="note")
-        for keys in same.values()
-        for key in keys[1:]
-    ]
-
-
 def _remembered_scan(case: Case, *, dataset: Dataset, folder: Path, question: str) -> Scan:
     """A scan, from memory when the case's files are the same as then. Scans with errors are not remembered."""
     path = folder / f"{case.key}.npz"
@@ -130,11 +127,15 @@ def _question(dataset: Dataset) -> str:
 
 
 def _file_states(files: Iterable[Path]) -> list[list[int]] | None:
-    """Size and time of change of every file: as long as these stay, so does the content. None if a file is missing."""
+    """Size and time of change of every file: as long as these stay, so does the content. None if one is not there, or
+    is no file: reading a pipe never ends."""
     try:
-        return [[state.st_size, state.st_mtime_ns] for state in (path.stat() for path in files)]
+        states = [path.stat() for path in files]
     except OSError:
         return None
+    return (
+        [[each.st_size, each.st_mtime_ns] for each in states] if all(S_ISREG(each.st_mode) for each in states) else None
+    )
 
 
 def _remember(path: Path, scan: Scan, case: Case, question: str, files: list[list[int]]) -> None:
@@ -142,7 +143,6 @@ def _remember(path: Path, scan: Scan, case: Case, question: str, files: list[lis
         "question": question,
         "paths": [str(file) for file in case.files],
         "files": files,
-        "images": scan.images,
         "problems": to_json(scan.problems),
         "fingerprint": to_json(scan.fingerprint),
     }
@@ -161,7 +161,6 @@ def _recall(path: Path) -> tuple[Scan, dict[str, Any]] | None:
             intensities, moments = arrays["intensities"], arrays["moments"]
         return Scan(
             problems=from_json(tuple[Problem, ...], stored["problems"]),
-            images=stored["images"],
             fingerprint=from_json(CaseFingerprint, stored["fingerprint"]),
             intensities=intensities,
             moments=moments,

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..core.geometry import axis_along
 from ..core.labels import Labels
 from ..fingerprint import Structure
 
 VOXELS_AT_ONCE = 1 << 20
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Axes of each covariance, in the order in which ``Structure.covariance`` holds them."""
+_PLACE = {frozenset(pair): place for place, pair in enumerate(PAIRS)}
 
 
 def label_moments(labels: np.ndarray, foreground: np.ndarray, meaning: Labels) -> np.ndarray:
@@ -36,6 +38,25 @@ def label_moments(labels: np.ndarray, foreground: np.ndarray, meaning: Labels) -
     centre, squares = sums[1:4] / voxels, sums[4:] / voxels
     covariance = squares - [centre[a] * centre[b] for a, b in PAIRS]
     return np.vstack([voxels / labels.size, centre, covariance]).T
+
+
+def turned(rows: np.ndarray, found: str | None, wanted: str | None) -> np.ndarray:
+    """Rows of a file with orientation ``found`` as a file with orientation ``wanted`` would have them.
+
+    Files whose axes run along the same axes of the patient stay as they are, even if some run the other way: networks
+    see them so.
+    """
+    if found is None or wanted is None:
+        return rows
+    order = [axis_along(found, wanted[2 - axis]) for axis in range(3)]
+    if order == [0, 1, 2]:
+        return rows
+    reverse = [found[2 - old] != wanted[2 - new] for new, old in enumerate(order)]
+    places = [np.where(back, 1 - rows[:, 1 + old], rows[:, 1 + old]) for old, back in zip(order, reverse)]
+    spreads = [
+        (-1 if reverse[a] != reverse[b] else 1) * rows[:, 4 + _PLACE[frozenset((order[a], order[b]))]] for a, b in PAIRS
+    ]
+    return np.stack([rows[:, 0], *places, *spreads], axis=1)
 
 
 def pooled(cases: Sequence[np.ndarray]) -> tuple[Structure | None, ...]:

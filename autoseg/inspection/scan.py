@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +15,12 @@ from ..core.labels import Labels
 from ..core.seeds import generator
 from ..dataset import Case, Dataset
 from ..errors import DatasetError, ImageFileError
-from ..fingerprint import CaseFingerprint
+from ..fingerprint import CaseFingerprint, ChannelFingerprint
 from ..parts.readers import read_image, read_labels
-from .check import Problem, unreadable
+from .channels import channel_fingerprint, same_channels
+from .check import unreadable
 from .moments import label_moments
+from .problem import Problem
 
 SAMPLES_IN_ALL = 20_000_000
 """Foreground voxels per channel over the whole dataset, shared equally by the cases: 80 MB. nnU-Net v2 takes 1e8."""
@@ -29,8 +33,6 @@ class Scan:
     """What one reading of a case found. Fingerprint, intensities and moments are None when there are errors."""
 
     problems: tuple[Problem, ...]
-    images: str
-    """SHA-256 over the image files alone: equal for two cases with the same images."""
     fingerprint: CaseFingerprint | None = None
     intensities: np.ndarray | None = None
     """(channels, n) float32: foreground voxels, background and ignored ones left out; all of them when they are few."""
@@ -42,33 +44,37 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
     """Reads a case once. What is wrong with it is in the result, not raised."""
     paths = [Path(image) for image in case.images]
     try:
-        identity = content_hash(*paths)
         image = read_image(paths)
-    except (DatasetError, ImageFileError, OSError) as error:
-        return Scan((_unreadable(case, error),), "")
-    try:
         labels, _ = read_labels(Path(str(case.label)))
-    except ImageFileError as error:
-        return Scan((_unreadable(case, error),), identity)
+        content = content_hash(*case.files)
+    except (DatasetError, ImageFileError, OSError) as error:
+        return Scan(tuple(_unreadable_files(case)) or (_unreadable(case, error),))
 
-    problems = [*_voxel_problems(case, image), *_label_problems(case, image, labels, dataset.labels)]
+    channels = tuple(map(channel_fingerprint, image.array))
+    problems = [*_voxel_problems(case, image, channels), *_label_problems(case, image, labels, dataset.labels)]
     if any(problem.severity == "error" for problem in problems):
-        return Scan(tuple(problems), identity)
+        return Scan(tuple(problems))
+    problems += same_channels(case, channels)
     box = nonzero_box(image.array)
-    fingerprint = CaseFingerprint(
-        shape=image.geometry.shape,
-        spacing=image.geometry.spacing,
-        cropped_shape=box.shape,
-        cropped_fraction=float(np.prod(box.shape) / np.prod(image.geometry.shape)),
-        content=content_hash(*case.files),
-        left_right=image.geometry.left_right,
-    )
+    try:
+        fingerprint = CaseFingerprint(
+            shape=image.geometry.shape,
+            spacing=image.geometry.spacing,
+            cropped_shape=box.shape,
+            cropped_fraction=float(np.prod(box.shape) / np.prod(image.geometry.shape)),
+            content=content,
+            left_right=image.geometry.left_right,
+            orientation=image.geometry.orientation,
+            channels=channels,
+        )
+    except ValueError as error:
+        return Scan((*problems, _unreadable(case, error)))
     inside = labels[box.slices]
     foreground = foreground_of(inside, dataset.labels)
     z, y, x = box.slices
     intensities = _sample(image.array[:, z, y, x], foreground, case.key, len(dataset.cases))
     moments = label_moments(inside, foreground, dataset.labels)
-    return Scan(tuple(problems), identity, fingerprint, intensities, moments)
+    return Scan(tuple(problems), fingerprint, intensities, moments)
 
 
 def foreground_of(labels: np.ndarray, meaning: Labels) -> np.ndarray:
@@ -88,11 +94,11 @@ def _sample(array: np.ndarray, foreground: np.ndarray, key: str, cases: int) -> 
     return sample
 
 
-def _voxel_problems(case: Case, image: Image) -> list[Problem]:
+def _voxel_problems(case: Case, image: Image, channels: Sequence[ChannelFingerprint]) -> list[Problem]:
     problems = []
-    for channel, array in enumerate(image.array):
-        finite = np.isfinite(array)
-        if not finite.all():
+    for channel, (array, found) in enumerate(zip(image.array, channels)):
+        if not (math.isfinite(found.minimum) and math.isfinite(found.maximum)):
+            finite = np.isfinite(array)
             name = Path(case.images[channel if len(case.images) == len(image.array) else 0]).name
             count = int(array.size - np.count_nonzero(finite))
             what = f"{count} of {array.size} voxels of channel {channel} are NaN or infinite"
@@ -117,6 +123,17 @@ def _label_problems(case: Case, image: Image, labels: np.ndarray, meaning: Label
     elif not set(values) & set(meaning.values[1:]):
         cure = "Fine if the structures are absent in these cases; otherwise the annotation is missing."
         problems.append(Problem(case.key, name, "holds no foreground at all", cure, severity="note"))
+    return problems
+
+
+def _unreadable_files(case: Case) -> list[Problem]:
+    """Every file of the case that cannot be read by itself."""
+    problems = []
+    for path in case.files:
+        try:
+            read_labels(path) if str(path) == case.label else read_image([path])
+        except (DatasetError, ImageFileError, OSError) as error:
+            problems.append(unreadable(case, path, error))
     return problems
 
 

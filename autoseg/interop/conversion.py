@@ -85,7 +85,7 @@ class Relabelled:
         numbered = np.zeros(array.shape, np.uint8 if len(self.labels) < 256 else np.uint16)
         for number, values in enumerate(self.labels.values(), start=1):
             numbered[np.isin(array, values)] = number
-        write_labels(numbered, geometry, targets[0])
+        write_labels(numbered, geometry, targets[0], like=self.path)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ ours.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..core.geometry import Geometry
+from ..core.limits import DENSEST, refuse_larger
+from ..core.names import short
 from ..errors import DatasetError, ImageFileError
-from ..parts.readers import Header, write_voxels
+from ..parts.readers import Header, refusals, write_voxels
 
 MAGIC_AT, MAGIC = 128, b"DICM"
 TAGS = {
@@ -30,6 +33,8 @@ TAGS = {
     "frames": "0028|0008",
 }
 POSITION, ORIENTATION, PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
+PIXELS = b"\xe0\x7f\x10\x00"  # their tag, little endian
+UNDEFINED = 0xFFFFFFFF
 SHORT = np.iinfo(np.int16)
 TILT = 1e-3  # direction cosines that differ by less are rounded differently
 UNEVEN = 0.01  # of the slice distance: how far two distances may differ
@@ -80,16 +85,21 @@ class Series:
         )
         ordered = tuple(self.slices[number] for number in order)
         direction = np.column_stack((rows, columns, normal))
-        return Geometry(
-            shape=(len(ordered), *first.shape),
-            spacing=(distance, first.spacing[0], first.spacing[1]),
-            origin=ordered[0].position,
-            direction=tuple(direction.ravel().tolist()),
-        ), ordered
+        try:
+            geometry = Geometry(
+                shape=(len(ordered), *first.shape),
+                spacing=(distance, first.spacing[0], first.spacing[1]),
+                origin=ordered[0].position,
+                direction=tuple(direction.ravel().tolist()),
+            )
+        except ValueError as error:
+            raise DatasetError(f"series {short(self.name)!r}, {first.path.name} for one: {error}") from None
+        return geometry, ordered
 
     def write(self, targets: Sequence[Path]) -> None:
         """The voxels in the unit of the files (Hounsfield units, say); 16 bits where these suffice."""
         geometry, ordered = self.geometry()
+        refuse_larger(math.prod(geometry.shape) * np.dtype(np.float64).itemsize, ordered[0].path)
         voxels = np.stack([_pixels(item) for item in ordered])
         if voxels.dtype.kind in "iu" and voxels.min() >= SHORT.min and voxels.max() <= SHORT.max:
             voxels = voxels.astype(np.int16)
@@ -99,17 +109,23 @@ class Series:
         return ["/".join(item.path.parts[-2:]) for item in self.slices]
 
     def _refuse_mixture(self, first: Slice, other: Slice) -> None:
-        if int(other.tags["frames"] or 1) > 1:
+        if other.tags["frames"] not in ("", "1"):
             raise DatasetError(f"{other.path} holds several frames in one file, which is not supported; use dcm2niix")
         if len(other.position) != 3 or len(other.orientation) != 6 or len(other.spacing) != 2:
             raise DatasetError(f"{other.path} does not say where its slice lies; it is no cross-sectional image")
+        axes = np.reshape(other.orientation, (2, 3))
+        if np.abs(axes @ axes.T - np.eye(2)).max() > UNEVEN or not min(other.spacing) > 0:
+            raise DatasetError(
+                f"{other.path} has axes {other.orientation} and pixels of {other.spacing} mm, which cannot be"
+            )
         if np.abs(np.subtract(first.orientation, other.orientation)).max() > TILT:
             raise DatasetError(
-                f"series {self.name!r} mixes orientations: {first.path.name} and {other.path.name} are not parallel"
+                f"series {short(self.name)!r} mixes orientations: {first.path.name} and {other.path.name} are not "
+                "parallel"
             )
         if first.shape != other.shape or not np.allclose(first.spacing, other.spacing, rtol=UNEVEN):
             raise DatasetError(
-                f"series {self.name!r}: {first.path.name} and {other.path.name} differ in size or pixels"
+                f"series {short(self.name)!r}: {first.path.name} and {other.path.name} differ in size or pixels"
             )
 
 
@@ -153,6 +169,8 @@ def stacked(
 def is_dicom(path: Path) -> bool:
     """Whether the file has DICOM's preamble."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
     except OSError:
@@ -160,9 +178,15 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_slice(path: Path) -> Slice | None:
-    """The header of a DICOM file; None when it holds no image (a report, say)."""
+    """The header of a DICOM file; None when it holds no image (a report, say).
+
+    Raises ImageFileError for one that holds pixels and cannot be read: without it a volume would lose a slice.
+    """
     reader = _reader(path)
     if reader is None:
+        with refusals(path):
+            if PIXELS in path.read_bytes():
+                raise ImageFileError(f"{path}: holds pixels but cannot be read; copy it again or take it away")
         return None
     keys = set(reader.GetMetaDataKeys())
 
@@ -209,10 +233,12 @@ def _folder(path: Path, source: Path) -> str:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
+    """Empty where they are none, or not finite."""
     try:
-        return tuple(float(part) for part in text.split("\\")) if text else ()
+        numbers = tuple(float(part) for part in text.split("\\")) if text else ()
     except ValueError:
         return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 def _reader(path: Path) -> Any:
@@ -220,21 +246,36 @@ def _reader(path: Path) -> Any:
 
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
     try:
+        reader.SetFileName(str(path))
         reader.ReadImageInformation()
-    except RuntimeError:
+    except (RuntimeError, UnicodeError):
         return None
     return reader
+
+
+def _cut(content: bytes) -> bool:
+    """Whether the file ends before the pixels that it announces: GDCM then makes them up."""
+    at = content.find(PIXELS)
+    while at >= 0:  # small pictures of an icon come first
+        explicit = content[at + 4 : at + 6] in (b"OW", b"OB")
+        start = at + (12 if explicit else 8)
+        length = int.from_bytes(content[start - 4 : start], "little")
+        if length == UNDEFINED:  # compressed: GDCM notices
+            return False
+        if start + length >= len(content):
+            return start + length > len(content)
+        at = content.find(PIXELS, start + length)
+    return False
 
 
 def _pixels(item: Slice) -> np.ndarray:
     """(rows, columns) with the file's slope and intercept applied."""
     import SimpleITK as sitk
 
-    reader = _reader(item.path)
-    try:
-        array = sitk.GetArrayFromImage(reader.Execute()).reshape(item.shape)
-    except (RuntimeError, ValueError, AttributeError) as error:
-        raise ImageFileError(f"{item.path}: cannot be read ({error}); copy it again") from None
+    with refusals(item.path):
+        refuse_larger(math.prod(item.shape), item.path, held=item.path.stat().st_size * DENSEST)
+        if _cut(item.path.read_bytes()):
+            raise ImageFileError(f"{item.path}: ends within its pixels; copy it again")
+        array: np.ndarray = sitk.GetArrayFromImage(_reader(item.path).Execute()).reshape(item.shape)
     return array

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load
-
 from ..bundle.manifest import Manifest
 from ..bundle.trained import Trained
+from ..bundle.weights import read_weights
 from ..core.files import atomic_file, atomic_folder
 from ..core.geometry import SLICE_SPACING_2D
 from ..core.labels import ExclusiveLabels, Labels
@@ -115,7 +114,7 @@ def _write_checkpoint(path: Path, trained: Trained, title: str, fold: str) -> No
 
     plan, configuration = trained.plan, trained.plan.configurations[title]
     checkpoint = {
-        "network_weights": to_nnunet(load(trained.weights(title, fold)), configuration),
+        "network_weights": to_nnunet(read_weights(trained, title, fold), configuration),
         "trainer_name": TRAINER,
         "init_args": {"configuration": title, "fold": int(fold) if fold.isdecimal() else fold},
         "inference_allowed_mirroring_axes": mirror_axes(plan, configuration),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle.source import FolderSource, Source, ZipSource
+from ..core.json_text import parse_json
+from ..core.names import short
 from ..errors import ModelError
 from .checkpoint import Checkpoint, open_checkpoint
+from .nnunet_json import LARGEST
 
 FINAL = "checkpoint_final.pth"
-LARGEST_JSON = 64 << 20  # bytes; a plans file has some hundred kB
+LONGEST_ROOT = 500  # characters
+FOLD = re.compile(r"fold_([A-Za-z0-9]{1,20})")  # a number, or all
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,14 @@ class ModelFiles:
         """Raises ModelError when it is not there or too large to be read whole."""
         if name not in self.sizes:
             raise ModelError(f"{self.where} is no trained model of nnU-Net: there is no {name} in it")
-        if self.sizes[name] > LARGEST_JSON:
+        if self.sizes[name] > LARGEST:
             raise ModelError(f"{self.where}: {name} has {self.sizes[name] / 1e6:.0f} MB, which cannot be right")
         with self.source.open(self.root + name) as file:
-            return file.read(LARGEST_JSON)
+            return file.read(LARGEST)
 
     def json(self, name: str) -> dict[str, Any]:
-        """Raises ModelError when it is not there or holds no JSON object."""
-        try:
-            value = json.loads(self.read(name))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise ModelError(f"{self.where}: {name} is not readable as JSON ({error})") from None
+        """Raises ModelError when it is not there or is no JSON object, RecordError when it is no JSON."""
+        value = parse_json(self.read(name), f"{self.where}/{name}")
         if not isinstance(value, dict):
             raise ModelError(f"{self.where}: {name} holds a {type(value).__name__}, expected an object")
         return value
@@ -62,12 +63,13 @@ class ModelFiles:
 
         Raises ModelError when there is none.
         """
-        there = [name.split("/") for name in self.sizes if name.startswith("fold_") and name.endswith(".pth")]
-        found = sorted(parts[0].removeprefix("fold_") for parts in there if parts[1:] == [checkpoint])
+        there = [name.split("/") for name in self.sizes if name.endswith(".pth") and name.count("/") == 1]
+        trained = [(fold[1], name) for folder, name in there if (fold := FOLD.fullmatch(folder))]
+        found = sorted(fold for fold, name in trained if name == checkpoint)
         missing = [fold for fold in wanted or () if fold not in found]
         if missing or not found:
-            others = sorted({parts[-1] for parts in there} - {checkpoint})
-            hint = f"; there is {', '.join(others)}, which --checkpoint chooses" if others else ""
+            others = sorted({name for _, name in trained} - {checkpoint})
+            hint = f"; there is {short(', '.join(others))}, which --checkpoint chooses" if others else ""
             what = f"fold {', '.join(missing)} has" if missing else "no fold has"
             raise ModelError(f"{self.where}: {what} {checkpoint}{hint}")
         return tuple(wanted or [fold for fold in found if fold != "all"] or found)
@@ -83,6 +85,7 @@ class ModelFiles:
         with tempfile.TemporaryFile() as copy:
             with self.source.open(inside) as packed:
                 shutil.copyfileobj(packed, copy)
+            copy.flush()
             with open_checkpoint(copy, f"{self.source.path}/{inside}") as checkpoint:
                 yield checkpoint
 
@@ -96,10 +99,13 @@ class ModelFiles:
 
 def find_model(path: Path, configuration: str | None = None) -> ModelFiles:
     """The model in a folder or zip; ``configuration`` chooses where there are several. Raises ModelError."""
-    if not path.exists():
-        raise ModelError(f"{path} does not exist")
+    if not path.is_dir() and not path.is_file():
+        raise ModelError(f"{path} does not exist" if not path.exists() else f"{path} is neither a folder nor a file")
     source: Source = FolderSource(path) if path.is_dir() else ZipSource(path)
     names = source.sizes()
+    odd = [name for name in names if not name.isprintable() or len(name) > LONGEST_ROOT]
+    if odd and isinstance(source, ZipSource):
+        raise ModelError(f"{path} holds a file with the odd name {short(ascii(odd[0]))}; it was not made by nnU-Net")
     trained = {name.rpartition("fold_")[0] for name in names if name.endswith(".pth") and "/" in name}
     roots = sorted(root for root in trained if f"{root}plans.json" in names)
     chosen = [root for root in roots if configuration is None or root.endswith(f"__{configuration}/")]
@@ -107,7 +113,7 @@ def find_model(path: Path, configuration: str | None = None) -> ModelFiles:
         chosen = [""]
     if len(chosen) == 1:
         return _at(source, chosen[0])
-    there = ", ".join(sorted(root.rstrip("/").rpartition("__")[2] for root in roots))
+    there = short(", ".join(sorted(root.rstrip("/").rpartition("__")[2] for root in roots)), 500)
     if not roots:
         raise ModelError(f"{path} holds no trained model of nnU-Net: no folder with plans.json and fold_*/{FINAL}")
     if configuration is None:

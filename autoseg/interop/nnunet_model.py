@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,16 @@ from .. import dataset_json
 from ..bundle.bundle import Bundle
 from ..bundle.manifest import Manifest
 from ..bundle.write import write_bundle
-from ..core.files import scratch_folder
+from ..core.files import remove_unfinished, unfinished
 from ..core.progress import progress
 from ..errors import ModelError
 from ..plan import Configuration, Plan
 from .checkpoint import Checkpoint, StoredTensor
 from .nnunet_configurations import read_plan_of
 from .nnunet_files import FINAL, ModelFiles, find_model
+from .nnunet_json import file_ending, said
 from .nnunet_postprocessing import read_postprocessing
-from .nnunet_weights import from_nnunet, shapes
+from .nnunet_weights import Shapes, from_nnunet, shapes
 
 LOG = logging.getLogger("autoseg")
 
@@ -57,25 +60,55 @@ def import_nnunet(
     incomplete or has no counterpart here; then nothing is written.
     """
     found = _read(find_model(source, configuration), folds, checkpoint)
-    stages = [found]
-    while (previous := stages[0].plan.configurations[stages[0].configuration].previous) is not None:
-        stages.insert(0, _read(stages[0].files.sibling(previous), None, checkpoint))
-        if stages[0].plan.mirror_axes != found.plan.mirror_axes:
-            raise ModelError(f"{stages[0].files.where}: mirrors other axes than {found.configuration}")
+    stages = _with_earlier(found, checkpoint)
     name = _name(found)
     target = target or (into or Path()) / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    manifest = Manifest(
-        name=name,
-        configurations={stage.configuration: stage.folds for stage in stages},
-        ensemble={found.configuration: 1.0},
-        postprocessing=read_postprocessing(found.files, found.folds, found.plan.labels),
-        source=f"nnU-Net: {found.plan.dataset}/{found.files.name}",
-        exact=True,
-    )
-    with scratch_folder(target) as scratch:
+    try:
+        manifest = Manifest(
+            name=name,
+            configurations={stage.configuration: stage.folds for stage in stages},
+            ensemble={found.configuration: 1.0},
+            postprocessing=read_postprocessing(found.files, found.folds, found.plan.labels),
+            source=f"nnU-Net: {found.plan.dataset}/{found.files.name}",
+            exact=True,
+        )
+        own = {stage.configuration: stage.plan.configurations[stage.configuration] for stage in stages}
+        plan = replace(found.plan, configurations=own, default=found.configuration)
+    except ValueError as error:
+        raise ModelError(f"{found.files.where}: {error}") from None
+    with _scratch(target) as scratch:
         weights = {stage.configuration: _convert(stage, scratch) for stage in stages}
-        return write_bundle(target, manifest, replace(found.plan, default=found.configuration), weights)
+        return write_bundle(target, manifest, plan, weights)
+
+
+def _with_earlier(found: Found, checkpoint: str) -> list[Found]:
+    """The stages of a cascade up to ``found``, in their order. Raises ModelError where they do not fit together."""
+    stages = [found]
+    while (previous := stages[0].plan.configurations[stages[0].configuration].previous) is not None:
+        earlier = _read(stages[0].files.sibling(previous), None, checkpoint)
+        where = earlier.files.where
+        if earlier.configuration != previous or previous in [stage.configuration for stage in stages]:
+            raise ModelError(f"{where}: was trained as {earlier.configuration}, expected {previous} alone")
+        if earlier.plan.mirror_axes != found.plan.mirror_axes:
+            raise ModelError(f"{where}: mirrors other axes than {found.configuration}")
+        for field in ("labels", "channels", "axis_order", "orientation"):
+            if getattr(earlier.plan, field) != getattr(found.plan, field):
+                raise ModelError(f"{where}: has other {field} than {found.configuration}")
+        stages.insert(0, earlier)
+    return stages
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A folder beside ``target``, on the same disk, that goes again."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(target.parent)
+    folder = unfinished(target)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(files: ModelFiles, wanted: Sequence[str] | None, checkpoint: str) -> Found:
@@ -83,27 +116,33 @@ def _read(files: ModelFiles, wanted: Sequence[str] | None, checkpoint: str) -> F
     plans, description = files.json("plans.json"), files.json("dataset.json")
     folds = files.folds(checkpoint, wanted)
     with files.checkpoint(folds[0], checkpoint) as stored:
-        values = stored.values
+        values, said_in = stored.values, stored.where
     arguments = values.get("init_args")
     configuration = arguments.get("configuration") if isinstance(arguments, dict) else None
     if not isinstance(configuration, str):
-        raise ModelError(f"{stored.where} does not say which configuration it was trained with")
+        raise ModelError(f"{said_in} does not say which configuration it was trained with")
     where = Path(files.where) / "dataset.json"
     plan = read_plan_of(
         plans,
         dataset_json.channels_of(description, where),
         dataset_json.labels_of(description, where),
-        str(description.get("file_ending", ".nii.gz")),
+        file_ending(description, where),
         f"{files.where}/plans.json",
         only=configuration,
     )
-    mirrored = _mirror_axes(values.get("inference_allowed_mirroring_axes"), plan.configurations[configuration])
+    mirrored = _mirror_axes(values.get("inference_allowed_mirroring_axes"), plan.configurations[configuration], said_in)
     return Found(files, folds, checkpoint, configuration, replace(plan, mirror_axes=mirrored))
 
 
-def _mirror_axes(stored: Any, configuration: Configuration) -> tuple[int, ...]:
+def _mirror_axes(stored: Any, configuration: Configuration, where: str) -> tuple[int, ...]:
     """Ours count from z, theirs from the first axis of the patch. None: the trainer mirrored nothing."""
-    return tuple(int(axis) + 3 - configuration.dimensions for axis in stored or ())
+    axes = () if stored is None else stored
+    known = range(configuration.dimensions)
+    if not isinstance(axes, list | tuple) or len(axes) > len(known) or not all(type(axis) is int for axis in axes):
+        raise ModelError(f"{where}: inference_allowed_mirroring_axes must be some of {list(known)}, found {said(axes)}")
+    if len(set(axes)) < len(axes) or not set(axes) <= set(known):
+        raise ModelError(f"{where}: inference_allowed_mirroring_axes must be some of {list(known)}, found {said(axes)}")
+    return tuple(axis + 3 - configuration.dimensions for axis in axes)
 
 
 def _convert(found: Found, scratch: Path) -> dict[str, Path]:
@@ -113,26 +152,37 @@ def _convert(found: Found, scratch: Path) -> dict[str, Path]:
     written = {}
     for fold in progress(found.folds, len(found.folds), f"importing {found.configuration}"):
         with found.files.checkpoint(fold, found.checkpoint) as stored:
-            weights = _weights(stored, configuration)
-            found_shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-            wrong = [name for name in expected if found_shapes.get(name) != expected[name]]
-            if wrong:
-                raise ModelError(
-                    f"{stored.where} does not hold the network that its plans describe: {wrong[0]} has the shape "
-                    f"{found_shapes.get(wrong[0])}, expected {expected[wrong[0]]}"
-                )
+            weights = _weights(stored, configuration, expected)
         written[fold] = scratch / f"{found.configuration}_{fold}.safetensors"
         save_file(weights, written[fold])
     return written
 
 
-def _weights(stored: Checkpoint, configuration: Configuration) -> dict[str, Tensor]:
-    """Under our names, float32."""
+def _weights(stored: Checkpoint, configuration: Configuration, expected: Shapes) -> dict[str, Tensor]:
+    """Under our names, float32. No number is read before all shapes are known to be right."""
     state = stored.values.get("network_weights")
-    if not isinstance(state, dict) or not all(isinstance(weight, StoredTensor) for weight in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(weight, StoredTensor) for name, weight in state.items()
+    ):
         raise ModelError(f"{stored.where} holds no network_weights; is it a checkpoint of nnU-Net v2?")
-    named = from_nnunet(state, configuration, stored.where)
-    return {ours: stored.tensor(state[theirs]).float() for ours, theirs in named.items()}
+    theirs = from_nnunet(state, configuration, stored.where)
+    found: dict[str, StoredTensor] = {ours: state[name] for ours, name in theirs.items()}
+    odd = next(_unlike(found, expected), None)
+    if odd is not None:
+        raise ModelError(f"{stored.where} does not hold the network that its plans describe: {odd}")
+    if sum(weight.size for weight in found.values()) > stored.size:
+        raise ModelError(f"{stored.where} is damaged: its {stored.size} bytes cannot hold so many weights")
+    return {ours: stored.tensor(weight).float() for ours, weight in found.items()}
+
+
+def _unlike(found: Mapping[str, StoredTensor], expected: Shapes) -> Iterator[str]:
+    """What is wrong with each weight that is."""
+    for name, shape in expected.items():
+        there = found[name].shape if name in found else None
+        if there != shape:
+            yield f"{name} has the shape {there}, expected {shape}"
+        elif not found[name].storage.dtype.is_floating_point:
+            yield f"{name} is in {found[name].storage.dtype}"
 
 
 def _name(found: Found) -> str:

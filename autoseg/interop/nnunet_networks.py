@@ -6,8 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.names import short
 from ..errors import RecordError
 from ..parts.networks import plain_unet, residual_unet
+from .nnunet_json import said, typed, whole
 
 LOG = logging.getLogger("autoseg")
 STAGES = {"PlainConvUNet": "n_conv_per_stage", "ResidualEncoderUNet": "n_blocks_per_stage"}
@@ -24,13 +26,15 @@ FIXED = {  # arguments with one value that we have, as nnU-Net's planners write 
     "nonlin_first": False,
     "deep_supervision": True,
 }
+MOST_STAGES, MOST_BLOCKS = 32, 64  # blocks of one stage
+MOST_FEATURES, LARGEST_KERNEL = 1 << 16, 63
 UNSEEN = {"dropout_op", "dropout_op_kwargs"}  # nothing of it is left in prediction
 
 
 def read_network(settings: Mapping[str, Any], dimensions: int, where: str) -> plain_unet.Spec | residual_unet.Spec:
     """The network of a resolved configuration; ``where`` starts the message of a RecordError."""
     name, arguments = _architecture(settings, where)
-    stages = typed(arguments, "n_stages", where, int)
+    stages = whole(arguments.get("n_stages"), f"{where}: n_stages", 1, MOST_STAGES)
     allowed = {
         "n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides", STAGES[name], "norm_op",
         "n_conv_per_stage_decoder", *FIXED, *UNSEEN,
@@ -42,22 +46,20 @@ def read_network(settings: Mapping[str, Any], dimensions: int, where: str) -> pl
     }
     wrong = [key for key, value in arguments.items() if key not in allowed or not _same(value, fixed.get(key, value))]
     if wrong:
-        raise RecordError(f"{where}: there is no {name} with {wrong[0]} = {arguments[wrong[0]]!r}")
+        raise RecordError(f"{where}: there is no {name} with {short(wrong[0])} = {said(arguments[wrong[0]])}")
     if arguments.get("dropout_op") is not None:
         LOG.warning("%s: dropout is left out; it changes training only", where)
-    features = _each(arguments.get("features_per_stage"), stages)
-    if len(features) != stages:
-        raise RecordError(f"{where}: {len(features)} features_per_stage for {stages} stages")
+    features = _each(arguments, "features_per_stage", stages, MOST_FEATURES, where)
     parts = plain_unet.Spec if name == "PlainConvUNet" else residual_unet.Spec
     try:
         return parts(
             features=features,
-            kernels=_axes(arguments["kernel_sizes"], stages, dimensions),
-            strides=_axes(arguments["strides"], stages, dimensions),
-            blocks_encoder=_each(arguments[STAGES[name]], stages),
-            blocks_decoder=_each(arguments["n_conv_per_stage_decoder"], stages - 1)[::-1],  # there coarsest first
-        )
-    except (KeyError, TypeError, ValueError) as error:
+            kernels=_axes(arguments, "kernel_sizes", stages, dimensions, where),
+            strides=_axes(arguments, "strides", stages, dimensions, where),
+            blocks_encoder=_each(arguments, STAGES[name], stages, MOST_BLOCKS, where),
+            blocks_decoder=_each(arguments, "n_conv_per_stage_decoder", stages - 1, MOST_BLOCKS, where)[::-1],
+        )  # there coarsest first
+    except ValueError as error:
         raise RecordError(f"{where}: {error}") from None
 
 
@@ -73,34 +75,41 @@ def _architecture(settings: Mapping[str, Any], where: str) -> tuple[str, dict[st
         full = typed(described, "network_class_name", where, str)
         module, _, name = full.rpartition(".")
         if name not in STAGES or not module.startswith("dynamic_network_architectures."):
-            raise RecordError(f"{where}: the network {full!r} is not known; known are {', '.join(STAGES)}")
+            raise RecordError(f"{where}: the network {said(full)} is not known; known are {', '.join(STAGES)}")
         return name, dict(typed(described, "arch_kwargs", where, dict))
     name = typed(settings, "UNet_class_name", where, str)
     if name not in STAGES:
-        raise RecordError(f"{where}: the network {name!r} is not known; known are {', '.join(STAGES)}")
+        raise RecordError(f"{where}: the network {said(name)} is not known; known are {', '.join(STAGES)}")
     blocks = typed(settings, "n_conv_per_stage_encoder", where, list)
+    if len(blocks) > MOST_STAGES:
+        raise RecordError(f"{where}: a network with {len(blocks)} stages is not known; the most are {MOST_STAGES}")
     base, most = (
-        typed(settings, "UNet_base_num_features", where, int),
-        typed(settings, "unet_max_num_features", where, int),
+        whole(settings.get(key), f"{where}: {key}", 1, MOST_FEATURES)
+        for key in ("UNet_base_num_features", "unet_max_num_features")
     )
     arguments = {today: typed(settings, old, where, list) for today, old in OLD_KEYS.items()}
     features = [min(base * 2**stage, most) for stage in range(len(blocks))]
     return name, arguments | {"n_stages": len(blocks), "features_per_stage": features, STAGES[name]: blocks}
 
 
-def _axes(sizes: Any, stages: int, dimensions: int) -> tuple[tuple[int, ...], ...]:
+def _axes(
+    arguments: Mapping[str, Any], key: str, stages: int, dimensions: int, where: str
+) -> tuple[tuple[int, ...], ...]:
     """One tuple per stage; nnU-Net also takes one number for a stage, or for all stages."""
+    sizes, what = arguments.get(key), f"{where}: {key}"
     per_stage = sizes if isinstance(sizes, list) else [sizes] * stages
-    return tuple(tuple(size) if isinstance(size, list) else (size,) * dimensions for size in per_stage)
+    if len(per_stage) != stages:
+        raise RecordError(f"{what} has {len(per_stage)} entries for {stages} stages")
+    every = [size if isinstance(size, list) else [size] * dimensions for size in per_stage]
+    if any(len(size) != dimensions for size in every):
+        raise RecordError(f"{what} must have {dimensions} entries for every stage, found {said(sizes)}")
+    return tuple(tuple(whole(edge, what, 1, LARGEST_KERNEL) for edge in size) for size in every)
 
 
-def _each(counts: Any, stages: int) -> tuple[int, ...]:
-    return tuple(counts) if isinstance(counts, list) else (counts,) * stages
-
-
-def typed(mapping: Mapping[str, Any], key: str, where: str, kind: type) -> Any:
-    """``mapping[key]``; raises RecordError when it is not there or not of this kind."""
-    value = mapping.get(key)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-        raise RecordError(f"{where}: {key} must be a {kind.__name__}, found {value!r}")
-    return value
+def _each(arguments: Mapping[str, Any], key: str, stages: int, most: int, where: str) -> tuple[int, ...]:
+    """One number per stage; nnU-Net also takes one for all."""
+    counts, what = arguments.get(key), f"{where}: {key}"
+    per_stage = counts if isinstance(counts, list) else [counts] * stages
+    if len(per_stage) != stages:
+        raise RecordError(f"{what} has {len(per_stage)} entries for {stages} stages")
+    return tuple(whole(count, what, 1, most) for count in per_stage)

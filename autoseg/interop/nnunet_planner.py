@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from ..core.names import short
 from ..dataset import Dataset
 from ..errors import RecordError, UsageError
 from ..fingerprint import Fingerprint
@@ -14,6 +13,7 @@ from ..plan import Plan
 from ..planning.mirror import mirror_axes
 from ..planning.wishes import NO_WISHES, Wishes
 from .nnunet_configurations import intensities, read_plan_of
+from .nnunet_json import read_object
 
 
 @dataclass(frozen=True)
@@ -35,34 +35,15 @@ class PlansFile:
         if wishes.spacing is not None or wishes.slices is not None:
             raise UsageError("--spacing and --slices are for planners; change the plans that are read, or use --set")
         where = str(self.path)
-        plans = _json(self.path)
+        plans = read_object(self.path)
         channels = len(intensities(plans, where))
         if channels != len(dataset.channels):
-            named = ", ".join(dataset.channels)
+            named = short(", ".join(dataset.channels), 300)
             raise RecordError(
                 f"{where} is for {channels} channels, {dataset.name} has {len(dataset.channels)}: {named}"
             )
         planned = read_plan_of(plans, dataset.channels, dataset.labels, dataset.file_ending, where)
-        axes, why = mirror_axes(dataset.labels, _as_seen(fingerprint, planned), wish=wishes.mirror)
+        axes, why = mirror_axes(dataset.labels, fingerprint, wish=wishes.mirror, orientation=planned.orientation)
         mirrored = tuple(index for index, axis in enumerate(planned.axis_order) if axis in axes)
         reasons = (*planned.reasons, f"mirroring: {why}")
         return replace(planned, dataset=dataset.name, mirror_axes=mirrored, reasons=reasons)
-
-
-def _as_seen(fingerprint: Fingerprint, plan: Plan) -> Fingerprint:
-    """Where images are turned to one orientation, left and right lie along its axis; places were measured before."""
-    if plan.orientation is None:
-        return fingerprint
-    axis = 2 - next(index for index, letter in enumerate(plan.orientation) if letter in "LR")
-    cases = {key: replace(case, left_right=axis) for key, case in fingerprint.cases.items()}
-    return replace(fingerprint, cases=cases, structures=())
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise RecordError(f"{path}: expected an object with configurations, found a {type(value).__name__}")
-    return value

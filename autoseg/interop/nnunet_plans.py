@@ -18,8 +18,18 @@ from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..parts.resamplers import spline
 from ..plan import NETWORKS, NORMALIZERS, Configuration, Plan
 from ..planning import rules
+from .nnunet_json import (
+    LARGEST,
+    LARGEST_EDGE,
+    LARGEST_SPACING,
+    SMALLEST_SPACING,
+    file_ending,
+    refuse_large,
+    said,
+)  # fmt: skip
 
 LOG = logging.getLogger("autoseg")
+LARGEST_FINGERPRINT = 12 << 20  # bytes; 100 000 cases
 PLANNERS = {  # ours to nnU-Net's class and the name of the plans that it writes
     "plain_unet": ("ExperimentPlanner", "nnUNetPlans"),
     "residual_m": ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans"),
@@ -53,8 +63,20 @@ class _Measured:
     foreground_intensity_properties_per_channel: dict[str, Intensities]
 
     def __post_init__(self) -> None:
-        if len(self.spacings) != len(self.shapes_after_crop):
+        if not 1 <= len(self.spacings) == len(self.shapes_after_crop):
             raise ValueError(f"{len(self.spacings)} spacings for {len(self.shapes_after_crop)} shapes_after_crop")
+        for name, sizes, least, most in (
+            ("spacings", self.spacings, SMALLEST_SPACING, LARGEST_SPACING),
+            ("shapes_after_crop", self.shapes_after_crop, 1, LARGEST_EDGE),
+        ):
+            odd = next((size for size in sizes if not least <= min(size) <= max(size) <= most), None)
+            if odd is not None:
+                raise ValueError(f"{name} must lie in {least:g}..{most:g}, found {odd}")
+        if not 0 < self.median_relative_size_after_cropping <= 1:
+            raise ValueError(
+                "median_relative_size_after_cropping must be above 0 and at most 1, found "
+                f"{self.median_relative_size_after_cropping}"
+            )
 
 
 def read_fingerprint(path: Path, description: Path) -> tuple[Dataset, Fingerprint]:
@@ -62,17 +84,21 @@ def read_fingerprint(path: Path, description: Path) -> tuple[Dataset, Fingerprin
 
     The cases have made-up keys and no files. Raises RecordError or DatasetError naming the file and the field.
     """
+    refuse_large(path, LARGEST_FINGERPRINT)
+    refuse_large(description, LARGEST)
     measured, described = read_json(path, _Measured), dataset_json.read(description)
     channels = dataset_json.channels_of(described, description)
     intensities = measured.foreground_intensity_properties_per_channel
     if sorted(intensities) != sorted(str(number) for number in range(len(channels))):
         raise RecordError(
-            f"{path}: foreground_intensity_properties_per_channel has the channels {sorted(intensities)}, but "
+            f"{path}: foreground_intensity_properties_per_channel has the channels {said(sorted(intensities))}, but "
             f"{description} names {len(channels)}; are the two files of the same dataset?"
         )
     announced = described.get("numTraining")
     if announced != len(measured.spacings):
-        LOG.warning("%s: numTraining is %s; %d cases were measured", description, announced, len(measured.spacings))
+        LOG.warning(
+            "%s: numTraining is %s; %d cases were measured", description, said(announced), len(measured.spacings)
+        )
     # nnU-Net keeps the median share only: as every case's share it has the same median
     share = measured.median_relative_size_after_cropping
     cases = {
@@ -86,7 +112,7 @@ def read_fingerprint(path: Path, description: Path) -> tuple[Dataset, Fingerprin
         channels=channels,
         labels=dataset_json.labels_of(described, description),
         cases=tuple(Case(key, ()) for key in cases),
-        file_ending=str(described.get("file_ending", ".nii.gz")),
+        file_ending=file_ending(described, description),
         layout="nnunet",
     )
     return dataset, Fingerprint(cases, tuple(intensities[str(number)] for number in range(len(channels))))

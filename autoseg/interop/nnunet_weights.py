@@ -16,8 +16,11 @@ from torch import Tensor
 from ..errors import ModelError
 from ..parts.networks import plain_unet, residual_unet
 from ..plan import Configuration, Plan
+from .nnunet_json import said
 
 Network = Union[plain_unet.Spec, residual_unet.Spec]
+Shapes = dict[str, tuple[int, ...]]
+"""Name of a weight to its shape."""
 PREFIXES = ("module.", "_orig_mod.")  # of networks on several GPUs, and of compiled ones
 PROJECTION = re.compile(r"\.skip\.\d\.conv$")  # the convolution past a residual block has no bias
 COPY = re.compile(r"\.all_modules\.\d\.")  # of a block's layers; where there is dropout, the norm is the third
@@ -46,7 +49,7 @@ def from_nnunet(stored: Mapping[str, Any], configuration: Configuration, where: 
     missing = sorted(theirs for theirs in wanted.values() if theirs not in plain)
     surplus = sorted(set(plain) - set(wanted.values()) - set(copies(wanted.values())))
     if missing or surplus:
-        what = f"{missing[0]} is missing" if missing else f"{surplus[0]} has no place in it"
+        what = f"{missing[0]} is missing" if missing else f"{said(surplus[0])} has no place in it"
         raise ModelError(f"{where} does not hold the network that its plans describe: {what}")
     return {f"{prefix}{ours}": plain[theirs] for ours, theirs in wanted.items()}
 
@@ -59,7 +62,7 @@ def to_nnunet(weights: Mapping[str, Tensor], configuration: Configuration) -> di
     return state | {copy: state[theirs] for theirs in wanted.values() for copy in copies([theirs])}
 
 
-def shapes(plan: Plan, configuration: Configuration) -> dict[str, tuple[int, ...]]:
+def shapes(plan: Plan, configuration: Configuration) -> Shapes:
     """Of every weight of the network that the plan builds, without building it."""
     with torch.device("meta"):
         return {name: tuple(weight.shape) for name, weight in plan.network_of(configuration).state_dict().items()}

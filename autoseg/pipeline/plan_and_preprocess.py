@@ -14,11 +14,12 @@ from threadpoolctl import threadpool_limits
 
 from ..core.files import remove_unfinished
 from ..core.locks import alone
+from ..core.names import first_of
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import to_json, write_json
 from ..dataset import Case, Dataset
-from ..errors import DatasetError
+from ..errors import DatasetError, ImageFileError
 from ..fingerprint import Fingerprint
 from ..folds import FoldRules
 from ..inspection.check import Problem, check_headers, table
@@ -27,6 +28,7 @@ from ..layouts import read_dataset
 from ..parts.readers import read_image, read_labels
 from ..plan import Configuration, Plan
 from ..preprocessing.prepare import prepare
+from ..preprocessing.sizes import impossible_cases
 from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder, Workspace
@@ -35,6 +37,7 @@ from .plan_folds import plan_folds
 from .written import is_measured, write_plan
 
 LOG = logging.getLogger("autoseg")
+MOST_SHOWN = 10  # problems; `autoseg check` shows all
 PREPARED_VERSION = 2  # raise it when preparing the same files with the same plan gives something else
 
 
@@ -85,7 +88,7 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
     """Shows notes; raises DatasetError with the whole table when there is an error among the problems."""
     if not problems:
         return
-    text = table(problems)
+    text = table(problems, MOST_SHOWN)
     if any(problem.fixable for problem in problems):
         text += "\n`autoseg check DATASET --fix` repairs what is marked as fixable"
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -120,6 +123,7 @@ def preprocess(
     stages = [stage for name in wanted for stage in planned.stages(name)]
     for name in dict.fromkeys(prepared_as(planned, stage) for stage in stages):
         configuration = planned.configurations[name]
+        _refuse_impossible(name, measured, planned)
         store = CaseStore(files.prepared(name), configuration.patch_size)
         remove_unfinished(store.folder)
         keys = preparation_keys(measured, planned, configuration)
@@ -137,7 +141,19 @@ def _prepare_one(
     case: Case, *, plan: Plan, configuration: Configuration, store: CaseStore, keys: dict[str, str]
 ) -> None:
     *images, label = case.files
-    store.write(case.key, prepare(read_image(images), read_labels(label)[0], plan, configuration), keys[case.key])
+    try:
+        prepared = prepare(read_image(images), read_labels(label)[0], plan, configuration)
+    except (DatasetError, ImageFileError) as error:
+        raise DatasetError(f"case {case.key}: {error}") from None
+    store.write(case.key, prepared, keys[case.key])
+
+
+def _refuse_impossible(name: str, measured: Fingerprint, plan: Plan) -> None:
+    """Raises DatasetError naming every case that is too large to be prepared, before any is."""
+    wrong = impossible_cases(measured.cases, plan, plan.configurations[name])
+    if wrong:
+        told = first_of([f"case {key}: {what}" for key, what in wrong.items()], 5)
+        raise DatasetError(f"{len(wrong)} of {len(measured.cases)} cases cannot be prepared for {name}:\n{told}")
 
 
 def prepared_as(plan: Plan, name: str) -> str:

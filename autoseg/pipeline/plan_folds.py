@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..core.names import short
 from ..core.records import write_json
 from ..dataset import Dataset
 from ..errors import DatasetError, UsageError
@@ -129,15 +130,19 @@ def read_column(source: str, keys: Sequence[str], flag: str) -> Mapping[str, str
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{flag}: {path} cannot be read ({error})") from None
     header = text.split("\n", 1)[0]
-    rows = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count))
-    names = [name.strip() for name in rows.fieldnames or ()]
-    rows.fieldnames = names
-    cases = "case" if "case" in names else names[0] if names else ""
-    others = [name for name in names if name != cases]
+    rows = csv.reader(text.splitlines(), delimiter=max(",;\t", key=header.count))
+    try:
+        names, *listed = [[cell.strip() for cell in row] for row in rows if row] or [[""]]
+    except csv.Error as error:
+        raise UsageError(f"{flag}: {path} is no table ({error})") from None
+    cases = names.index("case") if "case" in names else 0
+    others = [name for place, name in enumerate(names) if place != cases]
     column = column or (others[0] if others else "")
     if column not in others:
-        raise UsageError(f"{flag}: {path} has no column {column!r} beside {cases!r}; it has {', '.join(names)}")
-    entries = {(row[cases] or "").strip(): (row[column] or "").strip() for row in rows}
+        there = short(", ".join(names), 500)
+        raise UsageError(f"{flag}: {path} has no column {column!r} beside {short(names[cases])!r}; it has {there}")
+    place = next(place for place, name in enumerate(names) if name == column and place != cases)
+    entries = {row[cases]: row[place] for row in listed if len(row) > max(cases, place)}
     missing = [key for key in keys if not entries.get(key)]
     if missing:
         raise UsageError(f"{flag}: {path} has no {column} for {len(missing)} cases, {missing[0]!r} among them")

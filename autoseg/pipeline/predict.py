@@ -42,7 +42,8 @@ def predict(
     """
     start = time.monotonic()
     with Gate(budget(model.settings.memory)) as gate:
-        stages = Stages(model, output, options, probabilities, keep, gate)
+        sources = {case.key: Path(case.images[0]) for case in cases}
+        stages = Stages(model, output, options, probabilities, keep, gate, sources)
         _spare_images(cases, stages)
         for folder in (output, *([output / "probabilities"] if probabilities else []), *([keep] if keep else [])):
             folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.parallel import ordered_map
 from ..dataset import Case
+from ..errors import ModelError
 from ..inference.attempt import Attempt
 from ..inference.export import Prediction
 from ..inference.kept import ENDING as KEPT_ENDING
@@ -23,7 +24,7 @@ from ..inference.memory import Gate
 from ..inference.options import PredictOptions, Wanted
 from ..inference.predictor import Predictor, Prepared
 from ..inference.window import Space
-from ..parts.readers import read_header, read_image, write_channels, write_labels
+from ..parts.readers import read_header, read_image, refuse_unwritable, write_channels, write_labels
 from ..settings import resolve
 
 LOG = logging.getLogger("autoseg")
@@ -41,11 +42,16 @@ class Stages:
     probabilities: str | None
     keep: Path | None
     gate: Gate
+    sources: Mapping[str, Path]
+    """The first image of every case: label maps get the grid of its header."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def target(self, key: str) -> Path:
-        """The label map."""
-        return self.output / f"{key}{self.model.plan.file_ending}"
+        """The label map. Raises ModelError where it would not lie in the output folder."""
+        path = self.output / f"{key}{self.model.plan.file_ending}"
+        if path.parent != self.output or ".." in path.name:
+            raise ModelError(f"the label map of {key} would be written outside {self.output}; no such model is used")
+        return path
 
     def kept(self, key: str) -> Path | None:
         """The probabilities in little space."""
@@ -58,10 +64,10 @@ class Stages:
     def prepared(self, case: Case) -> Attempt[Any]:
         """Waits until memory suffices for the case, which is judged by its header, then reads it."""
         attempt = Attempt(case.key, case, Clock(self.stopped))
-        header = attempt.then("read", lambda case: (case, read_header(Path(case.images[0])).geometry))
-        if header.result is not None:
-            self.gate.enter(case.key, self._needed(case.key, header.result[1]))
-        prepared = header.then("read", lambda known: _read(known[0])).then("prepare", self.model.prepare)
+        weighed = attempt.then("read", lambda case: self._needed(case.key, read_header(Path(case.images[0])).geometry))
+        if weighed.result is not None:
+            self.gate.enter(case.key, weighed.result)
+        prepared = weighed.then("read", lambda _: _read(case)).then("prepare", self.model.prepare)
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 
@@ -98,10 +104,11 @@ class Stages:
         """The label map comes last: where it exists, the case is finished."""
 
         def write(prediction: Prediction) -> Path:
+            source = self.sources[attempt.key]
             if chances := prediction.probabilities:
                 beside = self.output / "probabilities" / f"{attempt.key}{PROBABILITY_ENDING}"
-                write_channels(chances.stored, prediction.geometry, beside, chances.scale)
-            write_labels(prediction.labels, prediction.geometry, self.target(attempt.key))
+                write_channels(chances.stored, prediction.geometry, beside, chances.scale, like=source)
+            write_labels(prediction.labels, prediction.geometry, self.target(attempt.key), like=source)
             return self.target(attempt.key)
 
         try:
@@ -111,6 +118,8 @@ class Stages:
             process.give_back_freed(above=self.gate.budget // 2)
 
     def _needed(self, key: str, geometry: Geometry) -> int:
+        """Bytes of memory. Raises AutosegError for an image of which no label map could be made or written."""
+        refuse_unwritable(self.target(key), geometry)
         needed = self.model.need(geometry)
         if needed.least > self.gate.budget:
             gigabytes = (needed.least / 1e9, max(0, self.gate.budget) / 1e9)

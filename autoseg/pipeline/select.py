@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ..bundle.manifest import CrossValidation, Manifest, MirroringTest
 from ..bundle.trained import OF_THE_PLAN, TrainedRuns, read_trained
@@ -58,8 +59,9 @@ def _selected(
     trusted: tuple[str, ...],
 ) -> Selection:
     dataset, splits = files.read_dataset(), files.read_folds()
+    splits.refuse_unknown(dataset.keys, files.folds)
     numbers = tuple(folds or map(str, range(len(splits.folds))))
-    if not all(number.isascii() and number.isdecimal() and splits[int(number)].validation for number in numbers):
+    if not numbers or not all(splits.named(number).validation for number in numbers):
         raise UsageError(f"folds {' '.join(numbers)} cannot be compared: only numbered ones have unseen cases")
     trained, missing = _trained(files, splits, configurations, numbers, trusted)
     cases = _unseen(files, dataset, splits, list(trained), numbers)
@@ -93,7 +95,7 @@ def _trained(
     trusted: tuple[str, ...],
 ) -> tuple[dict[str, TrainedRuns], dict[str, str]]:
     """Configurations of which every fold can be compared, and why the others cannot."""
-    there = sorted(path.name for path in files.runs("x").parent.glob("*") if path.is_dir())
+    there = sorted(path.name for path in files.all_runs.glob("*") if path.is_dir())
     missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds))}
     complete = [name for name in wanted or there if name not in missing]
     if not complete or (wanted and missing):
@@ -168,7 +170,8 @@ def _validate(
     shutil.rmtree(folder, ignore_errors=True)
     pairs = {case.key: (case.reference, folder / f"{case.key}{dataset.file_ending}") for case in cases}
     for case, each in zip(cases, held):
-        write_labels(each.label_map, each.geometry, pairs[case.key][1])
+        image = Path(dataset.case(case.key).images[0])
+        write_labels(each.label_map, each.geometry, pairs[case.key][1], like=image)
     summary = score_pairs(pairs, dataset.labels, folder, workers=workers)
     return CrossValidation(summary.overall, summary.labels, folds)
 

@@ -13,6 +13,7 @@ from ..bundle.trained import Trained, TrainedRuns, read_trained
 from ..bundle.write import copy_bundle, write_bundle
 from ..core.records import read_json
 from ..dataset import Dataset
+from ..errors import ModelError
 from ..evaluation.scores import CaseScores, Summary, summarise
 from ..workspace import DatasetFolder, RunFolder
 
@@ -33,11 +34,14 @@ def export(
     """
     trained, manifest = described(path, folds=folds, licence=licence, citation=citation, trusted=trusted)
     target = target or Path(f"{manifest.name}.zip")
-    if isinstance(trained, Bundle):
-        copy_bundle(trained, target, manifest)
-    else:
-        weights = {name: {fold: run.weights for fold, run in runs.items()} for name, runs in trained.stages.items()}
-        write_bundle(target, manifest, trained.plan, weights, trusted=trusted)
+    try:
+        if isinstance(trained, Bundle):
+            copy_bundle(trained, target, manifest)
+        else:
+            weights = {name: {fold: run.weights for fold, run in runs.items()} for name, runs in trained.stages.items()}
+            write_bundle(target, manifest, trained.plan, weights, trusted=trusted)
+    except OSError as error:  # a full disk, for instance: what was begun is gone again
+        raise ModelError(f"{target} could not be written: {error.strerror or error}") from None
     return target, manifest
 
 

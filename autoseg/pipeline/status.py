@@ -6,13 +6,16 @@ import socket
 import time
 from dataclasses import dataclass
 
+from ..core.names import short
 from ..core.progress import duration
 from ..core.records import read_json
-from ..errors import RecordError
+from ..errors import AutosegError, RecordError
 from ..evaluation.scores import Summary
-from ..run_status import SIGN_OF_LIFE, RunStatus, is_held, read_status
+from ..run_status import RunStatus, is_held
 from ..workspace import RunFolder, Workspace
 
+SIGN_OF_LIFE = 60.0  # seconds within which a process elsewhere, whose lock is not seen here, has told something
+LONGEST_ERROR = 5000  # characters shown of one: a table of problems is long
 RUNNING = ("training", "validating")
 
 
@@ -24,7 +27,7 @@ class RunLine:
     configuration: str
     fold: str
     state: str
-    """A phase of ``RunStatus``; ``killed`` where a process ended without a word."""
+    """A phase of ``RunStatus``; ``killed`` where a process ended without a word; ``unreadable``."""
     progress: float | None
     """Of training, 0 to 1."""
     seconds_left: float | None
@@ -42,13 +45,23 @@ def all_runs(workspace: Workspace, dataset: str | None = None) -> list[RunLine]:
     found = []
     for name in [dataset] if dataset else workspace.dataset_names():
         root = workspace.dataset_folder(name).root
-        for path in sorted(root.glob("runs/*/fold_*")):
-            found.append(_line(name, path.parent.name, RunFolder(path)))
+        for path in sorted(path for path in root.glob("runs/*/fold_*") if path.is_dir()):
+            found.append(_readable_line(name, path.parent.name, RunFolder(path)))
     return found
 
 
+def _readable_line(dataset: str, configuration: str, folder: RunFolder) -> RunLine:
+    """Whatever the files of one training hold, the others are shown."""
+    try:
+        return _line(dataset, configuration, folder)
+    except (AutosegError, OSError) as error:
+        fold = folder.root.name.removeprefix("fold_")
+        return RunLine(dataset, configuration, fold, "unreadable", None, None, None, False, None, str(error))
+
+
 def _line(dataset: str, configuration: str, folder: RunFolder) -> RunLine:
-    told, scored = read_status(folder), _validated(folder)
+    told = read_json(folder.status, RunStatus) if folder.status.exists() else None
+    scored = _validated(folder)
     phase = told.phase if told else "finished" if folder.weights.exists() else "killed"
     if told and phase in RUNNING and not _alive(folder, told):
         phase = "killed"
@@ -73,10 +86,17 @@ def _alive(folder: RunFolder, told: RunStatus) -> bool:
 
 
 def _validated(folder: RunFolder) -> float | None:
-    try:
-        return read_json(folder.scores, Summary).dice if folder.scores.exists() else None
-    except RecordError:
+    if not folder.scores.exists():
         return None
+    dice = read_json(folder.scores, Summary).dice
+    if dice < 0 or dice > 1:  # NaN: nothing to score
+        raise RecordError(f"{folder.scores}: a Dice lies between 0 and 1")
+    return dice
+
+
+def _printable(text: str) -> str:
+    """What a terminal would obey instead of show is shown: a file may have been written by anybody."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
 
 
 def table(lines: list[RunLine]) -> str:
@@ -86,9 +106,7 @@ def table(lines: list[RunLine]) -> str:
         dice = "" if line.dice is None else f"{line.dice:.3f}" if line.validated else f"{line.dice:.3f} (training)"
         rows.append(
             [
-                line.dataset,
-                line.configuration,
-                line.fold,
+                *map(_printable, (line.dataset, line.configuration, line.fold)),
                 line.state,
                 "" if line.progress is None else f"{line.progress:.0%}",
                 "" if not line.seconds_left else duration(line.seconds_left),
@@ -98,7 +116,8 @@ def table(lines: list[RunLine]) -> str:
         )
     widths = [max(map(len, column)) for column in zip(*rows)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    text += [f"{line.dataset} {line.configuration} fold {line.fold}: {line.error}" for line in lines if line.error]
+    told = [f"{line.dataset} {line.configuration} fold {line.fold}: {line.error}" for line in lines if line.error]
+    text += [short(_printable(words), LONGEST_ERROR) for words in told]
     if any(line.state in ("killed", "stopped", "failed") for line in lines):
         text.append("what was killed, stopped or has failed goes on when the same command is given again")
     return "\n".join(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..changes import changed
-from ..core.names import short
+from ..core.regions import refuse_lossy
 from ..dataset import Dataset
 from ..errors import DatasetError, UsageError
 from ..fingerprint import Fingerprint
@@ -57,7 +56,8 @@ def train(
     that are wanted; ``at_once`` trains them side by side. Where planning has left it to training, this machine is
     measured first, and what is missing is prepared. Raises TrainingError, UsageError or WorkspaceError.
     """
-    dataset, folds, chosen = files.read_dataset(), files.read_folds(), configuration or files.read_plan(trusted).default
+    dataset, folds = _read_usable(files)
+    chosen = configuration or files.read_plan(trusted).default
     every = [str(number) for number in range(len(folds.folds))]
     names = list(only or every or _no_folds(dataset)) if fold == "cv" else [fold]
     splits = {name: _split(name, dataset, folds) for name in (*every, *names)}
@@ -94,6 +94,14 @@ def _in_turn(runs: Sequence[FoldRun], *, wanted: Wanted, dataset: Dataset) -> No
                 validate_fold(run, dataset)
 
 
+def _read_usable(files: DatasetFolder) -> tuple[Dataset, Folds]:
+    """Raises DatasetError for what would only be noticed when the training has ended."""
+    dataset, folds = files.read_dataset(), files.read_folds()
+    folds.refuse_unknown(dataset.keys, f"{files.folds} (correct it, or run `autoseg plan {dataset.name}`)")
+    refuse_lossy(dataset.labels, files.dataset)
+    return dataset, folds
+
+
 def _all_prepared(stages: Sequence[Plan], runs: Sequence[FoldRun]) -> list[dict[str, StoredCase]]:
     """The cases of every stage; that one is missing is told now and not after hours."""
     keys = sorted({key for run in runs for key in (*run.split.train, *run.split.validation)})
@@ -127,9 +135,7 @@ def _refuse_lost_images(dataset: Dataset, splits: Iterable[Fold]) -> None:
 def _split(fold: str, dataset: Dataset, folds: Folds) -> Fold:
     if fold == "all":
         return Fold(dataset.keys, ())
-    if not re.fullmatch(r"0|[1-9][0-9]{0,3}", fold):
-        raise UsageError(f"fold {short(fold)!r} is unknown; give a number, `all` or `cv`")
-    return folds[int(fold)]
+    return folds.named(fold)
 
 
 def _before_training(plan: Plan, measured: Fingerprint) -> list[object]:
@@ -159,6 +165,7 @@ def _effective(
     Raises UsageError for a change that comes too late: cases are prepared already.
     """
     plan, measured = files.read_plan(trusted), files.read_fingerprint()
+    refuse_lossy(plan.labels, files.plan)
     name, _ = plan.configuration(configuration)
     chosen = {stage: plan.configurations[stage] for stage in plan.stages(name)}
     if epochs is not None:

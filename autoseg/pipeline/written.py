@@ -6,8 +6,9 @@ import json
 import logging
 from typing import Any
 
+from ..core.json_text import read_json_value
 from ..core.records import to_json, write_json
-from ..errors import AutosegError
+from ..errors import AutosegError, RecordError
 from ..plan import Plan
 from ..planning.explain import summary
 from ..workspace import DatasetFolder
@@ -49,19 +50,22 @@ def is_measured(files: DatasetFolder, planner: str) -> bool:
 def is_untouched_draft(files: DatasetFolder, trusted: tuple[str, ...] = ()) -> bool:
     """Whether plan.json is the draft that follows from the dataset, in which nobody has decided anything."""
     before = _plan_of_before(files)
-    if not before or not before.get("draft"):
+    if not before or not before.get("draft") or not isinstance(before.get("planner"), str):
         return False
-    request = Request(planner=before.get("planner"), trusted=trusted)
+    request = Request(planner=before["planner"], trusted=trusted)
     made = draft(request, files.read_dataset(), files.read_fingerprint())
     return bool(_decisions(before) == _decisions(_as_json(made)))
 
 
-def _plan_of_before(files: DatasetFolder) -> Any:
-    """As JSON, empty where it is no JSON; None where there is none."""
+def _plan_of_before(files: DatasetFolder) -> dict[str, Any] | None:
+    """As JSON, empty where it is no object in JSON; None where there is none."""
+    if not files.plan.exists():
+        return None
     try:
-        return json.loads(files.plan.read_text(encoding="utf-8")) if files.plan.exists() else None
-    except ValueError:
+        value = read_json_value(files.plan)
+    except RecordError:
         return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _decisions(record: Any) -> Any:

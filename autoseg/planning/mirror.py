@@ -9,11 +9,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
+from ..core.geometry import axis_along
 from ..core.labels import Labels
 from ..fingerprint import Fingerprint, Structure
 
@@ -54,13 +55,19 @@ class MirrorImages:
 
 
 def mirror_axes(
-    labels: Labels, fingerprint: Fingerprint, *, planned: bool = True, wish: tuple[int, ...] | None = None
+    labels: Labels,
+    fingerprint: Fingerprint,
+    *,
+    planned: bool = True,
+    wish: tuple[int, ...] | None = None,
+    orientation: str | None = None,
 ) -> tuple[tuple[int, ...], str]:
-    """Axes of the files along which images may be mirrored, and why.
+    """Axes of the files along which images may be mirrored, and why; of the turned images, where there is an
+    ``orientation`` to which all are turned.
 
     ``planned`` False is a planner that mirrors along no axis; ``wish`` comes before it and before the rule.
     """
-    pairs = mirror_images(labels, fingerprint)
+    pairs = mirror_images(labels, fingerprint, orientation)
     taken = {pair.axis for pair in pairs}
     by_rule = tuple(axis for axis in range(3) if axis not in taken and planned)
     axes = by_rule if wish is None else wish
@@ -79,28 +86,65 @@ def _told(axis: int, pairs: Sequence[MirrorImages]) -> str:
     return f"not along {AXES[axis]}: {first.first} and {first.second} are mirror images {first.why}{others}"
 
 
-def mirror_images(labels: Labels, fingerprint: Fingerprint) -> list[MirrorImages]:
-    """Pairs of labels that are each other's mirror image: by their names, or by where their voxels lie."""
-    found = _by_name(labels, fingerprint)
+def mirror_images(labels: Labels, fingerprint: Fingerprint, orientation: str | None = None) -> list[MirrorImages]:
+    """Pairs of labels that are each other's mirror image: by their names, or by where their voxels lie.
+
+    Files may lie differently: a pair comes once for every axis that would exchange its labels in any case.
+    """
+    found = _by_name(labels, fingerprint, orientation)
     told = {(frozenset((pair.first, pair.second)), pair.axis) for pair in found}
-    by_place = _by_place(labels, fingerprint.structures)
+    by_place = [
+        each
+        for pair in _by_place(labels, fingerprint.structures)
+        for each in _everywhere(pair, fingerprint, orientation)
+    ]
     return found + [pair for pair in by_place if (frozenset((pair.first, pair.second)), pair.axis) not in told]
 
 
-def _by_name(labels: Labels, fingerprint: Fingerprint) -> list[MirrorImages]:
+def _by_name(labels: Labels, fingerprint: Fingerprint, orientation: str | None) -> list[MirrorImages]:
     """Names that differ in one word, which says left in one and right in the other."""
-    directions = Counter(case.left_right for case in fingerprint.cases.values() if case.left_right is not None)
-    axis = directions.most_common(1)[0][0] if directions else USUAL_LEFT_RIGHT
-    known = "is" if directions else "is taken as"
-    why = f"by their names ({AXES[axis]} {known} the patient's left-right)"
     by_words = {_words(name): name for name in labels.foreground}
+    axes = _left_right(fingerprint, orientation)
     found = []
     for words, name in by_words.items():
         for place, word in enumerate(words):
             rights = (right for left, right in SIDES if left == word)
             others = (by_words.get((*words[:place], right, *words[place + 1 :])) for right in rights)
-            found += [MirrorImages(name, other, axis, why) for other in others if other is not None]
+            pairs = [(name, other) for other in others if other is not None]
+            found += [MirrorImages(*pair, axis, why) for pair in pairs for axis, why in axes.items()]
     return found
+
+
+def _left_right(fingerprint: Fingerprint, orientation: str | None) -> dict[int, str]:
+    """Every axis that is the patient's left-right in any case, the most frequent first, and how that is known."""
+    if orientation is not None:
+        directions = Counter([axis_along(orientation, "L")])
+    else:
+        directions = Counter(case.left_right for case in fingerprint.cases.values() if case.left_right is not None)
+    if not directions:
+        return {USUAL_LEFT_RIGHT: f"by their names ({AXES[USUAL_LEFT_RIGHT]} is taken as the patient's left-right)"}
+    cases = sum(directions.values())
+    return {
+        axis: f"by their names ({AXES[axis]} is the patient's left-right{_in_some(count, cases)})"
+        for axis, count in directions.most_common()
+    }
+
+
+def _everywhere(pair: MirrorImages, fingerprint: Fingerprint, orientation: str | None) -> list[MirrorImages]:
+    """A pair that was found in files of the usual orientation, for every axis that is the same axis of the patient."""
+    usual = fingerprint.orientation
+    if usual is None:
+        return [pair]
+    letter = usual[2 - pair.axis]
+    if orientation is not None:
+        return [replace(pair, axis=axis_along(orientation, letter))]
+    cases = [case.orientation or usual for case in fingerprint.cases.values()]
+    axes = Counter(axis_along(each, letter) for each in cases)
+    return [replace(pair, axis=axis, why=pair.why + _in_some(axes[axis], len(cases))) for axis in sorted(axes)]
+
+
+def _in_some(count: int, cases: int) -> str:
+    return "" if count == cases else f" in {count} of {cases} cases"
 
 
 def _words(name: str) -> tuple[str, ...]:

@@ -60,6 +60,11 @@ class Planner:
         """Every decision for ``dataset``. Raises PlanningError when no sensible plan exists."""
         if not fingerprint.cases:
             raise PlanningError(f"{dataset.name} has no training cases to plan for")
+        if len(fingerprint.intensities) != len(dataset.channels):
+            raise PlanningError(
+                f"{dataset.name} has {len(dataset.channels)} channels, its fingerprint {len(fingerprint.intensities)}; "
+                f"run `autoseg fingerprint {dataset.name}` again"
+            )
         wish = None if wishes.spacing is None else (wishes.spacing, "as you asked")
         spacing, why_spacing = wish or rules.target_spacing(fingerprint)
         order = rules.axis_order(spacing)

@@ -20,6 +20,7 @@ FINE_PERCENTILE = 10  # of the coarse axis' spacings: keeps the thin slices of t
 MASK_BELOW = 0.75  # normalise within the nonzero region when cropping to it leaves less than this share of the voxels
 LOWRES_STEP = 1.03
 LOWRES_ALIKE = 2.0  # spacings within this factor grow together
+MOST_VOXELS = 2.0**34  # of the median image, 64 GB: the largest volumes of light-sheet microscopes have half as many
 LOWRES_GAIN = 2.0  # the coarser stage is dropped unless it has this many times fewer voxels
 
 
@@ -51,13 +52,27 @@ def axis_order(spacing: Sequence[float]) -> tuple[int, int, int]:
 
 
 def median_shape(fingerprint: Fingerprint, spacing: Sequence[float]) -> np.ndarray:
-    """Median over the cases of their cropped shape at ``spacing``, in the file's axes; halves are possible."""
+    """Median over the cases of their cropped shape at ``spacing``, in the file's axes; halves are possible.
+
+    Raises PlanningError for a shape that no machine could hold.
+    """
     shapes = [
-        [round(old / new * size) for old, new, size in zip(case.spacing, spacing, case.cropped_shape)]
+        [old / new * size for old, new, size in zip(case.spacing, spacing, case.cropped_shape)]
         for case in fingerprint.cases.values()
     ]
-    median: np.ndarray = np.median(shapes, axis=0)
+    if not np.isfinite(shapes).all():
+        raise PlanningError(f"at {_lengths(spacing)} mm, the images have more voxels than can be counted")
+    median: np.ndarray = np.median(np.round(shapes), axis=0)
+    if math.prod(median.tolist()) > MOST_VOXELS:
+        raise PlanningError(
+            f"at {_lengths(spacing)} mm, the median image would have {_lengths(median.tolist())} voxels, which no "
+            "machine holds. Spacing is in mm: correct it in the files, or give larger voxels (--spacing)"
+        )
     return median
+
+
+def _lengths(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)
 
 
 def normalizers(channels: Sequence[str], fingerprint: Fingerprint) -> tuple[tuple[Any, ...], tuple[str, ...]]:
@@ -110,4 +125,7 @@ def _window(channel: str, intensities: Intensities) -> tuple[ct.Spec, str]:
         )
     low, high = intensities.percentile_00_5, intensities.percentile_99_5
     why = f"one scale for all images, since it is CT: clipped to {low:.4g}..{high:.4g}, 99 % of the labelled voxels"
-    return ct.Spec(*values), why
+    try:
+        return ct.Spec(*values), why
+    except ValueError as error:
+        raise PlanningError(f"channel {channel!r} cannot be normalised as CT: {error}; are all images right?") from None

@@ -16,6 +16,7 @@ from ..core.geometry import Geometry, Image, nonzero_box
 from ..errors import DatasetError
 from ..plan import Configuration, Plan
 from .locations import Locations, class_locations
+from .sizes import refuse_impossible
 from .spatial import SpatialRecord, spatial_record, transpose
 
 
@@ -40,15 +41,18 @@ class PreparedCase:
 def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: Configuration) -> PreparedCase:
     """Brings ``image`` and the user's ``labels`` (z, y, x) to the network's grid.
 
-    Raises DatasetError when channels or shapes do not fit, or a label value is unknown.
+    Raises DatasetError when channels, shapes or dimensions do not fit, a label value is unknown, or the image would be
+    too large for this machine; before anything is allocated for it.
     """
     _check(image, labels, plan)
+    _refuse_flat(image.geometry, plan, configuration)
     resampler, transposed = configuration.resampler, transpose(plan, image.geometry)
     array = transposed.apply(image.array, resampler.resample_image)
     box = nonzero_box(array)
     shape, spacing = image.geometry.shape, image.geometry.spacing
     record = spatial_record(shape, spacing, transposed.order, box, configuration.spacing, transposed.reversed)
     before, resampling = record.split()
+    refuse_impossible(resampling, len(array), labels is not None)
     inside = (slice(None), *box.slices)
     cropped = array[inside]
     indices = None if labels is None else plan.labels.encode(before.apply(labels, resampler.resample_labels))
@@ -107,6 +111,16 @@ def _touches_zero(array: np.ndarray, indices: np.ndarray | None) -> bool:
     hits = [np.flatnonzero(indices.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     beside = (slice(None), *(slice(max(0, int(hit[0]) - 1), int(hit[-1]) + 2) for hit in hits))
     return bool((array[beside] == 0).all(axis=0).any())
+
+
+def _refuse_flat(geometry: Geometry, plan: Plan, configuration: Configuration) -> None:
+    """Raises DatasetError for a 2-D image where the network sees volumes, or slices that a single one does not have."""
+    across = plan.axis_order[0]
+    if geometry.dimensions == 2 and (configuration.dimensions == 3 or across != 0):
+        sees = "volumes" if configuration.dimensions == 3 else f"slices of volumes across {'zyx'[across]}"
+        raise DatasetError(
+            f"the image is 2-D, but the network sees {sees}: give the whole volume, or train on images like this one"
+        )
 
 
 def _check(image: Image, labels: np.ndarray | None, plan: Plan) -> None:

@@ -5,6 +5,7 @@ Steps act on the last three axes of an array, whatever stands before them: chann
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Union
@@ -12,8 +13,10 @@ from typing import Any, ClassVar, Union
 import numpy as np
 
 from ..core.geometry import Box, Geometry
+from ..errors import DatasetError
 from ..plan import Plan
 
+MOST_VOXELS = 2**31  # along an axis: compressed arrays count them so
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 Method = Callable[[np.ndarray, Shape, Sequence[float], Sequence[float]], np.ndarray]
@@ -156,9 +159,25 @@ def spatial_record(
 
 
 def resampled_shape(shape: Shape, spacing: Spacing, new_spacing: Spacing) -> Shape:
-    """Voxels at the new spacing: the physical extent kept, rounded half to even (as nnU-Net v2), at least one."""
-    z, y, x = (max(1, round(old / new * size)) for old, new, size in zip(spacing, new_spacing, shape))
+    """Voxels at the new spacing: the physical extent kept, rounded half to even (as nnU-Net v2), at least one.
+
+    Raises DatasetError for spacings that are no lengths, and for more voxels along an axis than can be counted.
+    """
+    if not all(0 < edge < math.inf for edge in (*spacing, *new_spacing)):
+        raise DatasetError(f"voxels of {numbers(spacing)} mm cannot become voxels of {numbers(new_spacing)} mm")
+    edges = [old / new * size for old, new, size in zip(spacing, new_spacing, shape)]
+    if not max(edges) < MOST_VOXELS:
+        raise DatasetError(
+            f"{numbers(shape)} voxels of {numbers(spacing)} mm would become {numbers(edges)} of {numbers(new_spacing)} "
+            "mm, more than can be counted. Correct the spacing in the file if it is not that in mm"
+        )
+    z, y, x = (max(1, round(edge)) for edge in edges)
     return z, y, x
+
+
+def numbers(values: Sequence[float]) -> str:
+    """Along z, y and x, for messages."""
+    return " x ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
 
 
 def _permuted(array: np.ndarray, order: Sequence[int]) -> np.ndarray:

@@ -32,3 +32,4 @@ def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
 
 def test_bytes_for_a_person() -> None:
     assert (bytes_text(850e6), bytes_text(7.63e9), bytes_text(42e9)) == ("850 MB", "7.63 GB", "42 GB")
+    assert bytes_text(3.2e12) == "3.2 TB"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.spatial.transform import Rotation
 
-from autoseg.core.geometry import SLICE_SPACING_2D, Box, Geometry, is_orientation, nonzero_box
+from autoseg.core.geometry import SLICE_SPACING_2D, Box, Geometry, axis_along, is_orientation, nonzero_box
 
 arrays = npst.arrays(np.int8, st.tuples(*[st.integers(1, 5)] * 4), elements=st.sampled_from([0, 0, 0, 1]))
 
@@ -72,7 +74,38 @@ def test_turning_towards_ras_is_what_itk_and_nibabel_do(
     np.testing.assert_array_equal(turned, np.asarray(canonical.dataobj).T)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"spacing": (1.0, 0.0, 1.0)}, {"spacing": (-1.0, 1.0, 1.0)}, {"spacing": (1.0, 1.0, float("nan"))},
+        {"spacing": (1.0, float("inf"), 1.0)}, {"origin": (0.0, float("nan"), 0.0)}, {"shape": (2, 0, 3)},
+        {"direction": (float("inf"), *(0.0,) * 8)},
+    ],
+)  # fmt: skip
+def test_what_is_no_place_for_voxels_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"spacing|origin|empty"):
+        replace(Geometry.plain((2, 3, 4), (1.0, 1.0, 1.0)), **wrong)
+
+
+@given(
+    axes=st.permutations(range(3)),
+    signs=st.tuples(*(st.sampled_from((1, -1)),) * 3),
+    angles=st.tuples(*(st.floats(-25, 25),) * 3),
+)
+def test_orientation_is_what_itk_calls_it(
+    axes: list[int], signs: tuple[int, int, int], angles: tuple[float, float, float]
+) -> None:
+    direction = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.diag(signs) @ np.eye(3)[axes]
+    geometry = Geometry((2, 3, 4), (1.0, 1.0, 1.0), (0.0,) * 3, tuple(direction.ravel().tolist()))
+    itk = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction.ravel().tolist())
+    assert geometry.orientation == itk
+    for letters in (("L", "R"), ("P", "A"), ("S", "I")):
+        (axis,) = {axis_along(itk, letter) for letter in letters}
+        assert itk[2 - axis] in letters
+
+
 def test_a_flat_image_stays_as_it_lies() -> None:
+    assert Geometry.plain_2d((4, 5)).orientation is None
     assert Geometry.plain_2d((4, 5)).towards("RAS") == ((0, 1, 2), ())
 
 

@@ -54,5 +54,5 @@ def test_the_table_of_regions_says_which_head_is_on_for_which_value() -> None:
 
 
 def test_one_painted_value_per_region_is_demanded() -> None:
-    with pytest.raises(DatasetError, match="regions_class_order"):
+    with pytest.raises(ValueError, match="regions_class_order"):
         RegionLabels({"whole": (1, 2), "core": (2,)}, class_order=(1,))

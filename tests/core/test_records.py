@@ -46,11 +46,12 @@ class WithLabels:
     labels: Labels
 
 
+whole = st.integers(-(2**63), 2**63 - 1)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 outers = st.builds(
     Outer,
     name=st.text().filter(lambda text: text != "forbidden"),
-    inner=st.builds(Inner, size=st.tuples(st.integers(), st.integers()), ratio=st.none() | numbers),
+    inner=st.builds(Inner, size=st.tuples(whole, whole), ratio=st.none() | numbers),
     table=st.dictionaries(st.text(), st.lists(numbers).map(tuple)),
     flag=st.booleans(),
 )

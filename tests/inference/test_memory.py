@@ -16,7 +16,7 @@ from autoseg.inference.model import Model
 from autoseg.inference.sliding_window import patches_at_once
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
-from autoseg.settings import Resolved, RunSettings
+from autoseg.settings import Resolved, RunSettings, computes
 
 GIGABYTE = 10**9
 PIECES = 1 << 25  # below that, freed blocks of the C library's, which nothing else fits into, make a difference
@@ -58,7 +58,7 @@ def test_masks_take_no_more_than_is_counted(method):
 
 
 @pytest.mark.skipif(resident_bytes() == 0, reason="the system does not tell what a process holds")
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [None, *([torch.bfloat16] if computes(torch.bfloat16) else [])])
 @pytest.mark.parametrize("patch_size", [(48, 64, 64), (384, 384)])
 @pytest.mark.parametrize("family", [plain_unet, residual_unet])
 def test_a_network_takes_no_more_than_is_counted(small_plan, family, patch_size, dtype):

@@ -126,6 +126,41 @@ def test_a_nibabel_image_comes_back_with_its_affine(small_plan):
     np.testing.assert_array_equal(np.asarray(found.dataobj).T, np.where(block() > 0.5, 7, 0))
 
 
+@pytest.mark.parametrize("codes", [(0, 0), (1, 4), (2, 0), (0, 3)])
+def test_a_nibabel_label_map_has_both_transforms_of_its_image(small_plan, codes):
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
+    image = nibabel.Nifti1Image(block().T, None)
+    image.header.set_zooms((2.0, 2.0, 2.0))
+    image.header.set_qform(np.diag([2.0, 2.0, 2.0, 1.0]), codes[0])
+    image.header.set_sform(np.array([[0, -2.0, 0, 4], [2.0, 0, 0, 5], [0, 0, 2.0, 6], [0, 0, 0, 1]]), codes[1])
+    image = nibabel.Nifti1Image(block().T, image.header.get_best_affine(), image.header)
+    found = copying(small_plan).predict(image)
+    np.testing.assert_array_equal(found.affine, image.affine)
+    for name in ("qform_code", "sform_code", "srow_x", "qoffset_x", "xyzt_units"):
+        np.testing.assert_array_equal(found.header[name], image.header[name])
+    assert found.get_data_dtype() == np.asarray(found.dataobj).dtype == np.uint8
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 0.0, -1.0])
+def test_an_image_without_a_place_is_refused(small_plan, wrong):
+    with pytest.raises(ModelError):
+        copying(small_plan).predict(block(), spacing=(2.0, wrong, 2.0))
+    if wrong <= 0:
+        return
+    with pytest.raises(ModelError, match="spacing"):
+        copying(small_plan).predict(block(), affine=np.diag([2.0, wrong, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, object, "U3"])
+def test_what_is_no_real_number_is_refused(small_plan, dtype):
+    with pytest.raises(ModelError, match="real numbers"):
+        copying(small_plan).predict(block().astype(dtype), spacing=(2.0, 2.0, 2.0))
+    with pytest.raises(ModelError, match="empty"):
+        copying(small_plan).predict(block()[:0], spacing=(2.0, 2.0, 2.0))
+    with pytest.raises(ModelError, match="real numbers"):
+        copying(small_plan).predict(sitk.GetImageFromArray(block().astype(np.complex64)))
+
+
 def test_a_path_gives_a_prediction(small_plan, tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(block()), tmp_path / "case.nii.gz")
     found = copying(small_plan).predict(tmp_path / "case.nii.gz")

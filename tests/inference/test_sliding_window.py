@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from autoseg.errors import ModelError
 from autoseg.inference.mirroring import mirrorings
 from autoseg.inference.sliding_window import Sweep
 from autoseg.inference.tiles import axis_weights, starts, tiles
@@ -275,3 +276,25 @@ def test_a_batch_that_does_not_fit_is_halved():
     found = sliding_window([Hungry()], image, (4, 4, 4))
     np.testing.assert_allclose(found[0], image[0], atol=1e-6)
     assert seen[:3] == [2, 1, 1]
+
+
+def test_a_patch_for_which_memory_does_not_suffice_is_an_error_of_the_case():
+    """On a processor torch raises what it raises for every defect."""
+
+    class Vast(Pointwise):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            torch.empty(1 << 60, dtype=torch.uint8)
+            return super().forward(x)
+
+    with pytest.raises(MemoryError, match=r"patch of \(4, 4, 4\) voxels"):
+        sliding_window([Vast()], np.ones((1, 4, 4, 12), np.float32), (4, 4, 4))
+
+
+@pytest.mark.parametrize(("scale", "heads"), [(2, 2), (1, 3)])
+def test_a_network_of_another_shape_is_refused(scale, heads):
+    class Other(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [x[:, :1, ::scale].repeat(1, heads, 1, 1, 1)]
+
+    with pytest.raises(ModelError, match=r"are wanted"):
+        sliding_window([Other()], np.ones((1, 4, 4, 12), np.float32), (4, 4, 4))

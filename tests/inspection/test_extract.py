@@ -115,7 +115,7 @@ def test_large_foregrounds_are_sampled_without_repetition_and_always_alike(
     monkeypatch.setattr(scan, "FEWEST_SAMPLES", 10)
     image = np.arange(2 * np.prod(SHAPE)).reshape(2, *SHAPE) + 1
     case = make_case(tmp_path, "a", image, np.ones(SHAPE, int))
-    first, again = (scan_case(case, dataset_of(case, case)).intensities for _ in range(2))
+    first, again = (scan_case(case, dataset_of(case, replace(case, key="b"))).intensities for _ in range(2))
     assert first is not None
     assert first.shape == (2, 50)
     assert len(np.unique(first[0])) == 50
@@ -194,7 +194,7 @@ def test_other_label_meanings_measure_again(dataset: Dataset, tmp_path: Path, sc
 
 
 def test_all_problems_of_all_cases_are_found_in_one_pass(tmp_path: Path) -> None:
-    image, labels = np.ones((2, *SHAPE)), np.ones(SHAPE, int)
+    image, labels = np.random.default_rng(1).normal(size=(2, *SHAPE)), np.random.default_rng(2).integers(1, 3, SHAPE)
     sound = make_case(tmp_path, "sound", image, labels)
     nan = image * 2
     nan[1, 0, 0, :3] = np.nan
@@ -230,7 +230,8 @@ def test_cases_with_errors_are_looked_at_again(tmp_path: Path, scanned: list[str
 
 
 def test_notes_are_remembered(tmp_path: Path, scanned: list[str]) -> None:
-    empty = make_case(tmp_path, "empty", np.ones((2, *SHAPE)), np.zeros(SHAPE, int))
+    image = np.random.default_rng(0).normal(size=(2, *SHAPE))
+    empty = make_case(tmp_path, "empty", image, np.zeros(SHAPE, int))
     dataset = dataset_of(empty, random_case(tmp_path, "b", 1))
     first, again = (extract_fingerprint(dataset, tmp_path / "m", 1)[1] for _ in range(2))
     assert [problem.case for problem in again] == ["empty"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.inspection import moments
-from autoseg.inspection.moments import label_moments, pooled
+from autoseg.inspection.moments import label_moments, pooled, turned
 from autoseg.inspection.scan import foreground_of
 
 SHAPE = (5, 6, 7)
@@ -76,3 +77,17 @@ def test_cases_without_a_label_do_not_count_for_it() -> None:
     labels[1:3, 2, 3:6] = 9
     with_it, without = measured(labels), measured(np.full(SHAPE, 4))
     assert pooled([with_it, without])[1] == pooled([with_it])[1]
+
+
+@pytest.mark.parametrize("codes", ["PSR", "ASL", "SRP", "PLS", "LSA"])
+def test_moments_are_turned_as_itk_turns_the_label_map(codes: str) -> None:
+    labels = np.random.default_rng(0).choice([0, 0, 4, 9, 200], SHAPE).astype(np.uint8)
+    stored = sitk.DICOMOrient(sitk.GetImageFromArray(labels), codes)  # labels are LPS
+    found = turned(measured(sitk.GetArrayFromImage(stored)), codes, "LPS")
+    np.testing.assert_allclose(found, measured(labels), atol=1e-12)
+
+
+def test_files_that_lie_along_the_same_axes_are_not_turned() -> None:
+    rows = measured(np.random.default_rng(0).choice([0, 4, 9], SHAPE))
+    for found, wanted in (("LPS", "LPS"), ("RAS", "LPS"), (None, "LPS"), ("PSR", None)):
+        assert turned(rows, found, wanted) is rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from autoseg.errors import DatasetError
+from autoseg.errors import DatasetError, ImageFileError
+from autoseg.interop import dicom_series
 from autoseg.interop.dicom_series import Series, by_study, is_dicom, read_slice, stacked, study_names
 
 FOLDER = os.environ.get("AUTOSEG_TEST_DATA")
@@ -121,6 +123,41 @@ def test_other_files_are_no_slices(tmp_path: Path) -> None:
     assert not is_dicom(tmp_path / "a.txt")
     assert is_dicom(tmp_path / "b.dcm")
     assert read_slice(tmp_path / "b.dcm") is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("0020|0032", "nan\\0\\0"), ("0020|0032", "1e400\\0\\0"), ("0020|0032", "here"),
+        ("0020|0037", "0\\0\\0\\0\\0\\0"), ("0020|0037", "1\\0\\0\\1\\0\\0"), ("0020|0037", "inf\\0\\0\\0\\1\\0"),
+        ("0028|0030", "0\\1"), ("0028|0030", "-1\\1"), ("0028|0030", "nan\\1"), ("0028|0008", "many"),
+    ],
+)  # fmt: skip
+def test_a_place_that_cannot_be_is_refused_by_name(axes: np.ndarray, tmp_path: Path, tag: str, value: str) -> None:
+    write_series(tmp_path, np.zeros((3, 6, 5)), axes)
+    first, *others = read_series(tmp_path).slices
+    found = dicom_series._numbers(value)
+    name = {"0020|0032": "position", "0020|0037": "orientation", "0028|0030": "spacing"}.get(tag)
+    odd = replace(first, **{name: found}) if name else replace(first, tags=first.tags | {"frames": value})
+    for slices in ((odd, *others), (odd,) * 2):
+        with pytest.raises(DatasetError) as refused:
+            Series(slices).geometry()
+        assert first.path.name in str(refused.value)
+
+
+def test_pixels_that_are_not_there_are_refused_by_name(axes: np.ndarray, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "s", np.ones((3, 64, 50)), axes)
+    content = paths[1].read_bytes()
+    for cut in (len(content) - 5000, len(content) - 1000):
+        paths[1].write_bytes(content[:cut])
+        with pytest.raises((ImageFileError, DatasetError)):
+            read_series(tmp_path / "s").write([tmp_path / "volume.nii.gz"])
+    assert not (tmp_path / "volume.nii.gz").exists()
+
+
+def test_a_pipe_is_no_slice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    assert not is_dicom(tmp_path / "pipe.dcm")
 
 
 def test_cases_are_called_after_patients_or_else_folders_and_numbered_by_date(axes: np.ndarray, tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def test_every_fold_has_the_cases_that_the_file_names(tmp_path: Path) -> None:
         ([{"train": ["a"], "val": ["b"]}, {"train": ["a"]}], "fold 1 must be"),
         ([{"train": ["a"], "val": []}], "fold 0 must be"),
         ([["a"], ["b"]], "fold 0 must be"),
-        ([{"train": ["a", "x", "y"], "val": ["b"]}], "fold 0 names 2 cases that are not there: 'x'"),
-        ([{"train": ["a", "b"], "val": ["b"]}], "fold 0 trains and validates on 'b'"),
+        ([{"train": ["a", "x", "y"], "val": ["b"]}], "fold 0 names 2 cases that are not in this dataset: 'x'"),
+        ([{"train": ["a", "b"], "val": ["b"]}], "fold 0: 'b' trains and validates"),
     ],
 )
 def test_what_does_not_fit_is_named(content: Any, said: str, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_sides_are_told_apart_by_name_along_the_patients_left_right(tmp_path: Pa
         image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
         sitk.WriteImage(image, str(path))
     assert main(["fingerprint", str(folder), "--workspace", str(tmp_path)]) == 0
-    plan = planned(tmp_path)
+    plan = planned(tmp_path, "--planner", "plain_unet")
     assert [plan["axis_order"][axis] for axis in plan["mirror_axes"]] == [1, 2]
     assert any("not along z: lobe_left and lobe_right" in reason for reason in plan["reasons"])
 

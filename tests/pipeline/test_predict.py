@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -58,6 +59,30 @@ def test_every_case_is_written_on_its_own_grid(model, cases, tmp_path):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), 7 * (sitk.GetArrayFromImage(image) > 0.5))
 
 
+@pytest.mark.parametrize("codes", [(0, 0), (1, 4)])
+def test_label_maps_and_probabilities_lie_on_the_image_in_viewers_that_read_the_other_transform(
+    model, cases, tmp_path, codes
+):
+    image = nibabel.load(cases[0].images[0])
+    image.header.set_qform(np.diag([2.0, 2.0, 2.0, 1.0]), codes[0])
+    image.header.set_sform(np.array([[0, -2, 0, 8], [2, 0, 0, 9], [0, 0, 2, 10], [0, 0, 0, 1.0]]), codes[1])
+    odd = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+    nibabel.save(odd, tmp_path / "odd_0000.nii.gz")
+    report = predict(
+        model, [Case("odd", (str(tmp_path / "odd_0000.nii.gz"),))], tmp_path / "out", probabilities="uint8"
+    )
+    assert not report.failed
+    expected = nibabel.load(tmp_path / "odd_0000.nii.gz")
+    for path in (tmp_path / "out" / "odd.nii.gz", tmp_path / "out" / "probabilities" / "odd.nii.gz"):
+        found = nibabel.load(path)
+        np.testing.assert_array_equal(found.affine, expected.affine)
+        assert found.header["qform_code"] == codes[0]
+        assert found.header["sform_code"] == codes[1]
+        np.testing.assert_array_equal(found.get_qform(), expected.get_qform())
+    labels = np.asarray(nibabel.load(tmp_path / "out" / "odd.nii.gz").dataobj)
+    np.testing.assert_array_equal(labels, 7 * (np.asarray(expected.dataobj) > 0.5))
+
+
 def test_a_broken_file_is_reported_and_the_others_go_on(model, cases, tmp_path):
     Path(cases[2].images[0]).write_bytes(b"not an image")
     report = predict(model, cases, tmp_path / "out")
@@ -73,6 +98,40 @@ def test_a_case_with_too_many_channels_is_reported_and_the_others_go_on(model, c
     assert len(report.written) == 4
 
 
+@pytest.mark.parametrize("spacing", [2000.0, 1e30, 1e-6])
+def test_a_case_in_other_units_is_reported_and_the_others_go_on(model, cases, tmp_path, spacing):
+    image = sitk.ReadImage(cases[2].images[0])
+    image.SetSpacing((spacing,) * 3)
+    path = str(tmp_path / "images" / "units.mha")  # NIfTI's header could not hold all of these
+    sitk.WriteImage(image, path)
+    cases[2] = replace(cases[2], images=(path,))
+    if spacing < 1:  # as large as images that are no mistake have to be
+        image = sitk.ConstantPad(image, (20, 20, 20), (0, 0, 0), 1)
+        sitk.WriteImage(image, path)
+    report = predict(model, cases, tmp_path / "out")
+    assert list(report.failed) == ["case.2"] and "would become" in report.failed["case.2"]
+    assert len(report.written) == 4
+
+
+def test_pictures_among_volumes_are_reported_and_the_others_go_on(model, cases, tmp_path):
+    pixels = np.arange(600, dtype=np.uint8).reshape(20, 30)
+    sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "images" / "picture.png")
+    picture = Case("picture", (str(tmp_path / "images" / "picture.png"),))
+    report = predict(model, [*cases, picture], tmp_path / "out")
+    assert list(report.failed) == ["picture"] and "2-D" in report.failed["picture"]
+    assert len(report.written) == 5
+
+
+def test_a_volume_whose_label_map_could_not_be_written_is_not_predicted(model, cases, tmp_path):
+    class Never(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            raise AssertionError("nothing is to be predicted")
+
+    pictures = replace(model.plan, file_ending=".png")
+    report = predict(replace(model, plan=pictures, networks=(Never(),)), cases[:1], tmp_path / "out")
+    assert "a volume of 9 slices does not fit into .png" in report.failed["case.0"]
+
+
 def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, tmp_path):
     class Defect(nn.Module):
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -84,7 +143,7 @@ def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, t
 
 @pytest.mark.parametrize("stage", ["read_image", "write_labels"])
 def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, cases, tmp_path, stage, monkeypatch):
-    def defect(*_: object) -> None:
+    def defect(*_: object, **__: object) -> None:
         raise ValueError("a defect")
 
     monkeypatch.setattr(predict_stages, stage, defect)

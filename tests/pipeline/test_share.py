@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from autoseg.bundle.bundle import read_bundle
 from autoseg.bundle.card import card
-from autoseg.bundle.trained import read_trained
+from autoseg.bundle.trained import TrainedRuns, read_trained
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.core.records import write_json
@@ -22,7 +22,7 @@ from autoseg.errors import ModelError, UsageError, WorkspaceError
 from autoseg.evaluation.scores import score_case, summarise, write_scores
 from autoseg.model_names import find_model
 from autoseg.pipeline.share import describe, export
-from autoseg.workspace import DatasetFolder, Workspace
+from autoseg.workspace import DatasetFolder, RunFolder, Workspace
 
 NAME = "Dataset900_Small"
 
@@ -134,3 +134,45 @@ def test_what_was_selected_counts_until_something_newer_is_trained(trained):
     assert find_model(NAME, workspace) == trained.runs("3d_fullres")
     with pytest.raises(WorkspaceError, match="no trained model"):
         find_model(NAME, workspace, "2d")
+
+
+@pytest.mark.parametrize("target", ["model.zip", "model"])
+def test_a_full_disk_leaves_no_half_model(trained, tmp_path, capsys, monkeypatch, target):
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.link", full)
+    monkeypatch.setattr("shutil.copyfile", full)
+    words = ["export", NAME, "-o", str(tmp_path / "out" / target), "--workspace", str(trained.root.parent)]
+    assert main(words) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_is_no_text_does_not_go_into_a_model(trained, tmp_path, capsys):
+    words = ["export", NAME, "-o", str(tmp_path / "model.zip"), "--workspace", str(trained.root.parent)]
+    assert main([*words, "--licence", "CC \udcff"]) == 2
+    assert "no Unicode" in capsys.readouterr().err
+    assert not (tmp_path / "model.zip").exists()
+
+
+@pytest.mark.parametrize("taken", ["file", "folder", "link", "below a file"])
+def test_an_export_replaces_nothing(trained, tmp_path, capsys, taken):
+    target = tmp_path / "out"
+    if taken == "folder":
+        (target / "mine").mkdir(parents=True)
+    elif taken == "link":
+        target.symlink_to(tmp_path / "nowhere")
+    else:
+        target.write_text("mine")
+    words = ["export", NAME, "-o", str(target / "model" if taken == "below a file" else target)]
+    assert main([*words, "--workspace", str(trained.root.parent)]) == 2
+    assert "exists already" in (said := capsys.readouterr().err) or "could not be written" in said
+    assert target.is_symlink() or (target / "mine").is_dir() or target.read_text() == "mine"
+
+
+@pytest.mark.parametrize(("dataset", "name"), [("con é", "model_con"), ("データ", "model"), ("Data set", "Data_set")])
+def test_any_dataset_gives_a_model_a_name(small_plan, dataset, name):
+    plan = replace(small_plan, dataset=dataset)
+    assert TrainedRuns(Path("runs"), plan, {plan.default: {"0": RunFolder(Path("run"))}}).manifest.name == name

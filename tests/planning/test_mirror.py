@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoseg.core.geometry import axis_along
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.fingerprint import CaseFingerprint, Fingerprint, Structure
 from autoseg.inspection.extract import extract_fingerprint
@@ -81,6 +82,43 @@ def test_the_axis_of_a_named_pair_is_the_one_along_the_patients_left_right(axis:
     kept, why = mirror_axes(names("left_x", "right_x"), measured(left_right=axis))
     assert kept == tuple(other for other in range(3) if other != axis)
     assert f"not along {'zyx'[axis]}: left_x and right_x" in why
+
+
+def lying(*orientations: str | None, structures: tuple[Structure | None, ...] = ()) -> Fingerprint:
+    """A case per orientation."""
+    cases = {
+        str(number): CaseFingerprint(
+            (9, 9, 9), (1.0,) * 3, (9, 9, 9), 1.0, "", each and axis_along(each, "L"), orientation=each
+        )
+        for number, each in enumerate(orientations)
+    }
+    return Fingerprint(cases, (), structures)
+
+
+def test_every_axis_that_is_left_right_in_any_case_is_barred() -> None:
+    mixed = lying(*["LPS"] * 51, *["PSR"] * 49)  # axial and sagittal
+    kept, why = mirror_axes(names("left_x", "right_x"), mixed)
+    assert kept == (1,)
+    assert "x is the patient's left-right in 51 of 100 cases" in why
+    assert "z is the patient's left-right in 49 of 100 cases" in why
+    one_of_each = lying("LPS", "PSL", "PLS")
+    assert mirror_axes(names("left_x", "right_x"), one_of_each)[0] == ()
+    assert mirror_axes(names("a", "b"), one_of_each)[0] == (0, 1, 2)
+
+
+def test_pairs_by_place_are_barred_in_the_files_of_every_orientation() -> None:
+    sides = at((0.5, 0.4, 0.25)), at((0.5, 0.4, 0.75))  # as in LPS files, which are the most
+    mixed = lying(*["LPS"] * 3, "PSR", structures=sides)
+    assert {pair.axis for pair in mirror_images(names("a", "b"), mixed)} == {0, 2}
+    assert mirror_axes(names("a", "b"), lying(*["LPS"] * 3, "RAS", structures=sides))[0] == (0, 1)
+
+
+def test_where_images_are_turned_to_one_orientation_its_left_right_counts() -> None:
+    sides = at((0.5, 0.4, 0.25)), at((0.5, 0.4, 0.75))
+    mixed = lying("LPS", "LPS", "PSR", structures=sides)
+    for labels in (names("left_x", "right_x"), names("a", "b")):
+        assert mirror_axes(labels, mixed, orientation="RAS")[0] == (0, 1)
+        assert mirror_axes(labels, mixed, orientation="SRA")[0] == (0, 2)
 
 
 def test_without_directions_x_is_taken_and_it_is_said() -> None:

@@ -33,6 +33,12 @@ def test_target_spacing_is_the_median() -> None:
     assert rules.target_spacing(measured([(1.0, 1.0, 2.0), (1.2, 1.0, 1.0), (2.0, 1.0, 1.0)]))[0] == (1.2, 1.0, 1.0)
 
 
+@pytest.mark.parametrize("spacing", [1e-3, 1e-9, 1e-300])
+def test_voxels_so_small_that_no_machine_holds_the_image_are_refused(spacing: float) -> None:
+    with pytest.raises(PlanningError, match=r"at .* mm, the "):
+        rules.median_shape(measured([(1.0, 1.0, 1.0)] * 3), (spacing,) * 3)
+
+
 def test_a_coarse_and_short_axis_takes_the_finer_scans() -> None:
     spacings = [(float(z), 1.0, 1.0) for z in range(5, 16)]
     assert rules.target_spacing(measured(spacings, (10, 200, 200)))[0] == (6.0, 1.0, 1.0)

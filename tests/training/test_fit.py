@@ -309,7 +309,9 @@ def test_three_such_steps_in_a_row_end_the_training(small_plan, tmp_path):
         train(small_plan, configured(small_plan), RunFolder(tmp_path), iterations=9, given=given)
 
 
-def test_a_gradient_that_overflows_whatever_its_scale_ends_the_training(small_plan, tmp_path):
+def test_a_gradient_that_overflows_whatever_its_scale_ends_the_training(small_plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("autoseg.settings.computes", lambda dtype: True)
+
     class Steep:
         """Its value is finite, its gradient is not."""
 
@@ -323,7 +325,8 @@ def test_a_gradient_that_overflows_whatever_its_scale_ends_the_training(small_pl
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_it_trains_in_half_precision(small_plan, tmp_path, precision):
+def test_it_trains_in_half_precision(small_plan, tmp_path, monkeypatch, precision):
+    monkeypatch.setattr("autoseg.settings.computes", lambda dtype: True)  # emulated where it must be: it is small
     settings = RunSettings(device="cpu", threads=1, precision=precision)
     folder = RunFolder(tmp_path)
     state = train(small_plan, configured(small_plan), folder, iterations=6, settings=settings)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.bounds import bounded
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -37,9 +39,8 @@ class Mistakes:
 
     def __post_init__(self) -> None:
         _check_probabilities(self)
-        low, high = self.radius
-        if not 0 <= low <= high:
-            raise ValueError(f"radius must be a range low..high of voxels, found {low}..{high}")
+        _check_range(self, "radius", most=1000)
+        bounded(self, "removal_below", least=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,13 @@ class Spec:
     mistakes: Mistakes = field(default_factory=Mistakes)
 
     def __post_init__(self) -> None:
-        ranges = ("scaling", "noise_variance", "blur_sigma", "brightness", "contrast", "low_resolution", "gamma")
-        for name in ranges:
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(
-                    f"{name} must be a range low..high of numbers that are not negative, found {low}..{high}"
-                )
-        if not 0 < self.loaded_scale <= 1:
-            raise ValueError(f"loaded_scale must lie above 0 and not above 1, found {self.loaded_scale}")
+        for name in ("scaling", "blur_sigma", "brightness", "contrast", "gamma"):
+            _check_range(self, name, most=100)
+        _check_range(self, "noise_variance", most=1e6)
+        _check_range(self, "low_resolution", most=1)
+        bounded(self, "rotation_degrees", least=0, most=360)
+        bounded(self, "loaded_scale", least=0.1, most=1)
+        bounded(self, "masked_channels", least=0)
         _check_probabilities(self)
 
     def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
@@ -152,6 +151,11 @@ class Spec:
 
 
 def _check_probabilities(record: Spec | Mistakes) -> None:
-    for name, value in vars(record).items():
-        if name.endswith("probability") and not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie in 0..1, found {value}")
+    bounded(record, *(name for name in vars(record) if name.endswith("probability")), least=0, most=1)
+
+
+def _check_range(record: Spec | Mistakes, name: str, most: float) -> None:
+    bounded(record, name, least=0, most=most)
+    low, high = getattr(record, name)
+    if low > high:
+        raise ValueError(f"{name} must be a range low..high, found {low:g}..{high:g}")

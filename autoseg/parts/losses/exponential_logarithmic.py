@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ...core.bounds import bounded
 from ...core.labels import Labels
 from ._checks import refuse_impossible
 
@@ -32,8 +33,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         refuse_impossible(self)
-        if not min(self.gamma_dice, self.gamma_ce) > 0:
-            raise ValueError(f"gamma_dice and gamma_ce must be above 0, found {self.gamma_dice} and {self.gamma_ce}")
+        bounded(self, "gamma_dice", "gamma_ce", above=0)
 
     def build(self, labels: Labels) -> Callable[[Tensor, Tensor], Tensor]:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ...core.bounds import bounded
 from ...core.labels import Labels
 from ._checks import refuse_impossible
 
@@ -28,8 +29,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         refuse_impossible(self)
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must lie above 0 and not above 1, found {self.share}")
+        bounded(self, "share", above=0, most=1)
 
     def build(self, labels: Labels) -> Callable[[Tensor, Tensor], Tensor]:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""

@@ -105,6 +105,8 @@ def stage(inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int,
 def _start(module: nn.Module) -> None:
     """He et al. 2015 for leaky ReLU, biases zero: as nnU-Net v2 2.8.1."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        if module.weight.is_meta:  # without values; torch would load a second's worth of libraries to make none
+            return
         nn.init.kaiming_normal_(module.weight, a=SLOPE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -20,7 +20,7 @@ class Spec:
     kernels: tuple[tuple[int, ...], ...]
     """Kernel of each stage's convolutions, voxels per axis, odd; two entries for 2-D."""
     strides: tuple[tuple[int, ...], ...]
-    """Stride with which each stage is entered; the first is all ones as a rule."""
+    """Stride with which each stage is entered; the first is all ones: logits are wanted for every voxel."""
     blocks_encoder: tuple[int, ...]
     """Convolutions of each stage on the way down."""
     blocks_decoder: tuple[int, ...]

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...core.bounds import bounded
+
+LARGEST = 1e30  # float32 ends at 3e38
 SMALLEST_STD = 1e-8  # nnU-Net v2 2.8.1: keeps a constant channel finite
 
 
@@ -23,10 +26,10 @@ class Spec:
     percentile_99_5: float
 
     def __post_init__(self) -> None:
+        bounded(self, *vars(self), least=-LARGEST, most=LARGEST)
+        bounded(self, "std", least=0)
         if self.percentile_00_5 > self.percentile_99_5:
             raise ValueError(f"percentile_00_5 must not exceed percentile_99_5, found {self}")
-        if self.std < 0:
-            raise ValueError(f"std must not be negative, found {self.std}")
 
     def apply(self, channel: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """A normalised float32 copy of ``channel`` (z, y, x)."""

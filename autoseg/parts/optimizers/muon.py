@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...core.bounds import bounded
+
 if TYPE_CHECKING:
     from torch import nn, optim
 
@@ -24,6 +26,11 @@ class Spec:
     beta_gradient: float = 0.9
     beta_square: float = 0.999
     weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        bounded(self, "learning_rate", above=0, most=1000)
+        bounded(self, "momentum", "beta_gradient", "beta_square", least=0, below=1)
+        bounded(self, "weight_decay", least=0, most=1000)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """The optimizer over ``parameters``, at its full learning rate."""

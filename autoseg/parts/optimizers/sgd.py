@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...core.bounds import bounded
+
 if TYPE_CHECKING:
     from torch import nn, optim
 
@@ -18,6 +20,13 @@ class Spec:
     momentum: float = 0.99
     nesterov: bool = True
     weight_decay: float = 3e-5
+
+    def __post_init__(self) -> None:
+        bounded(self, "learning_rate", above=0, most=1000)
+        bounded(self, "momentum", least=0, below=1)
+        bounded(self, "weight_decay", least=0, most=1000)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """The optimizer over ``parameters``, at its full learning rate."""

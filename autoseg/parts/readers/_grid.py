@@ -21,6 +21,9 @@ ROUNDING = 1e-2
 """A relative difference of spacing, a shift of the origin in voxels, or a difference of direction cosines below this
 comes from a header written with few digits: the grids are meant to be the same."""
 
+FLAT = 1e-3
+"""A volume spanned by direction cosines below this is none."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -57,6 +60,8 @@ def orthonormal(direction: np.ndarray, where: str) -> np.ndarray:
     """The rotation nearest to ``direction`` (n, n), unchanged when it is orthonormal already (to 1e-4, as in ITK)."""
     if np.abs(direction.T @ direction - np.eye(len(direction))).max() < 1e-4:
         return direction
+    if not abs(np.linalg.det(direction)) > FLAT:
+        raise ValueError("its axes do not span space")
     LOG.warning("%s: the direction cosines are not orthonormal (sheared axes); the nearest rotation is used", where)
     left, _, right = np.linalg.svd(direction)
     rotation: np.ndarray = left @ right

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...core.bounds import bounded
 from . import _separable
 
 TIE = 1e-5  # what counts as equal between interpolated label indicators: above float32 rounding, below any real lead
@@ -32,6 +33,7 @@ class Spec:
         for name in ("order", "order_labels", "order_logits", "order_z"):
             if getattr(self, name) not in _separable.ORDERS:
                 raise ValueError(f"{name} must be one of {_separable.ORDERS}, found {getattr(self, name)}")
+        bounded(self, "anisotropy", least=0)
 
     def separate_axis(self, spacing: Sequence[float], new_spacing: Sequence[float]) -> int | None:
         """The axis resampled on its own with ``order_z``, or None.

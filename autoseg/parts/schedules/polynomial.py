@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...core.bounds import LONGEST, bounded
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -12,6 +14,10 @@ class Spec:
     power: float = 0.9
     warmup_iterations: int = 0
     """The rate climbs linearly from nearly zero over this many iterations."""
+
+    def __post_init__(self) -> None:
+        bounded(self, "power", least=0, most=1000)
+        bounded(self, "warmup_iterations", least=0, most=LONGEST)
 
     def factor(self, progress: float, iteration: int) -> float:
         """What the base learning rate is multiplied by; ``progress`` runs from 0 to 1 over the training."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,26 @@ def test_vector_pixels_are_channels(tmp_path: Path) -> None:
     array = generator.normal(size=(*VOLUME.shape, 2)).astype(np.float32)
     sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(read_image([tmp_path / "a.nii.gz"]).array, np.moveaxis(array, -1, 0))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "uint16", "int32", "uint32", "float32", "float64", "int64"]
+)
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("components", [1, 3])
+def test_meta_images_are_read_as_itk_reads_them(tmp_path: Path, dtype: str, packed: bool, components: int) -> None:
+    shape = VOLUME.shape if components == 1 else (*VOLUME.shape, components)
+    array = (generator.normal(size=shape) * 50 + 100).astype(dtype)
+    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=components > 1), tmp_path / "a.mha", useCompression=packed)
+    expected = array[None] if components == 1 else np.moveaxis(array, -1, 0)
+    np.testing.assert_array_equal(read_image([tmp_path / "a.mha"]).array, expected.astype(np.float32))
+    if packed and array.dtype.kind == "i" and components == 1:
+        head, _, body = (tmp_path / "a.mha").read_bytes().partition(b"LOCAL\n")
+        swapped = zlib.compress(array.astype(array.dtype.newbyteorder(">")).tobytes())
+        head = head.replace(b"OrderMSB = False", b"OrderMSB = True").replace(b"%d" % len(body), b"%d" % len(swapped))
+        (tmp_path / "b.mha").write_bytes(head + b"LOCAL\n" + swapped)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "b.mha")), array)
+        np.testing.assert_array_equal(read_labels(tmp_path / "b.mha")[0], array)
 
 
 def test_files_of_a_case_are_joined_in_order(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""TIFF, read and written with tifffile: a picture or a stack of slices, in the numbers that are stored.
+
+Which axis is what, the file says (ImageJ, OME) or its pages show: Z, and pages without further word, are slices; C and
+samples are channels. Alpha is dropped, a palette resolved as in ``natural_image``. Values are never converted: a mask
+stored with MINISWHITE stays as it is.
+
+TIFF has no agreed place for the slice distance, so the spacing of a stack stands in a JSON file beside the image, named
+after the case: ``CASE_0000.tif`` and ``CASE.tif`` both look into ``CASE.json``, ``{"spacing": [z, y, x]}`` in mm, as in
+nnU-Net. A pixel of a picture is 1 x 1 mm.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.files import atomic_file
+from ...core.geometry import Geometry
+from ...core.json_text import read_json_value
+from ...errors import ImageFileError, RecordError
+from ._grid import Header
+from ._guard import silence, unreadable
+from ._orientation import swaps_axes, upright
+from ._tiff_pages import PALETTE, channels_kept, colours_of, refuse_bombs, stored
+
+ENDINGS = (".tif", ".tiff")
+_SLICES = "ZIQ"  # tifffile's letters: z, pages in a row, not stated
+_CHANNELS = "CS"  # channels, samples of a pixel
+_ORIENTATION = 274
+MOST_PAGES = 1 << 15
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the axes of the file's array mean."""
+
+    header: Header
+    order: tuple[int, ...]
+    """Its axes longer than 1 in the order channels, z, y, x, as far as there are such."""
+    samples: int
+    """Length of the channel axis."""
+    orientation: int
+
+
+def read_header(path: Path) -> Header:
+    """Raises ImageFileError for a damaged file or one whose axes mean something else."""
+    with _opened(path) as file:
+        return _layout(file, path).header
+
+
+def read(path: Path) -> tuple[np.ndarray, Geometry]:
+    """Voxels (channels, z, y, x) in the file's own type, and their geometry. Raises ImageFileError."""
+    return _read(path, labels=False)
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, Geometry]:
+    """Like ``read``, but a palette of colours stands for its indices."""
+    return _read(path, labels=True)
+
+
+def write(array: np.ndarray, geometry: Geometry, path: Path) -> None:
+    """Writes a label map (z, y, x) and its spacing file."""
+    import tifffile
+
+    with atomic_file(path) as temporary:
+        tifffile.imwrite(temporary, array, compression="zlib", photometric="minisblack")
+    with atomic_file(_sidecar(path, channel=False)) as temporary:
+        temporary.write_text(json.dumps({"spacing": list(geometry.spacing)}) + "\n", encoding="utf-8")
+
+
+def _read(path: Path, labels: bool) -> tuple[np.ndarray, Geometry]:
+    with _opened(path) as file:
+        layout, page = _layout(file, path), file.pages[0]
+        refuse_bombs(file.series[0], path)
+        array = stored(file, path)
+        shape = layout.header.geometry.shape[1:]
+        shape = shape[::-1] if swaps_axes(layout.orientation) else shape
+        array = array.reshape([length for length in file.series[0].shape if length > 1])
+        array = array.transpose(layout.order).reshape(layout.samples, layout.header.geometry.shape[0], *shape)
+        if page.photometric == PALETTE:
+            array = colours_of(array[0], page, labels)
+        elif layout.samples > 1:
+            array = array[channels_kept(page, array, path)]
+        return upright(array, layout.orientation), layout.header.geometry
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import tifffile
+
+    # _multifile: OME's description may name other files, which may lie anywhere
+    with silence(), tifffile.TiffFile(path, _multifile=False) as file:
+        if not _complete(file):
+            raise unreadable(path, ValueError("its pages end too early or never"))
+        yield file
+
+
+def _complete(file: Any) -> bool:
+    """Whether every page that the file announces starts inside it, once: tifffile leaves out others, and only logs."""
+    form, handle = file.tiff, file.filehandle
+    seen: set[int] = set()
+    position = 8 if form.offsetsize == 8 else 4  # where BigTIFF and classic TIFF keep the place of their first page
+    while True:
+        handle.seek(position)
+        content = handle.read(form.offsetsize)
+        if len(content) < form.offsetsize:
+            return False
+        (start,) = struct.unpack(form.offsetformat, content)
+        if start == 0:
+            return True
+        if start in seen or len(seen) == MOST_PAGES:  # tifffile would go round for ever, or take minutes
+            return False
+        seen.add(start)
+        handle.seek(start)
+        content = handle.read(form.tagnosize)
+        if len(content) < form.tagnosize:
+            return False
+        position = start + form.tagnosize + struct.unpack(form.tagnoformat, content)[0] * form.tagsize
+
+
+def _layout(file: Any, path: Path) -> _Layout:
+    series, page = file.series[0], file.pages[0]
+    if len(file.series) > 1:
+        raise ImageFileError(f"{path}: holds {len(file.series)} pictures of different kinds or sizes; save one alone")
+    long = [(letter, int(length)) for letter, length in zip(series.axes, series.shape) if length > 1]
+    lengths = dict(long)
+    slices, channels, planes = (
+        [letter for letter in lengths if letter in known] for known in (_SLICES, _CHANNELS, "YX")
+    )
+    if len(slices) > 1 or len(channels) > 1 or len(slices + channels + planes) < len(long):
+        raise ImageFileError(
+            f"{path}: has axes {series.axes} of {tuple(series.shape)}; expected slices (Z) or channels (C) or both. "
+            "Save it with slices as Z, one point in time per file"
+        )
+    sizes = {letter: int(length) for letter, length in zip(series.axes, series.shape)}
+    samples, depth = lengths.get((channels or [""])[0], 1), lengths.get((slices or [""])[0], 1)
+    orientation = int(page.tags.valueof(_ORIENTATION, 1))
+    plane = (sizes["X"], sizes["Y"]) if swaps_axes(orientation) else (sizes["Y"], sizes["X"])
+    if not any(letter in _SLICES for letter in series.axes):
+        geometry = Geometry.plain_2d(plane)
+    elif orientation in range(2, 9):
+        raise ImageFileError(f"{path}: its slices are stored turned (orientation {orientation}); save them upright")
+    else:
+        geometry = Geometry.plain((depth, *plane), _spacing(path))
+    order = tuple(list(lengths).index(letter) for letter in [*channels, *slices, "Y", "X"] if letter in lengths)
+    return _Layout(Header(geometry, _channels(page, samples, path)), order, samples, orientation)
+
+
+def _channels(page: Any, samples: int, path: Path) -> int:
+    if page.photometric == PALETTE:
+        return len(colours_of(np.zeros((1, 1, 1), np.uint8), page, labels=False))
+    return len(channels_kept(page, None, path)) if page.samplesperpixel > 1 else samples
+
+
+def _spacing(path: Path) -> tuple[float, float, float]:
+    """From the spacing file, else 1 mm."""
+    sidecar = _sidecar(path, channel=True)
+    if not sidecar.is_file():
+        sidecar = _sidecar(path, channel=False)
+    if not sidecar.is_file():
+        return (1.0, 1.0, 1.0)
+    try:
+        content: Any = read_json_value(sidecar)
+        z, y, x = (float(value) for value in content["spacing"])
+    except (RecordError, OSError, ValueError, KeyError, TypeError, OverflowError):
+        raise ImageFileError(f'{sidecar}: expected {{"spacing": [z, y, x]}} with three lengths in mm') from None
+    if not (min(z, y, x) > 0 and max(z, y, x) < np.inf):
+        raise ImageFileError(f"{sidecar}: spacing must be positive, found {[z, y, x]}")
+    return (z, y, x)
+
+
+def _sidecar(path: Path, channel: bool) -> Path:
+    stem = path.name[: -len(path.suffix)]
+    return path.with_name((re.sub(r"_\d{4}$", "", stem) if channel else stem) + ".json")

@@ -1,0 +1,63 @@
+"""Killed at any instant, by any signal: the same command ends as if nothing had happened, nothing finished redone."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+from faults.workbench import COMMANDS, Command, Workbench, named
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ROUNDS = 4
+
+
+def kill(bench: Workbench, command: Command, number: int, instant: float) -> int:
+    """Starts the command and sends the signal after that share of its usual time; returns its exit code."""
+    bench.lay(command)
+    process = bench.start(command.words)
+    time.sleep(instant * bench.seconds[command.name])
+    process.send_signal(number)
+    try:
+        code = process.wait(60)
+    finally:
+        process.kill()
+    assert number == signal.SIGKILL or "Traceback" not in bench.said(), bench.said()
+    return code
+
+
+def instants(command: Command, number: int) -> list[float]:
+    """Early and late, spread over the whole run."""
+    drawn = random.Random(f"{command.name} {number}")
+    return [(index + drawn.random()) / ROUNDS for index in range(ROUNDS)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("name", ["convert", "plan_and_preprocess"])
+def test_what_was_killed_completes(short_bench: Workbench, name: str, number: signal.Signals) -> None:
+    command = named(name)
+    kill(short_bench, command, number, random.Random(f"{name} {number}").uniform(0.5, 1.0))
+    short_bench.completes(command)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("round_", range(ROUNDS))
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_what_was_killed_at_any_instant_completes(
+    bench: Workbench, command: Command, number: signal.Signals, round_: int
+) -> None:
+    code = kill(bench, command, number, instants(command, number)[round_])
+    assert code in (0, 130, 128 + number, -number), bench.said()
+    bench.completes(command)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_prepared_cases_are_not_prepared_again(bench: Workbench, round_: int) -> None:
+    command = named("plan_and_preprocess")
+    kill(bench, command, signal.SIGKILL, 0.5 + 0.5 * random.Random(round_).random())
+    prepared = {path: path.stat().st_mtime_ns for path in bench.root.glob("ws/*/prepared/*/[!.]*/case.json")}
+    bench.completes(command)
+    assert prepared == {path: path.stat().st_mtime_ns for path in prepared}
