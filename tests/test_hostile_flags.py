@@ -43,7 +43,8 @@ PATTERNS = ("(", "[", "*", "(?P<a", "a{99999999999}", "nothing", "(" * 5000, LON
 CHANGES = ("", "=", "x", "x=1", "batch_size", "batch_size=", "batch_size=x", "batch_size=nan",
            "batch_size=" + "9" * 5000,
            "batch_size=1e999", "batch_size=" + "[" * 5000, "network=os.path", "network=../x", "network=", "a.b.c.d=1",
-           "batch_size=\ud800", "patch_size=1,2,3,4,5", "default=../x", "=" * 1000, LONG + "=1", "batch_size=" + LONG)  # fmt: skip
+           "batch_size=\ud800", "patch_size=1,2,3,4,5", "default=../x", "=" * 1000, LONG + "=1",
+           "batch_size=" + LONG)  # fmt: skip
 COLUMNS = ("", "x.csv", "/dev/null", "/nowhere/x.csv:y", LONG, "x.csv:" + LONG)
 
 VALUES: dict[str, tuple[str, ...]] = {
