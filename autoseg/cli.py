@@ -34,6 +34,7 @@ CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "BLOSC_N
 REPEATABLE = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8"
 }  # without it cuBLAS is not deterministic (NVIDIA's manual of cuBLAS)
+LONGEST_PACKAGE = 200  # characters
 MOST_SAID = 1700  # bytes of a message
 STOPPED = 130
 NOBODY_READS = 128 + getattr(signal, "SIGPIPE", 13)
@@ -202,6 +203,6 @@ def _add_to_all(command: argparse.ArgumentParser) -> None:
 
 def package(text: str) -> str:
     """``mylab``, or ``mylab.losses``."""
-    if not all(name.isidentifier() for name in text.split(".")):
+    if len(text) > LONGEST_PACKAGE or not all(name.isidentifier() for name in text.split(".")):
         raise argparse.ArgumentTypeError(f"{text!r} is no package of Python")
     return text

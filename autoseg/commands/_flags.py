@@ -59,18 +59,11 @@ def add_memory(command: argparse.ArgumentParser) -> None:
 def add_planning(command: argparse.ArgumentParser) -> None:
     """What the user may decide before the planner does."""
     decided = command.add_mutually_exclusive_group()
-    decided.add_argument("--planner", metavar="NAME", help="a file of planners/ (default: measured)")
+    decided.add_argument("--planner", type=word, metavar="NAME", help="a file of planners/ (default: measured)")
     decided.add_argument(
         "--from", type=path, dest="plans", metavar="FILE", help="take nnU-Net's decisions: nnUNetPlans.json"
     )
-    patients = command.add_mutually_exclusive_group()
-    patients.add_argument("--group", metavar="PATTERN", help="regular expression naming the patient in a case name")
-    patients.add_argument("--group-file", metavar="FILE.csv[:COLUMN]", help="table naming the patient of every case")
-    command.add_argument(
-        "--stratify",
-        metavar="BY",
-        help="spread evenly over the folds: `labels` (who has which), or FILE.csv[:COLUMN] with each case's site, ...",
-    )
+    _add_folding(command)
     command.add_argument(
         "--mirror", type=axes, metavar="AXES", help="mirror along these axes of the files only: z,y,x letters, or none"
     )
@@ -98,9 +91,28 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         help="that a training may take: 20m, 12h, or auto: on a processor 20m (default)",
     )
     command.add_argument(
-        "--target", metavar="MACHINE", help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s"
+        "--target",
+        type=word,
+        metavar="MACHINE",
+        help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s",
     )
     add_changes(command)
+
+
+def _add_folding(command: argparse.ArgumentParser) -> None:
+    patients = command.add_mutually_exclusive_group()
+    patients.add_argument(
+        "--group", type=word, metavar="PATTERN", help="regular expression naming the patient in a case name"
+    )
+    patients.add_argument(
+        "--group-file", type=word, metavar="FILE.csv[:COLUMN]", help="table naming the patient of every case"
+    )
+    command.add_argument(
+        "--stratify",
+        type=word,
+        metavar="BY",
+        help="spread evenly over the folds: `labels` (who has which), or FILE.csv[:COLUMN] with each case's site, ...",
+    )
 
 
 def add_changes(command: argparse.ArgumentParser) -> None:
@@ -154,6 +166,13 @@ def name(text: str) -> str:
         return path_name(text, "the name")
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def word(text: str) -> str:
+    """Anything but nothing."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the value is empty")
+    return text
 
 
 def path(text: str) -> Path:

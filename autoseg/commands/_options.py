@@ -51,14 +51,14 @@ def fold_rules(options: Namespace) -> FoldRules | None:
 
 def workspace(options: Namespace, writing: bool = False) -> Workspace:
     """Raises UsageError or OSError where it cannot be one: at once, and not after an hour of work."""
-    from ..core.files import refuse_unwritable
+    from ..core.files import nearest_folder, refuse_unwritable
     from ..workspace import Workspace
 
     if not options.workspace.strip():
         raise UsageError("--workspace (or AUTOSEG_WORKSPACE) is empty; name a folder, or leave it out altogether")
     root = Path(options.workspace)
-    if root.exists():
-        next(root.iterdir(), None)  # not a file, and not somebody else's
+    if nearest_folder(root) == root:
+        next(root.iterdir(), None)  # raises where it is somebody else's
     if writing:
         refuse_unwritable(root)
     return Workspace(root)

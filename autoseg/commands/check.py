@@ -16,7 +16,7 @@ LOG = logging.getLogger("autoseg")
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("dataset", metavar="DATASET")
+    command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     command.add_argument("--fix", action="store_true", help="repair what is only rounding in a header")
     _flags.add_machine(command)
 

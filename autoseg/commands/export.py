@@ -12,7 +12,9 @@ HELP = "pack a trained model into one file that works elsewhere"
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", help="a dataset, a folder of trained folds, or a bundle")
+    command.add_argument(
+        "model", type=_flags.word, metavar="MODEL", help="a dataset, a folder of trained folds, or a bundle"
+    )
     command.add_argument(
         "-o", "--output", type=_flags.path, metavar="FILE", help="a zip, or a folder (default: NAME.zip)"
     )

@@ -10,7 +10,7 @@ HELP = "check and measure the dataset"
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("dataset", metavar="DATASET")
+    command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     _flags.add_machine(command)
 
 

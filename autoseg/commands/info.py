@@ -11,7 +11,9 @@ HELP = "say what a model is: channels, labels, folds, scores, licence"
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", help="a bundle, an installed model, a dataset, or trained folds")
+    command.add_argument(
+        "model", type=_flags.word, metavar="MODEL", help="a bundle, an installed model, a dataset, or trained folds"
+    )
     _flags.add_configuration(command, "of a dataset: this one, not what was selected")
 
 

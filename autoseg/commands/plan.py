@@ -19,10 +19,14 @@ HELP = "decide plan.json and folds.json from the fingerprint"
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("dataset", metavar="DATASET", nargs="?")
+    command.add_argument("dataset", type=_flags.word, metavar="DATASET", nargs="?")
     command.add_argument("--explain", action="store_true", help="say why, for every decision")
     command.add_argument(
-        "--compare", nargs=2, metavar=("A", "B"), help="two planners' decisions side by side; nothing is written"
+        "--compare",
+        nargs=2,
+        type=_flags.word,
+        metavar=("A", "B"),
+        help="two planners' decisions side by side; nothing is written",
     )
     command.add_argument(
         "--from-fingerprint", type=_flags.path, metavar="FILE", help="plan from nnU-Net's dataset_fingerprint.json"

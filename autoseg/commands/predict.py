@@ -19,8 +19,10 @@ def add_flags(command: ArgumentParser) -> None:
         "-o", "--output", type=_flags.path, required=True, metavar="OUT", help="folder for the label maps"
     )
     model = command.add_mutually_exclusive_group()
-    model.add_argument("-d", "--dataset", metavar="DATASET", help="the model trained on this dataset")
-    model.add_argument("-m", "--model", metavar="MODEL", help="bundle, folder of trained folds, or installed model")
+    model.add_argument("-d", "--dataset", type=_flags.word, metavar="DATASET", help="the model trained on this dataset")
+    model.add_argument(
+        "-m", "--model", type=_flags.word, metavar="MODEL", help="bundle, folder of trained folds, or installed model"
+    )
     _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
     _flags.add_folds(command, "these folds only (default: all trained)")
     command.add_argument(

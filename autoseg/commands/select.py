@@ -11,7 +11,7 @@ HELP = "compare what was trained and every ensemble of it; make one model of the
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("dataset", metavar="DATASET")
+    command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     _flags.add_configurations(command)
     _flags.add_folds(command, "compare on these folds only (default: all)")
     command.add_argument("--no-mirroring-test", action="store_true", help="do not measure whether mirroring pays")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from . import _options
+from . import _flags, _options
 
 HELP = "show all trainings of the workspace: progress, time left, best Dice, last error"
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("dataset", metavar="DATASET", nargs="?", help="only this one")
+    command.add_argument("dataset", type=_flags.word, metavar="DATASET", nargs="?", help="only this one")
 
 
 def run(options: Namespace) -> None:

@@ -17,7 +17,7 @@ HELP = "train one fold (or all five in turn) and score its validation cases"
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("dataset", metavar="DATASET")
+    command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     command.add_argument(
         "fold", metavar="FOLD", help="0-4, `all` (every case, nothing to validate on) or `cv` (all folds)"
     )

@@ -122,16 +122,21 @@ def _why_not_writable(folder: Path) -> int | None:
     return None
 
 
+def nearest_folder(path: Path) -> Path:
+    """``path`` itself, or the folder in which it would be made. Raises NotADirectoryError where that is a file."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    return path
+
+
 def refuse_unwritable(folder: Path, room: int = PROBE) -> None:
     """Raises OSError, naming what stands in the way, where ``room`` bytes cannot be written into ``folder``.
 
     Where it does not exist yet, the folder is asked in which it would be made; nothing is left there.
     """
-    there = folder
-    while not os.path.lexists(there) and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    there = nearest_folder(folder)
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(bytes(room))

@@ -62,8 +62,8 @@ def plan_and_preprocess(
         if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
             result = plan(files, request, folds=folds)
         else:
-            write_plan(files, result, request.trusted)
             plan_folds(files, folds)
+            write_plan(files, result, request.trusted)
         preprocess(files, configurations=configurations, settings=request.settings, trusted=request.trusted)
     return result
 
@@ -100,8 +100,8 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
 def plan(files: DatasetFolder, request: Request, *, folds: FoldRules | None = None) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
     result = decide(request, files.read_dataset(), files.read_fingerprint(), files.steps)
+    plan_folds(files, folds, request.plans)  # which may refuse the rules: then the plan stays, too
     write_plan(files, result, request.trusted)
-    plan_folds(files, folds, request.plans)
     return result
 
 

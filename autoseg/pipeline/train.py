@@ -58,9 +58,7 @@ def train(
     """
     dataset, folds = _read_usable(files)
     chosen = configuration or files.read_plan(trusted).default
-    every = [str(number) for number in range(len(folds.folds))]
-    names = list(only or every or _no_folds(dataset)) if fold == "cv" else [fold]
-    splits = {name: _split(name, dataset, folds) for name in (*every, *names)}
+    names, splits = _named(fold, only, dataset, folds)
     with team_of(settings or RunSettings()) as (team, settings):
         _refuse_devices(at_once, team, settings)
         todo = [splits[name] for name in names if extend or not files.run(chosen, name).scores.exists()]
@@ -106,6 +104,15 @@ def _all_prepared(stages: Sequence[Plan], runs: Sequence[FoldRun]) -> list[dict[
     """The cases of every stage; that one is missing is told now and not after hours."""
     keys = sorted({key for run in runs for key in (*run.split.train, *run.split.validation)})
     return [prepared_cases(runs[0].files, plan, keys, runs[0].trusted) for plan in stages]
+
+
+def _named(
+    fold: str, only: Sequence[str] | None, dataset: Dataset, folds: Folds
+) -> tuple[Sequence[str], dict[str, Fold]]:
+    """The folds to train, and the cases of these and of all numbered ones."""
+    every = [str(number) for number in range(len(folds.folds))]
+    names = (only or every or _no_folds(dataset)) if fold == "cv" else [fold]
+    return names, {name: _split(name, dataset, folds) for name in (*every, *names)}
 
 
 def _no_folds(dataset: Dataset) -> NoReturn:
