@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .core.names import short
+from .core.patience import at_most
 from .errors import DatasetError, UsageError
 
+MATCHING = 3.0  # seconds for the pattern that names patients
 SEED = 12345  # nnU-Net's: with it and without rules, the folds are nnU-Net's folds (sklearn's shuffled KFold)
 COUNT = 5
 COLUMNS = 8  # of a table of folds: more labels than these are not all shown
@@ -203,14 +205,16 @@ def named_patients(keys: Iterable[str], group: str) -> dict[str, str]:
     except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(f"--group {short(group)!r} is not a regular expression: {error}") from None
     patients = {}
-    for key in keys:
-        match = expression.search(key)
-        patient = None if match is None else match.group(1) if expression.groups else match.group()
-        if patient is None:
-            raise UsageError(
-                f"--group {short(group)!r} does not match case {key!r}; it must name the patient of every case"
-            )
-        patients[key] = patient
+    slow = UsageError(f"--group {short(group)!r} takes too long on these names: it repeats what repeats itself")
+    with at_most(MATCHING, slow):
+        for key in keys:
+            match = expression.search(key)
+            patient = None if match is None else match.group(1) if expression.groups else match.group()
+            if patient is None:
+                raise UsageError(
+                    f"--group {short(group)!r} does not match case {key!r}; it must name the patient of every case"
+                )
+            patients[key] = patient
     return patients
 
 

@@ -105,3 +105,9 @@ def test_folds_that_someone_else_decided_are_taken_as_they_are() -> None:
 def test_given_folds_that_cannot_be_right_are_refused(split: tuple[list[str], list[str]], wrong: str) -> None:
     with pytest.raises(DatasetError, match=f"splits.json: .*{wrong}"):
         given_folds([split], "ab", "splits.json")
+
+
+def test_a_pattern_that_would_take_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoseg.folds.MATCHING", 0.1)
+    with pytest.raises(UsageError, match="takes too long"):
+        named_patients(["a" * 60 + "b"], "(a+)+$")

@@ -58,11 +58,12 @@ def explained(error: BaseException) -> str | None:
 
 
 def _explained_file(error: OSError) -> str:
-    where = error.filename2 or error.filename
-    if where is None and error.errno == errno.ENOENT and _lost():
+    named = error.filename2 or error.filename
+    where = os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else named
+    if error.errno == errno.ENOENT and not (where and os.path.isabs(where)) and _lost():
         return "the current folder does not exist any more; go to another one (`cd`)"
     cure = _CURES.get(error.errno or 0, error.strerror or str(error) or type(error).__name__)
-    return cure if where is None else f"{os.fsdecode(where) if isinstance(where, str | bytes) else where}: {cure}"
+    return cure if where is None else f"{where}: {cure}"
 
 
 def _lost() -> bool:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.cli import parser
+from autoseg.cli import main, parser
 from autoseg.commands.train import _at_once
-from autoseg.errors import StoppedError, TrainingError
+from autoseg.errors import StoppedError, TrainingError, UsageError
 from autoseg.folds import Fold
 from autoseg.pipeline.at_once import AtOnce
+from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.pipeline.train_fold import FoldRun
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings
@@ -103,3 +104,24 @@ def test_no_fold_begins_without_a_plan(small_plan: Plan, tmp_path: Path, code: i
     else:
         folds.plan(small_plan)
     assert (tmp_path / "planned").exists()
+
+
+def test_folds_are_trained_in_a_folder_full_of_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = make_dataset(tmp_path / NAME, cases=2, tests=0)
+    for name in ("argparse", "numpy", "torch", "json", "logging", "sitecustomize"):
+        (raw / f"{name}.py").write_text(f"open({str(tmp_path / 'fallen')!r}, 'w')")
+    monkeypatch.chdir(raw)
+    assert main(["plan_and_preprocess", ".", "--planner", "tiny", "-c", "2d"]) == 0
+    short = ["--epochs", "1", "--set", "training.iterations_per_epoch=1", "-c", "2d", "-f", "0", "--threads", "1"]
+    assert main(["train", ".", "cv", "--devices", "cpu", *short]) == 0
+    assert list(raw.glob("autoseg_workspace/*/runs/2d/fold_0/weights.safetensors"))
+    assert not (tmp_path / "fallen").exists()
+
+
+def test_all_devices_are_looked_for_before_a_fold_begins(small_plan: Plan, tmp_path: Path) -> None:
+    from autoseg.pipeline.train import _refuse_devices
+    from autoseg.training.team import ALONE
+
+    folds = AtOnce(("cpu", "cuda:99"), noting(tmp_path, ""), unplanned)
+    with pytest.raises(UsageError, match="cuda:99.* is not there"):
+        _refuse_devices(folds, ALONE, RunSettings())

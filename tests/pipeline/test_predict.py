@@ -271,3 +271,16 @@ def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, tmp_path
     report = predict(replace(model, plan=plan), [case], tmp_path / "out", probabilities="uint8")
     assert not report.failed
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "scan.png")), 255 * pixels)
+
+
+def test_label_maps_do_not_go_among_the_images(tmp_path: Path) -> None:
+    from autoseg.pipeline.predict import refuse_among_images
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "scan_0000.nii.gz").touch()
+    for output in (tmp_path / "images", tmp_path / "link", tmp_path / "images" / ".." / "images"):
+        with pytest.raises(UsageError, match="holds the images"):
+            refuse_among_images([tmp_path / "images"], output)
+    refuse_among_images([tmp_path / "images"], tmp_path / "out")
+    refuse_among_images([tmp_path / "images" / "scan_0000.nii.gz"], tmp_path / "images")
