@@ -228,8 +228,6 @@ def lengths(text: str) -> tuple[float, float, float]:
     """``3,1,1``: three millimetres."""
     try:
         z, y, x = (float(length) for length in text.split(","))
-        if not all(0 < length < math.inf for length in (z, y, x)):
-            raise ValueError
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no spacing; write z,y,x in mm, for example 3,1,1") from None
     return z, y, x

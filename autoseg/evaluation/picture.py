@@ -33,7 +33,22 @@ def overview(
     prediction differ most. Slices are cut across the axis with the largest spacing. The prediction also shows the
     reference's outline, dotted. Label maps hold the user's values, ``(z, y, x)``; ``channels`` names the channels.
     """
-    from matplotlib.figure import Figure  # without pyplot: no global state, so any thread may draw
+    from matplotlib import rc_context, rcParamsDefault
+
+    with rc_context({name: value for name, value in rcParamsDefault.items() if name != "backend"}):
+        _overview(path, image, reference, prediction, labels, title, channels)  # whatever a matplotlibrc here says
+
+
+def _overview(
+    path: Path,
+    image: Image,
+    reference: np.ndarray | None,
+    prediction: np.ndarray,
+    labels: Labels,
+    title: str,
+    channels: Sequence[str],
+) -> None:
+    from matplotlib.figure import Figure  # without pyplot: no figures that somebody must close
 
     axis = max(range(3), key=lambda a: (image.geometry.spacing[a], -a))
     rows = _rows(reference, prediction, labels, axis)

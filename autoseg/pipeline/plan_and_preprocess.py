@@ -19,7 +19,7 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import to_json, write_json
 from ..dataset import Case, Dataset
-from ..errors import DatasetError, ImageFileError
+from ..errors import DatasetError, ImageFileError, WorkspaceError
 from ..fingerprint import Fingerprint
 from ..folds import FoldRules
 from ..inspection.check import Problem, check_headers, table
@@ -30,8 +30,9 @@ from ..plan import Configuration, Plan
 from ..preprocessing.prepare import prepare
 from ..preprocessing.sizes import impossible_cases
 from ..preprocessing.store import CaseStore
+from ..run_status import is_held
 from ..settings import RunSettings
-from ..workspace import DatasetFolder, Workspace
+from ..workspace import DatasetFolder, RunFolder, Workspace
 from .decide import Request, decide, draft
 from .plan_folds import plan_folds
 from .written import is_measured, write_plan
@@ -129,12 +130,27 @@ def preprocess(
         keys = preparation_keys(measured, planned, configuration)
         there = store.keys() if only_missing else ()
         todo = [case for case in dataset.cases if case.key not in there and store.content(case.key) != keys[case.key]]
+        if {case.key for case in todo} & {*store.keys()}:
+            _refuse_while_trained(
+                files, [other for other in planned.configurations if prepared_as(planned, other) == name]
+            )
 
         work = partial(_prepare_one, plan=planned, configuration=configuration, store=store, keys=keys)
         with threadpool_limits(1, user_api="blas"):  # cases are spread over threads already
             for _ in progress(ordered_map(work, todo, settings.threads), len(todo), f"preparing {name}"):
                 pass
         LOG.info("%s: %d cases prepared, %d were up to date", name, len(todo), len(dataset.cases) - len(todo))
+
+
+def _refuse_while_trained(files: DatasetFolder, configurations: Sequence[str]) -> None:
+    """A training reads its cases from the disk to its end: they must not become others under its hands."""
+    for name in configurations:
+        for path in sorted(files.runs(name).glob("fold_*")):
+            if is_held(RunFolder(path)):
+                raise WorkspaceError(
+                    f"the cases of {name} are to be prepared otherwise, but {path} is being trained on them "
+                    "(`autoseg status`); wait for it or stop it, then run the same command again"
+                )
 
 
 def _prepare_one(

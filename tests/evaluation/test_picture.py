@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -102,3 +106,23 @@ def test_the_slicing_axis_is_the_coarsest(tmp_path) -> None:
         width, height = size_of(tmp_path / "p.png")
         sizes.append(width / height)
     assert sizes[1] > 1.5 * sizes[0]  # 40 x 10 mm slices lie broader than 20 x 40 mm ones
+
+
+def test_a_matplotlibrc_in_the_current_folder_decides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: red\n")
+    code = """
+import sys
+import numpy as np
+from pathlib import Path
+from autoseg.core.geometry import Geometry, Image
+from autoseg.core.labels import ExclusiveLabels
+from autoseg.evaluation.picture import overview
+image = Image(np.zeros((1, 4, 8, 8), np.float32), Geometry.plain((4, 8, 8), (1.0, 1.0, 1.0)))
+labels = np.zeros((4, 8, 8), np.uint8)
+labels[1, 2:5, 2:5] = 1
+overview(Path(sys.argv[1]), image, None, labels, ExclusiveLabels({"background": 0, "organ": 1}), "a title")
+"""
+    for cwd in (tmp_path, tmp_path.parent):
+        words = [sys.executable, "-c", code, str(tmp_path / f"{cwd.name}.png")]
+        subprocess.run(words, cwd=cwd, check=True)
+    assert (tmp_path / f"{tmp_path.name}.png").read_bytes() == (tmp_path / f"{tmp_path.parent.name}.png").read_bytes()

@@ -123,5 +123,5 @@ def test_all_devices_are_looked_for_before_a_fold_begins(small_plan: Plan, tmp_p
     from autoseg.training.team import ALONE
 
     folds = AtOnce(("cpu", "cuda:99"), noting(tmp_path, ""), unplanned)
-    with pytest.raises(UsageError, match="cuda:99.* is not there"):
+    with pytest.raises(UsageError, match=r"cuda:99.* is not there"):
         _refuse_devices(folds, ALONE, RunSettings())

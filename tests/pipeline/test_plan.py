@@ -146,3 +146,19 @@ def test_a_change_that_comes_too_late_for_training_says_where_it_belongs(
     planned(workspace)
     assert main(["train", NAME, "1", "--set", "spacing=3,2,2", "--workspace", str(workspace)]) == 2
     assert f"autoseg plan {NAME} --set spacing=3,2,2" in capsys.readouterr().err
+
+
+def test_cases_that_are_trained_on_are_not_prepared_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from autoseg.run_status import held
+    from autoseg.workspace import RunFolder
+
+    raw, at = make_dataset(tmp_path / NAME, cases=2, tests=0), ["--workspace", str(tmp_path / "ws")]
+    plan = ["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "2d", *at]
+    assert main(plan) == 0
+    with held(RunFolder(tmp_path / "ws" / NAME / "runs" / "2d" / "fold_0")):
+        assert main(plan) == 0, "nothing changes"
+        assert main([*plan, "--spacing", "3,2,2"]) == 2
+        assert "is being trained on them" in capsys.readouterr().err
+    assert main([*plan, "--spacing", "3,2,2"]) == 0
