@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .core.names import path_name
-from .core.records import read_json
+from .core.records import Record, read_json
 from .dataset import Dataset
-from .errors import WorkspaceError
+from .errors import RecordError, WorkspaceError
 from .fingerprint import Fingerprint
 from .folds import Folds
-from .plan import Plan, read_plan
+from .plan import Plan
 
 
 def _named(name: str, what: str) -> str:
@@ -182,27 +182,32 @@ class DatasetFolder:
 
     def read_dataset(self) -> Dataset:
         """Raises WorkspaceError when nothing was written yet."""
-        return read_json(self._existing(self.dataset, "fingerprint"), Dataset)
+        return self._read(self.dataset, Dataset, "fingerprint")
 
     def read_fingerprint(self) -> Fingerprint:
         """Raises WorkspaceError when the dataset was not measured yet."""
-        return read_json(self._existing(self.fingerprint, "fingerprint"), Fingerprint)
+        return self._read(self.fingerprint, Fingerprint, "fingerprint")
 
     def read_folds(self) -> Folds:
         """Raises WorkspaceError when the dataset was not planned yet."""
-        return read_json(self._existing(self.folds, "plan"), Folds)
+        return self._read(self.folds, Folds, "plan")
 
     def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
         """Raises WorkspaceError when the dataset was not planned yet."""
-        return read_plan(self._existing(self.plan, "plan"), trusted)
+        return self._read(self.plan, Plan, "plan", trusted)
 
-    def _existing(self, path: Path, step: str) -> Path:
+    def _read(self, path: Path, kind: type[Record], step: str, trusted: tuple[str, ...] = ()) -> Record:
+        """Raises RecordError saying what to do with a file that was edited or damaged."""
         if not path.exists():
             raise WorkspaceError(
                 f"{path} does not exist. "
                 f"Run `autoseg plan_and_preprocess DATASET` (or its step `autoseg {step}`) first."
             )
-        return path
+        try:
+            return read_json(path, kind, trusted)
+        except RecordError as error:
+            again = f"correct {path}, or remove it and run `autoseg {step}` again"
+            raise type(error)(f"{error}; {again}") from None
 
 
 @dataclass(frozen=True)

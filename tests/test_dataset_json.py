@@ -50,6 +50,12 @@ def test_a_list_of_values_is_a_region() -> None:
         ({"labels": {"background": 0, "a": True}}, "whole number"),
         ({"labels": {"background": [0, 1], "a": 2}}, "one value"),
         ({"labels": {"background": 0, "a": 1, "ignore": 1}}, "also belongs"),
+        ({"labels": {"background": 0, "a": 1, "Ignore": 2, "ignore": 3}}, "two labels are called 'ignore'"),
+        ({"labels": {"background": 0, "a\n": 1}}, "cannot be printed"),
+        ({"labels": {"0": "background", "\u00b2": "a"}}, "whole number"),
+        ({"labels": {"0": "background", "\u0663": "a"}}, "whole number"),
+        ({"labels": {"0": "background", "1": "a", "01": "b"}}, "share one value"),
+        ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [True]}, "regions_class_order"),
         ({"labels": {"0": "background", "1": "a", "2": "a"}}, "same name"),
         ({"labels": {"background": 0, "a": [1, 2]}}, "regions_class_order"),
         ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [1, 2]}, "regions_class_order"),
@@ -66,7 +72,9 @@ def test_channels_are_ordered_by_number_and_not_by_text() -> None:
     assert channels_of({"modality": ["CT"]}, WHERE) == ("CT",)
 
 
-@pytest.mark.parametrize("named", [None, {}, {"a": "CT"}, {"1": "CT"}, {"0": "A", "2": "B"}])
+@pytest.mark.parametrize(
+    "named", [None, {}, {"a": "CT"}, {"1": "CT"}, {"0": "A", "2": "B"}, {"\u0660": "CT"}, {"0": "A", "00": "B"}]
+)
 def test_impossible_channels_are_refused(named: Any) -> None:
     with pytest.raises(DatasetError, match="channel_names"):
         channels_of({"channel_names": named}, WHERE)

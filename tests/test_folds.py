@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoseg.errors import DatasetError, UsageError
-from autoseg.folds import Fold, fold_table, given_folds, likely_group, make_folds, named_patients
+from autoseg.core.records import from_json
+from autoseg.errors import DatasetError, RecordError, UsageError
+from autoseg.folds import Fold, Folds, fold_table, given_folds, likely_group, make_folds, named_patients
 
 keys = st.lists(st.from_regex(r"p[0-9]_t[0-9]{1,2}", fullmatch=True), min_size=2, max_size=40, unique=True)
 some_traits = st.lists(st.sampled_from("abc"), max_size=2, unique=True)
@@ -73,6 +75,53 @@ def test_a_pattern_that_misses_a_case_is_refused() -> None:
 def test_several_scans_of_a_patient_are_noticed() -> None:
     assert likely_group(["patient001_frame01", "patient001_frame12", "patient002_frame01", "patient002_frame12"])
     assert likely_group(["hippocampus_003", "hippocampus_004"]) is None
+
+
+@pytest.mark.parametrize(
+    ("fold", "said"),
+    [
+        ({"train": [], "validation": ["a"]}, r"folds.json.folds\[0\]: there are no training cases"),
+        ({"train": ["a", "b"], "validation": ["b"]}, "'b' trains and validates"),
+        ({"train": ["a", "a"], "validation": ["b"]}, "train names 'a' twice"),
+        ({"train": ["a"], "validation": ["b", "b"]}, "validation names 'b' twice"),
+        ({"train": ["a"]}, "validation"),
+        ({"train": ["a", 3], "validation": ["b"]}, r"train\[1\]: expected str"),
+    ],
+)
+def test_folds_that_were_written_by_hand_check_themselves(fold: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecordError, match=said):
+        from_json(Folds, {"folds": [fold]}, "folds.json")
+
+
+@pytest.mark.parametrize(
+    ("patients", "said"), [({"a": "p", "b": "p"}, "the patient 'p' trains and validates"), ({"a": "p"}, "no entry")]
+)
+def test_patients_must_fit_the_folds(patients: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Folds((Fold(("a",), ("b",)),), patients=patients)
+
+
+def test_a_case_that_the_dataset_lacks_is_named_with_its_fold() -> None:
+    folds = Folds((Fold(("a",), ("b",)), Fold(("b",), ("x",))))
+    with pytest.raises(DatasetError, match=r"folds.json: fold 1 names 1 cases that are not in this dataset: 'x'"):
+        folds.refuse_unknown(["a", "b"], "folds.json")
+
+
+@pytest.mark.parametrize("name", ["00", "٣", "²", "-1", "1.0", "../0", "", "9" * 5000])
+def test_a_fold_has_one_name(name: str) -> None:
+    with pytest.raises(UsageError, match=r"is unknown|no fold"):
+        make_folds(["a", "b"]).named(name)
+
+
+def test_without_folds_there_is_only_all() -> None:
+    with pytest.raises(UsageError, match="no folds to validate on; train with fold `all`"):
+        Folds(())[0]
+
+
+@pytest.mark.parametrize("group", ["(", "a{99999999999}", "(x)?"])
+def test_a_pattern_that_names_no_patient_is_refused(group: str) -> None:
+    with pytest.raises(UsageError, match="--group"):
+        named_patients(["case_b"], group)
 
 
 def test_a_fold_that_does_not_exist_is_refused() -> None:

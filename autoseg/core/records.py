@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import reprlib
 import types
 from dataclasses import dataclass
 from functools import lru_cache
@@ -202,4 +203,5 @@ def _step(where: str, key: str) -> str:
 
 
 def _unexpected(kind: str, value: Any, where: str) -> RecordError:
-    return RecordError(f"{where}: expected {kind}, found {short(repr(value))}")
+    found = reprlib.repr(value) if isinstance(value, list | dict) else repr(value)  # never of millions of values
+    return RecordError(f"{where}: expected {kind}, found {short(found)}")

@@ -1,5 +1,6 @@
 """What `autoseg status` says of trainings, running or not."""
 
+import json
 import os
 import socket
 import time
@@ -65,6 +66,53 @@ def test_another_process_may_not_train_in_the_same_folder_and_its_error_is_not_r
         with pytest.raises(Exception, match="is being trained by process"), recorded(folder(workspace)):
             pass
         assert folder(workspace).status.read_bytes() == told
+
+
+GOOD = {"phase": "training", "host": "x", "process": 1, "updated": 5.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"\xff", b"[" * 100_000, b"1" * 5000, b"null",
+        *(json.dumps(GOOD | change).encode() for change in (
+            {"updated": 10**18}, {"updated": "x"}, {"progress": 10**18}, {"seconds_left": -1}, {"dice": [1]},
+            {"phase": "\x1b[2J"}, {"error": {}}, {"process": 2**70},
+        )),
+    ],
+)  # fmt: skip
+def test_a_status_that_cannot_be_read_is_told_and_the_others_are_shown(workspace, content):
+    for fold in ("0", "2"):
+        with recorded(folder(workspace, fold)):
+            pass
+    folder(workspace, "1").root.mkdir()
+    folder(workspace, "1").status.write_bytes(content)
+    lines = all_runs(workspace)
+    assert [line.state for line in lines] == ["finished", "unreadable", "finished"]
+    assert f"{DATASET} 2d fold 1: " in table(lines) and "status.json" in table(lines) and len(table(lines)) < 3000
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"overall": {"dice": {"mean": 1e300, "low": null, "high": null}}}'])
+def test_scores_that_cannot_be_read_are_told(workspace, content):
+    with recorded(folder(workspace)):
+        pass
+    folder(workspace).scores.parent.mkdir()
+    folder(workspace).scores.write_text(content)
+    (line,) = all_runs(workspace)
+    assert line.state == "unreadable" and "scores.json" in line.error
+
+
+def test_a_lock_that_is_a_folder_is_told(workspace):
+    write_json(folder(workspace).status, RunStatus("training", socket.gethostname(), os.getpid(), time.time()))
+    folder(workspace).lock.mkdir()
+    (line,) = all_runs(workspace)
+    assert line.state == "unreadable"
+
+
+def test_no_text_of_a_file_reaches_the_terminal_as_a_command(workspace):
+    told = RunStatus("failed", "x", 1, time.time(), error="\x1b[2J\nsecond line")
+    write_json(folder(workspace).status, told)
+    assert "\x1b" not in table(all_runs(workspace)) and "\nsecond line" in table(all_runs(workspace))
 
 
 def test_only_the_dataset_asked_for_is_listed(workspace):

@@ -8,16 +8,19 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from autoseg.errors import TrainingError
+from autoseg.errors import AutosegError, DatasetError, TrainingError
 from autoseg.pipeline.decide import Request
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
 from autoseg.pipeline.status import all_runs
 from autoseg.pipeline.train import train
+from autoseg.pipeline.written import is_measured, is_untouched_draft, write_plan
 from autoseg.settings import RunSettings
 from autoseg.training.state import iteration_of
 from autoseg.workspace import DatasetFolder, RunFolder, Workspace
@@ -52,6 +55,60 @@ def fold(files: DatasetFolder) -> RunFolder:
 def epochs(files: DatasetFolder) -> list[int]:
     with fold(files).metrics.open(newline="") as file:
         return [int(row["epoch"]) for row in csv.DictReader(file)]
+
+
+def edited(path: Path, change: Callable[[Any], Any]) -> None:
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(change(record)))
+
+
+def _fold(**changes: list[str]) -> Callable[[Any], Any]:
+    def change(record: Any) -> Any:
+        record["folds"][0] |= changes
+        return record
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "fold", "said"),
+    [
+        (
+            _fold(train=[]),
+            "0",
+            "no training cases; correct .*folds.json, or remove it and run `autoseg plan`",
+        ),
+        (_fold(train=["case_0"], validation=["case_0"]), "1", "trains and validates"),
+        (_fold(validation=["nobody"]), "1", "fold 0 names 1 cases that are not in this dataset: 'nobody'"),
+        (lambda record: record | {"folds": []}, "0", "no folds to validate on; train with fold `all`"),
+        (lambda record: record | {"folds": []}, "cv", "no folds to validate on; train with fold `all`"),
+        (lambda record: record, "00", "is unknown"),
+        (lambda record: record, "²", "is unknown"),
+    ],
+)
+def test_folds_that_cannot_be_trained_are_refused_at_once(
+    files: DatasetFolder, change: Callable[[Any], Any], fold: str, said: str
+) -> None:
+    edited(files.folds, change)
+    with pytest.raises(AutosegError, match=said):
+        train(files, fold, epochs=9, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("file", ["dataset", "plan"])
+def test_regions_that_no_prediction_can_give_back_are_not_trained(files: DatasetFolder, file: str) -> None:
+    labels = {"kind": "regions", "regions": {"all": [1, 2], "part": [2]}, "class_order": [7, 9], "background": 0}
+    edited(getattr(files, file), lambda record: record | {"labels": labels | {"ignore": None}})
+    with pytest.raises(DatasetError, match=rf'{file}.json: .*Write "regions_class_order": \[1, 2\]'):
+        train(files, "0", epochs=9, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "null", '{"draft": true, "planner": []}', "[" * 100_000, '"\\ud800"'])
+def test_whatever_lies_in_place_of_the_plan_is_kept_beside_the_new_one(files: DatasetFolder, content: str) -> None:
+    planned = files.read_plan()
+    files.plan.write_text(content)
+    assert not is_measured(files, "measured") and not is_untouched_draft(files)
+    write_plan(files, planned)
+    assert files.read_plan() == planned and files.old_plan.read_text() == content
 
 
 def test_a_finished_fold_is_extended_only_when_asked(files: DatasetFolder) -> None:
