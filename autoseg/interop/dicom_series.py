@@ -17,7 +17,6 @@ import numpy as np
 
 from ..core.geometry import Geometry
 from ..core.limits import DENSEST, refuse_larger
-from ..core.names import short
 from ..errors import DatasetError, ImageFileError
 from ..parts.readers import Header, refusals, write_voxels
 from .dicom_damage import meant_as_image
@@ -95,7 +94,7 @@ class Series:
                 direction=tuple(direction.ravel().tolist()),
             )
         except ValueError as error:
-            raise DatasetError(f"series {short(self.name)!r}, {first.path.name} for one: {error}") from None
+            raise DatasetError(f"{first.path} and the rest of its series: {error}") from None
         return geometry, ordered
 
     def write(self, targets: Sequence[Path]) -> None:
@@ -124,13 +123,10 @@ class Series:
             )
         if np.abs(np.subtract(first.orientation, other.orientation)).max() > TILT:
             raise DatasetError(
-                f"series {short(self.name)!r} mixes orientations: {first.path.name} and {other.path.name} are not "
-                "parallel"
+                f"{first.path} and {other.path.name}, in one series, are not parallel; sort its orientations apart"
             )
         if first.shape != other.shape or not np.allclose(first.spacing, other.spacing, rtol=UNEVEN):
-            raise DatasetError(
-                f"series {short(self.name)!r}: {first.path.name} and {other.path.name} differ in size or pixels"
-            )
+            raise DatasetError(f"{first.path} and {other.path.name}, in one series, differ in size or pixels")
 
 
 def stacked(
