@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def _label(source: Path, called: str, wanted: Wanted) -> Path | None:
     except ValueError:
         called = re.sub(r"[^A-Za-z0-9_.-]+", "_", called).strip("_.")[:LONGEST_NAME] or "case"
     path = source / wanted.label.replace("{case}", called)
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None
 
 
 def shown(name: str) -> str:

@@ -70,7 +70,7 @@ def _inside(name: str, source: Path) -> Path:
     path, inner = source / name, PurePath(os.path.normpath(name))
     if inner.anchor or ".." in inner.parts:
         raise DatasetError(f"the path leads out of {source}; put the file there")
-    if not path.is_file():
+    if not os.path.isfile(path):  # False for what can be no path as well
         raise DatasetError(f"{short(str(path), 300)!r} is not there")
     return path
 
