@@ -21,11 +21,15 @@ def add_flags(command: ArgumentParser) -> None:
         "--channel",
         action="append",
         default=[],
-        type=assignment,
+        type=channel,
         metavar="NAME=PATTERN",
         help="a channel and the pattern of its files (dicom: of its series' description); repeatable, in order",
     )
-    command.add_argument("--label", metavar="PATTERN", help="of the label maps (dicom: a path with {case} in it)")
+    command.add_argument(
+        "--label",
+        metavar="PATTERN",
+        help="of the label maps (dicom: a path with {case}, the patient or else folder, in it)",
+    )
     command.add_argument(
         "--keep",
         action="append",
@@ -35,6 +39,17 @@ def add_flags(command: ArgumentParser) -> None:
         help="keep this label; all values without one become background; repeatable",
     )
     command.add_argument("--leave-out", action="store_true", help="go on without the cases that cannot be converted")
+    command.add_argument(
+        "--keep-names",
+        action="store_true",
+        help="dicom: call cases by their patients (default: names that say nothing)",
+    )
+    command.add_argument("--table", type=Path, metavar="FILE", help="also write here which case is which: CSV")
+    command.add_argument(
+        "--keep-headers",
+        action="store_true",
+        help="copy NIfTI files with the texts in their headers (default: voxels and grid only)",
+    )
     _flags.add_machine(command)
 
 
@@ -44,6 +59,17 @@ def assignment(text: str) -> tuple[str, str]:
     if not (name and equals and pattern):
         raise argparse.ArgumentTypeError(f"{text!r} should be NAME=PATTERN")
     return name, pattern
+
+
+def channel(text: str) -> tuple[str, str]:
+    """``T1=*_T1w.nii.gz``, whose pattern can be understood."""
+    from ..interop.expressions import pattern
+
+    name, wanted = assignment(text)
+    try:
+        return name, pattern(wanted)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def label(text: str) -> tuple[str, tuple[int, ...]]:
@@ -67,8 +93,11 @@ def run(options: Namespace) -> None:
         options.kind,
         options.source,
         options.target,
-        wanted=Wanted(dict(options.channel), options.label, dict(options.keep)),
+        wanted=Wanted(
+            dict(options.channel), options.label, dict(options.keep), options.keep_names, options.keep_headers
+        ),
         leave_out=options.leave_out,
+        table=options.table,
         settings=_options.settings(options),
         trusted=tuple(options.trust),
     )

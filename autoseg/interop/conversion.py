@@ -16,7 +16,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core.files import atomic_file
-from ..parts.readers import Header, ending_of, read_header, read_labels, split_channels, write_labels
+from ..errors import DatasetError
+from ..parts.readers import (
+    Header,
+    copy_without_texts,
+    ending_of,
+    read_header,
+    read_labels,
+    split_channels,
+    write_labels,
+)  # fmt: skip
 
 ENDING = ".nii.gz"
 """Of every file that is written."""
@@ -35,6 +44,10 @@ class Wanted:
     """Pattern of the label maps."""
     labels: LabelMap = field(default_factory=dict)
     """Labels to keep; all other values become background."""
+    keep_names: bool = False
+    """Whether cases are called as their headers say: by patients, in DICOM."""
+    keep_headers: bool = False
+    """Whether NIfTI files are copied with all that their headers say, descriptions and extensions included."""
 
 
 class Source(Protocol):
@@ -54,6 +67,8 @@ class ImageFile:
     """A file that is taken over: voxels, their type and the grid do not change."""
 
     path: Path
+    keep_headers: bool = False
+    """Whether the rest of a NIfTI header does not either; other formats lose theirs in any case."""
 
     def header(self) -> Header:
         return read_header(self.path)
@@ -62,6 +77,8 @@ class ImageFile:
         ending = ending_of(self.path).lower()
         if len(targets) > 1 or ending not in (ENDING, ".nii"):
             return split_channels(self.path, targets)
+        if not self.keep_headers:
+            return copy_without_texts(self.path, targets[0])
         with atomic_file(targets[0], durable=False) as temporary:
             if ending == ENDING:
                 shutil.copyfile(self.path, temporary)
@@ -97,6 +114,8 @@ class FoundCase:
     """In the order of the channels: one each, or a single one that holds them all."""
     label: Source | None = None
     """None: a case to predict."""
+    origin: dict[str, str] = field(default_factory=dict)
+    """What tells a person which case this is: for the table that the user may ask for, and for nothing else."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +146,12 @@ class Conversion(Protocol):
         ...
 
 
-def label_source(path: Path, labels: LabelMap) -> Source:
-    return Relabelled(path, labels) if labels else ImageFile(path)
+def label_source(path: Path, labels: LabelMap, wanted: Wanted) -> Source:
+    return Relabelled(path, labels) if labels else ImageFile(path, wanted.keep_headers)
 
 
 def numbered(labels: LabelMap) -> dict[str, int]:
-    """What the labels of a ``LabelMap`` are in the files written; empty for an empty one."""
+    """What the labels of a ``LabelMap`` are in the files written; empty for an empty one. Raises DatasetError."""
+    if "background" in labels:
+        raise DatasetError("`background` is all that is not kept; give the label another name")
     return {"background": 0} | {name: number for number, name in enumerate(labels, start=1)} if labels else {}

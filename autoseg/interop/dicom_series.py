@@ -7,7 +7,7 @@ ours.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ import numpy as np
 
 from ..core.geometry import Geometry
 from ..core.limits import DENSEST, refuse_larger
-from ..core.names import short
 from ..errors import DatasetError, ImageFileError
 from ..parts.readers import Header, refusals, write_voxels
+from .dicom_damage import meant_as_image
 
 MAGIC_AT, MAGIC = 128, b"DICM"
 TAGS = {
@@ -31,6 +31,7 @@ TAGS = {
     "modality": "0008|0060",
     "date": "0008|0020",
     "frames": "0028|0008",
+    "slope": "0028|1053",
 }
 POSITION, ORIENTATION, PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
 PIXELS = b"\xe0\x7f\x10\x00"  # their tag, little endian
@@ -93,7 +94,7 @@ class Series:
                 direction=tuple(direction.ravel().tolist()),
             )
         except ValueError as error:
-            raise DatasetError(f"series {short(self.name)!r}, {first.path.name} for one: {error}") from None
+            raise DatasetError(f"{first.path} and the rest of its series: {error}") from None
         return geometry, ordered
 
     def write(self, targets: Sequence[Path]) -> None:
@@ -111,6 +112,8 @@ class Series:
     def _refuse_mixture(self, first: Slice, other: Slice) -> None:
         if other.tags["frames"] not in ("", "1"):
             raise DatasetError(f"{other.path} holds several frames in one file, which is not supported; use dcm2niix")
+        if other.tags["slope"] and not any(_numbers(other.tags["slope"])):
+            raise DatasetError(f"{other.path} scales all its values to one (a RescaleSlope of 0); export it again")
         if len(other.position) != 3 or len(other.orientation) != 6 or len(other.spacing) != 2:
             raise DatasetError(f"{other.path} does not say where its slice lies; it is no cross-sectional image")
         axes = np.reshape(other.orientation, (2, 3))
@@ -120,13 +123,10 @@ class Series:
             )
         if np.abs(np.subtract(first.orientation, other.orientation)).max() > TILT:
             raise DatasetError(
-                f"series {short(self.name)!r} mixes orientations: {first.path.name} and {other.path.name} are not "
-                "parallel"
+                f"{first.path} and {other.path.name}, in one series, are not parallel; sort its orientations apart"
             )
         if first.shape != other.shape or not np.allclose(first.spacing, other.spacing, rtol=UNEVEN):
-            raise DatasetError(
-                f"series {short(self.name)!r}: {first.path.name} and {other.path.name} differ in size or pixels"
-            )
+            raise DatasetError(f"{first.path} and {other.path.name}, in one series, differ in size or pixels")
 
 
 def stacked(
@@ -180,13 +180,14 @@ def is_dicom(path: Path) -> bool:
 def read_slice(path: Path) -> Slice | None:
     """The header of a DICOM file; None when it holds no image (a report, say).
 
-    Raises ImageFileError for one that holds pixels and cannot be read: without it a volume would lose a slice.
+    Raises ImageFileError for one that is an image and cannot be read: without it a volume would lose a slice.
     """
     reader = _reader(path)
     if reader is None:
         with refusals(path):
-            if PIXELS in path.read_bytes():
-                raise ImageFileError(f"{path}: holds pixels but cannot be read; copy it again or take it away")
+            content = path.read_bytes()
+            if PIXELS in content or meant_as_image(content):
+                raise ImageFileError(f"{path}: is an image but cannot be read; copy it again or take it away")
         return None
     keys = set(reader.GetMetaDataKeys())
 
@@ -213,23 +214,6 @@ def by_study(slices: Iterable[Slice]) -> dict[str, list[Series]]:
         study: sorted((Series(tuple(items)) for items in series.values()), key=lambda one: one.name)
         for study, series in sorted(found.items())
     }
-
-
-def study_names(studies: dict[str, list[Series]], source: Path) -> dict[str, str]:
-    """Study to the name of its case: the patient's, or else the folder's below ``source``; numbered where needed."""
-    firsts = {study: series[0].slices[0] for study, series in studies.items()}
-    names = {study: one.tags["patient"] or _folder(one.path, source) for study, one in firsts.items()}
-    counts, seen = Counter(names.values()), Counter[str]()
-    for study in sorted(names, key=lambda study: (firsts[study].tags["date"], study)):
-        seen[names[study]] += 1
-        if counts[names[study]] > 1:
-            names[study] = f"{names[study]}_{seen[names[study]]}"
-    return names
-
-
-def _folder(path: Path, source: Path) -> str:
-    below = path.relative_to(source).parts
-    return below[0] if len(below) > 1 else source.absolute().name
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ..core.names import short
 from ..errors import DatasetError
 from .conversion import Found, FoundCase, ImageFile, LabelMap, Wanted, label_source, numbered
+from .expressions import expression, pattern, refuse_slow
 
 LOG = logging.getLogger("autoseg")
+LARGEST_TABLE = 1 << 20  # bytes
 Files = Mapping[str, list[str]]
 """Case to its files, relative to the source."""
 
@@ -40,10 +43,18 @@ class Patterns:
     not_images: tuple[str, ...] = ()
     """Patterns of what is never an image, such as somebody's results."""
 
+    def __post_init__(self) -> None:
+        for text in (self.case, self.named):
+            expression(text or "")
+        for text in (*self.channels.values(), *self.label, self.table or "", *self.not_images):
+            pattern(text)
+
     def find(self, source: Path, wanted: Wanted) -> Found:
         """Every case of ``source``. Raises DatasetError when no file fits a pattern."""
         files = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
         files = [name for name in files if not any(part.startswith(".") for part in name.split("/"))]
+        for text in filter(None, (self.case, self.named)):
+            refuse_slow(text, files)
         images = [name for name in files if not _fits(name, self.not_images)]
         patterns = wanted.channels or self.channels
         channels: dict[str, Files] = {
@@ -52,15 +63,16 @@ class Patterns:
         labelled = self._labelled(files, wanted.label)
         channels = channels if wanted.channels else _common(channels, labelled)
         if not any(channels.values()):
-            raise DatasetError(f"{source}: no image fits {' or '.join(map(repr, patterns.values()))}")
+            raise DatasetError(f"{source}: no image fits {short(' or '.join(map(repr, patterns.values())), 500)}")
         labels = wanted.labels or self.labels
         keys = sorted({key for by_case in channels.values() for key in by_case} | set(labelled))
         problems = {key: problem for key in keys if (problem := _problem(key, channels, labelled))}
         cases = tuple(
             FoundCase(
                 key,
-                tuple(ImageFile(source / by_case[key][0]) for by_case in channels.values()),
-                label_source(source / labelled[key][0], labels) if key in labelled else None,
+                tuple(ImageFile(source / by_case[key][0], wanted.keep_headers) for by_case in channels.values()),
+                label_source(source / labelled[key][0], labels, wanted) if key in labelled else None,
+                {"image": next(iter(channels.values()))[key][0]},
             )
             for key in keys
             if key not in problems
@@ -81,8 +93,9 @@ class Patterns:
         found: dict[str, list[str]] = defaultdict(list)
         for name in names:
             match = re.search(self.case, name.rpartition("/")[2]) or re.search(self.case, name)
-            if match:
-                found["_".join(group for group in match.groups() if group) or match.group()].append(name)
+            key = "" if match is None else "_".join(filter(None, match.groups())) or match.group()
+            if key:
+                found[key].append(name)
         return dict(found)
 
     def _names(self, source: Path, files: list[str], labelled: Files) -> dict[str, int]:
@@ -119,7 +132,7 @@ def _common(channels: Mapping[str, Files], labelled: Files) -> dict[str, Files]:
 def _problem(key: str, channels: Mapping[str, Files], labelled: Files) -> str | None:
     missing = [name for name, by_case in channels.items() if key not in by_case]
     if missing:
-        return f"{key}: has no {', '.join(missing)}"
+        return f"{key}: has no {short(', '.join(missing), 300)}"
     several = [
         (name, by_case[key])
         for name, by_case in (*channels.items(), ("label", labelled))
@@ -128,15 +141,19 @@ def _problem(key: str, channels: Mapping[str, Files], labelled: Files) -> str | 
     if several:
         name, files = several[0]
         option = "--label" if name == "label" else f"--channel {name}="
-        return f"{key}: {len(files)} files for {name}: {', '.join(files[:3])}; choose with {option}PATTERN"
+        return f"{key}: {len(files)} files for {name}: {short(', '.join(files[:3]), 300)}; choose with {option}PATTERN"
     return None
 
 
 def _read_table(path: Path) -> dict[str, int]:
     """BIDS: ``index`` and ``name``; the background need not be in it."""
     try:
+        if path.stat().st_size > LARGEST_TABLE:
+            raise ValueError("it is too large")
         rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
         named = {row["name"].strip(): int(row["index"]) for row in rows}
-    except (OSError, UnicodeDecodeError, KeyError, ValueError, AttributeError) as error:
-        raise DatasetError(f"{path}: expected the columns index (whole numbers) and name ({error!r})") from None
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, AttributeError, csv.Error) as error:
+        raise DatasetError(
+            f"{path}: expected the columns index (whole numbers) and name ({short(repr(error))})"
+        ) from None
     return {"background": 0} | {name: value for name, value in named.items() if value != 0}

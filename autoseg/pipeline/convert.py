@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.family import Family
-from ..core.files import remove_unfinished
+from ..core.files import atomic_file, remove_unfinished
+from ..core.labels import MOST_LABELS
+from ..core.names import first_of, path_name, short, shown_name
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import read_json, write_json
@@ -25,7 +29,9 @@ from ..settings import RunSettings
 
 LOG = logging.getLogger("autoseg")
 CONVERSIONS = Family("autoseg.interop.conversions", "CONVERSION")
-MOST_LISTED = 20
+MOST_LISTED, LONGEST_PROBLEM, LONGEST_LIST = 20, 500, 1500  # lines, characters of a line, of all
+LONGEST_NAME = 100  # characters of a case's name, before _0000.nii.gz
+COMPUTED = tuple("=+-@\t\r")  # begins a formula in a spreadsheet
 
 
 def convert(
@@ -35,14 +41,16 @@ def convert(
     *,
     wanted: Wanted | None = None,
     leave_out: bool = False,
+    table: Path | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> tuple[int, int]:
     """Writes ``source`` as the dataset ``target``; returns how many labelled and how many unlabelled cases it has.
 
-    ``kind`` is a file of ``interop/conversions`` or a JSON file with ``Patterns``. Raises DatasetError listing every
-    case that cannot be converted, having written nothing, unless these are to be left out. What an interrupted
-    conversion has written is kept.
+    ``kind`` is a file of ``interop/conversions`` or a JSON file with ``Patterns``; ``table`` is a file to write that
+    says where every case comes from. Raises DatasetError listing every case that cannot be converted, unless these are
+    to be left out: nothing has been written then but, where only voxels are damaged, the other cases. What an
+    interrupted conversion has written is kept.
     """
     settings = settings or RunSettings()
     if not source.is_dir():
@@ -50,18 +58,55 @@ def convert(
     if (target / "dataset.json").exists():
         raise DatasetError(f"{target} is a dataset already; remove it, or choose another folder")
     found = _conversion(kind, trusted).find(source.absolute(), wanted or Wanted())
+    _refuse_names(found)
     cases, problems = _sound(found, settings.threads)
     _report(problems, leave_out, len(cases))
-    files = [file for case in cases for file in _files(case, len(found.channels), target)]
-    for folder in {paths[0].parent for paths, _ in files}:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(folder)
-    for _ in progress(ordered_map(_write, files, settings.threads), len(files), "converting"):
-        pass
+    if table is not None:
+        _write_table(cases, table)
+    failed = _write_all(cases, len(found.channels), target, settings.threads)
+    cases = [case for case in cases if case.key not in failed]
+    _report(list(failed.values()), leave_out, len(cases))
     labelled = [case for case in cases if case.label is not None]
     if labelled:
         write_json(target / "dataset.json", _described(found, target, len(labelled)))
     return len(labelled), len(cases) - len(labelled)
+
+
+def _write_all(cases: list[FoundCase], channels: int, target: Path, workers: int) -> dict[str, str]:
+    """What is wrong with the cases that could not be written; nothing of them stays."""
+    files = [(case.key, *file) for case in cases for file in _files(case, channels, target)]
+    try:
+        for folder in {target, *(paths[0].parent for _, paths, _ in files)}:
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(folder)
+    except OSError as error:
+        raise DatasetError(f"{target}: cannot be written ({error.strerror or error})") from None
+    failed: dict[str, str] = {}
+    for key, problem in progress(ordered_map(_write, files, workers), len(files), "converting"):
+        if problem is not None:
+            failed.setdefault(key, problem)
+    for key, paths, _ in files:
+        for path in paths if key in failed else ():
+            path.unlink(missing_ok=True)
+    return failed
+
+
+def _write_table(cases: list[FoundCase], table: Path) -> None:
+    """CSV; a value that a spreadsheet would compute is quoted for it."""
+    columns = ["case", *dict.fromkeys(name for case in cases for name in case.origin)]
+    rows = [{"case": _safe(case.key)} | case.origin for case in cases]
+    try:
+        with (
+            atomic_file(table) as temporary,
+            temporary.open("w", encoding="utf-8", errors="replace", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(
+                {name: f"'{text}" if text[:1] in COMPUTED else text for name, text in row.items()} for row in rows
+            )
+    except OSError as error:
+        raise DatasetError(f"{table}: cannot be written ({error.strerror or error})") from None
 
 
 def _conversion(kind: str, trusted: tuple[str, ...]) -> Conversion:
@@ -69,6 +114,18 @@ def _conversion(kind: str, trusted: tuple[str, ...]) -> Conversion:
         return read_json(Path(kind), Patterns)
     chosen: Conversion = CONVERSIONS.load(kind, trusted)
     return chosen
+
+
+def _refuse_names(found: Found) -> None:
+    try:
+        for channel in found.channels:
+            shown_name(channel, "channel")
+        for label in found.labels:
+            shown_name(label, "label")
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    if len(set(found.labels.values())) < len(found.labels):
+        raise DatasetError(f"two labels have one value: {short(found.labels, 300)}")
 
 
 def _sound(found: Found, workers: int) -> tuple[list[FoundCase], list[str]]:
@@ -90,23 +147,26 @@ def _grid_problem(case: FoundCase, channels: int) -> str | None:
     try:
         headers = [(what, source.header()) for what, source in sources if source is not None]
     except AutosegError as error:
-        return f"{case.key}: {error}"
+        return f"{_shown(case.key)}: {error}"
     first = headers[0][1].geometry
     for what, header in headers[1:]:
         apart = [difference.what for difference in differences(first, header.geometry) if not difference.rounding]
         if apart:
-            return f"{case.key}: {what} lies on another grid than channel 0 ({'; '.join(apart)}); resample it first"
+            why = f"{what} lies on another grid than channel 0 ({'; '.join(apart)}); resample it first"
+            return f"{_shown(case.key)}: {why}"
     expected = {"label": 1}
     for what, header in headers:
         if header.channels != expected.get(what, channels // len(case.images)):
-            return f"{case.key}: {what} holds {header.channels} channels; there should be {channels} in all"
+            return f"{_shown(case.key)}: {what} holds {header.channels} channels; there should be {channels} in all"
     return None
 
 
 def _report(problems: list[str], leave_out: bool, left: int) -> None:
     if not problems and left:
         return
-    listed = "\n".join(problems[:MOST_LISTED] + (["..."] if len(problems) > MOST_LISTED else []))
+    shown = [short(problem, LONGEST_PROBLEM) for problem in problems]
+    fitting = [text for text, end in zip(shown, accumulate(map(len, shown))) if end < LONGEST_LIST][:MOST_LISTED]
+    listed = first_of(shown, max(1, len(fitting)))
     if not left:
         raise DatasetError(f"no case can be converted:\n{listed}")
     if not leave_out:
@@ -125,15 +185,30 @@ def _files(case: FoundCase, channels: int, target: Path) -> Iterable[tuple[list[
         yield [target / f"labels{part}" / f"{key}{ENDING}"], case.label
 
 
-def _write(file: tuple[list[Path], Source]) -> None:
-    paths, source = file
-    if not all(path.exists() for path in paths):
-        source.write(paths)
+def _write(file: tuple[str, list[Path], Source]) -> tuple[str, str | None]:
+    """The case and what is wrong with it, if anything is."""
+    key, paths, source = file
+    try:
+        if not all(path.exists() for path in paths):
+            source.write(paths)
+    except AutosegError as error:
+        return key, f"{_shown(key)}: {error}"
+    except OSError as error:
+        raise DatasetError(f"{paths[0]}: cannot be written ({error.strerror or error})") from None
+    return key, None
+
+
+def _shown(key: str) -> str:
+    return short(key if key.isprintable() else ascii(key))
 
 
 def _safe(key: str) -> str:
     """What may stand in a file's name on any system."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", key).strip("_.") or "case"
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", key)[:LONGEST_NAME].strip("_.") or "case"
+    try:
+        return path_name(name, "case")
+    except ValueError:  # of a device, on Windows
+        return f"case_{name}"
 
 
 def _described(found: Found, target: Path, count: int) -> dict[str, Any]:
@@ -146,4 +221,6 @@ def _described(found: Found, target: Path, count: int) -> dict[str, Any]:
 def _values(folder: Path) -> dict[str, int]:
     """A label for every value that occurs besides 0."""
     values = {int(value) for path in folder.glob(f"*{ENDING}") for value in np.unique(read_labels(path)[0])}
+    if len(values) > MOST_LABELS:
+        raise DatasetError(f"{folder}: there are {len(values)} values, too many for labels; are these label maps?")
     return {"background": 0} | {f"label_{value}": value for value in sorted(values - {0})}

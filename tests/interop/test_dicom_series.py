@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from scipy.spatial.transform import Rotation
 
 from autoseg.errors import DatasetError, ImageFileError
 from autoseg.interop import dicom_series
-from autoseg.interop.dicom_series import Series, by_study, is_dicom, read_slice, stacked, study_names
+from autoseg.interop.dicom_names import neutral_names, study_names
+from autoseg.interop.dicom_series import Series, by_study, is_dicom, read_slice, stacked
 
 FOLDER = os.environ.get("AUTOSEG_TEST_DATA")
 
@@ -97,7 +99,7 @@ def test_a_series_is_the_volume_that_was_sliced(axes: np.ndarray, tmp_path: Path
 def test_mixed_orientations_are_refused(axes: np.ndarray, tmp_path: Path) -> None:
     write_series(tmp_path, np.zeros((4, 6, 5)), axes)
     write_slice(tmp_path / "localizer.dcm", np.zeros((6, 5)), (0, 0, 0), np.roll(axes, 1, axis=1))
-    with pytest.raises(DatasetError, match=r"series 'T1' mixes orientations: .*localizer\.dcm"):
+    with pytest.raises(DatasetError, match=r"localizer\.dcm.* are not parallel"):
         read_series(tmp_path).geometry()
 
 
@@ -122,6 +124,10 @@ def test_other_files_are_no_slices(tmp_path: Path) -> None:
     (tmp_path / "b.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"nonsense")
     assert not is_dicom(tmp_path / "a.txt")
     assert is_dicom(tmp_path / "b.dcm")
+    with pytest.raises(ImageFileError, match=r"b\.dcm: is an image but cannot be read"):
+        read_slice(tmp_path / "b.dcm")
+    report = b"\x02\x00\x02\x00UI\x1e\x001.2.840.10008.5.1.4.1.1.88.11\x00"
+    (tmp_path / "b.dcm").write_bytes(b"\0" * 128 + b"DICM" + report + b"nonsense")
     assert read_slice(tmp_path / "b.dcm") is None
 
 
@@ -168,6 +174,24 @@ def test_cases_are_called_after_patients_or_else_folders_and_numbered_by_date(ax
     slices = [found for path in sorted(tmp_path.rglob("*.dcm")) if (found := read_slice(path))]
     named = study_names(by_study(slices), tmp_path)
     assert named == {"1.1": "ann_2", "1.2": "ann_1", "1.3": "bob", "1.4": tmp_path.name}
+
+
+def test_neutral_names_say_who_is_one_patient_and_not_who(axes: np.ndarray, tmp_path: Path) -> None:
+    def named(*studies: tuple[str, str, str]) -> dict[str, str]:
+        folder = tmp_path / str(len(studies))
+        for study, patient, date in studies:
+            tags = {"t0020_000d": study, "t0020_000e": f"{study}.9", "t0010_0020": patient, "t0008_0020": date}
+            write_series(folder / study, np.zeros((2, 3, 3)), axes, **tags)
+        slices = [found for path in sorted(folder.rglob("*.dcm")) if (found := read_slice(path))]
+        return neutral_names(by_study(slices), folder)
+
+    ann, bob = ("1.1", "ann", "20190101"), ("1.3", "bob", "20180101")
+    first = named(ann, bob)
+    assert all(re.fullmatch("case_[0-9a-f]{10}", name) for name in first.values())
+    assert len(set(first.values())) == 2
+    later = named(ann, bob, ("1.2", "ann", "20200202"))
+    assert later["1.3"] == first["1.3"]
+    assert [later["1.1"], later["1.2"]] == [f"{first['1.1']}_1", f"{first['1.1']}_2"]
 
 
 @pytest.mark.skipif(not FOLDER, reason="AUTOSEG_TEST_DATA names no folder with datasets")

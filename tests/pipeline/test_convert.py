@@ -48,6 +48,16 @@ def described(folder: Path) -> dict[str, Any]:
     return found
 
 
+def same_voxels_and_grid(found: Path, expected: Path) -> None:
+    """As nibabel sees them: every byte of the voxels, and every number that says where they are."""
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
+    ours, theirs = nibabel.load(found), nibabel.load(expected)
+    assert bytes(ours.dataobj.get_unscaled()) == bytes(theirs.dataobj.get_unscaled())
+    for name in ("dim", "datatype", "pixdim", "scl_slope", "scl_inter", "xyzt_units", "qform_code", "sform_code"):
+        np.testing.assert_array_equal(ours.header[name], theirs.header[name])
+    np.testing.assert_array_equal(ours.affine, theirs.affine)
+
+
 def decathlon(folder: Path) -> Path:
     for name in ("a", "b"):
         write(folder / "imagesTr" / f"{name}.nii.gz", voxels(2, 4, 5, 6))
@@ -73,7 +83,7 @@ def test_a_decathlon_task_becomes_a_file_per_channel(tmp_path: Path) -> None:
         assert single.GetPixelID() == sitk.sitkInt16
         assert single.GetSpacing() == whole.GetSpacing()[:3]
         np.testing.assert_array_equal(sitk.GetArrayFromImage(single), sitk.GetArrayFromImage(whole)[channel])
-    assert (target / "labelsTr" / "a.nii.gz").read_bytes() == (source / "labelsTr" / "a.nii.gz").read_bytes()
+    same_voxels_and_grid(target / "labelsTr" / "a.nii.gz", source / "labelsTr" / "a.nii.gz")
     dataset = read_dataset(target)
     assert (dataset.channels, dataset.labels.values) == (("FLAIR", "T1w"), (0, 1, 2))
     assert described(target)["licence"] == "CC-BY-SA 4.0"
@@ -103,7 +113,7 @@ def test_bids_sessions_become_cases(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert described(target)["labels"] == {"background": 0, "lesion": 3, "ventricle": 7}
     assert "T2w is there for 1 of 3 cases and is left out" in caplog.text
     same = source / "sub-02" / "ses-a" / "anat" / "sub-02_ses-a_FLAIR.nii.gz"
-    assert (target / "imagesTr" / "sub-02_ses-a_0001.nii.gz").read_bytes() == same.read_bytes()
+    same_voxels_and_grid(target / "imagesTr" / "sub-02_ses-a_0001.nii.gz", same)
     assert len(read_dataset(target).cases) == 3
 
 
@@ -112,8 +122,18 @@ def test_a_bids_mask_names_its_label(tmp_path: Path) -> None:
     write(tmp_path / "b" / "derivatives" / "d" / "sub-1" / "anat" / "sub-1_label-lesion_mask.nii", labels(0, 1))
     assert main(["convert", "bids", str(tmp_path / "b"), str(tmp_path / "D")]) == 0
     assert described(tmp_path / "D")["labels"] == {"background": 0, "lesion": 1}
-    plain = (tmp_path / "b" / "sub-1" / "anat" / "sub-1_T1w.nii").read_bytes()
-    assert gzip.decompress((tmp_path / "D" / "imagesTr" / "sub-1_0000.nii.gz").read_bytes()) == plain
+    same_voxels_and_grid(
+        tmp_path / "D" / "imagesTr" / "sub-1_0000.nii.gz", tmp_path / "b" / "sub-1" / "anat" / "sub-1_T1w.nii"
+    )
+
+
+def test_headers_are_kept_byte_for_byte_where_that_is_asked_for(tmp_path: Path) -> None:
+    source, target = bids(tmp_path / "bids"), tmp_path / "D"
+    plain = write(source / "sub-04" / "anat" / "sub-04_T1w.nii", voxels())
+    packed = write(source / "sub-04" / "anat" / "sub-04_FLAIR.nii.gz", voxels())
+    assert main(["convert", "bids", str(source), str(target), "--keep-headers"]) == 0
+    assert gzip.decompress((target / "imagesTs" / "sub-04_0000.nii.gz").read_bytes()) == plain.read_bytes()
+    assert (target / "imagesTs" / "sub-04_0001.nii.gz").read_bytes() == packed.read_bytes()
 
 
 def test_what_is_missing_or_open_is_named_and_may_be_left_out(

@@ -41,7 +41,16 @@ def test_series_are_matched_to_channels_by_their_descriptions(source: Path, tmp_
         (tmp_path / "masks").mkdir(exist_ok=True)
         sitk.WriteImage(label, str(tmp_path / "masks" / f"{key}.nii.gz"))
     target = tmp_path / "D"
-    words = ["convert", "dicom", str(source), str(target), *CHANNELS, "--label", "../masks/{case}.nii.gz"]
+    words = [
+        "convert",
+        "dicom",
+        str(source),
+        str(target),
+        *CHANNELS,
+        "--label",
+        "../masks/{case}.nii.gz",
+        "--keep-names",
+    ]
     assert main(words) == 0
     dataset = read_dataset(target)
     assert dataset.channels == ("T1ce", "FLAIR")
@@ -72,16 +81,16 @@ def test_the_descriptions_are_shown_when_nothing_is_chosen(
 
 def test_one_series_per_study_needs_no_choice(tmp_path: Path) -> None:
     study(tmp_path / "s", "anna", "anything")
-    assert main(["convert", "dicom", str(tmp_path / "s"), str(tmp_path / "D")]) == 0
+    assert main(["convert", "dicom", str(tmp_path / "s"), str(tmp_path / "D"), "--keep-names"]) == 0
     assert [path.name for path in (tmp_path / "D" / "imagesTs").iterdir()] == ["anna_0000.nii.gz"]
 
 
 def test_studies_that_do_not_fit_are_named(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["convert", "dicom", str(source), str(tmp_path / "D")]
+    words = ["convert", "dicom", str(source), str(tmp_path / "D"), "--keep-names"]
     assert main([*words, "--channel", "all=*t*", "--channel", "FLAIR=*t2*flair*"]) == 2
     said = capsys.readouterr().err
-    assert "anna: 2 series fit '*t*' for all: 'Ax T1 post', 'Ax T2 FLAIR'; choose a narrower pattern" in said
-    assert "bo: no series fits '*t2*flair*' for FLAIR; there are 'AX FLAIR', 'T1 post Gd'" in said
+    assert "anna (x): 2 series fit '*t*' for all: 'Ax T1 post', 'Ax T2 FLAIR'; choose a narrower pattern" in said
+    assert "bo (y): no series fits '*t2*flair*' for FLAIR; there are 'AX FLAIR', 'T1 post Gd'" in said
 
 
 def test_a_series_with_a_gap_is_named_with_its_case(

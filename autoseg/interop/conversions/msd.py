@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ... import dataset_json
 from ...core.labels import ExclusiveLabels
-from ...errors import DatasetError
+from ...core.names import short
+from ...dataset_json import text_of
+from ...errors import AutosegError, DatasetError
 from ...parts.readers import ending_of
 from ..conversion import Found, FoundCase, ImageFile, Wanted, label_source, numbered
 
+LONGEST_TEXT = 10_000  # characters
 ABOUT = {"licence": "licence", "license": "licence", "reference": "reference", "description": "description"}
 
 
@@ -31,30 +35,44 @@ class Decathlon:
         described = dataset_json.read(where)
         channels = dataset_json.channels_of(described, where)
         labels = dataset_json.labels_of(described, where)
-        if not isinstance(labels, ExclusiveLabels) or not isinstance(described.get("training"), list):
-            raise DatasetError(f"{where}: expected `training`, a list of images and their labels")
+        training, test = described.get("training"), described.get("test", [])
+        if not isinstance(labels, ExclusiveLabels) or not isinstance(training, list) or not isinstance(test, list):
+            raise DatasetError(f"{where}: expected `training`, a list of images and their labels, and a list as `test`")
         cases, problems = [], []
-        for entry in (*described["training"], *described.get("test", [])):
-            image, label = _files(entry, source, where)
-            missing = [path for path in (image, label) if path is not None and not path.is_file()]
-            key = image.name[: -len(ending_of(image))]
-            if missing:
-                problems.append(f"{key}: {missing[0]} is not there")
+        for entry in (*training, *test):
+            image, label = _files(entry, where)
+            try:
+                found = [_inside(name, source) for name in (image, label) if name is not None]
+                key = found[0].name[: -len(ending_of(found[0]))]
+            except AutosegError as error:
+                problems.append(f"{short(image)!r}: {error}")
                 continue
-            found = None if label is None else label_source(label, wanted.labels)
-            cases.append(FoundCase(key, (ImageFile(image),), found))
-        about = {key: str(described[name]) for name, key in ABOUT.items() if described.get(name)}
+            reference = None if label is None else label_source(found[1], wanted.labels, wanted)
+            cases.append(FoundCase(key, (ImageFile(found[0], wanted.keep_headers),), reference, {"image": image}))
+        about = {key: text[:LONGEST_TEXT] for name, key in ABOUT.items() if (text := text_of(described, name))}
         named = numbered(wanted.labels) or dict(labels.names)
         return Found(channels, tuple(sorted(cases, key=lambda case: case.key)), tuple(problems), named, about)
 
 
-def _files(entry: Any, source: Path, where: Path) -> tuple[Path, Path | None]:
+def _files(entry: Any, where: Path) -> tuple[str, str | None]:
     if isinstance(entry, str):
-        return source / entry, None
+        return entry, None
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-        raise DatasetError(f"{where}: expected an image and its label, found {entry!r}")
+        raise DatasetError(f"{where}: expected an image and its label, found {short(repr(entry))}")
     label = entry.get("label")
-    return source / entry["image"], source / label if isinstance(label, str) else None
+    if label is not None and not isinstance(label, str):
+        raise DatasetError(f"{where}: expected the path of a label map, found {short(repr(label))}")
+    return entry["image"], label
+
+
+def _inside(name: str, source: Path) -> Path:
+    """The file of this name below ``source``. Raises DatasetError for one that is elsewhere, or not there."""
+    path, inner = source / name, PurePath(os.path.normpath(name))
+    if inner.anchor or ".." in inner.parts:
+        raise DatasetError(f"the path leads out of {source}; put the file there")
+    if not os.path.isfile(path):  # False for what can be no path as well
+        raise DatasetError(f"{short(str(path), 300)!r} is not there")
+    return path
 
 
 CONVERSION = Decathlon()
