@@ -44,7 +44,7 @@ def add_flags(command: ArgumentParser) -> None:
         action="store_true",
         help="dicom: call cases by their patients (default: names that say nothing)",
     )
-    command.add_argument("--table", type=Path, metavar="FILE", help="also write here which case is which: CSV")
+    command.add_argument("--table", type=_flags.path, metavar="FILE", help="also write here which case is which: CSV")
     command.add_argument(
         "--keep-headers",
         action="store_true",
