@@ -166,7 +166,7 @@ def words_of(command: str, name: str, value: str) -> list[str]:
         del more[at : at + 2]
     if name == "--dataset-json":
         more += ["--from-fingerprint", "autoseg_workspace/" + NAME + "/fingerprint.json"]
-    if name == "--set" and command == "plan":
+    if name == "--set" and command in ("plan", "plan_and_preprocess"):
         more += ["--planner", "tiny"]
     if name == "--set" and "os.path" in value:
         more += ["--trust", "os"]
