@@ -13,7 +13,7 @@ import pytest
 from autoseg.cli import main, parser
 from autoseg.pipeline.demo import NAME, make_dataset
 
-LONG = "x" * 300_000
+LONG = "x" * 255_000
 WORDS = (
     "",
     " ",
@@ -166,6 +166,8 @@ def words_of(command: str, name: str, value: str) -> list[str]:
         del more[at : at + 2]
     if name == "--dataset-json":
         more += ["--from-fingerprint", "autoseg_workspace/" + NAME + "/fingerprint.json"]
+    if name == "--set" and command in ("plan", "plan_and_preprocess"):
+        more += ["--planner", "tiny"]
     if name == "--set" and "os.path" in value:
         more += ["--trust", "os"]
     values = [value, "tiny"] if name == "--compare" else value.split(" ") if value in ("0 0", "all all") else [value]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..changes import changed
+from ..changes import PARTS, changed
 from ..core.amounts import bytes_text
 from ..core.family import Family
 from ..dataset import Dataset
-from ..errors import UsageError
+from ..errors import RecordError, UnknownPartError, UsageError
 from ..fingerprint import Fingerprint
 from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
@@ -69,12 +69,30 @@ def decide(request: Request, dataset: Dataset, fingerprint: Fingerprint, kept: P
     """
     planner = PlansFile(request.plans) if request.plans else _planner(request)
     if isinstance(planner, MeasuringPlanner):
+        _refuse_early(planner.draft(dataset, fingerprint), request)
         planned = planner.plan(dataset, fingerprint, request.wishes, _bench(request, kept))
     elif request.target or request.wishes.memory or request.wishes.seconds:
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
         planned = planner.plan(dataset, fingerprint, request.wishes)
     return changed(planned, request.changes, request.trusted)
+
+
+def _refuse_early(drafted: Plan, request: Request) -> None:
+    """Raises for changes that fit no plan, before a machine is measured for a minute.
+
+    Those of configurations that only measuring may give, and values that hang on others, have to wait.
+    """
+    for change in request.changes:
+        field = change.partition("=")[0].strip()
+        if "." in field and field.partition(".")[0] not in (*PARTS, *drafted.configurations):
+            continue
+        try:
+            changed(drafted, [change], request.trusted)
+        except (UsageError, UnknownPartError):
+            raise
+        except RecordError:
+            continue
 
 
 def _planner(request: Request) -> Any:

@@ -34,7 +34,7 @@ from ..run_status import is_held
 from ..settings import RunSettings
 from ..workspace import DatasetFolder, RunFolder, Workspace
 from .decide import Request, decide, draft
-from .plan_folds import plan_folds
+from .plan_folds import decide_folds, write_folds
 from .written import is_measured, write_plan
 
 LOG = logging.getLogger("autoseg")
@@ -63,8 +63,9 @@ def plan_and_preprocess(
         if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
             result = plan(files, request, folds=folds)
         else:
-            plan_folds(files, folds)
+            decided = decide_folds(files, folds)
             write_plan(files, result, request.trusted)
+            write_folds(files, decided)
         preprocess(files, configurations=configurations, settings=request.settings, trusted=request.trusted)
     return result
 
@@ -100,9 +101,10 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
 
 def plan(files: DatasetFolder, request: Request, *, folds: FoldRules | None = None) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
+    decided = decide_folds(files, folds, request.plans)  # may refuse the rules: before the machine is measured
     result = decide(request, files.read_dataset(), files.read_fingerprint(), files.steps)
-    plan_folds(files, folds, request.plans)  # which may refuse the rules: then the plan stays, too
     write_plan(files, result, request.trusted)
+    write_folds(files, decided)
     return result
 
 

@@ -22,8 +22,8 @@ from ..workspace import DatasetFolder
 LOG = logging.getLogger("autoseg")
 
 
-def plan_folds(files: DatasetFolder, rules: FoldRules | None, plans: Path | None = None) -> Folds:
-    """Decides, writes and shows the folds. ``rules`` None keeps those of before, and the folds too if no case changed.
+def decide_folds(files: DatasetFolder, rules: FoldRules | None, plans: Path | None = None) -> Folds:
+    """``rules`` None keeps those of before, and the folds too if no case changed. Nothing is written.
 
     Where nobody has named rules, a ``splits_final.json`` says who validates when: in the dataset's folder, or else
     beside nnU-Net's ``plans``, from which one has planned. Raises UsageError for rules that do not fit the cases,
@@ -32,14 +32,17 @@ def plan_folds(files: DatasetFolder, rules: FoldRules | None, plans: Path | None
     rules = rules and _wherever(rules)
     dataset, measured = files.read_dataset(), files.read_fingerprint()
     before = files.read_folds() if files.folds.exists() else None
-    present = label_presence(dataset, measured)
     given = _given(dataset, rules or (before.rules if before else FoldRules()), plans)
     if given is not None:
-        folds = given
-    elif rules is None and before is not None and _covers(before, dataset):
-        folds = before
-    else:
-        folds = _made(dataset, present, rules or (before.rules if before else FoldRules()))
+        return given
+    if rules is None and before is not None and _covers(before, dataset):
+        return before
+    return _made(dataset, label_presence(dataset, measured), rules or (before.rules if before else FoldRules()))
+
+
+def write_folds(files: DatasetFolder, folds: Folds) -> None:
+    """Keeps those of before, if they were others, and shows the new ones."""
+    dataset, before = files.read_dataset(), files.read_folds() if files.folds.exists() else None
     if before is not None and before != folds:
         LOG.warning(
             "the folds have changed; runs trained on the old ones, kept as %s, no longer validate on unseen cases",
@@ -51,8 +54,8 @@ def plan_folds(files: DatasetFolder, rules: FoldRules | None, plans: Path | None
         LOG.warning("several cases seem to belong to one patient; to keep them in one fold: --group '%s'", likely)
     write_json(files.folds, folds)
     if folds.folds:
+        present = label_presence(dataset, files.read_fingerprint())
         LOG.info("folds, and how many validation cases of each have a label:\n%s", fold_table(folds, present))
-    return folds
 
 
 def _wherever(rules: FoldRules) -> FoldRules:

@@ -12,8 +12,10 @@ from autoseg.planners import tiny
 from autoseg.cli import main
 from autoseg.core.records import read_json
 from autoseg.dataset import Dataset
+from autoseg.errors import UnknownPartError, UsageError
 from autoseg.fingerprint import Fingerprint
 from autoseg.pipeline.bench import Steps, TimingBench, this_machine
+from autoseg.pipeline.decide import Request, decide
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.plan import Plan
 from autoseg.planning.measured import MeasuringPlanner
@@ -133,3 +135,12 @@ def test_what_cannot_be_planned_for_is_said(
 def test_what_is_no_amount_is_refused(workspace: Path, words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit):
         plan(workspace, *words)
+
+
+def test_a_change_that_fits_no_plan_is_refused_before_the_machine_is_measured(
+    task: tuple[Dataset, Fingerprint], tmp_path: Path
+) -> None:
+    for change, error in (("batch_sice=2", UsageError), ("network=nope", UnknownPartError), ("x", UsageError)):
+        with pytest.raises(error):
+            decide(Request(changes=(change,), settings=SETTINGS), *task, tmp_path / "steps.json")
+    assert not (tmp_path / "steps.json").exists()

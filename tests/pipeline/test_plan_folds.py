@@ -13,10 +13,16 @@ from autoseg.dataset import Case, Dataset
 from autoseg.errors import UsageError
 from autoseg.fingerprint import CaseFingerprint, Fingerprint
 from autoseg.folds import FoldRules, Folds, make_folds
-from autoseg.pipeline.plan_folds import label_presence, plan_folds, read_column
+from autoseg.pipeline.plan_folds import decide_folds, label_presence, read_column, write_folds
 from autoseg.workspace import DatasetFolder
 
 KEYS = tuple(f"case_{number:02d}" for number in range(10))
+
+
+def plan_folds(folder: DatasetFolder, rules: FoldRules | None) -> Folds:
+    folds = decide_folds(folder, rules)
+    write_folds(folder, folds)
+    return folds
 
 
 def files(root: Path, keys: tuple[str, ...] = KEYS, present: dict[str, tuple[int, ...]] | None = None) -> DatasetFolder:
