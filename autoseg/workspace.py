@@ -7,7 +7,8 @@ workspace/
         measured/<case>.npz                     one case's fingerprint, reused while its files do not change
         steps.json                              what training steps cost, reused while machine and step are the same
         prepared/<configuration>/<case>/        network-grid arrays of one case; configurations on one grid share them
-        priors/<configuration>/<case>.b2nd      cascade: the earlier stage's prediction of a case it had not seen
+        priors/<configuration>/<case>.b2nd      cascade: the earlier stage's prediction of a case it had not seen,
+                               <case>.json      and what it was made from
         runs/<configuration>/fold_0/            one training:
             plan.json  weights.safetensors      what prediction needs (weights appear when training has finished)
             checkpoints/  log.txt  metrics.csv  validation/
@@ -22,12 +23,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .core.records import read_json
+from .core.records import Record, read_json
+from .core.weights import is_whole
 from .dataset import Dataset
-from .errors import WorkspaceError
+from .errors import RecordError, WorkspaceError
 from .fingerprint import Fingerprint
 from .folds import Folds
-from .plan import Plan, read_plan
+from .plan import Plan
+
+_MENDS = {
+    "dataset.json": "To write it anew, run `autoseg plan_and_preprocess` with the folder of the images",
+    "fingerprint.json": "To write it anew, run `autoseg fingerprint DATASET`: what was measured is remembered",
+    "folds.json": "Take back what was edited, or remove the file and run `autoseg plan DATASET` to split anew",
+    "plan.json": "Take back what was edited, or run `autoseg plan DATASET` to decide anew",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,11 @@ class RunFolder:
     def weights(self) -> Path:
         """Exists only once training has finished."""
         return self.root / "weights.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has finished: the weights are there, to their end."""
+        return is_whole(self.weights)
 
     @property
     def effective(self) -> Path:
@@ -88,6 +102,15 @@ class RunFolder:
     @property
     def scores(self) -> Path:
         return self.validation / "scores.json"
+
+    def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
+        """What was trained. Raises RecordError."""
+        try:
+            return read_json(self.effective, Plan, trusted)
+        except RecordError as error:
+            raise type(error)(
+                f"{error}. It says what was trained: put back a copy, or remove {self.root} to train anew"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -160,28 +183,31 @@ class DatasetFolder:
         return self.root / "selected"
 
     def read_dataset(self) -> Dataset:
-        """Raises WorkspaceError when nothing was written yet."""
-        return read_json(self._existing(self.dataset, "fingerprint"), Dataset)
+        """Raises WorkspaceError when nothing was written yet, RecordError when it is damaged, as all of these do."""
+        return self._read(self.dataset, Dataset, "fingerprint")
 
     def read_fingerprint(self) -> Fingerprint:
         """Raises WorkspaceError when the dataset was not measured yet."""
-        return read_json(self._existing(self.fingerprint, "fingerprint"), Fingerprint)
+        return self._read(self.fingerprint, Fingerprint, "fingerprint")
 
     def read_folds(self) -> Folds:
         """Raises WorkspaceError when the dataset was not planned yet."""
-        return read_json(self._existing(self.folds, "plan"), Folds)
+        return self._read(self.folds, Folds, "plan")
 
     def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
         """Raises WorkspaceError when the dataset was not planned yet."""
-        return read_plan(self._existing(self.plan, "plan"), trusted)
+        return self._read(self.plan, Plan, "plan", trusted)
 
-    def _existing(self, path: Path, step: str) -> Path:
+    def _read(self, path: Path, kind: type[Record], step: str, trusted: tuple[str, ...] = ()) -> Record:
         if not path.exists():
             raise WorkspaceError(
                 f"{path} does not exist. "
                 f"Run `autoseg plan_and_preprocess DATASET` (or its step `autoseg {step}`) first."
             )
-        return path
+        try:
+            return read_json(path, kind, trusted)
+        except RecordError as error:
+            raise type(error)(f"{error}. {_MENDS[path.name]}") from None
 
 
 @dataclass(frozen=True)

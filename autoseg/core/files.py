@@ -26,9 +26,11 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on success it becomes ``path``, on failure it vanishes.
 
     The temporary name keeps the ending, since image writers choose their format by it. ``durable`` False does not wait
-    for the disk: for many small files that are made again when a power cut has taken them.
+    for the disk: for many small files that are made again when a power cut has taken them. Raises WorkspaceError where
+    a folder lies in the place of ``path``, or a file in that of its folder.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    refuse_folder(path)
     temporary = unfinished(path)
     try:
         yield temporary
@@ -47,7 +49,7 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
     Only a folder that holds a file called ``mark``, as all do that are made here, or nothing at all is replaced. Raises
     WorkspaceError for any other: it is somebody's.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _refuse_foreign(path, mark)
     temporary = unfinished(path)
     temporary.mkdir()
@@ -59,6 +61,20 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """With those it lies in. Raises WorkspaceError where a file is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise WorkspaceError(f"{folder} cannot be made, a file is in its place; move that away") from None
+
+
+def refuse_folder(path: Path) -> None:
+    """Raises WorkspaceError where a folder lies in the place of the file ``path``."""
+    if path.is_dir():
+        raise WorkspaceError(f"{path} is a folder, in the place of a file that is to be written; move it away")
 
 
 def _refuse_foreign(path: Path, mark: str) -> None:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ..core.files import refuse_folder
 from ..core.progress import duration
 from ..errors import TrainingError
 from ..plan import Plan
@@ -17,7 +18,7 @@ from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
 from .decide import Request, decide
-from .plan_and_preprocess import prepared_as, preprocess
+from .plan_and_preprocess import broken_cases, prepared_as, preprocess
 from .written import is_untouched_draft, write_plan
 
 LOG = logging.getLogger("autoseg")
@@ -59,13 +60,13 @@ def measure_here(
 def prepare_missing(
     files: DatasetFolder, stages: Sequence[Plan], settings: RunSettings, trusted: tuple[str, ...]
 ) -> None:
-    """Prepares the cases of the ``stages``, each a plan with its configuration, that have never been prepared.
+    """Prepares the cases of the ``stages``, each a plan with its configuration, that are missing or damaged.
 
     What was prepared for other decisions stays as it is: another training may be reading it.
     """
     plan, keys = files.read_plan(trusted), files.read_dataset().keys
     for name in (stage.default for stage in stages):
-        if not set(keys) <= set(CaseStore(files.prepared(prepared_as(plan, name))).keys()):
+        if broken_cases(CaseStore(files.prepared(prepared_as(plan, name))), keys, settings.threads):
             with _alone(files):
                 preprocess(files, configurations=[name], settings=settings, only_missing=True, trusted=trusted)
 
@@ -75,6 +76,7 @@ def _alone(files: DatasetFolder) -> Iterator[None]:
     """One process at a time; however it ends, the next one takes its turn."""
     from filelock import FileLock, Timeout
 
+    refuse_folder(files.plan_lock)
     lock = FileLock(str(files.plan_lock))
     try:
         lock.acquire(timeout=0)

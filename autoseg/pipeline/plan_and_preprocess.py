@@ -17,7 +17,7 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import to_json, write_json
 from ..dataset import Case, Dataset
-from ..errors import DatasetError
+from ..errors import AutosegError, DatasetError
 from ..fingerprint import Fingerprint
 from ..folds import FoldRules
 from ..inspection.check import Problem, check_headers, table
@@ -26,7 +26,7 @@ from ..layouts import read_dataset
 from ..parts.readers import read_image, read_labels
 from ..plan import Configuration, Plan
 from ..preprocessing.prepare import prepare
-from ..preprocessing.store import CaseStore
+from ..preprocessing.store import OLDER, CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder, Workspace
 from .decide import Request, decide, draft
@@ -72,11 +72,19 @@ def fingerprint(folder: Path, workspace: Workspace, *, settings: RunSettings) ->
     remove_unfinished(files.measured)
     measured, problems = extract_fingerprint(dataset, files.measured, settings.threads)
     report(problems, dataset)
-    if files.dataset.exists() and files.read_dataset().folder != dataset.folder:
-        LOG.warning("%s was read from %s before; this folder replaces it", dataset.name, files.read_dataset().folder)
-    write_json(files.dataset, dataset)
-    write_json(files.fingerprint, measured)
+    if (before := _read_from(files)) not in (None, dataset.folder):
+        LOG.warning("%s was read from %s before; this folder replaces it", dataset.name, before)
+    write_json(files.dataset, dataset, sealed=True)
+    write_json(files.fingerprint, measured, sealed=True)
     return dataset, measured
+
+
+def _read_from(files: DatasetFolder) -> str | None:
+    """The folder that the dataset was read from before; None where that is not known."""
+    try:
+        return files.read_dataset().folder
+    except AutosegError:  # never read, or damaged: it is written anew
+        return None
 
 
 def report(problems: list[Problem], dataset: Dataset) -> None:
@@ -111,7 +119,8 @@ def preprocess(
     """Prepares every case for every configuration; a case whose files and plan did not change is not redone.
 
     Configurations that look at the same grid share its cases, and an earlier stage is prepared with the one it serves.
-    ``only_missing`` leaves cases alone that were prepared for other files or another plan, too.
+    ``only_missing`` leaves cases alone that were prepared for other files or another plan, too. What is damaged is
+    prepared anew in any case.
     """
     dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan(trusted)
     wanted = [planned.configuration(name)[0] for name in configurations or planned.configurations]
@@ -121,14 +130,32 @@ def preprocess(
         store = CaseStore(files.prepared(name), configuration.patch_size)
         remove_unfinished(store.folder)
         keys = preparation_keys(measured, planned, configuration)
-        there = store.keys() if only_missing else ()
-        todo = [case for case in dataset.cases if case.key not in there and store.content(case.key) != keys[case.key]]
-
+        broken = broken_cases(store, dataset.keys, settings.threads)
+        for key, found in broken.items():
+            if found and found != OLDER:
+                LOG.warning("case %s: %s; it is prepared anew", key, found)
+        if older := sum(found == OLDER for found in broken.values()):
+            LOG.info("%s: %d cases are of another version, without checksums; they are prepared anew", name, older)
+        todo = [
+            case
+            for case in dataset.cases
+            if case.key in broken or (not only_missing and store.content(case.key) != keys[case.key])
+        ]
         work = partial(_prepare_one, plan=planned, configuration=configuration, store=store, keys=keys)
         with threadpool_limits(1, user_api="blas"):  # cases are spread over threads already
             for _ in progress(ordered_map(work, todo, settings.threads), len(todo), f"preparing {name}"):
                 pass
         LOG.info("%s: %d cases prepared, %d were up to date", name, len(todo), len(dataset.cases) - len(todo))
+
+
+def broken_cases(store: CaseStore, keys: Sequence[str], workers: int) -> dict[str, str]:
+    """Cases that are missing or damaged, and what is wrong with them (nothing where they never were prepared).
+
+    Whatever was prepared is read once per process. That takes as long as the disk needs, some thousandths of what
+    preparing takes; the pages are then in memory when training wants them.
+    """
+    looks = progress(ordered_map(store.problem, keys, workers), len(keys), f"checking {store.folder.name}")
+    return {key: found for key, found in zip(keys, looks) if found is not None}
 
 
 def _prepare_one(

@@ -12,7 +12,7 @@ from ..bundle.manifest import CrossValidation, Manifest
 from ..bundle.trained import Trained, TrainedRuns, read_trained
 from ..bundle.write import copy_bundle, write_bundle
 from ..core.records import read_json
-from ..dataset import Dataset
+from ..errors import RecordError
 from ..evaluation.scores import CaseScores, Summary, summarise
 from ..workspace import DatasetFolder, RunFolder
 
@@ -36,6 +36,7 @@ def export(
     if isinstance(trained, Bundle):
         copy_bundle(trained, target, manifest)
     else:
+        trained.verify()
         weights = {name: {fold: run.weights for fold, run in runs.items()} for name, runs in trained.stages.items()}
         write_bundle(target, manifest, trained.plan, weights, trusted=trusted)
     return target, manifest
@@ -63,7 +64,7 @@ def describe(trained: Trained) -> Manifest:
         return trained.manifest
     fold = next(iter(trained.runs.values())).root.absolute()
     described = DatasetFolder(fold.parents[2]).dataset
-    dataset = read_json(described, Dataset) if described.exists() else None
+    dataset = DatasetFolder(described.parent).read_dataset() if described.exists() else None
     return replace(
         trained.manifest,
         scores=cross_validation(trained.runs),
@@ -83,7 +84,11 @@ def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
 
 def validation_scores(run: RunFolder) -> Iterable[tuple[str, CaseScores]]:
     """Case and its scores as ``score_case`` gave them, for every validation case of a fold."""
-    for key, case in read_json(run.scores, Summary).cases.items():
+    try:
+        cases = read_json(run.scores, Summary).cases
+    except RecordError as error:
+        raise RecordError(f"{error}. Train this fold again, which scores its validation cases anew") from None
+    for key, case in cases.items():
         yield (
             key,
             {

@@ -14,6 +14,7 @@ from ..run_status import RunStatus, is_held, read_status
 from ..workspace import RunFolder, Workspace
 
 SIGN_OF_LIFE = 60.0  # seconds within which a process elsewhere, whose lock is not seen here, has told something
+LOST = "{} is missing or damaged; train this fold again, which writes it anew from its last checkpoint"
 RUNNING = ("training", "validating")
 
 
@@ -50,10 +51,11 @@ def all_runs(workspace: Workspace, dataset: str | None = None) -> list[RunLine]:
 
 def _line(dataset: str, configuration: str, folder: RunFolder) -> RunLine:
     told, scored = read_status(folder), _validated(folder)
-    phase = told.phase if told else "finished" if folder.weights.exists() else "killed"
+    phase = told.phase if told else "training" if is_held(folder) else "finished" if folder.finished else "killed"
     if told and phase in RUNNING and not _alive(folder, told):
         phase = "killed"
-    trained = told is not None and phase != "training" and folder.weights.exists()
+    lost = phase == "finished" and not folder.finished
+    trained = told is not None and phase != "training" and folder.finished
     return RunLine(
         dataset=dataset,
         configuration=configuration,
@@ -64,7 +66,7 @@ def _line(dataset: str, configuration: str, folder: RunFolder) -> RunLine:
         dice=scored if scored is not None else told.dice if told else None,
         validated=scored is not None,
         updated=told.updated if told else None,
-        error=told.error if told and phase == "failed" else None,
+        error=told.error if told and phase == "failed" else LOST.format(folder.weights) if lost else None,
     )
 
 

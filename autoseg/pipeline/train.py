@@ -73,7 +73,7 @@ def train(
         keys = sorted({key for run in wanted for key in (*run.split.train, *run.split.validation)})
         cases = [prepared_cases(files, plan, keys, trusted) for plan in stages]  # nothing is missing after hours
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
-            missing = unfinished(files, earlier, folds, trusted)
+            missing = unfinished(files, earlier, folds, trusted, settings.threads)
             tell_first(earlier, plan, missing)
             run_all([run_of(earlier, name) for name in missing])
             team.led(partial(bring_to_grid, files, earlier, plan, on_grid, settings.threads))
