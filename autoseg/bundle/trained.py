@@ -46,11 +46,7 @@ class TrainedRuns:
 
     def weights(self, configuration: str, fold: str) -> bytes:
         """One network's safetensors. Raises ModelError when they are damaged, or are those of another fold."""
-        path = self.stages[configuration][fold].weights
-        content, told = read_weights(path, CURE), metadata(path).get("run")
-        if told not in (None, f"{configuration}/fold_{fold}"):
-            raise ModelError(f"{path} holds the weights of {told}, not those of {configuration}/fold_{fold}; {CURE}")
-        return content
+        return read_weights(self.stages[configuration][fold].weights, f"{configuration}/fold_{fold}", CURE)
 
     def verify(self) -> None:
         """Reads all weights. Raises ModelError for the first that are damaged."""
@@ -147,8 +143,10 @@ def _finished(folder: Path, wanted: Sequence[str] | None) -> dict[str, RunFolder
     there = {name: run for name, run in runs.items() if os.path.lexists(run.weights) or run.scores.exists()}
     used = there if not wanted else {name: there[name] for name in wanted if name in there}
     for run in used.values():
-        if not run.finished:
-            raise ModelError(f"{run.weights}: the weights are missing or damaged; {CURE}")
+        try:
+            metadata(run.weights)
+        except ModelError as error:
+            raise ModelError(f"{error}; {CURE}") from None
     if not there:
         state = f"training of fold {', '.join(runs)} has not finished" if runs else "there is no fold_* folder in it"
         raise ModelError(f"{folder} holds no trained model: {state}. Run `autoseg train` to the end first")

@@ -17,6 +17,7 @@ from .json_text import parse_json
 from .records import CHECKSUM
 
 ABOUT = "__metadata__"
+RUN = "run"
 LENGTH = 8  # bytes before the header, that say how long it is
 LONGEST_HEADER = 100 << 20  # bytes; as safetensors itself
 
@@ -31,8 +32,11 @@ def sealed(content: bytes, about: Mapping[str, str]) -> bytes:
     return b"".join((len(text).to_bytes(LENGTH, "little"), text, memoryview(content)[start:]))
 
 
-def read_weights(path: Path, cure: str) -> bytes:
-    """The safetensors in ``path``. Raises ModelError where they are damaged, with the ``cure`` for it."""
+def read_weights(path: Path, run: str, cure: str) -> bytes:
+    """The safetensors in ``path``. Raises ModelError, with the ``cure``, where they are damaged or not of ``run``.
+
+    That is the configuration and fold they were trained in, ``3d_fullres/fold_0``, where it was noted with them.
+    """
     try:
         content = path.read_bytes()
         header, start = _header(content, str(path))
@@ -43,6 +47,8 @@ def read_weights(path: Path, cure: str) -> bytes:
     told = header.get(ABOUT, {}).get(CHECKSUM)
     if told is not None and told != _checksum(header, memoryview(content)[start:]):
         raise ModelError(f"{path} is damaged: its content is not what was written; {cure}")
+    if (trained := header.get(ABOUT, {}).get(RUN, run)) != run:
+        raise ModelError(f"{path} holds the weights of {trained}, not those of {run}; {cure}")
     return content
 
 

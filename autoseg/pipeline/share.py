@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +16,8 @@ from ..core.records import read_json
 from ..errors import RecordError
 from ..evaluation.scores import CaseScores, Summary, summarise
 from ..workspace import DatasetFolder, RunFolder
+
+LOG = logging.getLogger("autoseg")
 
 
 def export(
@@ -76,6 +79,8 @@ def describe(trained: Trained) -> Manifest:
 def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
     """Scores of the validation cases of all folds together; None when no fold was validated."""
     validated = {fold: run for fold, run in runs.items() if run.scores.exists()}
+    if without := [fold for fold in runs if fold not in validated and fold != "all"]:
+        LOG.warning("fold %s was not validated, its scores are not told; run `autoseg train` first", ", ".join(without))
     if not validated:
         return None
     summary = summarise({key: case for run in validated.values() for key, case in validation_scores(run)})
@@ -84,8 +89,11 @@ def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
 
 def validation_scores(run: RunFolder) -> Iterable[tuple[str, CaseScores]]:
     """Case and its scores as ``score_case`` gave them, for every validation case of a fold."""
+    predicted = {path.stem for path in run.probabilities.glob("*.json")}
     try:
         cases = read_json(run.scores, Summary).cases
+        if predicted and predicted != set(cases):
+            raise RecordError(f"{run.scores} is of other cases than were predicted there")
     except RecordError as error:
         raise RecordError(f"{error}. Train this fold again, which scores its validation cases anew") from None
     for key, case in cases.items():

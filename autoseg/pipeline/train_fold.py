@@ -80,6 +80,7 @@ def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -
     folder, plan, configuration = run.folder, run.plan, run.configuration
     finished = _is_finished(run)
     if finished and not wanted.extend:
+        folder.read_plan(run.trusted)  # which prediction needs, too
         LOG.info("%s has finished; train it longer with --extend, or remove %s to start anew", run.name, folder.root)
         return
     refuse_small_batch(configuration.batch_size, run.team)
@@ -113,7 +114,7 @@ def _is_finished(run: FoldRun) -> bool:
     if not path.exists():
         return False
     try:
-        read_weights(path, "it is written anew")
+        read_weights(path, f"{run.plan.default}/fold_{run.fold}", "they are written anew")
     except ModelError as error:
         LOG.warning("%s", error)
         return False

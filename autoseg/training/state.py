@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..core.files import atomic_file, remove_unfinished
 from ..core.seeds import generator
-from ..core.weights import metadata, sealed
+from ..core.weights import RUN, metadata, sealed
 from ..errors import TrainingError
 from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
@@ -225,7 +225,7 @@ def save_weights(path: Path, network: nn.Module, iteration: int = 0) -> None:
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
     with atomic_file(path) as temporary:
-        temporary.write_bytes(sealed(packed(weights), {"iteration": str(iteration), "run": run_of(path)}))
+        temporary.write_bytes(sealed(packed(weights), {"iteration": str(iteration), RUN: run_of(path)}))
 
 
 def iteration_of(weights: Path) -> int:
