@@ -6,6 +6,7 @@ in the place of another but one in 4 billion. It is no protection against somebo
 
 from __future__ import annotations
 
+import os
 import stat
 import zlib
 from dataclasses import dataclass
@@ -23,12 +24,13 @@ class Mark:
     crc32: int
 
     @classmethod
-    def of(cls, path: Path) -> Mark:
-        """Reads the file."""
+    def of(cls, path: Path, without: int = 0) -> Mark:
+        """Reads the file, ``without`` its last bytes."""
         size = found = 0
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                found, size = zlib.crc32(block, found), size + len(block)
+        with path.open("rb", buffering=0) as file:
+            left = os.fstat(file.fileno()).st_size - without
+            while left > 0 and (block := file.read(min(BLOCK, left))):
+                found, size, left = zlib.crc32(block, found), size + len(block), left - len(block)
         return cls(size, found)
 
 

@@ -18,7 +18,7 @@ from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
 from .decide import Request, decide
-from .plan_and_preprocess import broken_cases, prepared_as, preprocess
+from .plan_and_preprocess import look_at, prepared_as, preprocess
 from .written import is_untouched_draft, write_plan
 
 LOG = logging.getLogger("autoseg")
@@ -66,7 +66,8 @@ def prepare_missing(
     """
     plan, keys = files.read_plan(trusted), files.read_dataset().keys
     for name in (stage.default for stage in stages):
-        if broken_cases(CaseStore(files.prepared(prepared_as(plan, name))), keys, settings.threads):
+        seen = look_at(CaseStore(files.prepared(prepared_as(plan, name))), keys, settings.threads)
+        if any(found is not None for _, found in seen.values()):
             with _alone(files):
                 preprocess(files, configurations=[name], settings=settings, only_missing=True, trusted=trusted)
 

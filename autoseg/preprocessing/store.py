@@ -14,6 +14,7 @@ Blosc2 with zstd level 1 and byte shuffle: of LZ4, LZ4HC and zstd it gave the sm
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from ..core.files import atomic_folder
 from ..core.geometry import Box, Geometry
 from ..core.integrity import Mark, damage
 from ..core.json_text import read_json_value
-from ..core.records import read_json, write_json
+from ..core.records import read_json, sealed_json
 from ..errors import ImageFileError, RecordError, WorkspaceError
 from .locations import Locations
 from .prepare import PreparedCase
@@ -137,25 +138,23 @@ class CaseStore:
 
     def content(self, key: str) -> str | None:
         """The content key the case was written with; None where there is no readable case."""
-        try:
-            return read_json(self.folder / key / RECORD, CaseRecord).content
-        except RecordError:
-            return None
+        return self.look(key)[0]
 
-    def problem(self, key: str) -> str | None:
-        """Why the case must be prepared anew, to be said after its name; empty where it never was; None: it is whole.
+    def look(self, key: str) -> tuple[str | None, str | None]:
+        """The content key the case was written with, and why it must be prepared anew, to be said after its name.
 
-        All of its files are read, once per process.
+        The latter is empty where it never was prepared, None where it is whole. All of its files are read, once per
+        process.
         """
         folder = self.folder / key
         if not folder.exists():
-            return ""
+            return None, ""
         try:
-            files = read_json(folder / RECORD, CaseRecord).files
+            case = read_json(folder / RECORD, CaseRecord)
         except RecordError as error:
-            return OLDER if _is_of_before(folder / RECORD) else str(error)
-        damages = ((folder / name, damage(folder / name, mark)) for name, mark in files.items())
-        return next((f"{path} {found}" for path, found in damages if found), None)
+            return None, OLDER if _is_of_before(folder / RECORD) else str(error)
+        damages = ((folder / name, damage(folder / name, mark)) for name, mark in case.files.items())
+        return case.content, next((f"{path} {found}" for path, found in damages if found), None)
 
     def open(self, key: str) -> StoredCase:
         """Raises WorkspaceError when the case was never prepared, or its record is damaged."""
@@ -180,7 +179,7 @@ class CaseStore:
             files = {name: Mark.of(folder / name) for name in FILES}
             grid = (shape[0], shape[1], shape[2])
             case = CaseRecord(content_key, grid, channels, prepared.geometry, prepared.record, files)
-            write_json(folder / RECORD, case, durable=False, sealed=True)
+            (folder / RECORD).write_text(json.dumps(sealed_json(case)), encoding="utf-8")
 
 
 def _is_of_before(path: Path) -> bool:

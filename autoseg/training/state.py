@@ -21,7 +21,7 @@ from ..core.weights import RUN, metadata, sealed
 from ..errors import TrainingError
 from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
-from .checkpoint import DamagedError, first_line, read_checkpoint, run_of
+from .checkpoint import DamagedError, first_line, read_checkpoint, run_of, write_checkpoint
 
 LOG = logging.getLogger("autoseg")
 KEPT = 2  # checkpoints; should the newest turn out damaged, the one before it is taken
@@ -129,8 +129,7 @@ def save(state: TrainingState, folder: Path, *, ended: bool = False) -> Path:
         "ended": ended,
         "run": run_of(folder),
     }
-    with atomic_file(path) as temporary:
-        torch.save(content, temporary)
+    write_checkpoint(path, content)
     keep_newest(folder, KEPT)
     return path
 
