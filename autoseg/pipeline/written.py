@@ -6,8 +6,9 @@ import json
 import logging
 from typing import Any
 
+from ..core.json_text import read_json_value
 from ..core.records import to_json, write_json
-from ..errors import AutosegError
+from ..errors import AutosegError, RecordError
 from ..plan import Plan
 from ..planning.explain import summary
 from ..workspace import DatasetFolder
@@ -57,11 +58,14 @@ def is_untouched_draft(files: DatasetFolder, trusted: tuple[str, ...] = ()) -> b
 
 
 def _plan_of_before(files: DatasetFolder) -> Any:
-    """As JSON, empty where it is no JSON; None where there is none."""
+    """As JSON, empty where it is no JSON of a plan; None where there is none."""
+    if not files.plan.is_file():
+        return None
     try:
-        return json.loads(files.plan.read_text(encoding="utf-8")) if files.plan.exists() else None
-    except ValueError:
+        found = read_json_value(files.plan)
+    except RecordError:
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _decisions(record: Any) -> Any:

@@ -263,3 +263,39 @@ def test_what_is_damaged_is_mended_or_named(
     assert code in (0, 2) and len(said) < 2000
     assert any(word in said for word in (path.name, path.parent.name, "checkpoint is gone", "fold 0", "no dataset"))
     assert name in OF_A_BUNDLE or any(word in said for word in REMEDIES)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["plan.json", "folds.json"])
+def test_what_may_be_edited_is_taken_or_refused(
+    place: Place, capsys: pytest.CaptureFixture[str], name: str, way: str
+) -> None:
+    WAYS[way](place.workspace / NAME / name, place.workspace / NAME / "dataset.json")
+    for command in (place.train_another, place.plan_and_preprocess):
+        capsys.readouterr()
+        code = command()
+        said = capsys.readouterr().err
+        assert code in (0, 2)
+        assert code == 0 or (len(said) < 2000 and any(word in said for word in REMEDIES))
+
+
+def test_a_folder_in_the_place_of_a_file_that_is_made_while_training(place: Place) -> None:
+    shutil.rmtree(place.workspace / RUN)
+    for name in ("stop", "status.json", "metrics.csv", "log.txt"):
+        (place.workspace / RUN / name).mkdir(parents=True)
+    assert place.train() == 2  # metrics.csv
+    (place.workspace / RUN / "metrics.csv").rmdir()
+    assert place.train() == 0
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "validation", "validation/probabilities"])
+def test_a_file_in_the_place_of_a_folder_is_named_before_training(
+    place: Place, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    shutil.rmtree(place.workspace / RUN)
+    path = place.workspace / RUN / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    assert place.train() == 2
+    assert str(path) in capsys.readouterr().err and path.read_bytes() == b"mine"
+    assert not list((place.workspace / RUN).rglob("*.pt"))

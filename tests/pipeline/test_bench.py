@@ -81,8 +81,12 @@ def test_steps_of_another_precision_are_others(task: tuple[Dataset, Fingerprint]
 
 def test_a_damaged_file_of_steps_is_as_none(tmp_path: Path) -> None:
     path = tmp_path / "steps.json"
-    path.write_text("{")
-    assert TimingBench(SETTINGS, path).kept == Steps()
+    write_json(path, Steps(timed={"a": StepTime("", 0.25, None)}), sealed=True)
+    assert TimingBench(SETTINGS, path).kept.timed
+    changed = path.read_text().replace("0.25", "0.35")
+    for damaged in ("{", changed, '{"timed": {"a": {"what": "", "seconds": 0.0, "bytes": null}}}'):
+        path.write_text(damaged)
+        assert TimingBench(SETTINGS, path).kept == Steps()
 
 
 def plan(workspace: Path, *words: str) -> int:
