@@ -10,10 +10,10 @@ import pytest
 from autoseg.planners import tiny
 
 from autoseg.cli import main
-from autoseg.core.records import read_json
+from autoseg.core.records import read_json, write_json
 from autoseg.dataset import Dataset
 from autoseg.fingerprint import Fingerprint
-from autoseg.pipeline.bench import Steps, TimingBench, this_machine
+from autoseg.pipeline.bench import Steps, StepTime, TimingBench, this_machine
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.plan import Plan
 from autoseg.planning.measured import MeasuringPlanner
