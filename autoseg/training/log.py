@@ -63,7 +63,7 @@ class MetricsTable:
 def _is_whole(row: dict[str, str]) -> bool:
     """Whether there is a number in every column, or nothing where the column came later."""
     try:
-        return all(isinstance(float(text or "nan"), float) for text in row.values()) and math.isfinite(
+        return all(isinstance(float("nan" if text == "" else text), float) for text in row.values()) and math.isfinite(
             float(row["iteration"])
         )
     except (KeyError, TypeError, ValueError):
