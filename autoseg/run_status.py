@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .core.bounds import bounded
+from .core.files import make_folder, refuse_folder
 from .core.names import short
 from .core.records import read_json, write_json
 from .errors import RecordError, WorkspaceError
@@ -72,8 +73,8 @@ class StatusFile:
         """Writes at once; where that fails (a full disk, a reader on Windows), training matters more."""
         self.now = replace(self.now, updated=time.time(), **changes)
         self.written = time.monotonic()
-        with suppress(OSError):
-            write_json(self.path, self.now, durable=False)
+        with suppress(OSError, WorkspaceError):
+            write_json(self.path, self.now, durable=False, sealed=True)
 
     def beat(self, **changes: Any) -> None:
         """Writes if it has not done so for some seconds."""
@@ -97,7 +98,8 @@ def held(folder: RunFolder) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    folder.root.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.root)
+    refuse_folder(folder.lock)
     lock = FileLock(str(folder.lock))
     try:
         lock.acquire(timeout=PATIENCE)
@@ -117,7 +119,7 @@ def is_held(folder: RunFolder) -> bool:
     """Whether a process, on this machine or on one that shares the disk, trains in ``folder``."""
     from filelock import FileLock, Timeout
 
-    if not folder.lock.exists():
+    if not folder.lock.is_file():
         return False
     lock = FileLock(str(folder.lock))
     try:

@@ -7,7 +7,8 @@ workspace/
         measured/<case>.npz                     one case's fingerprint, reused while its files do not change
         steps.json                              what training steps cost, reused while machine and step are the same
         prepared/<configuration>/<case>/        network-grid arrays of one case; configurations on one grid share them
-        priors/<configuration>/<case>.b2nd      cascade: the earlier stage's prediction of a case it had not seen
+        priors/<configuration>/<case>.b2nd      cascade: the earlier stage's prediction of a case it had not seen,
+                               <case>.json      and what it was made from
         runs/<configuration>/fold_0/            one training:
             plan.json  weights.safetensors      what prediction needs (weights appear when training has finished)
             checkpoints/  log.txt  metrics.csv  validation/
@@ -24,11 +25,19 @@ from pathlib import Path
 
 from .core.names import path_name
 from .core.records import Record, read_json
+from .core.weights import is_whole
 from .dataset import Dataset
 from .errors import RecordError, WorkspaceError
 from .fingerprint import Fingerprint
 from .folds import Folds
 from .plan import Plan
+
+_MENDS = {
+    "dataset.json": "To write it anew, run `autoseg plan_and_preprocess` with the folder of the images",
+    "fingerprint.json": "To write it anew, run `autoseg fingerprint DATASET`: what was measured is remembered",
+    "folds.json": "Take back what was edited, or remove the file and run `autoseg plan DATASET` to split anew",
+    "plan.json": "Take back what was edited, or run `autoseg plan DATASET` to decide anew",
+}
 
 
 def _named(name: str, what: str) -> str:
@@ -56,6 +65,11 @@ class RunFolder:
     def weights(self) -> Path:
         """Exists only once training has finished."""
         return self.root / "weights.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has finished: the weights are there, to their end."""
+        return is_whole(self.weights)
 
     @property
     def effective(self) -> Path:
@@ -104,6 +118,15 @@ class RunFolder:
     @property
     def scores(self) -> Path:
         return self.validation / "scores.json"
+
+    def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
+        """What was trained. Raises RecordError."""
+        try:
+            return read_json(self.effective, Plan, trusted)
+        except RecordError as error:
+            raise type(error)(
+                f"{error}. It says what was trained: put back a copy, or remove {self.root} to train anew"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -181,7 +204,7 @@ class DatasetFolder:
         return self.root / "selected"
 
     def read_dataset(self) -> Dataset:
-        """Raises WorkspaceError when nothing was written yet."""
+        """Raises WorkspaceError when nothing was written yet, RecordError when it is damaged, as all of these do."""
         return self._read(self.dataset, Dataset, "fingerprint")
 
     def read_fingerprint(self) -> Fingerprint:
@@ -206,8 +229,7 @@ class DatasetFolder:
         try:
             return read_json(path, kind, trusted)
         except RecordError as error:
-            again = f"correct {path}, or remove it and run `autoseg {step}` again"
-            raise type(error)(f"{error}; {again}") from None
+            raise type(error)(f"{error}. {_MENDS[path.name]}") from None
 
 
 @dataclass(frozen=True)

@@ -58,3 +58,18 @@ def test_beats_are_rare(tmp_path):
 def test_a_status_that_cannot_be_read_is_none(tmp_path):
     (tmp_path / "status.json").write_text("{")
     assert read_status(RunFolder(tmp_path)) is None
+
+
+def test_a_status_that_was_changed_is_none(tmp_path):
+    folder = RunFolder(tmp_path)
+    StatusFile.of(folder).tell(iteration=7)
+    folder.status.write_text(folder.status.read_text().replace('"iteration": 7', '"iteration": 9'))
+    assert read_status(folder) is None
+
+
+def test_a_folder_in_the_place_of_the_lock_is_named(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.lock.mkdir()
+    assert not is_held(folder)
+    with pytest.raises(WorkspaceError, match=r"\.lock is a folder"), held(folder):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any, Union
 
 from ..core.names import path_name
+from ..core.weights import metadata, read_weights
 from ..errors import ModelError
-from ..plan import Plan, read_plan
+from ..plan import Plan
 from ..workspace import RunFolder
 from .bundle import BLOCK, Bundle, is_bundle, read_bundle
 from .manifest import Manifest
@@ -48,8 +50,14 @@ class TrainedRuns:
         return sum(run.weights.stat().st_size for runs in self.stages.values() for run in runs.values())
 
     def weights(self, configuration: str, fold: str) -> bytes:
-        """One network's safetensors."""
-        return self.stages[configuration][fold].weights.read_bytes()
+        """One network's safetensors. Raises ModelError when they are damaged, or are those of another fold."""
+        return read_weights(self.stages[configuration][fold].weights, f"{configuration}/fold_{fold}", CURE)
+
+    def verify(self) -> None:
+        """Reads all weights. Raises ModelError for the first that are damaged."""
+        for configuration, runs in self.stages.items():
+            for fold in runs:
+                self.weights(configuration, fold)
 
     def weight_blocks(self, configuration: str, fold: str) -> Iterator[bytes]:
         """The same, piece by piece."""
@@ -62,6 +70,7 @@ class TrainedRuns:
         return str(self.stages[configuration][fold].weights)
 
 
+CURE = "train this fold again, which writes them anew from its last checkpoint; or remove its folder"
 Trained = Union[Bundle, TrainedRuns]
 
 
@@ -74,7 +83,7 @@ def read_trained(path: Path, folds: Sequence[str] | None = None, trusted: tuple[
     if is_bundle(path):
         return _chosen(read_bundle(path, trusted), folds)
     runs = _finished(path, folds)
-    plan = _common({name: read_plan(run.effective, trusted) for name, run in runs.items()})
+    plan = _common({name: run.read_plan(trusted) for name, run in runs.items()})
     previous = plan.configuration()[1].previous
     if previous is None:
         return TrainedRuns(path, plan, {plan.default: runs})
@@ -133,19 +142,29 @@ def _chosen(bundle: Bundle, folds: Sequence[str] | None) -> Bundle:
 
 
 def _finished(folder: Path, wanted: Sequence[str] | None) -> dict[str, RunFolder]:
-    """The folds to use by name. A fold is finished when its weights exist: they are written last."""
+    """The folds to use by name. A fold is finished when its weights exist: they are written last.
+
+    Raises ModelError also for weights that are damaged, or gone since the fold was scored: without them the ensemble
+    would be another.
+    """
     if not folder.is_dir():
         raise ModelError(f"{folder} does not exist; name a bundle, or the folder runs/<configuration> of a dataset")
     folders = [folder] if folder.name.startswith("fold_") else sorted(folder.glob("fold_*"))
     runs = {path.name.removeprefix("fold_"): RunFolder(path) for path in folders}
-    finished = {name: run for name, run in runs.items() if run.weights.is_file()}
-    if not finished:
+    there = {name: run for name, run in runs.items() if os.path.lexists(run.weights) or run.scores.exists()}
+    used = there if not wanted else {name: there[name] for name in wanted if name in there}
+    for run in used.values():
+        try:
+            metadata(run.weights)
+        except ModelError as error:
+            raise ModelError(f"{error}; {CURE}") from None
+    if not there:
         state = f"training of fold {', '.join(runs)} has not finished" if runs else "there is no fold_* folder in it"
         raise ModelError(f"{folder} holds no trained model: {state}. Run `autoseg train` to the end first")
-    missing = [name for name in wanted or () if name not in finished]
+    missing = [name for name in wanted or () if name not in there]
     if missing:
-        raise ModelError(f"{folder}: fold {', '.join(missing)} is not trained; finished are {', '.join(finished)}")
-    return {name: finished[name] for name in wanted} if wanted else finished
+        raise ModelError(f"{folder}: fold {', '.join(missing)} is not trained; finished are {', '.join(there)}")
+    return used
 
 
 def _common(plans: dict[str, Plan]) -> Plan:

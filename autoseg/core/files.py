@@ -36,11 +36,13 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     The temporary name keeps the ending, since image writers choose their format by it. ``durable`` False does not wait
     for the disk: for many small files that are made again when a power cut has taken them. Raises OSError naming
-    ``path`` where the disk is full or nothing may be written there, whatever the library that writes says.
+    ``path`` where the disk is full or nothing may be written there, whatever the library that writes says, and
+    WorkspaceError where a folder lies in its place, or a file in that of its folder.
     """
     temporary = unfinished(path)
     with _named(path, temporary):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        refuse_folder(path)
         try:
             yield temporary
             if durable:
@@ -60,7 +62,7 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
     """
     temporary = unfinished(path)
     with _named(path, temporary):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _refuse_foreign(path, mark)
         temporary.mkdir()
         try:
@@ -142,6 +144,20 @@ def refuse_unwritable(folder: Path, room: int = PROBE) -> None:
             file.write(bytes(room))
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(there)) from None
+
+
+def make_folder(folder: Path) -> None:
+    """With those it lies in. Raises WorkspaceError where a file is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise WorkspaceError(f"{folder} cannot be made, a file is in its place; move that away") from None
+
+
+def refuse_folder(path: Path) -> None:
+    """Raises WorkspaceError where a folder lies in the place of the file ``path``."""
+    if path.is_dir():
+        raise WorkspaceError(f"{path} is a folder, in the place of a file that is to be written; move it away")
 
 
 def _refuse_foreign(path: Path, mark: str) -> None:

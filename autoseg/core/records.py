@@ -2,6 +2,9 @@
 
 A field whose metadata holds a ``family`` is a part: ``{"name": "plain_unet", ...}`` in JSON, the part's ``Spec`` in
 memory. A union of dataclasses is told apart by their ``KIND``, written as ``"kind"``.
+
+A file that only autoseg writes is sealed: it ends with a checksum of all its values, and where that is another than
+theirs, reading is an error.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import math
 import reprlib
 import types
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +28,7 @@ from .names import short
 
 Record = TypeVar("Record")
 LONGEST_PLACE = 300  # characters of the place that a message names
+CHECKSUM = "checksum"
 
 
 def to_json(value: Any) -> Any:
@@ -49,23 +54,52 @@ def _field_to_json(field: dataclasses.Field[Any], value: Any) -> Any:
     return {"name": family.name_of(value)} | to_json(value)
 
 
-def write_json(path: Path, record: Any, *, durable: bool = True) -> None:
-    """Writes a record, atomically, indented, UTF-8; for ``durable`` see ``atomic_file``."""
-    text = json.dumps(to_json(record), indent=2, ensure_ascii=False) + "\n"
+def sealed_json(record: Any) -> dict[str, Any]:
+    """A record as plain JSON values, with their checksum."""
+    value = to_json(record)
+    return {**value, CHECKSUM: _checksum(value)}
+
+
+def write_json(path: Path, record: Any, *, durable: bool = True, sealed: bool = False) -> None:
+    """Writes a record, atomically, indented, UTF-8; for ``durable`` see ``atomic_file``.
+
+    ``sealed``: with a checksum of its values. For what nobody is meant to edit.
+    """
+    value = sealed_json(record) if sealed else to_json(record)
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with atomic_file(path, durable=durable) as temporary:
         # A file name that is no Unicode holds lone surrogates: their escapes in Python are those of JSON.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, kind: type[Record], trusted: tuple[str, ...] = ()) -> Record:
-    """Reads a record. Raises RecordError naming the file and the field."""
-    record: Record = from_json(kind, read_json_value(path), where=path.name, trusted=trusted)
+    """Reads a record, sealed or not. Raises RecordError naming the file and the field."""
+    value = _unsealed(read_json_value(path), str(path))
+    record: Record = from_json(kind, value, where=path.name, trusted=trusted)
     return record
 
 
 def from_json(kind: Any, value: Any, where: str = "", trusted: tuple[str, ...] = ()) -> Any:
     """The record of type ``kind`` that ``value`` describes; ``where`` starts the message of a RecordError."""
-    return _Reader(trusted).read(kind, value, where or getattr(kind, "__name__", str(kind)))
+    where = where or getattr(kind, "__name__", str(kind))
+    return _Reader(trusted).read(kind, _unsealed(value, where), where)
+
+
+def _unsealed(value: Any, where: str) -> Any:
+    """``value`` without its checksum, if it has one. Raises RecordError where that is wrong."""
+    if not isinstance(value, dict) or CHECKSUM not in value:
+        return value
+    rest = {key: item for key, item in value.items() if key != CHECKSUM}
+    if value[CHECKSUM] != _checksum(rest):
+        raise RecordError(
+            f"{where} is not what was written: it is damaged, or was edited (then remove its line {CHECKSUM!r})"
+        )
+    return rest
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    """The same for the same values, however they are written."""
+    return f"{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def _estimate(mean: float, resampled: np.ndarray, cases: int) -> Estimate:
 
 def write_scores(folder: Path, summary: Summary) -> None:
     """Writes ``scores.json`` (everything) and ``scores.csv`` (a row per case and label, an empty cell for NaN)."""
-    write_json(folder / "scores.json", summary)
+    write_json(folder / "scores.json", summary, sealed=True)
     with atomic_file(folder / "scores.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["case", "label", *summary.overall])

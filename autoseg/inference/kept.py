@@ -3,31 +3,47 @@
 They are kept on the file's own voxels (in the network's order of axes, inside the box that was not cropped away), since
 that is the one grid which all configurations share: averaging them needs no resampling. A number is 8 bits, or 16.
 Rounding never changes the decision: where two heads would become equal, the lower one gives way. Most of an image is
-certain, so Blosc2 (bit shuffle, zstd) leaves little of it.
+certain, so Blosc2 (bit shuffle, zstd) leaves little of it. Beside each file lies a record of its grid and of what it
+must be; it is compared before anything is unpacked.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..core.files import atomic_file
+from ..core.files import atomic_file, refuse_folder
 from ..core.geometry import Geometry
+from ..core.integrity import Mark, damage
 from ..core.labels import Labels, RegionLabels
-from ..core.records import from_json, to_json
+from ..core.records import read_json, write_json
 from ..errors import ImageFileError, RecordError
 from ..preprocessing.spatial import SpatialRecord
 from .export import Watch
 
 ENDING = ".b2nd"
+CURE = "run `autoseg train` for this fold again, which predicts the case anew"
 CHUNK_VOXELS = 1 << 18  # of one head
+
+
+@dataclass(frozen=True)
+class KeptRecord:
+    """What ``<case>.json`` says, beside ``<case>.b2nd``."""
+
+    geometry: Geometry
+    """The file's grid."""
+    before: SpatialRecord
+    """From the file's voxels to those that are kept: axes turned, borders cropped."""
+    probabilities: Mark
+    """What the file of probabilities must be."""
+    labels: Mark | None = None
+    """What the label map that was written with them must be; None: it has not been written."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +53,17 @@ class KeptCase:
     path: Path
     shape: tuple[int, int, int, int]
     """Heads and voxels (z, y, x): the file's voxels after the steps of ``before``."""
-    geometry: Geometry
-    """The file's grid."""
-    before: SpatialRecord
-    """From the file's voxels to those that are kept: axes turned, borders cropped."""
     bits: int
+    record: KeptRecord
+
+    @property
+    def geometry(self) -> Geometry:
+        """The file's grid."""
+        return self.record.geometry
+
+    @property
+    def before(self) -> SpatialRecord:
+        return self.record.before
 
     @property
     def one(self) -> int:
@@ -55,25 +77,48 @@ class KeptCase:
 
     def read(self, rows: slice) -> torch.Tensor:
         """Codes (heads, rows, y, x), uint8 or int32: probability times ``one``. Raises ImageFileError when damaged."""
-        codes = _opened(self.path)[:, rows]
+        codes = _opened(self.path, self.record)[:, rows]
         return torch.from_numpy(codes if self.bits == 8 else codes.astype(np.int32))
 
 
 def open_kept(path: Path) -> KeptCase:
     """Raises ImageFileError for a file that is missing or damaged."""
-    array = _opened(path)
     try:
-        described = json.loads(array.schunk.vlmeta["case"])
-        geometry = from_json(Geometry, described["geometry"])
-        before = from_json(SpatialRecord, described["before"])
-    except (KeyError, ValueError, RecordError) as error:
-        raise ImageFileError(f"{path} holds no kept probabilities ({error})") from None
-    return KeptCase(path, array.shape, geometry, before, 8 * array.dtype.itemsize)
+        record = read_json(record_of(path), KeptRecord)
+    except RecordError as error:
+        raise ImageFileError(f"case {path.stem}: {error}; {CURE}") from None
+    array = _opened(path, record)
+    return KeptCase(path, array.shape, 8 * array.dtype.itemsize, record)
+
+
+def record_of(path: Path) -> Path:
+    """Where the record of kept probabilities lies."""
+    return path.with_suffix(".json")
+
+
+def kept_problem(path: Path, label_map: Path) -> str | None:
+    """Why a case must be predicted again, None where it need not; empty where it never was, or not to its end."""
+    if not record_of(path).exists():
+        return ""
+    try:
+        record = read_json(record_of(path), KeptRecord)
+    except RecordError as error:
+        return str(error)
+    if record.labels is None:
+        return ""
+    wanted = {path: record.probabilities, label_map: record.labels}
+    return next((f"{file} {found}" for file, mark in wanted.items() if (found := damage(file, mark))), None)
+
+
+def note_label_map(path: Path, label_map: Path) -> None:
+    """The case is complete: its label map has been written, too."""
+    record = read_json(record_of(path), KeptRecord)
+    write_json(record_of(path), replace(record, labels=Mark.of(label_map)), durable=False, sealed=True)
 
 
 @contextmanager
 def keeping(path: Path, record: SpatialRecord, geometry: Geometry, labels: Labels, bits: int = 8) -> Iterator[Watch]:
-    """Yields what must be given every slab of logits, in order; then ``path`` is there, complete.
+    """Yields what must be given every slab of logits, in order; then ``path`` and its record are there, complete.
 
     ``record`` is that of the case, whose last step, the resampling, export has undone.
     """
@@ -81,7 +126,6 @@ def keeping(path: Path, record: SpatialRecord, geometry: Geometry, labels: Label
 
     before, resampling = record.split()
     shape = (labels.heads, *resampling.shape)
-    described = json.dumps(to_json({"geometry": geometry, "before": before}))
     compression: dict[str, Any] = {
         "codec": blosc2.Codec.ZSTD,
         "clevel": 1,
@@ -89,6 +133,8 @@ def keeping(path: Path, record: SpatialRecord, geometry: Geometry, labels: Label
         "filters_meta": [0],
         "nthreads": 1,
     }
+    refuse_folder(record_of(path))
+    record_of(path).unlink(missing_ok=True)
     with atomic_file(path, durable=False) as temporary:
         array = blosc2.empty(
             shape,
@@ -98,10 +144,10 @@ def keeping(path: Path, record: SpatialRecord, geometry: Geometry, labels: Label
             urlpath=str(temporary),
             mode="w",
         )
-        array.schunk.vlmeta["case"] = described
         writer = _Writer(array, labels, bits)
         yield writer.take
         writer.finish()
+    write_json(record_of(path), KeptRecord(geometry, before, Mark.of(path)), durable=False, sealed=True)
 
 
 class _Writer:
@@ -156,10 +202,12 @@ def _thickness(shape: tuple[int, ...]) -> int:
     return min(shape[1], max(1, CHUNK_VOXELS // (shape[2] * shape[3])))
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, record: KeptRecord) -> Any:
     import blosc2
 
+    if found := damage(path, record.probabilities):
+        raise ImageFileError(f"case {path.stem}: {path} {found}; {CURE}")
     try:
         return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
     except (RuntimeError, OSError, ValueError) as error:
-        raise ImageFileError(f"{path} cannot be read ({error}); remove it and train or validate again") from None
+        raise ImageFileError(f"case {path.stem}: {path} cannot be read ({error}); {CURE}") from None

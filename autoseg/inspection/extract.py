@@ -19,7 +19,6 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import from_json, to_json
 from ..dataset import Case, Dataset
-from ..errors import RecordError
 from ..fingerprint import CaseFingerprint, Fingerprint, Intensities, usual_orientation
 from ..folds import Folds
 from .check import check_headers
@@ -156,6 +155,9 @@ def _recall(path: Path) -> tuple[Scan, dict[str, Any]] | None:
     if not path.is_file():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:  # numpy reads no checksum where a header tells of fewer voxels
+            if archive.testzip() is not None:
+                return None
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             stored = json.loads(str(arrays["record"]))
             intensities, moments = arrays["intensities"], arrays["moments"]
@@ -165,5 +167,5 @@ def _recall(path: Path) -> tuple[Scan, dict[str, Any]] | None:
             intensities=intensities,
             moments=moments,
         ), stored
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecordError):
+    except Exception:  # whatever a changed byte made of it: no two are alike
         return None

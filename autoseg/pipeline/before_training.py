@@ -17,7 +17,7 @@ from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
 from .decide import Request, decide
-from .plan_and_preprocess import prepared_as, preprocess
+from .plan_and_preprocess import look_at, prepared_as, preprocess
 from .written import is_untouched_draft, write_plan
 
 LOG = logging.getLogger("autoseg")
@@ -59,12 +59,13 @@ def measure_here(
 def prepare_missing(
     files: DatasetFolder, stages: Sequence[Plan], settings: RunSettings, trusted: tuple[str, ...]
 ) -> None:
-    """Prepares the cases of the ``stages``, each a plan with its configuration, that have never been prepared.
+    """Prepares the cases of the ``stages``, each a plan with its configuration, that are missing or damaged.
 
     What was prepared for other decisions stays as it is: another training may be reading it.
     """
     plan, keys = files.read_plan(trusted), files.read_dataset().keys
     for name in (stage.default for stage in stages):
-        if not set(keys) <= set(CaseStore(files.prepared(prepared_as(plan, name))).keys()):
+        seen = look_at(CaseStore(files.prepared(prepared_as(plan, name))), keys, settings.threads)
+        if any(found is not None for _, found in seen.values()):
             with alone(files.plan_lock, "train"):
                 preprocess(files, configurations=[name], settings=settings, only_missing=True, trusted=trusted)

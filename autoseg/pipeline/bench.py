@@ -38,6 +38,10 @@ class StepTime:
     bytes: int | None
     """Of the whole training; None where the system does not tell."""
 
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise ValueError(f"seconds must be above 0; found {self.seconds}")
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -83,7 +87,7 @@ class CountingBench:
     def _keep(self, steps: Steps) -> None:
         self.kept = steps
         if self._path is not None:
-            write_json(self._path, steps)
+            write_json(self._path, steps, sealed=True)
 
 
 class TimingBench(CountingBench):
@@ -186,5 +190,7 @@ def _read(path: Path) -> Steps:
     """What was kept; nothing where there is none, or of another version."""
     try:
         return read_json(path, Steps)
-    except RecordError:
+    except RecordError as error:
+        if path.exists():
+            LOG.warning("%s; steps are counted and timed anew", error)
         return Steps()

@@ -20,17 +20,21 @@ from ..core.progress import progress
 from ..errors import TrainingError
 from ..folds import Folds
 from ..parts.readers import read_labels
-from ..plan import Plan, read_plan
+from ..plan import Plan
 from ..preprocessing.priors import CaseWithPrior, PriorStore, on_grid
 from ..preprocessing.store import StoredCase
 from ..workspace import DatasetFolder, RunFolder
+from .validated import is_validated
 
 LOG = logging.getLogger("autoseg")
 
 
-def unfinished(files: DatasetFolder, earlier: Plan, folds: Folds, trusted: tuple[str, ...]) -> list[str]:
+def unfinished(
+    files: DatasetFolder, earlier: Plan, folds: Folds, trusted: tuple[str, ...], workers: int = 1
+) -> list[str]:
     """Folds of the stage that ``earlier`` trains which have not been trained, or not predicted their validation cases.
 
+    Or have once, and what they left is damaged.
     Raises TrainingError where there are no folds, or where one was trained for another dataset than there is now.
     """
     if not folds.folds:
@@ -40,14 +44,18 @@ def unfinished(files: DatasetFolder, earlier: Plan, folds: Folds, trusted: tuple
         )
     runs = {str(number): files.run(earlier.default, str(number)) for number in range(len(folds.folds))}
     for run in runs.values():
-        if run.weights.exists():
+        if run.finished:
             _refuse_another_dataset(run, earlier, trusted)
-    return [name for name, run in runs.items() if not (run.weights.exists() and run.scores.exists())]
+    return [
+        name
+        for name, run in runs.items()
+        if not (run.finished and is_validated(run, folds[int(name)].validation, earlier.file_ending, workers))
+    ]
 
 
 def _refuse_another_dataset(run: RunFolder, earlier: Plan, trusted: tuple[str, ...]) -> None:
     """Both stages must speak of the same labels: a finished one is not trained again when the dataset has changed."""
-    before = read_plan(run.effective, trusted)
+    before = run.read_plan(trusted)
     different = [name for name in OF_THE_PLAN if getattr(before, name) != getattr(earlier, name)]
     if different:
         raise TrainingError(
@@ -95,7 +103,7 @@ def bring_to_grid(files: DatasetFolder, earlier: Plan, plan: Plan, cases: dict[s
 def with_priors(files: DatasetFolder, plan: Plan, cases: dict[str, StoredCase]) -> dict[str, CaseWithPrior]:
     """The prepared cases together with what ``bring_to_grid`` made for them."""
     store = PriorStore(files.priors(plan.default))
-    return {key: CaseWithPrior(case, store.path(key)) for key, case in cases.items()}
+    return {key: store.open(key, case) for key, case in cases.items()}
 
 
 def _predicted(files: DatasetFolder, earlier: Plan) -> dict[str, Path]:

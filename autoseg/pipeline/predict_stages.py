@@ -20,6 +20,7 @@ from ..errors import ModelError
 from ..inference.attempt import Attempt
 from ..inference.export import Prediction
 from ..inference.kept import ENDING as KEPT_ENDING
+from ..inference.kept import kept_problem, note_label_map
 from ..inference.memory import Gate
 from ..inference.options import PredictOptions, Wanted
 from ..inference.predictor import Predictor, Prepared
@@ -58,8 +59,14 @@ class Stages:
         return self.keep / f"{key}{KEPT_ENDING}" if self.keep else None
 
     def finished(self, key: str) -> bool:
-        """Whether an earlier run wrote all that is wanted."""
-        return all(path.exists() for path in (self.target(key), self.kept(key)) if path)
+        """Whether an earlier run wrote all that is wanted, and it still is what was written."""
+        kept = self.kept(key)
+        if kept is None:
+            return self.target(key).exists()
+        problem = kept_problem(kept, self.target(key))
+        if problem:
+            LOG.warning("case %s: %s; it is predicted again", key, problem)
+        return problem is None
 
     def prepared(self, case: Case) -> Attempt[Any]:
         """Waits until memory suffices for the case, which is judged by its header, then reads it."""
@@ -101,7 +108,8 @@ class Stages:
         return attempt.then("network", decided)
 
     def written(self, attempt: Attempt[Prediction]) -> Attempt[Path]:
-        """The label map comes last: where it exists, the case is finished."""
+        """The label map comes last: where it exists, the case is finished. Where probabilities are kept, their record
+        says so."""
 
         def write(prediction: Prediction) -> Path:
             source = self.sources[attempt.key]
@@ -109,6 +117,8 @@ class Stages:
                 beside = self.output / "probabilities" / f"{attempt.key}{PROBABILITY_ENDING}"
                 write_channels(chances.stored, prediction.geometry, beside, chances.scale, like=source)
             write_labels(prediction.labels, prediction.geometry, self.target(attempt.key), like=source)
+            if kept := self.kept(attempt.key):
+                note_label_map(kept, self.target(attempt.key))
             return self.target(attempt.key)
 
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from ..workspace import DatasetFolder
 from .compare import Unseen, ensembles, label_map, matrices, reference_of
 from .evaluate import score_pairs
 from .mirroring import measure_mirroring
+from .validated import problems
 
 LOG = logging.getLogger("autoseg")
 
@@ -96,7 +98,7 @@ def _trained(
 ) -> tuple[dict[str, TrainedRuns], dict[str, str]]:
     """Configurations of which every fold can be compared, and why the others cannot."""
     there = sorted(path.name for path in files.all_runs.glob("*") if path.is_dir())
-    missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds))}
+    missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds, trusted))}
     complete = [name for name in wanted or there if name not in missing]
     if not complete or (wanted and missing):
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items()) or "nothing was trained on it"
@@ -108,6 +110,7 @@ def _trained(
     for name in complete:
         found = read_trained(files.runs(name), folds, trusted)
         assert isinstance(found, TrainedRuns), "a folder of runs holds no manifest"
+        found.verify()
         trained[name] = found
     first = trained[complete[0]].plan
     for name, each in trained.items():
@@ -120,16 +123,22 @@ def _trained(
     return trained, missing
 
 
-def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[str]) -> str:
-    """What is missing of a configuration; nothing when all is there."""
-    untrained = [fold for fold in folds if not files.run(name, fold).weights.exists()]
+def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[str], trusted: tuple[str, ...]) -> str:
+    """What is missing of a configuration; nothing when all is there. Raises WorkspaceError for what is damaged."""
+    runs = {fold: files.run(name, fold) for fold in folds}
+    untrained = [fold for fold, run in runs.items() if not os.path.lexists(run.weights)]
     if untrained:
         return f"fold {', '.join(untrained)} is not trained"
-    without = [
-        fold
-        for fold in folds
-        if any(not files.run(name, fold).kept(key).exists() for key in splits[int(fold)].validation)
-    ]
+    without = []
+    for fold, run in runs.items():
+        ending = run.read_plan(trusted).file_ending
+        found = problems(run, splits[int(fold)].validation, ending, 1)
+        if damaged := [f"case {key}: {why}" for key, why in found.items() if why]:
+            raise WorkspaceError(
+                f"{damaged[0]}. Run `autoseg train {files.root.name} {fold} -c {name}` again: it predicts anew what "
+                f"is damaged ({len(damaged)} of its validation cases)"
+            )
+        without += [fold] * bool(found)
     if without:
         return f"fold {', '.join(without)} has no probabilities of its validation cases; `autoseg train` adds them"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,10 +13,11 @@ from ..bundle.manifest import CrossValidation, Manifest
 from ..bundle.trained import Trained, TrainedRuns, read_trained
 from ..bundle.write import copy_bundle, write_bundle
 from ..core.records import read_json
-from ..dataset import Dataset
-from ..errors import ModelError
+from ..errors import ModelError, RecordError
 from ..evaluation.scores import CaseScores, Summary, summarise
 from ..workspace import DatasetFolder, RunFolder
+
+LOG = logging.getLogger("autoseg")
 
 
 def export(
@@ -38,6 +40,7 @@ def export(
         if isinstance(trained, Bundle):
             copy_bundle(trained, target, manifest)
         else:
+            trained.verify()
             weights = {name: {fold: run.weights for fold, run in runs.items()} for name, runs in trained.stages.items()}
             write_bundle(target, manifest, trained.plan, weights, trusted=trusted)
     except OSError as error:  # a full disk, for instance: what was begun is gone again
@@ -67,7 +70,7 @@ def describe(trained: Trained) -> Manifest:
         return trained.manifest
     fold = next(iter(trained.runs.values())).root.absolute()
     described = DatasetFolder(fold.parents[2]).dataset
-    dataset = read_json(described, Dataset) if described.exists() else None
+    dataset = DatasetFolder(described.parent).read_dataset() if described.exists() else None
     return replace(
         trained.manifest,
         scores=cross_validation(trained.runs),
@@ -79,6 +82,8 @@ def describe(trained: Trained) -> Manifest:
 def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
     """Scores of the validation cases of all folds together; None when no fold was validated."""
     validated = {fold: run for fold, run in runs.items() if run.scores.exists()}
+    if without := [fold for fold in runs if fold not in validated and fold != "all"]:
+        LOG.warning("fold %s was not validated, its scores are not told; run `autoseg train` first", ", ".join(without))
     if not validated:
         return None
     summary = summarise({key: case for run in validated.values() for key, case in validation_scores(run)})
@@ -87,7 +92,14 @@ def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
 
 def validation_scores(run: RunFolder) -> Iterable[tuple[str, CaseScores]]:
     """Case and its scores as ``score_case`` gave them, for every validation case of a fold."""
-    for key, case in read_json(run.scores, Summary).cases.items():
+    predicted = {path.stem for path in run.probabilities.glob("*.json")}
+    try:
+        cases = read_json(run.scores, Summary).cases
+        if predicted and predicted != set(cases):
+            raise RecordError(f"{run.scores} is of other cases than were predicted there")
+    except RecordError as error:
+        raise RecordError(f"{error}. Train this fold again, which scores its validation cases anew") from None
+    for key, case in cases.items():
         yield (
             key,
             {

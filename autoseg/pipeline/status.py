@@ -16,6 +16,7 @@ from ..workspace import RunFolder, Workspace
 
 SIGN_OF_LIFE = 60.0  # seconds within which a process elsewhere, whose lock is not seen here, has told something
 LONGEST_ERROR = 5000  # characters shown of one: a table of problems is long
+LOST = "{} is missing or damaged; train this fold again, which writes it anew from its last checkpoint"
 RUNNING = ("training", "validating")
 
 
@@ -62,10 +63,11 @@ def _readable_line(dataset: str, configuration: str, folder: RunFolder) -> RunLi
 def _line(dataset: str, configuration: str, folder: RunFolder) -> RunLine:
     told = read_json(folder.status, RunStatus) if folder.status.exists() else None
     scored = _validated(folder)
-    phase = told.phase if told else "finished" if folder.weights.exists() else "killed"
+    phase = told.phase if told else "training" if is_held(folder) else "finished" if folder.finished else "killed"
     if told and phase in RUNNING and not _alive(folder, told):
         phase = "killed"
-    trained = told is not None and phase != "training" and folder.weights.exists()
+    lost = phase == "finished" and not folder.finished
+    trained = told is not None and phase != "training" and folder.finished
     return RunLine(
         dataset=dataset,
         configuration=configuration,
@@ -76,7 +78,7 @@ def _line(dataset: str, configuration: str, folder: RunFolder) -> RunLine:
         dice=scored if scored is not None else told.dice if told else None,
         validated=scored is not None,
         updated=told.updated if told else None,
-        error=told.error if told and phase == "failed" else None,
+        error=told.error if told and phase == "failed" else LOST.format(folder.weights) if lost else None,
     )
 
 

@@ -75,7 +75,7 @@ def train(
         wanted = [run_of(stages[-1], name) for name in names]
         cases = _all_prepared(stages, wanted)
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
-            missing = unfinished(files, earlier, folds, trusted)
+            missing = unfinished(files, earlier, folds, trusted, settings.threads)
             tell_first(earlier, plan, missing)
             run_all([run_of(earlier, name) for name in missing])
             team.led(partial(bring_to_grid, files, earlier, plan, on_grid, settings.threads))

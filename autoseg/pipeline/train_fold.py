@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from ..core.files import make_folder, refuse_folder
 from ..core.progress import duration
 from ..core.records import write_json
-from ..errors import TrainingError, WorkspaceError
+from ..core.weights import read_weights
+from ..errors import ModelError, TrainingError, WorkspaceError
 from ..folds import Fold
-from ..plan import Configuration, Plan, read_plan
+from ..plan import Configuration, Plan
 from ..preprocessing.store import CaseStore, StoredCase
 from ..run_status import StatusFile
 from ..settings import RunSettings
@@ -72,24 +74,73 @@ class Wanted:
 def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -> None:
     """Trains until the budget is spent and writes the weights; a fold that has finished is left alone or extended.
 
-    While it is extended, its old weights stay what they were. Raises TrainingError or WorkspaceError.
+    While it is extended, its old weights stay what they were. Weights that are damaged or gone are written anew from
+    the last checkpoint, if training had come to its end there. Raises TrainingError or WorkspaceError.
     """
-    folder, plan, configuration, split, settings = run.folder, run.plan, run.configuration, run.split, run.settings
-    if folder.weights.exists() and not wanted.extend:
+    folder, plan, configuration = run.folder, run.plan, run.configuration
+    finished = _is_finished(run)
+    if finished and not wanted.extend:
+        folder.read_plan(run.trusted)  # which prediction needs, too
         LOG.info("%s has finished; train it longer with --extend, or remove %s to start anew", run.name, folder.root)
         return
     refuse_small_batch(configuration.batch_size, run.team)
+    _refuse_folders(folder)
     _refuse_another_plan(run)
     cases = _prepared(run)
-    state = start(plan, configuration, settings)
+    state = start(plan, configuration, run.settings)
     budget = Budget.of(configuration, wanted.seconds)
     if resume(state, folder.checkpoints):
         LOG.info("continuing after iteration %d (%s)", state.iteration, duration(state.seconds_trained))
-    if folder.weights.exists() and not _extended(run, state, budget):
+    if state.ended and wanted.extend:
+        state.final, state.volumes_iteration = None, state.iteration
+    if finished and not _extended(run, state, budget):
         return
     run.team.refuse_other("checkpoint", state.iteration)
+    if state.ended and not wanted.extend:
+        LOG.info("%s had come to its end: its weights are written from its last checkpoint", run.name)
+    else:
+        _fit(run, wanted, state, cases, budget, status)
+    if not run.team.leads:
+        return
+    if not state.ended:
+        shutil.rmtree(folder.validation, ignore_errors=True)  # of the weights that are replaced now
+    save_weights(folder.weights, state.result, state.iteration)
+    keep_newest(folder.checkpoints, 1)  # what --extend goes on from
+
+
+def _is_finished(run: FoldRun) -> bool:
+    """Whether whole weights are there. Those that are damaged are as none: they are written again."""
+    path = run.folder.weights
+    if not path.exists():
+        return False
+    try:
+        read_weights(path, f"{run.plan.default}/fold_{run.fold}", "they are written anew")
+    except ModelError as error:
+        LOG.warning("%s", error)
+        return False
+    return True
+
+
+def _refuse_folders(folder: RunFolder) -> None:
+    """Hours later it would be too late. Raises WorkspaceError where files cannot be written."""
+    for path in (folder.weights, folder.effective, folder.metrics, folder.scores):
+        refuse_folder(path)
+    for path in (folder.checkpoints, folder.validation, folder.probabilities):
+        if path.exists():
+            make_folder(path)
+
+
+def _fit(
+    run: FoldRun,
+    wanted: Wanted,
+    state: TrainingState,
+    cases: Mapping[str, ReadableCase],
+    budget: Budget,
+    status: StatusFile | None,
+) -> None:
+    folder, plan, configuration, split, settings = run.folder, run.plan, run.configuration, run.split, run.settings
     if run.team.leads:
-        write_json(folder.effective, plan)
+        write_json(folder.effective, plan, sealed=True)
     _announce(run, budget)
     sampled = training_sampler(cases, split.train, plan, configuration, settings.seed, run.team)
     patches = validation_sampler(cases, split.validation, plan, configuration, settings.seed)
@@ -98,12 +149,8 @@ def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -
     watch = watcher(cases, split.validation, plan, configuration, settings) if split.validation else None
     course = Course(budget, wanted.checkpoint_every, watch, status, run.team)
     validation = patches if split.validation else None
+    state.ended = False
     fit(state, plan, configuration, sampled, validation, course=course, settings=settings, folder=folder)
-    if not run.team.leads:
-        return
-    shutil.rmtree(folder.validation, ignore_errors=True)  # of the weights that are replaced now
-    save_weights(folder.weights, state.result, state.iteration)
-    keep_newest(folder.checkpoints, 1)  # what --extend goes on from
 
 
 def _extended(run: FoldRun, state: TrainingState, budget: Budget) -> bool:
@@ -140,7 +187,7 @@ def _refuse_another_plan(run: FoldRun) -> None:
     folder, plan = run.folder, run.plan
     if not any(folder.checkpoints.glob("*.pt")):
         return
-    before = read_plan(folder.effective, run.trusted)
+    before = folder.read_plan(run.trusted)
     (_, old), (name, new) = before.configuration(), plan.configuration()
     rules = replace(old.training, epochs=new.training.epochs, patience=new.training.patience)
     old = replace(old, training=rules, cost=new.cost, reasons=new.reasons)

@@ -11,6 +11,7 @@ from ..inference.model import Model
 from .evaluate import score_pairs
 from .predict import predict
 from .train_fold import FoldRun
+from .validated import is_validated
 
 LOG = logging.getLogger("autoseg")
 
@@ -18,13 +19,14 @@ LOG = logging.getLogger("autoseg")
 def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     """Predicts the validation cases from their files, as a user would, and scores them against theirs.
 
-    Their probabilities are kept: `autoseg select` makes any ensemble of them, without predicting anew.
+    Their probabilities are kept: `autoseg select` makes any ensemble of them, without predicting anew. What was done
+    before and is damaged is done again. Raises TrainingError for cases that cannot be predicted.
     """
     folder, split, settings = run.folder, run.split, run.settings
     if not split.validation:
         LOG.info("fold all has no validation cases: score it on cases of your own with `autoseg evaluate`")
         return
-    if folder.scores.exists() and all(folder.kept(key).exists() for key in split.validation):
+    if is_validated(folder, split.validation, run.plan.file_ending, settings.threads):
         LOG.info("validation scores are in %s", folder.scores)
         return
     model = Model.read(folder.root, settings=settings, trusted=run.trusted)

@@ -59,7 +59,7 @@ def is_untouched_draft(files: DatasetFolder, trusted: tuple[str, ...] = ()) -> b
 
 def _plan_of_before(files: DatasetFolder) -> dict[str, Any] | None:
     """As JSON, empty where it is no object in JSON; None where there is none."""
-    if not files.plan.exists():
+    if not files.plan.is_file():
         return None
     try:
         value = read_json_value(files.plan)

@@ -1,24 +1,29 @@
 """What an earlier stage predicted, on the grid of the next one: a file of label indices per training case.
 
-Chunked and compressed as the prepared cases are, so that a patch is read alone.
+Chunked and compressed as the prepared cases are, so that a patch is read alone. Beside each lies a record of what it
+was made from and what it must be.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.files import atomic_file
+from ..core.files import atomic_file, refuse_folder
 from ..core.geometry import Box
+from ..core.integrity import Mark, damage
 from ..core.labels import Labels
+from ..core.records import read_json, write_json
+from ..errors import ImageFileError, RecordError
 from .locations import Locations
 from .spatial import SpatialRecord
 from .store import CHUNK_EDGE, StoredCase, read_array, write_array
 
-CONTENT = "content"
+LOG = logging.getLogger("autoseg")
 
 
 def on_grid(label_map: np.ndarray, record: SpatialRecord, labels: Labels, resampler: Any) -> np.ndarray:
@@ -32,11 +37,23 @@ def on_grid(label_map: np.ndarray, record: SpatialRecord, labels: Labels, resamp
 
 
 @dataclass(frozen=True)
+class PriorRecord:
+    """What ``<case>.json`` says."""
+
+    content: str
+    """What the prediction was made from: equal means it need not be made again."""
+    file: Mark
+    """What the file of label indices must be."""
+
+
+@dataclass(frozen=True)
 class CaseWithPrior:
     """A prepared case and what an earlier stage predicted for it; reading is safe from several threads at once."""
 
     case: StoredCase
     prior: Path
+    mark: Mark
+    """What ``prior`` must be."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,7 +70,14 @@ class CaseWithPrior:
         return self.case.foreground
 
     def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Image (channels, *box) and two label maps (2, *box): the reference and the prediction."""
+        """Image (channels, *box) and two label maps (2, *box): the reference and the prediction.
+
+        Raises ImageFileError when a file is damaged.
+        """
+        if found := damage(self.prior, self.mark):
+            raise ImageFileError(
+                f"case {self.prior.stem}: {self.prior} {found}. Run the same command again, which makes it anew"
+            )
         image, labels = self.case.read(box)
         return image, np.stack((labels, read_array(self.prior, box.slices)))
 
@@ -70,16 +94,32 @@ class PriorStore:
         return self.folder / f"{key}.b2nd"
 
     def content(self, key: str) -> str | None:
-        """The content key the prediction was written with; None where there is none."""
-        import blosc2
-
-        try:
-            stored = blosc2.open(str(self.path(key)), mode="r")
-            return str(stored.schunk.vlmeta[CONTENT])
-        except (OSError, RuntimeError, ValueError, KeyError):
+        """The content key the prediction was written with; None where there is none, or a damaged one."""
+        if not self._record(key).exists():
             return None
+        try:
+            stored = read_json(self._record(key), PriorRecord)
+        except RecordError as error:
+            found: str | None = str(error)
+        else:
+            found = damage(self.path(key), stored.file)
+            if found is None:
+                return stored.content
+            found = f"{self.path(key)} {found}"
+        LOG.warning("case %s: %s; it is made anew", key, found)
+        return None
+
+    def open(self, key: str, case: StoredCase) -> CaseWithPrior:
+        """The prepared case with its prediction. Raises RecordError where there is none, or a damaged one."""
+        return CaseWithPrior(case, self.path(key), read_json(self._record(key), PriorRecord).file)
 
     def write(self, key: str, indices: np.ndarray, content_key: str) -> None:
-        """Writes one case's label indices (z, y, x), all or nothing."""
+        """Writes one case's label indices (z, y, x); where that is cut short, there is none."""
+        refuse_folder(self._record(key))
+        self._record(key).unlink(missing_ok=True)
         with atomic_file(self.path(key), durable=False) as temporary:
-            write_array(temporary, indices, self.patch_size, {CONTENT: content_key})
+            write_array(temporary, indices, self.patch_size)
+        write_json(self._record(key), PriorRecord(content_key, Mark.of(self.path(key))), durable=False, sealed=True)
+
+    def _record(self, key: str) -> Path:
+        return self.folder / f"{key}.json"

@@ -4,7 +4,10 @@
     image.b2nd      (channels, z, y, x) float16, or float32 where half precision would lose something
     labels.b2nd     (z, y, x) label indices
     locations.npy   positions of voxels of each label, and in locations.npz where each of its parts begins
-    case.json       CaseRecord: the way back to the file's grid, and what the arrays were made from
+    case.json       CaseRecord: the way back to the file's grid, what the arrays were made from, what the files must be
+
+Every file is read once per process and compared with what ``case.json`` says before anything is unpacked: Blosc2 and
+numpy take a changed byte for another voxel, and some for a reason to end the process.
 
 Blosc2 with zstd level 1 and byte shuffle: of LZ4, LZ4HC and zstd it gave the smallest files at 1 ms per small case.
 """
@@ -13,7 +16,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +27,9 @@ import numpy as np
 
 from ..core.files import atomic_folder
 from ..core.geometry import Box, Geometry
-from ..core.records import read_json, to_json
+from ..core.integrity import Mark, damage
+from ..core.json_text import read_json_value
+from ..core.records import read_json, sealed_json
 from ..errors import ImageFileError, RecordError, WorkspaceError
 from .locations import Locations
 from .prepare import PreparedCase
@@ -31,6 +37,9 @@ from .spatial import SpatialRecord
 
 LARGEST_HALF = 2048.0  # above it float16 no longer tells neighbouring integers apart
 BLOCK_VOXELS = 1 << 14  # 32 KB of float16: one block stays in the first-level cache while it is unpacked
+RECORD = "case.json"
+IMAGE, LABELS, VOXELS, PARTS = FILES = ("image.b2nd", "labels.b2nd", "locations.npy", "locations.npz")
+OLDER = "is of another version of autoseg, without checksums"
 CHUNK_EDGE = 64  # where no patch size is known
 IN_MEMORY = 64 << 20  # bytes: up to these an array is compressed in memory, since Blosc2 opens its file for every chunk
 
@@ -46,6 +55,12 @@ class CaseRecord:
     geometry: Geometry
     """The file's grid."""
     record: SpatialRecord
+    files: dict[str, Mark]
+    """What each of ``FILES`` must be."""
+
+    def __post_init__(self) -> None:
+        if set(self.files) != set(FILES):
+            raise ValueError(f"files must be {', '.join(FILES)}; found {', '.join(self.files)}")
 
 
 @dataclass(frozen=True)
@@ -75,25 +90,37 @@ class StoredCase:
 
     @cached_property
     def _parts(self) -> dict[str, np.ndarray]:
-        with np.load(self.folder / "locations.npz", allow_pickle=False) as file:
+        with np.load(self._file(PARTS), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
 
     @property
     def foreground(self) -> Locations:
-        """Where its labels are. Its voxels stay on disk until they are asked for: many labels have millions."""
-        return Locations(np.load(self.folder / "locations.npy", mmap_mode="r", allow_pickle=False), **self._parts)
+        """Where its labels are. Its voxels stay on disk until they are asked for: many labels have millions.
+
+        Raises ImageFileError when a file is damaged.
+        """
+        return Locations(np.load(self._file(VOXELS), mmap_mode="r", allow_pickle=False), **self._parts)
 
     def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """Image (channels, *box) float16 or float32, and label indices (*box), of a box inside the case.
 
         Raises ImageFileError when a file is damaged.
         """
-        image = read_array(self.folder / "image.b2nd", (slice(0, self.channels), *box.slices))
-        return image, read_array(self.folder / "labels.b2nd", box.slices)
+        image = read_array(self._file(IMAGE), (slice(0, self.channels), *box.slices))
+        return image, read_array(self._file(LABELS), box.slices)
 
     def read_whole(self) -> tuple[np.ndarray, np.ndarray]:
         """Image and label indices of the whole case."""
         return self.read(Box.whole(self.shape))
+
+    def _file(self, name: str) -> Path:
+        path = self.folder / name
+        if found := damage(path, self.case.files[name]):
+            raise ImageFileError(
+                f"case {self.folder.name}: {path} {found}. Run `autoseg preprocess` for this dataset, which prepares "
+                "the case anew, then the same command again"
+            )
+        return path
 
 
 @dataclass(frozen=True)
@@ -106,33 +133,69 @@ class CaseStore:
 
     def keys(self) -> tuple[str, ...]:
         """Complete cases, sorted."""
-        found = (path.parent.name for path in self.folder.glob("*/case.json"))
+        found = (path.parent.name for path in self.folder.glob(f"*/{RECORD}"))
         return tuple(sorted(key for key in found if not key.startswith(".")))
 
     def content(self, key: str) -> str | None:
         """The content key the case was written with; None where there is no readable case."""
+        return self.look(key)[0]
+
+    def look(self, key: str) -> tuple[str | None, str | None]:
+        """The content key the case was written with, and why it must be prepared anew, to be said after its name.
+
+        The latter is empty where it never was prepared, None where it is whole. All of its files are read, once per
+        process.
+        """
+        folder = self.folder / key
+        if not folder.exists():
+            return None, ""
         try:
-            return read_json(self.folder / key / "case.json", CaseRecord).content
-        except RecordError:
-            return None
+            case = read_json(folder / RECORD, CaseRecord)
+        except RecordError as error:
+            return None, OLDER if _is_of_before(folder / RECORD) else str(error)
+        damages = ((folder / name, damage(folder / name, mark)) for name, mark in case.files.items())
+        return case.content, next((f"{path} {found}" for path, found in damages if found), None)
 
     def open(self, key: str) -> StoredCase:
-        """Raises WorkspaceError when the case was never prepared."""
+        """Raises WorkspaceError when the case was never prepared, or its record is damaged."""
         folder = self.folder / key
-        if not (folder / "case.json").exists():
-            raise WorkspaceError(f"case {key} is not prepared in {self.folder}; run `autoseg preprocess` again")
-        return StoredCase(folder, read_json(folder / "case.json", CaseRecord))
+        try:
+            return StoredCase(folder, read_json(folder / RECORD, CaseRecord))
+        except RecordError as error:
+            why = f": {error}" if (folder / RECORD).exists() else ""
+            raise WorkspaceError(
+                f"case {key} is not prepared in {self.folder}{why}; run `autoseg preprocess` again"
+            ) from None
 
     def write(self, key: str, prepared: PreparedCase, content_key: str) -> None:
         """Writes one case, all or nothing; replaces an older one of the same key."""
         assert prepared.labels is not None and prepared.foreground is not None, "only labelled cases are stored"
         channels, *shape = prepared.image.shape
-        case = CaseRecord(content_key, (shape[0], shape[1], shape[2]), channels, prepared.geometry, prepared.record)
-        with atomic_folder(self.folder / key, mark="case.json") as folder:
-            write_array(folder / "image.b2nd", _half(prepared.image), self.patch_size)
-            write_array(folder / "labels.b2nd", prepared.labels, self.patch_size)
+        _remove_torn(self.folder / key)
+        with atomic_folder(self.folder / key, mark=RECORD) as folder:
+            write_array(folder / IMAGE, _half(prepared.image), self.patch_size)
+            write_array(folder / LABELS, prepared.labels, self.patch_size)
             _write_locations(folder, prepared.foreground)
-            (folder / "case.json").write_text(json.dumps(to_json(case)), encoding="utf-8")
+            files = {name: Mark.of(folder / name) for name in FILES}
+            grid = (shape[0], shape[1], shape[2])
+            case = CaseRecord(content_key, grid, channels, prepared.geometry, prepared.record, files)
+            (folder / RECORD).write_text(json.dumps(sealed_json(case)), encoding="utf-8")
+
+
+def _is_of_before(path: Path) -> bool:
+    """Whether it is a record without checksums, as they once were."""
+    try:
+        value = read_json_value(path)
+    except RecordError:
+        return False
+    return isinstance(value, dict) and "content" in value and "files" not in value
+
+
+def _remove_torn(folder: Path) -> None:
+    """A case that has lost its record and holds nothing else than a case does."""
+    if folder.is_dir() and not folder.is_symlink() and not (folder / RECORD).is_file():
+        if {path.name for path in folder.iterdir()} <= {RECORD, *FILES}:
+            shutil.rmtree(folder)
 
 
 def chunks_and_blocks(shape: Sequence[int], patch_size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -154,10 +217,8 @@ def _half(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float16) if largest <= LARGEST_HALF else image
 
 
-def write_array(
-    path: Path, array: np.ndarray, patch_size: tuple[int, ...], notes: Mapping[str, str] | None = None
-) -> None:
-    """Writes ``array`` ([channels,] z, y, x) as a Blosc2 file, with ``notes`` inside."""
+def write_array(path: Path, array: np.ndarray, patch_size: tuple[int, ...]) -> None:
+    """Writes ``array`` ([channels,] z, y, x) as a Blosc2 file."""
     import blosc2
 
     chunks, blocks = chunks_and_blocks(array.shape, patch_size)
@@ -172,24 +233,22 @@ def write_array(
     small = array.nbytes <= IN_MEMORY
     there: dict[str, Any] = {} if small else {"urlpath": str(path), "mode": "w"}
     written = blosc2.asarray(np.ascontiguousarray(array), chunks=chunks, blocks=blocks, cparams=compression, **there)
-    for name, note in (notes or {}).items():
-        written.schunk.vlmeta[name] = note
     if small:
         path.write_bytes(written.to_cframe())
 
 
 def read_array(path: Path, slices: tuple[slice, ...]) -> np.ndarray:
-    """A block of a file that ``write_array`` wrote. Raises ImageFileError when it is damaged."""
+    """A block of a file that ``write_array`` wrote and nobody has changed. Raises ImageFileError for another."""
     import blosc2
 
     try:
         # opened anew for every read (0.05 ms): an open array keeps one decompressor, which threads must not share
         array: np.ndarray = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})[slices]
     except (RuntimeError, OSError, ValueError) as error:
-        raise ImageFileError(f"{path} is damaged ({error}); delete its folder and run `autoseg preprocess`") from None
+        raise ImageFileError(f"{path} is damaged ({error}); run the command that wrote it again") from None
     return array
 
 
 def _write_locations(folder: Path, found: Locations) -> None:
-    np.save(folder / "locations.npy", found.voxels)
-    np.savez(folder / "locations.npz", labels=found.labels, ends=found.ends, sizes=found.sizes)
+    np.save(folder / VOXELS, found.voxels)
+    np.savez(folder / PARTS, labels=found.labels, ends=found.ends, sizes=found.sizes)

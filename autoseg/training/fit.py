@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from ..core.progress import duration
-from ..errors import StoppedError, TrainingError
+from ..errors import StoppedError, TrainingError, WorkspaceError
 from ..plan import Configuration, Plan, TrainingRules
 from ..run_status import StatusFile
 from ..settings import Resolved, RunSettings, resolve
@@ -136,7 +136,7 @@ class _Attendant:
         if due and not self._saved(state) and stopping:
             raise TrainingError(f"stopped after iteration {state.iteration}, which could not be saved, as said above")
         if ending:
-            self.folder.stop.unlink(missing_ok=True)
+            self._forget_request()
         self.tell(state, epoch, at_once=stopping)
         if stopping:
             raise StoppedError(f"stopped after iteration {state.iteration}; to go on, run the same command again")
@@ -145,11 +145,14 @@ class _Attendant:
     def last(self, state: TrainingState, epoch: Epoch) -> None:
         """After the last iteration."""
         self.tell(state, epoch)
-        if self.course.team.leads:
-            save(state, self.folder.checkpoints)
-        self.folder.stop.unlink(missing_ok=True)
+        self._saved(state, ended=True)
+        self._forget_request()
 
-    def _saved(self, state: TrainingState) -> bool:
+    def _forget_request(self) -> None:
+        if self.folder.stop.is_file():
+            self.folder.stop.unlink(missing_ok=True)
+
+    def _saved(self, state: TrainingState, *, ended: bool = False) -> bool:
         """Writes a checkpoint. Where that fails (a full disk, a drive that is away), training goes on and tries again.
 
         Torch says RuntimeError when it cannot write.
@@ -157,8 +160,8 @@ class _Attendant:
         every = self.course.checkpoint_seconds
         try:
             if self.course.team.leads:
-                save(state, self.folder.checkpoints)
-        except (OSError, RuntimeError) as error:
+                save(state, self.folder.checkpoints, ended=ended)
+        except (OSError, RuntimeError, WorkspaceError) as error:
             again = min(every, SECONDS_UNTIL_ANOTHER_TRY)
             LOG.error("no checkpoint could be written, trying again in %s: %s", duration(again), error)
             self.saved = time.monotonic() - every + again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.files import atomic_file
+from ..core.files import atomic_file, make_folder
+from ..errors import WorkspaceError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -28,12 +30,22 @@ class MetricsTable:
 
     @classmethod
     def open(cls, path: Path, iteration: int) -> MetricsTable:
-        """Rows written before, without those beyond ``iteration``: a resumed training writes these again."""
+        """Rows written before, without those beyond ``iteration``: a resumed training writes these again.
+
+        What cannot be read is left out: training goes by none of these numbers.
+        """
         if not path.exists():
             return cls(path, [])
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["iteration"]) <= iteration]
-        return cls(path, rows)
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, ValueError, csv.Error) as error:
+            LOG.warning("%s is damaged (%s); it begins anew", path, error)
+            return cls(path, [])
+        whole = [row for row in rows if _is_whole(row)]
+        if len(whole) < len(rows):
+            LOG.warning("%s is damaged: %d of %d rows are left out", path, len(rows) - len(whole), len(rows))
+        return cls(path, [row for row in whole if float(row["iteration"]) <= iteration])
 
     def add(self, row: dict[str, float]) -> None:
         """Appends a row and writes the file anew, complete at any moment; where that fails, the next time."""
@@ -44,8 +56,18 @@ class MetricsTable:
                 writer = csv.DictWriter(file, names)
                 writer.writeheader()
                 writer.writerows(self.rows)
-        except OSError as error:
+        except (OSError, WorkspaceError) as error:
             LOG.warning("%s could not be written (%s)", self.path, error)
+
+
+def _is_whole(row: dict[str, str]) -> bool:
+    """Whether there is a number in every column, or nothing where the column came later."""
+    try:
+        return all(isinstance(float("nan" if text == "" else text), float) for text in row.values()) and math.isfinite(
+            float(row["iteration"])
+        )
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 class _LogFile(logging.FileHandler):
@@ -55,9 +77,13 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
-    """Everything autoseg logs inside also goes to ``path``, appended, with the time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
+    """Everything autoseg logs inside also goes to ``path``, appended, with the time; nowhere if that is no file."""
+    make_folder(path.parent)
+    try:
+        handler: logging.Handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        LOG.warning("no log is written: %s cannot be opened (%s)", path, error.strerror or error)
+        handler = logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     level = LOG.level

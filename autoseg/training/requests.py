@@ -40,7 +40,7 @@ class Requests:
         if self.stop_file is None or time.monotonic() - self.looked < SECONDS_BETWEEN_LOOKS:
             return False
         self.looked = time.monotonic()
-        return self.stop_file.exists()
+        return self.stop_file.is_file()
 
 
 @contextmanager

@@ -6,8 +6,7 @@ There is no random state to save: every iteration draws from generators that dep
 from __future__ import annotations
 
 import logging
-import struct
-import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,9 +17,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..core.files import atomic_file, remove_unfinished
 from ..core.seeds import generator
+from ..core.weights import RUN, metadata, sealed
 from ..errors import TrainingError
 from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
+from .checkpoint import DamagedError, first_line, read_checkpoint, run_of, write_checkpoint
 
 LOG = logging.getLogger("autoseg")
 KEPT = 2  # checkpoints; should the newest turn out damaged, the one before it is taken
@@ -70,6 +71,8 @@ class TrainingState:
     """When that was."""
     final: FinalPhase | None = None
     """Once begun, training ends with it."""
+    ended: bool = False
+    """Whether its weights are the ones to predict with: its budget was spent when it was saved."""
 
     @property
     def result(self) -> nn.Module:
@@ -105,8 +108,8 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=update)
 
 
-def save(state: TrainingState, folder: Path) -> Path:
-    """Writes a checkpoint into ``folder`` and removes all but the newest two."""
+def save(state: TrainingState, folder: Path, *, ended: bool = False) -> Path:
+    """Writes a checkpoint into ``folder`` and removes all but the newest two. ``ended``: it is the training's last."""
     final = state.final
     path = folder / f"iteration_{state.iteration:08d}.pt"
     content = {
@@ -123,9 +126,10 @@ def save(state: TrainingState, folder: Path) -> Path:
         "volumes_dice": state.volumes_dice,
         "volumes_iteration": state.volumes_iteration,
         "final": (final.iteration, final.progress, final.iterations) if final else None,
+        "ended": ended,
+        "run": run_of(folder),
     }
-    with atomic_file(path) as temporary:
-        torch.save(content, temporary)
+    write_checkpoint(path, content)
     keep_newest(folder, KEPT)
     return path
 
@@ -137,18 +141,37 @@ def keep_newest(folder: Path, count: int) -> None:
 
 
 def resume(state: TrainingState, folder: Path) -> bool:
-    """Continues ``state`` from the newest undamaged checkpoint in ``folder``; False when there is none.
+    """Continues ``state`` from the newest whole checkpoint in ``folder``; False when there is none.
 
-    Raises TrainingError when the checkpoint belongs to another network or another seed.
+    What is damaged is set aside: under its name it would be taken for newer than all that are written now. Raises
+    TrainingError when the checkpoint belongs to another network or another seed and there is none before it that does
+    not.
     """
     remove_unfinished(folder)
+    refused: TrainingError | None = None
     for path in _checkpoints(folder):
-        if not _intact(path):
-            LOG.warning("%s is damaged; trying the checkpoint before it", path)
+        try:
+            content = read_checkpoint(path)
+        except DamagedError as error:
+            LOG.warning("%s is damaged (%s) and set aside; trying the checkpoint before it", path, error)
+            _set_aside(path)
             continue
-        _restore(state, torch.load(path, map_location="cpu", weights_only=True), path)
+        try:
+            _restore(state, content, path)
+        except TrainingError as error:
+            refused = refused or error
+            continue
+        if refused is not None:
+            LOG.warning("%s. The checkpoint before it is used", refused)
         return True
+    if refused is not None:
+        raise refused
     return False
+
+
+def _set_aside(path: Path) -> None:
+    with suppress(OSError):  # another process that trains with this one has done it
+        path.replace(path.with_name(f"damaged_{path.name}"))
 
 
 def _restore(state: TrainingState, content: dict[str, Any], path: Path) -> None:
@@ -161,13 +184,14 @@ def _restore(state: TrainingState, content: dict[str, Any], path: Path) -> None:
         state.optimizer.load_state_dict(content["optimizer"])
         if state.average is not None:
             state.average.load_state_dict(content["average"])
-    except (RuntimeError, ValueError) as error:
+        if content["scaler"]:
+            state.scaler.load_state_dict(content["scaler"])
+        _refuse_misfits(state.optimizer)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise TrainingError(
-            f"{path} was written for another network or optimizer than the plan names now ({_first_line(error)}). "
+            f"{path} was written for another network or optimizer than the plan names now ({first_line(error)}). "
             f"Take back the change, or remove {path.parent.parent} to start anew"
         ) from None
-    if content["scaler"]:
-        state.scaler.load_state_dict(content["scaler"])
     state.iteration = content["iteration"]
     state.seconds_trained = content["seconds_trained"]
     state.losses = content["losses"]
@@ -176,6 +200,15 @@ def _restore(state: TrainingState, content: dict[str, Any], path: Path) -> None:
     state.volumes_dice = content["volumes_dice"]
     state.volumes_iteration = content["volumes_iteration"]
     state.final = FinalPhase(*content["final"]) if content["final"] else None
+    state.ended = bool(content.get("ended"))
+
+
+def _refuse_misfits(optimizer: optim.Optimizer) -> None:
+    """Torch takes anything for what the optimizer remembers of a parameter. Raises ValueError."""
+    for parameter, remembered in optimizer.state.items():
+        for name, value in remembered.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(f"{name} of shape {tuple(value.shape)} for a parameter of {tuple(parameter.shape)}")
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -183,33 +216,18 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("iteration_*.pt"), reverse=True)
 
 
-def _intact(path: Path) -> bool:
-    """Whether the file is a whole zip archive, which is what torch writes, with every checksum right."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, struct.error):
-        return False  # whatever a changed byte made of a header
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
 def save_weights(path: Path, network: nn.Module, iteration: int = 0) -> None:
     """Writes the network's weights as safetensors: what prediction needs. ``iteration``: how long it was trained."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as packed
 
     weights: dict[str, Tensor] = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
     with atomic_file(path) as temporary:
-        save_file(weights, temporary, metadata={"iteration": str(iteration)})
+        temporary.write_bytes(sealed(packed(weights), {"iteration": str(iteration), RUN: run_of(path)}))
 
 
 def iteration_of(weights: Path) -> int:
-    """How long the network was trained whose weights these are."""
-    from safetensors import safe_open
-
-    with safe_open(weights, "pt") as file:
-        return int((file.metadata() or {}).get("iteration", 0))
+    """How long the network was trained whose weights these are; 0 where that is not known."""
+    told = metadata(weights).get("iteration", "0")
+    return int(told) if told.isdecimal() else 0

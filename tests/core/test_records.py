@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,3 +128,41 @@ def test_a_file_that_is_no_json_is_named(tmp_path) -> None:
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(RecordError, match=r"plan\.json"):
         read_json(tmp_path / "plan.json", Outer)
+
+
+@given(outers, st.data())
+def test_a_sealed_record_comes_back_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, record: Outer, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "sealed.json"
+    try:
+        write_json(path, record, sealed=True)
+    except UnicodeEncodeError:  # a lone surrogate is no text
+        return
+    try:
+        assert read_json(path, Outer) == record
+    except RecordError as error:  # a number beyond 64 bits
+        assert "readable" in str(error)
+        return
+    content = path.read_bytes()
+    place, change = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(1, 255))
+    path.write_bytes(content[:place] + bytes([content[place] ^ change]) + content[place + 1 :])
+    try:
+        assert read_json(path, Outer) == record  # a blank for another
+    except RecordError as error:
+        assert str(path) in str(error) or path.name in str(error)
+
+
+def test_what_was_edited_is_refused_until_its_checksum_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "sealed.json"
+    write_json(path, Outer("a", Inner((1, 2)), {}), sealed=True)
+    value = json.loads(path.read_text())
+    value["name"] = "b"
+    path.write_text(json.dumps(value))
+    with pytest.raises(RecordError, match=r"sealed\.json is not what was written.*remove its line 'checksum'"):
+        read_json(path, Outer)
+    with pytest.raises(RecordError, match="not what was written"):
+        from_json(Outer, value)
+    del value["checksum"]
+    path.write_text(json.dumps(value, indent=8, sort_keys=True))
+    assert read_json(path, Outer).name == "b"

@@ -85,6 +85,7 @@ def test_what_was_interrupted_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"not blosc", bytes(3000)])
 def test_a_damaged_file_is_named(tmp_path, content):
+    write(tmp_path / "case.b2nd", random_logits(EXCLUSIVE, 0), EXCLUSIVE, 8, [])
     (tmp_path / "case.b2nd").write_bytes(content)
-    with pytest.raises(ImageFileError, match=r"case\.b2nd"):
+    with pytest.raises(ImageFileError, match=r"case\.b2nd is damaged"):
         kept.open_kept(tmp_path / "case.b2nd")

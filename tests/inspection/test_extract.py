@@ -176,6 +176,19 @@ def test_a_changed_case_is_read_again_and_only_that(dataset: Dataset, tmp_path: 
     assert first.cases["a"] == second.cases["a"]
 
 
+def test_what_is_remembered_and_damaged_is_read_again(dataset: Dataset, tmp_path: Path, scanned: list[str]) -> None:
+    folder = tmp_path / "measured"
+    measured, _ = extract_fingerprint(dataset, folder, 1)
+    content = (folder / "a.npz").read_bytes()
+    header = content.index(b"'shape': (2, ") + len(b"'shape': (")
+    short = content[:header] + b"1" + content[header + 1 :]  # a whole file with half as many numbers, for numpy
+    for damaged in (short, content[: len(content) // 2], b"", bytes(100), (folder / "b.npz").read_bytes()):
+        (folder / "a.npz").write_bytes(damaged)
+        scanned.clear()
+        assert extract_fingerprint(dataset, folder, 1)[0] == measured
+        assert scanned == ["a"] and (folder / "a.npz").read_bytes() == content
+
+
 def test_a_killed_run_continues(dataset: Dataset, tmp_path: Path, scanned: list[str]) -> None:
     whole, _ = extract_fingerprint(dataset, tmp_path / "other", 1)
     extract_fingerprint(dataset_of(*dataset.cases[:2]), tmp_path / "m", 1)

@@ -10,11 +10,11 @@ import pytest
 from autoseg.planners import tiny
 
 from autoseg.cli import main
-from autoseg.core.records import read_json
+from autoseg.core.records import read_json, write_json
 from autoseg.dataset import Dataset
 from autoseg.errors import UnknownPartError, UsageError
 from autoseg.fingerprint import Fingerprint
-from autoseg.pipeline.bench import Steps, TimingBench, this_machine
+from autoseg.pipeline.bench import Steps, StepTime, TimingBench, this_machine
 from autoseg.pipeline.decide import Request, decide
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.plan import Plan
@@ -83,8 +83,12 @@ def test_steps_of_another_precision_are_others(task: tuple[Dataset, Fingerprint]
 
 def test_a_damaged_file_of_steps_is_as_none(tmp_path: Path) -> None:
     path = tmp_path / "steps.json"
-    path.write_text("{")
-    assert TimingBench(SETTINGS, path).kept == Steps()
+    write_json(path, Steps(timed={"a": StepTime("", 0.25, None)}), sealed=True)
+    assert TimingBench(SETTINGS, path).kept.timed
+    changed = path.read_text().replace("0.25", "0.35")
+    for damaged in ("{", changed, '{"timed": {"a": {"what": "", "seconds": 0.0, "bytes": null}}}'):
+        path.write_text(damaged)
+        assert TimingBench(SETTINGS, path).kept == Steps()
 
 
 def plan(workspace: Path, *words: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -104,6 +105,7 @@ def train(files: DatasetFolder, dataset: Dataset, plan: Plan, fold: str, keys: t
             watch(slice(0, 11), found.movedim(0, -1))
         predicted = (7 * (found[1] > found[0])).permute(1, 2, 0).numpy().astype(np.uint8)
         write_labels(predicted, GEOMETRY, run.validation / f"{key}.nii.gz")
+        kept.note_label_map(run.kept(key), run.validation / f"{key}.nii.gz")
         scores[key] = score_case(reference(int(key[-1])), predicted, plan.labels, GEOMETRY)
     write_scores(run.validation, summarise(scores))
 
@@ -213,8 +215,8 @@ def test_a_fold_without_unseen_cases_is_refused(files, fold):
 
 
 def test_folds_trained_before_probabilities_were_kept_are_named(files):
-    files.run("2d", "0").kept("case_0").unlink(missing_ok=True)
-    files.run("2d", "1").kept("case_0").unlink(missing_ok=True)
+    for fold in ("0", "1"):
+        shutil.rmtree(files.run("2d", fold).probabilities)
     with pytest.raises(WorkspaceError, match="no probabilities of its validation cases"):
         select(files, configurations=["2d"], settings=SETTINGS)
 

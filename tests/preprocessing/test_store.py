@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoseg.core.geometry import Box, Geometry
@@ -119,8 +120,65 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     CaseStore(tmp_path).write("a", make_case(), "key")
     file = tmp_path / "a" / "labels.b2nd"
     file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(ImageFileError, match=r"labels\.b2nd is damaged"):
+    with pytest.raises(ImageFileError, match=r"case a: .*labels\.b2nd is damaged"):
         CaseStore(tmp_path).open("a").read_whole()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from([*module.FILES, module.RECORD]), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7)
+)
+def test_no_changed_byte_is_read(tmp_path: Path, name: str, place: float, bit: int) -> None:
+    store = CaseStore(tmp_path)
+    store.write("a", make_case(), "key")
+    path = tmp_path / "a" / name
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    assert store.look("a")[1]
+    with pytest.raises((ImageFileError, WorkspaceError)):
+        stored = store.open("a")
+        stored.read_whole(), stored.foreground
+
+
+def test_files_of_another_case_are_not_read(tmp_path: Path) -> None:
+    store = CaseStore(tmp_path)
+    for seed, key in enumerate("ab"):
+        store.write(key, make_case(seed=seed), "key")
+    (tmp_path / "a" / "image.b2nd").write_bytes((tmp_path / "b" / "image.b2nd").read_bytes())
+    assert "image.b2nd" in (store.look("a")[1] or "") and store.look("b") == ("key", None)
+    with pytest.raises(ImageFileError, match=r"image\.b2nd"):
+        store.open("a").read_whole()
+
+
+def test_a_case_that_is_damaged_while_it_is_read_ends_reading(tmp_path: Path) -> None:
+    CaseStore(tmp_path).write("a", make_case(), "key")
+    stored = CaseStore(tmp_path).open("a")
+    stored.read_whole()
+    (tmp_path / "a" / "image.b2nd").write_bytes(bytes(10))
+    with pytest.raises(ImageFileError, match="autoseg preprocess"):
+        stored.read(Box((0, 0, 0), (1, 1, 1)))
+
+
+def test_a_case_of_an_older_version_is_none(tmp_path: Path) -> None:
+    store = CaseStore(tmp_path)
+    store.write("a", make_case(), "key")
+    record = json.loads((tmp_path / "a" / "case.json").read_text())
+    old = {name: value for name, value in record.items() if name not in ("files", "checksum")}
+    (tmp_path / "a" / "case.json").write_text(json.dumps(old))
+    assert store.look("a") == (None, module.OLDER)
+
+
+@pytest.mark.parametrize("way", ["deleted", "folder"])
+def test_a_case_without_its_record_is_written_anew(tmp_path: Path, way: str) -> None:
+    store = CaseStore(tmp_path)
+    store.write("a", make_case(), "key")
+    (tmp_path / "a" / "case.json").unlink()
+    if way == "folder":
+        (tmp_path / "a" / "case.json").mkdir()
+    assert store.look("a")[0] is None and store.look("a")[1]
+    store.write("a", make_case(), "key")
+    assert store.look("a") == ("key", None)
 
 
 def test_arrays_that_fit_into_memory_are_written_as_those_that_do_not(
