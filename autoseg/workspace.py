@@ -229,7 +229,7 @@ class DatasetFolder:
         try:
             return read_json(path, kind, trusted)
         except RecordError as error:
-            raise type(error)(f"{error}. {_MENDS[path.name]}") from None
+            raise type(error)(f"{error} (in {path.parent}). {_MENDS[path.name]}") from None
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def _fold(**changes: list[str]) -> Callable[[Any], Any]:
         (
             _fold(train=[]),
             "0",
-            "no training cases; correct .*folds.json, or remove it and run `autoseg plan`",
+            "no training cases .*Take back what was edited, or remove the file and run `autoseg plan",
         ),
         (_fold(train=["case_0"], validation=["case_0"]), "1", "trains and validates"),
         (_fold(validation=["nobody"]), "1", "fold 0 names 1 cases that are not in this dataset: 'nobody'"),
