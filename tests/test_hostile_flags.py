@@ -115,6 +115,9 @@ GIVEN = {
 REQUIRED = {"predict": ["-i", "raw", "-o", "out"]}
 
 
+STEPS = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
+
+
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a dataset, ``raw``'s images and a workspace in which it is prepared."""
@@ -129,8 +132,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def actions() -> Iterator[tuple[str, argparse.Action]]:
-    steps = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
-    for command, step in steps.choices.items():
+    for command, step in STEPS.items():
         for action in step._actions:
             takes_value = action.nargs != 0 and not isinstance(action, argparse._HelpAction)
             if takes_value:
@@ -153,7 +155,7 @@ def contents(root: Path) -> dict[Path, bytes]:
 
 
 def words_of(command: str, name: str, value: str) -> list[str]:
-    step = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices[command]
+    step = STEPS[command]
     positionals = [action for action in step._actions if not action.option_strings]
     given = {action.dest: GIVEN[action.dest] for action in positionals}
     if command == "plan" and name in ("--from-fingerprint", "--dataset-json"):
