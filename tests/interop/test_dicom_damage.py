@@ -71,13 +71,24 @@ def test_any_bytes_are_looked_at(content: bytes) -> None:
     assert ends_early(b"\0" * 128 + b"DICM" + content) in (False, True)
 
 
+HUGE = {
+    "in front": (b"\x02\x00\x02\x00", struct.pack("<HH2sHI", 2, 1, b"OB", 0, 2**31)),
+    "in a sequence": (
+        b"\x08\x00\x60\x00",
+        struct.pack("<HHIHHIHHI", 8, 0x5F, 2**32 - 1, 0xFFFE, 0xE000, 2**31, 8, 0x100, 2**31),
+    ),
+}
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
-def test_gigabytes_are_not_asked_for(sliced: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", HUGE)
+def test_gigabytes_are_not_asked_for(where: str, sliced: Path, tmp_path: Path) -> None:
     import resource
 
+    before_tag, element = HUGE[where]
     content = sliced.read_bytes()
-    at = content.index(b"\x08\x00\x60\x00")  # the modality; what stands before it is of another kind
-    (tmp_path / "x.dcm").write_bytes(content[:at] + struct.pack("<HHI", 8, 0x5F, 2**32 - 16) + content[at:])
+    at = content.index(before_tag)
+    (tmp_path / "x.dcm").write_bytes(content[:at] + element + content[at:])
     assert read_slice(sliced) is not None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ImageFileError, match="is an image but cannot be read"):
