@@ -19,7 +19,7 @@ from ..core.geometry import Geometry
 from ..core.limits import DENSEST, refuse_larger
 from ..errors import DatasetError, ImageFileError
 from ..parts.readers import Header, refusals, write_voxels
-from .dicom_damage import meant_as_image
+from .dicom_damage import ends_early, meant_as_image
 
 MAGIC_AT, MAGIC = 128, b"DICM"
 TAGS = {
@@ -182,12 +182,12 @@ def read_slice(path: Path) -> Slice | None:
 
     Raises ImageFileError for one that is an image and cannot be read: without it a volume would lose a slice.
     """
-    reader = _reader(path)
+    with refusals(path):
+        content = path.read_bytes()
+        reader = None if ends_early(content) else _reader(path)
+        if reader is None and (PIXELS in content or meant_as_image(content)):
+            raise ImageFileError(f"{path}: is an image but cannot be read; copy it again or take it away")
     if reader is None:
-        with refusals(path):
-            content = path.read_bytes()
-            if PIXELS in content or meant_as_image(content):
-                raise ImageFileError(f"{path}: is an image but cannot be read; copy it again or take it away")
         return None
     keys = set(reader.GetMetaDataKeys())
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
+from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from ..core.labels import Labels
 from ..core.names import path_name, short
 from ..errors import RecordError
@@ -21,7 +22,7 @@ from ..parts.resamplers import spline
 from ..parts.schedules import polynomial
 from ..plan import Configuration, Plan, TrainingRules
 from ..planning.planner import augmentation_for
-from .nnunet_json import LARGEST_EDGE, LARGEST_SPACING, SMALLEST_SPACING, number, numbers, objects, said, typed, whole
+from .nnunet_json import LARGEST_EDGE, number, numbers, objects, said, typed, whole
 from .nnunet_networks import read_network
 from .nnunet_plans import ALWAYS, NEVER, ORIENTATIONS, PLANNERS
 

@@ -15,7 +15,6 @@ from ..errors import RecordError
 LARGEST = 4 << 20  # bytes; a plans file has some hundred kB, a dataset.json with 20 000 cases 3 MB
 
 LARGEST_EDGE = 10**6  # voxels
-SMALLEST_SPACING, LARGEST_SPACING = 1e-6, 1e6  # mm
 FILE_ENDING = re.compile(r"(?:\.[A-Za-z0-9]{1,10}){1,3}")
 
 

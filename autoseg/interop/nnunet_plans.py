@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import dataset_json
+from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from ..core.records import read_json, to_json
 from ..dataset import Case, Dataset
 from ..errors import RecordError
@@ -18,15 +19,7 @@ from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..parts.resamplers import spline
 from ..plan import NETWORKS, NORMALIZERS, Configuration, Plan
 from ..planning import rules
-from .nnunet_json import (
-    LARGEST,
-    LARGEST_EDGE,
-    LARGEST_SPACING,
-    SMALLEST_SPACING,
-    file_ending,
-    refuse_large,
-    said,
-)  # fmt: skip
+from .nnunet_json import LARGEST, LARGEST_EDGE, file_ending, refuse_large, said
 
 LOG = logging.getLogger("autoseg")
 LARGEST_FINGERPRINT = 12 << 20  # bytes; 100 000 cases
