@@ -116,7 +116,8 @@ def _named(
 
 
 def _no_folds(dataset: Dataset) -> NoReturn:
-    raise UsageError(f"{dataset.name} has one case and therefore no folds; run `autoseg train {dataset.name} all`")
+    why = "one case and therefore " if len(dataset.cases) == 1 else ""
+    raise UsageError(f"{dataset.name} has {why}no folds to validate on; train with fold `all`")
 
 
 def _refuse_devices(at_once: AtOnce | None, team: Team, settings: RunSettings) -> None:

@@ -205,7 +205,7 @@ def test_a_file_that_ends_too_early_is_its_cases_problem(ending: str, said: Call
 
 def test_a_place_that_cannot_be_written_is_said(said: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "D").write_text("a file")
-    assert "cannot be written" in said("msd", decathlon(tmp_path / "s"))
+    assert "a file lies where a folder is needed" in said("msd", decathlon(tmp_path / "s"))
 
 
 def study(folder: Path, number: int, **tags: str) -> list[Path]:

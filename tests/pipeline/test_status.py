@@ -50,7 +50,7 @@ def test_however_a_training_ends_it_is_told(workspace):
         raise OSError("the disk is full")
     lines = all_runs(workspace)
     assert [(line.fold, line.state) for line in lines] == [("0", "finished"), ("1", "stopped"), ("2", "failed")]
-    assert f"{DATASET} 2d fold 2: OSError: the disk is full" in table(lines)
+    assert f"{DATASET} 2d fold 2: the disk is full" in table(lines)
 
 
 def test_a_process_elsewhere_lives_while_it_gives_signs_of_life(workspace):
@@ -106,7 +106,7 @@ def test_a_lock_that_is_a_folder_is_told(workspace):
     write_json(folder(workspace).status, RunStatus("training", socket.gethostname(), os.getpid(), time.time()))
     folder(workspace).lock.mkdir()
     (line,) = all_runs(workspace)
-    assert line.state == "unreadable"
+    assert line.state == "training"  # nobody can ask the lock, but there was a sign of life just now
 
 
 def test_no_text_of_a_file_reaches_the_terminal_as_a_command(workspace):
