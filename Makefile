@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test faults lint format clean
 
 demo: .venv/installed
 	$(BIN)/autoseg demo autoseg_demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest tests
+
+faults: .venv/installed  # hundreds of injected faults; about an hour
+	$(BIN)/python -m pytest tests/faults --long
 
 lint: .venv/installed
 	$(BIN)/ruff check autoseg planners tests benchmarks

@@ -94,6 +94,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--output": ("", "/dev/null/x", "/proc/x/y", "\0"),
     "--into": ("", "/dev/null/x", "/proc/x/y"),
     "--out": ("", "/dev/null/x", "/proc/x/y"),
+    "--table": ("", "/dev/null/x", "/proc/x/y"),
     "dataset": WORDS,
     "fold": ("-1", "0x1", "٣", "1.5", "01", "", "99", "../x", str(10**30), "9" * 5000, LONG),
     "kind": (*PARTS, "x.json", "/dev/null.json"),
@@ -233,6 +234,7 @@ def test_a_dataset_that_was_moved_is_told_before_training(
     shutil.copytree(planned / "autoseg_workspace", tmp_path / "workspace")
     described = tmp_path / "workspace" / NAME / "dataset.json"
     record = json.loads(described.read_text())
+    del record["checksum"]  # an edit that is meant
     moved = json.dumps(record).replace(str(planned / NAME), str(tmp_path / "gone"))
     described.write_text(moved)
     words = ["train", NAME, "0", "-c", "2d", "--device", "cpu", "--workspace", str(tmp_path / "workspace")]

@@ -183,7 +183,7 @@ def test_predicting_never_writes_outside_its_folder(small_plan, tmp_path):
             continue  # not even a plan
         model = Model(plan, plan.default, (network,), ("0",))
         with pytest.raises(ModelError, match="outside"):
-            Stages(model, tmp_path / "out", DEFAULT, None, None, Gate(0)).target("case")
+            Stages(model, tmp_path / "out", DEFAULT, None, None, Gate(0), {}).target("case")
     model = Model(small_plan, small_plan.default, (network,), ("0",))
-    stages = Stages(model, tmp_path / "out", DEFAULT, None, None, Gate(0))
+    stages = Stages(model, tmp_path / "out", DEFAULT, None, None, Gate(0), {})
     assert stages.target("case") == tmp_path / "out" / "case.nii.gz"

@@ -106,7 +106,7 @@ def test_a_lock_that_is_a_folder_is_told(workspace):
     write_json(folder(workspace).status, RunStatus("training", socket.gethostname(), os.getpid(), time.time()))
     folder(workspace).lock.mkdir()
     (line,) = all_runs(workspace)
-    assert line.state == "training"  # nobody can ask the lock, but there was a sign of life just now
+    assert line.state == "killed"  # nobody can hold such a lock
 
 
 def test_no_text_of_a_file_reaches_the_terminal_as_a_command(workspace):
