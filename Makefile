@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test faults lint format clean
+.PHONY: demo test faults fuzz lint format clean
 
 demo: .venv/installed
 	$(BIN)/autoseg demo autoseg_demo
@@ -12,6 +12,10 @@ test: .venv/installed
 
 faults: .venv/installed  # hundreds of injected faults; about an hour
 	$(BIN)/python -m pytest tests/faults --long
+
+fuzz: .venv/installed  # three readers of strangers' bytes, five minutes each
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
+	for what in nifti bundle checkpoint; do $(BIN)/python tests/faults/fuzz.py $$what --minutes 5 || exit 1; done
 
 lint: .venv/installed
 	$(BIN)/ruff check autoseg planners tests benchmarks

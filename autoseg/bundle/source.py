@@ -149,6 +149,8 @@ class _Sparing(io.FileIO):
 def _problem(entry: zipfile.ZipInfo) -> str | None:
     """Why an entry of an archive cannot belong to a bundle."""
     name = entry.orig_filename  # zipfile cuts ``filename`` off at a zero byte and turns backslashes on Windows
+    if not name:
+        return "has no name"
     parts = PurePosixPath(name).parts
     if name.startswith("/") or "\\" in name or ":" in name or "\0" in name or ".." in parts:
         return "points outside the bundle"

@@ -208,6 +208,14 @@ def test_a_sparse_file_is_refused_before_it_is_read(entries, tmp_path):
     assert "1100 GB" in survived(folder, tmp_path / "models")
 
 
+def test_an_entry_without_a_name_is_refused(ends):
+    """Found by fuzzing."""
+    local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, *(0,) * 9)
+    listed = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, *(0,) * 14)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(listed), len(local), 0)
+    assert "has no name" in ends(local + listed + end)
+
+
 def code_of(words: list[str]) -> int | str | None:
     try:
         return main(words)
