@@ -1,4 +1,10 @@
-"""``python -m autoseg`` is the command ``autoseg``."""
+"""``python -m autoseg`` and the command ``autoseg``."""
+
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until the command line listens, and again when it has ended, Ctrl-C ends the process without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from .cli import main
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from . import commands
 from .core.imports import find_trusted
@@ -37,6 +37,7 @@ REPEATABLE = {
 LONGEST_PACKAGE = 200  # characters
 MOST_SAID = 1700  # bytes of a message
 STOPPED = 130
+SECONDS_UNTIL_AGAIN = 0.02
 NOBODY_READS = 128 + getattr(signal, "SIGPIPE", 13)
 
 
@@ -130,21 +131,43 @@ def _asked_to_end() -> Iterator[list[int]]:
         return
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        asked.append(number)
-        raise KeyboardInterrupt
+        if number not in AGAIN:
+            asked.append(number)
+        raise _Asked
 
-    by_default = {getattr(signal, name, None): signal.SIG_DFL for name in ("SIGTERM", "SIGHUP")}  # no SIGHUP on Windows
-    wanted = {**by_default, signal.SIGINT: signal.default_int_handler}
-    changed = {number: signal.signal(number, end) for number, old in wanted.items() if number and _is(number, old)}
+    by_default: tuple[Any, ...] = (signal.SIG_DFL, signal.default_int_handler)
+    heard = [number for number in _there("SIGINT", "SIGTERM", "SIGHUP") if signal.getsignal(number) in by_default]
+    changed = {number: signal.signal(number, end) for number in (*heard, *AGAIN)}
+    before, sys.unraisablehook = sys.unraisablehook, _asked_again
     try:
         yield asked
     finally:
+        sys.unraisablehook = before
         for number, old in changed.items():
             signal.signal(number, old)
 
 
-def _is(number: signal.Signals, handler: object) -> bool:
-    return signal.getsignal(number) is handler
+class _Asked(KeyboardInterrupt):
+    """Not KeyboardInterrupt itself: where that comes up inside of ``exec``, Python ends as if nobody had caught it."""
+
+
+def _there(*names: str) -> tuple[signal.Signals, ...]:
+    """Windows has neither SIGHUP nor SIGALRM."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+AGAIN = _there("SIGALRM")
+
+
+def _asked_again(lost: Any) -> None:
+    """A signal that comes while a weak reference or a lock is cleaned up would be printed and forgotten: it is sent on.
+
+    So it must not be raised from here, but a moment later.
+    """
+    if not issubclass(lost.exc_type, _Asked):
+        sys.__unraisablehook__(lost)
+    elif AGAIN:
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_UNTIL_AGAIN)
 
 
 class _Lines(logging.StreamHandler[TextIO]):

@@ -138,6 +138,27 @@ def test_somebody_elses_workspace_can_be_looked_at_but_not_written_to(raw: Path,
             assert "may not read or write" in done.stderr and str(workspace) in done.stderr
 
 
+LOST = """
+import os, signal, time, weakref
+from autoseg.cli import _asked_to_end
+class Thing: pass
+with _asked_to_end() as asked:
+    try:
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: [os.kill(os.getpid(), signal.SIGTERM), list(range(9))])
+        del thing
+        time.sleep(20)
+    except KeyboardInterrupt:
+        print("heard", *map(int, asked))
+"""
+
+
+def test_a_signal_that_comes_while_a_reference_dies_is_heard() -> None:
+    """Python prints and forgets what is raised there."""
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=15)
+    assert (done.stdout, done.stderr) == ("heard 15\n", "")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_command_without_a_traceback(number: int, code: int, raw: Path, tmp_path: Path) -> None:
     words = [*START, "demo", str(tmp_path / "demo")]

