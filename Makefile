@@ -1,14 +1,19 @@
 # Everything sets itself up: a virtual environment in .venv, then autoseg in editable mode.
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
 BIN := .venv/bin
+OLDEST := .venv-oldest
 
-.PHONY: demo test faults fuzz lint format clean
+.PHONY: demo test oldest faults fuzz lint format clean
 
 demo: .venv/installed
 	$(BIN)/autoseg demo autoseg_demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest tests
+
+oldest: $(OLDEST)/installed  # the same tests with the oldest Python and libraries that setup.cfg allows
+	$(OLDEST)/bin/python -m pytest tests
 
 faults: .venv/installed  # hundreds of injected faults; about an hour
 	$(BIN)/python -m pytest tests/faults --long
@@ -31,5 +36,12 @@ format: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
+# Each lower bound of setup.cfg becomes the version itself. This torch brings CUDA: 6 GB.
+$(OLDEST)/installed: setup.cfg pyproject.toml
+	$(OLDEST_PYTHON) -m venv $(OLDEST)
+	sed -nE 's/^ +([A-Za-z0-9-]+)>=([0-9.]+)$$/\1==\2/p' setup.cfg > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt -e ".[dev]"
+	touch $@
+
 clean:
-	rm -rf .venv autoseg_demo
+	rm -rf .venv $(OLDEST) autoseg_demo

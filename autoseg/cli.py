@@ -14,10 +14,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from . import commands
+from .core.files import lend_for_temporary_files
 from .core.imports import find_trusted
 from .core.mishaps import explained, printable
 from .errors import StoppedError
@@ -65,6 +67,7 @@ def _run(words: list[str]) -> int:
     for name, value in (CALM_THREADS | (REPEATABLE if getattr(options, "deterministic", False) else {})).items():
         os.environ.setdefault(name, value)
     _log_to(sys.stderr)
+    lend_for_temporary_files(Path(options.workspace))
     code = int(options.run(options) or 0)
     sys.stdout.flush()  # here, where it can be told that nobody reads or that the disk is full
     return code

@@ -124,6 +124,14 @@ def _why_not_writable(folder: Path) -> int | None:
     return None
 
 
+def lend_for_temporary_files(folder: Path) -> None:
+    """Temporary files of this process go into ``folder`` where the system has no other place for them."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = str(nearest_folder(folder.absolute()))
+
+
 def nearest_folder(path: Path) -> Path:
     """``path`` itself, or the folder in which it would be made. Raises NotADirectoryError where that is a file."""
     while not os.path.lexists(path) and path != path.parent:

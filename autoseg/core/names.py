@@ -75,6 +75,8 @@ def _shown_problem(name: str) -> str | None:
         return "is empty"
     if len(name) > LONGEST_SHOWN_NAME:
         return f"has {len(name)} characters, more than {LONGEST_SHOWN_NAME}"
-    if not name.isprintable():  # control characters, lone surrogates, invisible marks that turn the text around
+    if any("\udc80" <= letter <= "\udcff" for letter in name):  # how Python shows bytes that are no letters to it
+        return "holds bytes that the system's encoding cannot read (PYTHONUTF8=1 makes Python read UTF-8)"
+    if not name.isprintable():  # control characters, invisible marks that turn the text around
         return "holds characters that cannot be printed"
     return None
