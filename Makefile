@@ -3,6 +3,7 @@ PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
 BIN := .venv/bin
 OLDEST := .venv-oldest
+TESTS := -m pytest tests -n 2 --dist loadscope
 
 .PHONY: demo test oldest faults fuzz lint format clean
 
@@ -10,10 +11,10 @@ demo: .venv/installed
 	$(BIN)/autoseg demo autoseg_demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest tests
+	$(BIN)/python $(TESTS)
 
 oldest: $(OLDEST)/installed  # the same tests with the oldest Python and libraries that setup.cfg allows
-	$(OLDEST)/bin/python -m pytest tests
+	$(OLDEST)/bin/python $(TESTS)
 
 faults: .venv/installed  # hundreds of injected faults; about an hour
 	$(BIN)/python -m pytest tests/faults --long

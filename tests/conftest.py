@@ -10,6 +10,8 @@ import pytest
 from autoseg.cli import CALM_THREADS
 
 os.environ.update(CALM_THREADS)  # before torch is loaded, as the command line does
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for every core
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.parts.augmentations import none
