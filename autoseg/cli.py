@@ -173,7 +173,7 @@ def _asked_again(lost: Any) -> None:
         signal.setitimer(signal.ITIMER_REAL, SECONDS_UNTIL_AGAIN)
 
 
-class _Lines(logging.StreamHandler[TextIO]):
+class _Lines(logging.StreamHandler):  # it takes no type in brackets in Python 3.10
     """Our own messages, not those of the libraries. Where they cannot be written, the work goes on."""
 
     def format(self, record: logging.LogRecord) -> str:
