@@ -50,26 +50,46 @@ def draw_damage(mistakes: Mistakes, generator: np.random.Generator, batch: int, 
 
 
 def apply_damage(prior: Tensor, damage: tuple[Damage, ...], largest_removed: float) -> Tensor:
-    """``prior`` (B, *patch) of label indices, changed. A label that grows covers others, one that shrinks bares 0."""
+    """``prior`` (B, *patch) of label indices, changed. A label that grows covers others, one that shrinks bares 0.
+
+    A label is worked on where it is, and one that a patch does not hold (any more) not at all: of many labels a patch
+    holds few, and each of these is small.
+    """
     prior = prior.clone()
     for patch, done in zip(prior, damage):
         for label, operator, radius in done.changed:
-            before = patch == label
-            after = OPERATORS[operator](before, radius)
-            patch.masked_fill_(before & ~after, 0).masked_fill_(after & ~before, label)
+            if (here := _box(patch == label, int(radius) + 1)) is not None:  # grown, and background around it
+                part = patch[here]
+                before = part == label
+                after = OPERATORS[operator](before, radius)
+                part.masked_fill_(before & ~after, 0).masked_fill_(after & ~before, label)
         for label, which in done.removed:
-            patch.masked_fill_(_part(patch == label, which, largest_removed), 0)
+            if (here := _box(patch == label)) is not None:
+                part = patch[here]
+                part.masked_fill_(_part(part == label, which, largest_removed * patch.numel()), 0)
     return prior
 
 
+def _box(mask: Tensor, margin: int = 0) -> tuple[slice, ...] | None:
+    """Where ``mask`` (*patch) is true, and ``margin`` voxels around it inside the patch; None: nowhere."""
+    slices = []
+    for axis in range(mask.dim()):
+        there = mask.any(tuple(other for other in range(mask.dim()) if other != axis)).nonzero()
+        if not there.numel():
+            return None
+        first, last = int(there[0]), int(there[-1])
+        slices.append(slice(max(0, first - margin), last + 1 + margin))
+    return tuple(slices)
+
+
 def _part(mask: Tensor, which: float, largest: float) -> Tensor:
-    """One connected part of ``mask`` (touching corners connect) that has less than ``largest`` of all its voxels."""
+    """One connected part of ``mask`` (touching corners connect) that has less than ``largest`` voxels."""
     from scipy.ndimage import generate_binary_structure, label
 
     touching = generate_binary_structure(mask.dim(), mask.dim())
     parts, _ = label(mask.cpu().numpy(), touching)
     sizes = np.bincount(parts.ravel())
-    small = np.flatnonzero(sizes[1:] < largest * mask.numel()) + 1
+    small = np.flatnonzero(sizes[1:] < largest) + 1
     if not small.size:
         return torch.zeros_like(mask)
     return torch.from_numpy(parts == small[int(which * small.size)]).to(mask.device)
