@@ -1,6 +1,7 @@
 """Laws of the augmentations."""
 
 import dataclasses
+from operator import le, lt
 
 import numpy as np
 import pytest
@@ -155,6 +156,29 @@ def test_loaded_shape_is_nnunets():
     # get_patch_size of nnU-Net v2 2.8.1 for equal sides and +-30 degrees, and for 180 degrees.
     assert standard.Spec().loaded_shape((128, 128, 128)) == (205, 205, 205)
     assert standard.Spec(rotation_degrees=180).loaded_shape((256, 192)) == (301, 301)
+
+
+@pytest.mark.parametrize("patch", [PATCH, (12, 10)], ids=["3-D", "2-D"])
+@pytest.mark.parametrize("changes", [{}, {"dummy_2d": True}, {"rotation_degrees": 180.0}], ids=str)
+def test_what_a_patch_needs_is_all_that_it_shows(patch, changes):
+    """Nothing beyond it changes a bit, and where a whole patch is not needed less is read."""
+    if changes.get("dummy_2d") and len(patch) == 2:
+        return
+    spec = standard.Spec(rotation_probability=0.5, scaling_probability=0.5, **changes)
+    images, targets = loaded(spec, patch, batch=40, seed=1)
+    params = spec.draw(np.random.default_rng(5), batch=40, channels=2, mirror_axes=(0,), dimensions=len(patch))
+    shapes = [spec.needed_shape(params, index, patch) for index in range(40)]
+    centres = []
+    for image, target, shape in zip(images, targets, shapes):
+        margin = [(size - kept) // 2 - (need - kept) // 2 for size, kept, need in zip(target.shape, patch, shape)]
+        window = tuple(slice(start, start + need) for start, need in zip(margin, shape))
+        centres.append((image[(slice(None), *window)], target[window]))
+    got = spec.apply(*zip(*centres), params, patch)
+    for found, expected in zip(got, spec.apply(images, targets, params, patch)):
+        assert torch.equal(found, expected)
+    assert {shape for shape, matrix in zip(shapes, params.affine) if matrix is None} == {patch}
+    assert all(all(map(le, shape, spec.loaded_shape(patch))) for shape in shapes)
+    assert any(any(map(lt, shape, patch)) for shape in shapes)
 
 
 @pytest.mark.parametrize("sigma", [0.5, 0.8, 1.0])
