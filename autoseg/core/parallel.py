@@ -1,6 +1,6 @@
 """Ordered map over threads with bounded look-ahead.
 
-Threads, not processes: reading, numpy, blosc and matrix products release the interpreter lock where the time goes,
+Threads, not processes: reading, numpy, C libraries called directly and matrix products release the interpreter lock,
 nothing is copied between workers, and an exception arrives with its traceback instead of as a dead worker.
 """
 
