@@ -353,9 +353,9 @@ def many_labels(edge=40, labels=117, there=6):
 
 
 def test_mistakes_are_those_of_the_whole_patch():
-    prior, mistakes = many_labels(labels=8), standard.Mistakes(change_probability=1, removal_probability=1)
+    prior, mistakes = many_labels(24, labels=8), standard.Mistakes(change_probability=1, removal_probability=1)
     touching, changed = ndimage.generate_binary_structure(3, 3), []
-    for seed in range(12):
+    for seed in range(8):
         (done,) = draw_damage(mistakes, np.random.default_rng(seed), 1, 8)
         expected = prior[0].clone()
         for label, operator, radius in done.changed:
@@ -369,7 +369,7 @@ def test_mistakes_are_those_of_the_whole_patch():
                 expected[torch.from_numpy(parts == small[int(which * len(small))])] = 0
         assert torch.equal(apply_damage(prior, (done,), 0.005)[0], expected)
         changed.append(not torch.equal(expected, prior[0]))
-    assert sum(changed) > 6
+    assert sum(changed) > 4
 
 
 def test_labels_that_are_not_in_the_patch_are_not_worked_on(monkeypatch):

@@ -52,34 +52,37 @@ def draw_damage(mistakes: Mistakes, generator: np.random.Generator, batch: int, 
 def apply_damage(prior: Tensor, damage: tuple[Damage, ...], largest_removed: float) -> Tensor:
     """``prior`` (B, *patch) of label indices, changed. A label that grows covers others, one that shrinks bares 0.
 
-    A label is worked on where it is, and one that a patch does not hold (any more) not at all: of many labels a patch
-    holds few, and each of these is small.
+    A label is worked on where it is, and one that a patch does not hold not at all: of many labels a patch holds few,
+    and each of these is small.
     """
     prior = prior.clone()
     for patch, done in zip(prior, damage):
+        boxes = _boxes(patch) if done.changed or done.removed else {}
         for label, operator, radius in done.changed:
-            if (here := _box(patch == label, int(radius) + 1)) is not None:  # grown, and background around it
-                part = patch[here]
+            if label in boxes:
+                boxes[label] = _widened(boxes[label], int(radius) + 1)  # as far as it grows, and one of background
+                part = patch[boxes[label]]
                 before = part == label
                 after = OPERATORS[operator](before, radius)
                 part.masked_fill_(before & ~after, 0).masked_fill_(after & ~before, label)
         for label, which in done.removed:
-            if (here := _box(patch == label)) is not None:
-                part = patch[here]
+            if label in boxes:
+                part = patch[boxes[label]]
                 part.masked_fill_(_part(part == label, which, largest_removed * patch.numel()), 0)
     return prior
 
 
-def _box(mask: Tensor, margin: int = 0) -> tuple[slice, ...] | None:
-    """Where ``mask`` (*patch) is true, and ``margin`` voxels around it inside the patch; None: nowhere."""
-    slices = []
-    for axis in range(mask.dim()):
-        there = mask.any(tuple(other for other in range(mask.dim()) if other != axis)).nonzero()
-        if not there.numel():
-            return None
-        first, last = int(there[0]), int(there[-1])
-        slices.append(slice(max(0, first - margin), last + 1 + margin))
-    return tuple(slices)
+def _boxes(patch: Tensor) -> dict[int, tuple[slice, ...]]:
+    """Where each label of ``patch`` (*patch) is."""
+    from scipy.ndimage import find_objects
+
+    found = find_objects(patch.cpu().numpy())
+    return {label: box for label, box in enumerate(found, 1) if box is not None}
+
+
+def _widened(box: tuple[slice, ...], margin: int) -> tuple[slice, ...]:
+    """With ``margin`` voxels around it; slices end with what is sliced."""
+    return tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
 
 
 def _part(mask: Tensor, which: float, largest: float) -> Tensor:
