@@ -83,15 +83,19 @@ class Watched:
 
 
 def test_the_patches_of_one_batch_are_read_by_several_threads():
-    all_at_once, threads = threading.Barrier(4, timeout=60), []
+    all_at_once, threads = threading.Barrier(4, timeout=60), {}
 
-    def seen(box):
-        threads.append(threading.get_ident())
-        all_at_once.wait()
+    def watched(name):
+        def seen(box):
+            threads[name] = threading.get_ident()
+            all_at_once.wait()
 
-    source = batches(sampler({"case": Watched(case(), seen)}, batch_size=4), 0, workers=4, ahead=0)
+        return Watched(case(), seen)
+
+    cases = {f"case{number:02}": watched(f"case{number:02}") for number in range(40)}  # each comes once in ten batches
+    source = batches(sampler(cases, batch_size=4), 0, workers=4, ahead=0)
     first = next(source)
-    assert len(first.images) == 4 and len(set(threads[:4])) == 4
+    assert len({threads[key] for key in first.keys}) == 4
     all_at_once.abort()
     source.close()
 
