@@ -19,9 +19,10 @@ from ..core.integrity import Mark, damage
 from ..core.labels import Labels
 from ..core.records import read_json, write_json
 from ..errors import ImageFileError, RecordError
+from .arrays import read_array, write_array
 from .locations import Locations
 from .spatial import SpatialRecord
-from .store import CHUNK_EDGE, StoredCase, read_array, write_array
+from .store import CHUNK_EDGE, StoredCase
 
 LOG = logging.getLogger("autoseg")
 

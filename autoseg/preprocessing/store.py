@@ -8,20 +8,15 @@
 
 Every file is read once per process and compared with what ``case.json`` says before anything is unpacked: Blosc2 and
 numpy take a changed byte for another voxel, and some for a reason to end the process.
-
-Blosc2 with zstd level 1 and byte shuffle: of LZ4, LZ4HC and zstd it gave the smallest files at 1 ms per small case.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,17 +26,16 @@ from ..core.integrity import Mark, damage
 from ..core.json_text import read_json_value
 from ..core.records import read_json, sealed_json
 from ..errors import ImageFileError, RecordError, WorkspaceError
+from .arrays import read_array, write_array
 from .locations import Locations
 from .prepare import PreparedCase
 from .spatial import SpatialRecord
 
 LARGEST_HALF = 2048.0  # above it float16 no longer tells neighbouring integers apart
-BLOCK_VOXELS = 1 << 14  # 32 KB of float16: one block stays in the first-level cache while it is unpacked
 RECORD = "case.json"
 IMAGE, LABELS, VOXELS, PARTS = FILES = ("image.b2nd", "labels.b2nd", "locations.npy", "locations.npz")
 OLDER = "is of another version of autoseg, without checksums"
 CHUNK_EDGE = 64  # where no patch size is known
-IN_MEMORY = 64 << 20  # bytes: up to these an array is compressed in memory, since Blosc2 opens its file for every chunk
 
 
 @dataclass(frozen=True)
@@ -198,55 +192,9 @@ def _remove_torn(folder: Path) -> None:
             shutil.rmtree(folder)
 
 
-def chunks_and_blocks(shape: Sequence[int], patch_size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Chunk (unit of the file) and block (unit of reading) of an array ([channels,] z, y, x).
-
-    A chunk is a patch of all channels; a block is a part of one channel that has at most ``BLOCK_VOXELS`` voxels.
-    """
-    patch = (1,) * (3 - len(patch_size)) + tuple(patch_size)
-    edges = [min(size, edge) for size, edge in zip(shape[-3:], patch)]
-    chunk = (*shape[:-3], *edges)
-    while math.prod(edges) > BLOCK_VOXELS:
-        largest = edges.index(max(edges))
-        edges[largest] = (edges[largest] + 1) // 2
-    return chunk, (*(1 for _ in shape[:-3]), *edges)
-
-
 def _half(image: np.ndarray) -> np.ndarray:
     largest = max(-float(image.min()), float(image.max()))
     return image.astype(np.float16) if largest <= LARGEST_HALF else image
-
-
-def write_array(path: Path, array: np.ndarray, patch_size: tuple[int, ...]) -> None:
-    """Writes ``array`` ([channels,] z, y, x) as a Blosc2 file."""
-    import blosc2
-
-    chunks, blocks = chunks_and_blocks(array.shape, patch_size)
-    compression: dict[str, Any] = {
-        "codec": blosc2.Codec.ZSTD,
-        "clevel": 1,
-        "filters": [blosc2.Filter.SHUFFLE],
-        "filters_meta": [0],
-        "typesize": array.itemsize,
-        "nthreads": 1,  # cases are already spread over threads
-    }
-    small = array.nbytes <= IN_MEMORY
-    there: dict[str, Any] = {} if small else {"urlpath": str(path), "mode": "w"}
-    written = blosc2.asarray(np.ascontiguousarray(array), chunks=chunks, blocks=blocks, cparams=compression, **there)
-    if small:
-        path.write_bytes(written.to_cframe())
-
-
-def read_array(path: Path, slices: tuple[slice, ...]) -> np.ndarray:
-    """A block of a file that ``write_array`` wrote and nobody has changed. Raises ImageFileError for another."""
-    import blosc2
-
-    try:
-        # opened anew for every read (0.05 ms): an open array keeps one decompressor, which threads must not share
-        array: np.ndarray = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})[slices]
-    except (RuntimeError, OSError, ValueError) as error:
-        raise ImageFileError(f"{path} is damaged ({error}); run the command that wrote it again") from None
-    return array
 
 
 def _write_locations(folder: Path, found: Locations) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import chain, count, islice
+from math import inf, prod
 
 import numpy as np
 import torch
@@ -16,21 +18,39 @@ from ..core.seeds import generator
 from ..plan import Configuration, Plan
 from ..preprocessing.locations import Locations
 from .cases import CACHE_SHARE, CaseCache, ReadableCase, read_padded, read_slices
+from .draws import Draws
 from .team import ALONE, Team
+
+AHEAD_SHARE = 0.1  # of the main memory, for patches that are read before their turn
+NUMBER_BYTES = 4  # of the largest numbers that cases are stored in
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches as they were read, before augmentation."""
+    """Patches as they were read, before augmentation: a tensor for each, since of each is read what it needs.
 
-    images: Tensor
-    """(B, channels, *loaded), float16 or float32 as stored. B is the batch size, or the share of it that is read."""
-    targets: Tensor
-    """(B, *loaded) label indices, as stored."""
+    As many as the batch size says, or a process's share of them.
+    """
+
+    images: Sequence[Tensor]
+    """Each (channels, *loaded), float16 or float32 as stored."""
+    targets: Sequence[Tensor]
+    """Each (*loaded) label indices, as stored."""
     keys: tuple[str, ...]
     """The case of each patch."""
-    prior: Tensor | None = None
-    """(B, *loaded) label indices that an earlier stage predicted: an input of the network, beside the images."""
+    prior: Sequence[Tensor] | None = None
+    """Each (*loaded) label indices that an earlier stage predicted: an input of the network, beside the images."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One patch before it is read."""
+
+    number: int
+    """Counted since the beginning."""
+    on_foreground: bool
+    shape: tuple[int, ...]
+    """Voxels to read, with the centre of what the network will see."""
 
 
 def network_input(images: Tensor, prior: Tensor | None) -> Tensor:
@@ -47,8 +67,6 @@ class PatchSampler:
     """Cases to draw from: in turn, each once before any comes twice."""
     patch_size: tuple[int, ...]
     """What the network sees lies inside the image wherever the image is large enough. Two entries: one slice."""
-    loaded_shape: tuple[int, ...]
-    """What is read, with the same centre: at least ``patch_size``; beyond the image it is 0 and background."""
     batch_size: int
     foreground: float = 0.33
     """Share of a batch that is centred on a foreground voxel; at least one patch unless it is 0."""
@@ -66,38 +84,48 @@ class PatchSampler:
     purpose: str = "patches"
     share: range | None = None
     """Which patches of every batch are read here; None: all."""
+    shapes: Callable[[int], Sequence[tuple[int, ...]]] | None = None
+    """What is read of each patch of a batch, with the same centre; beyond the image it is 0 and background. None:
+    ``patch_size``."""
+    voxel_bytes: int = 8
+    """Of all that is read of one voxel, at most."""
+    room: float = inf
+    """Bytes that patches may take which are read ahead."""
 
     def batch(self, number: int) -> Batch:
         """Batch ``number``, 0, 1, 2, ..."""
+        return batch_of([self.read(patch) for patch in self.patches(number)])
+
+    def patches(self, number: int) -> list[Patch]:
+        """Those of batch ``number`` that are read here."""
         forced = self.batch_size - round(self.batch_size * (1.0 - self.foreground))  # as nnU-Net v2 2.8.1
         if self.foreground > 0:
             forced = max(1, forced)
-        first = number * self.batch_size
-        drawn = [
-            self._patch(first + position, on_foreground=position >= self.batch_size - forced)
-            for position in (range(self.batch_size) if self.share is None else self.share)
+        first, shapes = number * self.batch_size, self.shapes(number) if self.shapes is not None else None
+        return [
+            Patch(first + place, place >= self.batch_size - forced, shapes[place] if shapes else self.patch_size)
+            for place in (range(self.batch_size) if self.share is None else self.share)
         ]
-        images = torch.from_numpy(np.stack([image for _, image, _ in drawn]))
-        maps = np.stack([labels for _, _, labels in drawn])
-        if maps.dtype == np.uint16:
-            maps = maps.astype(np.int32)  # torch computes little in uint16
-        targets, keys = torch.from_numpy(maps), tuple(key for key, _, _ in drawn)
-        if targets.dim() == 1 + len(self.loaded_shape):
-            return Batch(images, targets, keys)
-        return Batch(images, targets[:, 0], keys, prior=targets[:, 1])
 
-    def _patch(self, number: int, *, on_foreground: bool) -> tuple[str, np.ndarray, np.ndarray]:
-        """Case, image and labels of the ``number``-th patch since the beginning."""
-        random = generator(self.seed, self.purpose, number)
-        key, label = self._in_turn(number), None
-        if on_foreground and self.holders and random.random() < self.balance:
+    def bytes_of(self, patch: Patch) -> int:
+        """What a patch takes once it is read, at most."""
+        return prod(patch.shape) * self.voxel_bytes
+
+    def read(self, patch: Patch) -> tuple[str, Tensor, Tensor]:
+        """Its case, image (channels, *loaded) and label indices (*loaded), or two label maps (2, *loaded)."""
+        random = generator(self.seed, self.purpose, patch.number)
+        key, label = self._in_turn(patch.number), None
+        if patch.on_foreground and self.holders and random.random() < self.balance:
             label = list(self.holders)[random.integers(len(self.holders))]
             key = self.holders[label][int(random.integers(len(self.holders[label])))]
         case, flat = self.cases[key], len(self.patch_size) == 2
-        patch = np.array((1, *self.patch_size) if flat else self.patch_size)
-        loaded = np.array((1, *self.loaded_shape) if flat else self.loaded_shape)
-        start = self._start(case, patch, random, label, on_foreground) - (loaded - patch) // 2
-        return key, *(read_slices(case, start, loaded, self.slices) if flat else read_padded(case, start, loaded))
+        size = np.array((1, *self.patch_size) if flat else self.patch_size)
+        loaded = np.array((1, *patch.shape) if flat else patch.shape)
+        start = self._start(case, size, random, label, patch.on_foreground) - (loaded - size) // 2
+        image, maps = read_slices(case, start, loaded, self.slices) if flat else read_padded(case, start, loaded)
+        if maps.dtype == np.uint16:
+            maps = maps.astype(np.int32)  # torch computes little in uint16
+        return key, _tensor(image), _tensor(maps)
 
     def _in_turn(self, number: int) -> str:
         """A new random order after every pass."""
@@ -144,13 +172,13 @@ def training_sampler(
     seed: int,
     team: Team = ALONE,
 ) -> PatchSampler:
-    """What a configuration trains on: patches enlarged as its augmentation needs, cases kept in memory."""
+    """What a configuration trains on: of each patch what its augmentation needs, cases kept in memory."""
     rules = configuration.training
+    maps = 1 if configuration.previous is None else 2
     return PatchSampler(
         CaseCache(cases, int(CACHE_SHARE * memory_bytes()) // team.beside),
         tuple(keys),
         configuration.patch_size,
-        configuration.augmentation.loaded_shape(configuration.patch_size),
         configuration.batch_size,
         rules.foreground,
         rules.balance,
@@ -160,18 +188,21 @@ def training_sampler(
         plan.labels.ignore_index,
         seed,
         share=team.share(configuration.batch_size),
+        shapes=Draws.of(plan, configuration, seed, team).shapes,
+        voxel_bytes=NUMBER_BYTES * (len(plan.channels) * configuration.slices + maps),
+        room=AHEAD_SHARE * memory_bytes() / team.beside,
     )
 
 
 def validation_sampler(
     cases: Mapping[str, ReadableCase], keys: Sequence[str], plan: Plan, configuration: Configuration, seed: int
 ) -> PatchSampler:
-    """The same choice of patches on other cases, not enlarged, for the online Dice.
+    """The same choice of patches on other cases, as the network sees them, for the online Dice.
 
     Nothing is kept in memory: it is the same few patches every time.
     """
     training = training_sampler(cases, keys, plan, configuration, seed)
-    return replace(training, cases=cases, loaded_shape=configuration.patch_size, purpose="validation patches")
+    return replace(training, cases=cases, shapes=None, purpose="validation patches")
 
 
 def _holders(cases: Mapping[str, ReadableCase], keys: Sequence[str]) -> dict[int, list[str]]:
@@ -184,6 +215,28 @@ def _holders(cases: Mapping[str, ReadableCase], keys: Sequence[str]) -> dict[int
     return dict(sorted(holders.items()))
 
 
+def _tensor(array: np.ndarray) -> Tensor:
+    """Of its own: part of a case that is kept in memory is copied."""
+    return torch.from_numpy(array if array.flags.owndata and array.flags.c_contiguous else array.copy())
+
+
+def batch_of(patches: Sequence[tuple[str, Tensor, Tensor]]) -> Batch:
+    """Of what was read of each patch."""
+    keys, images, maps = zip(*patches)
+    if maps[0].dim() == images[0].dim() - 1:
+        return Batch(images, maps, keys)
+    return Batch(images, tuple(each[0] for each in maps), keys, prior=tuple(each[1] for each in maps))
+
+
 def batches(sampler: PatchSampler, first: int, workers: int, ahead: int) -> Generator[Batch, None, None]:
-    """Batches ``first``, ``first + 1``, ... without end, read in the background; close it to stop reading."""
-    yield from ordered_map(sampler.batch, count(first), workers, ahead)
+    """Batches ``first``, ``first + 1``, ... without end, read in the background; close it to stop reading.
+
+    The patches of a batch are spread over ``workers`` threads. Of patches that are being read or wait there are at most
+    ``workers``, ``ahead`` batches more, and as many as ``sampler.room`` holds, but always one.
+    """
+    share = sampler.batch_size if sampler.share is None else len(sampler.share)
+    patches = chain.from_iterable(map(sampler.patches, count(first)))
+    read = ordered_map(sampler.read, patches, workers, ahead * share, size=sampler.bytes_of, room=sampler.room)
+    with closing(read):
+        while True:
+            yield batch_of(list(islice(read, share)))

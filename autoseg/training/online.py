@@ -23,9 +23,11 @@ def online_dice(
     with torch.inference_mode():
         for number in range(batches):
             batch = sampler.batch(number)
+            images, targets = torch.stack(list(batch.images)).float(), torch.stack(list(batch.targets))
+            prior = None if batch.prior is None else torch.stack(list(batch.prior))
             with autocast(resolved):
-                logits = network(network_input(batch.images.float(), batch.prior).to(resolved.device))[0]
-            counts += overlap_counts(logits, batch.targets.to(resolved.device), labels).cpu()
+                logits = network(network_input(images, prior).to(resolved.device))[0]
+            counts += overlap_counts(logits, targets.to(resolved.device), labels).cpu()
     network.train()
     common, predicted, present = counts.tolist()
     sums = {name: predicted[i] + present[i] for i, name in enumerate(labels.foreground)}

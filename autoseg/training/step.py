@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 import torch
 from torch import Tensor, nn
 
-from ..core.seeds import generator
 from ..plan import Configuration, Plan
 from ..settings import Resolved
 from .arithmetic import Forward, autocast
 from .batches import Batch, network_input
 from .deep_supervision import Loss, deep_supervision
+from .draws import Draws
 from .state import TrainingState
 from .team import ALONE, Team
 
@@ -39,12 +39,9 @@ class Step:
 
     configuration: Configuration
     loss: Loss
-    mirror_axes: tuple[int, ...]
-    """Axes of the patch."""
-    prior_labels: int
-    """Labels, without background, of a label map that comes in with the images."""
+    draws: Draws
+    """What is random about an iteration's batch."""
     resolved: Resolved
-    seed: int
     forward: Forward
     """The network, or what stands for it."""
     team: Team = ALONE
@@ -60,10 +57,8 @@ class Step:
         team: Team = ALONE,
     ) -> Step:
         """The step that a plan's configuration prescribes."""
-        skipped = 3 - configuration.dimensions  # a 2-D patch has no z axis
-        axes = tuple(axis - skipped for axis in plan.mirror_axes if axis >= skipped)
-        loss, prior_labels = configuration.loss.build(plan.labels), len(plan.labels.values) - 1
-        return cls(configuration, loss, axes, prior_labels, resolved, seed, forward, team)
+        draws = Draws.of(plan, configuration, seed, team)
+        return cls(configuration, configuration.loss.build(plan.labels), draws, resolved, forward, team)
 
     def __call__(
         self, state: TrainingState, inputs: Inputs, factor: float, meanwhile: Callable[[], None] | None = None
@@ -104,24 +99,15 @@ class Step:
 
     def augmented(self, batch: Batch, iteration: int) -> Inputs:
         """The network's inputs of this iteration, from this process's share of the patches."""
-        random = generator(self.seed, "augmentation", iteration)
-        augmentation, patch_size = self.configuration.augmentation, self.configuration.patch_size
-        params = augmentation.draw(
-            random,
-            batch=self.configuration.batch_size,
-            channels=batch.images.shape[1] // self.configuration.slices,
-            mirror_axes=self.mirror_axes,
-            dimensions=len(patch_size),
-            prior_labels=0 if batch.prior is None else self.prior_labels,
-        )
-        if params is not None:
-            share = self.team.share(self.configuration.batch_size)
-            params = params.of_patches(share.start, share.stop)
-        seed = int(random.integers(2**63)) + self.team.rank
+        params, seed = self.draws.of_share(iteration)
         torch.manual_seed(seed)  # for augmentations of others that draw from torch
-        images, targets = batch.images.to(self.resolved.device), batch.targets.to(self.resolved.device)
-        images, targets = augmentation.apply(images, targets, params, patch_size)
+        augmentation, patch_size = self.configuration.augmentation, self.configuration.patch_size
+        images, targets = augmentation.apply(self._there(batch.images), self._there(batch.targets), params, patch_size)
         if batch.prior is not None:
-            prior = augmentation.apply_to_prior(batch.prior.to(self.resolved.device), params, patch_size)
+            prior = augmentation.apply_to_prior(self._there(batch.prior), params, patch_size)
             images = network_input(images, prior)
         return Inputs(images, targets, batch.keys, seed)
+
+    def _there(self, patches: Sequence[Tensor]) -> list[Tensor]:
+        """On the device."""
+        return [patch.to(self.resolved.device) for patch in patches]

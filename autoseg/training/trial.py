@@ -86,7 +86,7 @@ def made_up_batch(plan: Plan, configuration: Configuration) -> Batch:
     images = random.standard_normal((shape[0], channels, *shape[1:]), np.float32).astype(np.float16)
     labels = len(plan.labels.values)
     maps = [
-        torch.from_numpy(random.integers(0, labels, shape).astype(np.uint8 if labels < 256 else np.int32))
+        tuple(torch.from_numpy(random.integers(0, labels, shape).astype(np.uint8 if labels < 256 else np.int32)))
         for _ in range(1 if configuration.previous is None else 2)
     ]
-    return Batch(torch.from_numpy(images), maps[0], ("noise",) * shape[0], maps[1] if len(maps) > 1 else None)
+    return Batch(tuple(torch.from_numpy(images)), maps[0], ("noise",) * shape[0], maps[1] if len(maps) > 1 else None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import weakref
 
 import pytest
 
@@ -49,6 +51,41 @@ def test_the_source_is_read_only_as_far_as_needed() -> None:
     results = ordered_map(lambda x: x, source(), workers=2, ahead=1)
     next(results)
     assert len(taken) <= 4
+    results.close()
+
+
+@pytest.mark.parametrize(("room", "most"), [(math.inf, 11), (30.0, 3), (29.0, 2), (1.0, 1)])
+def test_results_that_wait_take_no_more_than_their_room(room: float, most: int) -> None:
+    begun, taken = [], 0
+
+    def source():
+        for number in range(40):
+            begun.append(number)
+            yield number
+
+    results = ordered_map(lambda x: x, source(), workers=8, ahead=3, size=lambda x: 10.0, room=room)
+    for taken, result in enumerate(results, 1):
+        assert result == taken - 1
+        # one is the item that waits for room, in the source's hands and not begun
+        assert len(begun) - taken <= most + (room < math.inf)
+    assert taken == 40
+
+
+def test_a_result_is_forgotten_once_it_is_taken() -> None:
+    class Large:
+        pass
+
+    went_on = threading.Event()
+
+    def make(number: int) -> Large:
+        if number:
+            went_on.set()
+        return Large()
+
+    results = ordered_map(make, range(9), workers=1, ahead=2)
+    taken = weakref.ref(next(results))
+    assert went_on.wait(60)  # the thread that made it is at the next
+    assert taken() is None
     results.close()
 
 

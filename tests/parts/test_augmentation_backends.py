@@ -159,6 +159,26 @@ def test_the_library_moves_labels_and_a_prior_with_the_image() -> None:
     assert len({tuple(each.flatten().tolist()) for each in targets}) == 4
 
 
+def test_the_library_is_given_the_patch_alone_unless_it_moves_it() -> None:
+    spec, patch = batchgenerators.Spec(), (6, 7, 8)
+    params = spec.draw(np.random.default_rng(0), batch=200, channels=1, mirror_axes=(0, 1, 2), dimensions=3)
+    largest = spec.loaded_shape(patch)
+    before = np.random.get_state()[1].copy()
+    shapes = [spec.needed_shape(params, index, patch) for index in range(200)]
+    assert (np.random.get_state()[1] == before).all()  # a thread that reads must not disturb one that augments
+    moved = sum(shape == largest for shape in shapes)
+    assert moved + shapes.count(patch) == 200 and stats.binomtest(moved, 200, 1 - 0.8 * 0.8).pvalue > DOUBT
+    image = torch.randn(1, *largest, generator=torch.Generator().manual_seed(0))
+    target = torch.randint(0, 3, largest, generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    inner = tuple(slice((size - kept) // 2, (size - kept) // 2 + kept) for size, kept in zip(largest, patch))
+    cut = (image[(slice(None), *inner)], target[inner])
+    given = [(image, target) if shape == largest else cut for shape in shapes]
+    for found, expected in zip(
+        spec.apply(*zip(*given), params, patch), spec.apply([image] * 200, [target] * 200, params, patch)
+    ):
+        assert torch.equal(found, expected)
+
+
 def test_the_library_leaves_the_global_generators_as_they_were() -> None:
     spec = batchgenerators.Spec()
     np.random.seed(7)

@@ -1,6 +1,7 @@
 """Laws of the augmentations."""
 
 import dataclasses
+from operator import le, lt
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import ndimage, stats
 from skimage.transform import resize
 
 from autoseg.parts.augmentations import none, standard
-from autoseg.parts.augmentations._damage import Damage, apply_damage, dilate, erode
+from autoseg.parts.augmentations._damage import OPERATORS, Damage, apply_damage, dilate, draw_damage, erode
 from autoseg.parts.augmentations._intensity import blurred, change_intensities, coarsened
 from autoseg.parts.augmentations._spatial import resample_patches
 from autoseg.plan import AUGMENTATIONS
@@ -155,6 +156,29 @@ def test_loaded_shape_is_nnunets():
     # get_patch_size of nnU-Net v2 2.8.1 for equal sides and +-30 degrees, and for 180 degrees.
     assert standard.Spec().loaded_shape((128, 128, 128)) == (205, 205, 205)
     assert standard.Spec(rotation_degrees=180).loaded_shape((256, 192)) == (301, 301)
+
+
+@pytest.mark.parametrize("patch", [PATCH, (12, 10)], ids=["3-D", "2-D"])
+@pytest.mark.parametrize("changes", [{}, {"dummy_2d": True}, {"rotation_degrees": 180.0}], ids=str)
+def test_what_a_patch_needs_is_all_that_it_shows(patch, changes):
+    """Nothing beyond it changes a bit, and where a whole patch is not needed less is read."""
+    if changes.get("dummy_2d") and len(patch) == 2:
+        return
+    spec = standard.Spec(rotation_probability=0.5, scaling_probability=0.5, **changes)
+    images, targets = loaded(spec, patch, batch=40, seed=1)
+    params = spec.draw(np.random.default_rng(5), batch=40, channels=2, mirror_axes=(0,), dimensions=len(patch))
+    shapes = [spec.needed_shape(params, index, patch) for index in range(40)]
+    centres = []
+    for image, target, shape in zip(images, targets, shapes):
+        margin = [(size - kept) // 2 - (need - kept) // 2 for size, kept, need in zip(target.shape, patch, shape)]
+        window = tuple(slice(start, start + need) for start, need in zip(margin, shape))
+        centres.append((image[(slice(None), *window)], target[window]))
+    got = spec.apply(*zip(*centres), params, patch)
+    for found, expected in zip(got, spec.apply(images, targets, params, patch)):
+        assert torch.equal(found, expected)
+    assert {shape for shape, matrix in zip(shapes, params.affine) if matrix is None} == {patch}
+    assert all(all(map(le, shape, spec.loaded_shape(patch))) for shape in shapes)
+    assert any(any(map(lt, shape, patch)) for shape in shapes)
 
 
 @pytest.mark.parametrize("sigma", [0.5, 0.8, 1.0])
@@ -317,6 +341,50 @@ def test_only_a_small_part_is_removed():
     kept = [int((apply_damage(prior, (Damage((), ((1, which),)),), 0.15) == 1).sum()) for which in (0.0, 0.49, 0.99)]
     assert kept == [31, 31, 35]
     assert torch.equal(apply_damage(prior, (Damage((), ((1, 0.5),)),), 0.005), prior)
+
+
+def many_labels(edge=40, labels=117, there=6):
+    """A label map of ``there`` balls, a few labels out of many, some of them cut by the border."""
+    random, prior = np.random.default_rng(0), np.zeros((edge,) * 3, np.uint8)
+    for label in random.choice(np.arange(1, labels + 1), there, replace=False).tolist():
+        centre = random.integers(0, edge, (3, 1, 1, 1))
+        prior[((np.indices(prior.shape) - centre) ** 2).sum(0) < 36] = label
+    return torch.from_numpy(prior)[None]
+
+
+def test_mistakes_are_those_of_the_whole_patch():
+    prior, mistakes = many_labels(24, labels=8), standard.Mistakes(change_probability=1, removal_probability=1)
+    touching, changed = ndimage.generate_binary_structure(3, 3), []
+    for seed in range(8):
+        (done,) = draw_damage(mistakes, np.random.default_rng(seed), 1, 8)
+        expected = prior[0].clone()
+        for label, operator, radius in done.changed:
+            before = expected == label
+            after = OPERATORS[operator](before, radius)
+            expected[before & ~after], expected[after & ~before] = 0, label
+        for label, which in done.removed:
+            parts, _ = ndimage.label((expected == label).numpy(), touching)
+            small = [part for part in range(1, parts.max() + 1) if (parts == part).sum() < 0.005 * parts.size]
+            if small:
+                expected[torch.from_numpy(parts == small[int(which * len(small))])] = 0
+        assert torch.equal(apply_damage(prior, (done,), 0.005)[0], expected)
+        changed.append(not torch.equal(expected, prior[0]))
+    assert sum(changed) > 4
+
+
+def test_labels_that_are_not_in_the_patch_are_not_worked_on(monkeypatch):
+    worked = []
+
+    def counted(operator):
+        return lambda mask, radius: worked.append(mask) or operator(mask, radius)
+
+    for name, operator in OPERATORS.items():
+        monkeypatch.setitem(OPERATORS, name, counted(operator))
+    prior, mistakes = many_labels(), standard.Mistakes(change_probability=1, radius=(2, 2))
+    (done,) = draw_damage(mistakes, np.random.default_rng(0), 1, 117)
+    apply_damage(prior, (done,), 0.15)
+    assert len(done.changed) > 40 and 1 <= len(worked) <= 6
+    assert max(mask.numel() for mask in worked) <= (11 + 2 * 3) ** 3  # the ball, and the radius and one voxel around
 
 
 def test_mistakes_are_made_as_often_as_their_probabilities_say():

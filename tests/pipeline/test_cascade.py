@@ -13,8 +13,9 @@ import SimpleITK as sitk
 from autoseg.cli import main
 from autoseg.errors import ModelError
 from autoseg.inference.model import Model
+from autoseg.preprocessing.arrays import read_array
 from autoseg.preprocessing.priors import PriorStore, on_grid
-from autoseg.preprocessing.store import CaseStore, read_array
+from autoseg.preprocessing.store import CaseStore
 from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 

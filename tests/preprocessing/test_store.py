@@ -17,7 +17,7 @@ from autoseg.preprocessing import store as module
 from autoseg.preprocessing.locations import Locations
 from autoseg.preprocessing.prepare import PreparedCase
 from autoseg.preprocessing.spatial import spatial_record
-from autoseg.preprocessing.store import CaseStore, chunks_and_blocks
+from autoseg.preprocessing.store import CaseStore
 
 NOWHERE = Locations.of({})
 
@@ -179,23 +179,3 @@ def test_a_case_without_its_record_is_written_anew(tmp_path: Path, way: str) -> 
     assert store.look("a")[0] is None and store.look("a")[1]
     store.write("a", make_case(), "key")
     assert store.look("a") == ("key", None)
-
-
-def test_arrays_that_fit_into_memory_are_written_as_those_that_do_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    array = make_case().image
-    module.write_array(tmp_path / "small.b2nd", array, (4, 8, 8))
-    monkeypatch.setattr(module, "IN_MEMORY", 0)
-    module.write_array(tmp_path / "large.b2nd", array, (4, 8, 8))
-    assert (tmp_path / "small.b2nd").read_bytes() == (tmp_path / "large.b2nd").read_bytes()
-
-
-@given(st.tuples(*[st.integers(1, 300)] * 3), st.tuples(*[st.integers(1, 300)] * 3), st.integers(1, 4))
-def test_chunks_hold_a_patch_and_blocks_fit_the_cache(
-    shape: tuple[int, int, int], patch: tuple[int, int, int], channels: int
-) -> None:
-    chunk, block = chunks_and_blocks((channels, *shape), patch)
-    assert chunk == (channels, *(min(size, edge) for size, edge in zip(shape, patch)))
-    assert np.prod(block) <= module.BLOCK_VOXELS
-    assert all(1 <= small <= large for small, large in zip(block, chunk))

@@ -21,7 +21,12 @@ AUGMENTATIONS = (none.Spec(), standard.Spec(**OFTEN), batchgenerators.Spec(**OFT
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=lambda spec: type(spec).__module__.rpartition(".")[2])
 @pytest.mark.parametrize("with_prior", [False, True])
 def test_the_shares_of_two_processes_are_augmented_as_the_whole_batch(small_plan, augmentation, with_prior):
-    configuration = replace(small_plan.configuration()[1], augmentation=augmentation, batch_size=3)
+    configuration = replace(
+        small_plan.configuration()[1],
+        augmentation=augmentation,
+        batch_size=3,
+        previous="3d_lowres" if with_prior else None,
+    )
     shape = augmentation.loaded_shape(configuration.patch_size)
     random = np.random.default_rng(0)
     images = torch.from_numpy(random.standard_normal((3, 1, *shape)).astype(np.float32))

@@ -22,9 +22,12 @@ def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan) -> None:
     image, labels = np.zeros((1, 30, 30, 30), np.float16), np.zeros((30, 30, 30), np.uint8)
     case = CaseInMemory(image, labels, Locations.of({1: np.ones((1, 3), int)}))
     read = training_sampler({"a": case}, ["a"], small_plan, configuration, 0).batch(0)
-    assert (made_up.images.shape, made_up.images.dtype) == (read.images.shape, read.images.dtype)
-    assert (made_up.targets.shape, made_up.targets.dtype) == (read.targets.shape, read.targets.dtype)
-    assert made_up.targets.unique().tolist() == [0, 1]
+    for ours, theirs in ((made_up.images, read.images), (made_up.targets, read.targets)):
+        assert len(ours) == len(theirs) == configuration.batch_size
+        for one, other in zip(ours, theirs):
+            assert (one.dtype, one.dim()) == (other.dtype, other.dim())
+            assert all(largest >= edge for largest, edge in zip(one.shape, other.shape))  # as large as may be read
+    assert all(target.unique().tolist() == [0, 1] for target in made_up.targets)
 
 
 def test_real_steps_take_time(small_plan: Plan) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -66,33 +66,38 @@ def draw(
     return Params(seeds, channels, mirror_axes, damage)
 
 
+def is_moved(spec: Spec, params: Params, patch: int) -> bool:
+    """Whether patch number ``patch`` will be rotated or scaled. Leaves the global generators alone."""
+    return any(_chosen(spec, np.random.RandomState(params.seeds[patch][0])))
+
+
 def augment(
-    spec: Spec, images: Tensor, targets: Tensor, params: Params, patch_size: tuple[int, ...]
+    spec: Spec, images: Sequence[Tensor], targets: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
     """See ``batchgenerators.Spec.apply``."""
-    if images.shape[1] != params.channels:
+    device = images[0].device
+    if len(images[0]) != params.channels:
         raise RecordError("augmentation=batchgenerators knows no neighbouring slices; set slices=1, or standard")
     transforms = _transforms(spec)
     new_images, new_targets = [], []
-    for image, target, (place, grey) in zip(images.float().cpu().numpy(), targets.cpu().numpy(), params.seeds):
+    for image, target, (place, grey) in zip(images, targets, params.seeds):
+        loaded = image.float().cpu().numpy(), target.cpu().numpy()
         with _seeded(place):
-            image, target = _moved(spec, image, target, params.mirror_axes, patch_size)
+            moved, new_target = _moved(spec, *loaded, params.mirror_axes, patch_size)
         with _seeded(grey):
-            new_images.append(_recoloured(spec, image, transforms))
-        new_targets.append(target)
-    return (
-        torch.from_numpy(np.stack(new_images)).to(images.device),
-        torch.from_numpy(np.stack(new_targets)).to(targets.device),
-    )
+            new_images.append(_recoloured(spec, moved, transforms))
+        new_targets.append(new_target)
+    return torch.from_numpy(np.stack(new_images)).to(device), torch.from_numpy(np.stack(new_targets)).to(device)
 
 
-def move_labels(spec: Spec, labels: Tensor, params: Params, patch_size: tuple[int, ...]) -> Tensor:
-    """``(B, *loaded)`` to ``(B, *patch)``, where ``augment`` moves the images."""
+def move_labels(spec: Spec, labels: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
+    """Per patch ``(*loaded)`` to ``(B, *patch)``, where ``augment`` moves the images."""
     moved = []
-    for each, (place, _) in zip(labels.cpu().numpy(), params.seeds):
+    for each, (place, _) in zip(labels, params.seeds):
+        target = each.cpu().numpy()
         with _seeded(place):
-            moved.append(_moved(spec, each[None][:0].astype(np.float32), each, params.mirror_axes, patch_size)[1])
-    return torch.from_numpy(np.stack(moved)).to(labels.device)
+            moved.append(_moved(spec, target[None][:0].astype(np.float32), target, params.mirror_axes, patch_size)[1])
+    return torch.from_numpy(np.stack(moved)).to(labels[0].device)
 
 
 @contextmanager
@@ -122,12 +127,18 @@ def _moved(
     return image, labels[0]
 
 
+def _chosen(spec: Spec, generator: Any) -> tuple[bool, bool]:
+    """Whether a patch is rotated and whether it is scaled: the first that is drawn for it."""
+    rotated, scaled = generator.uniform(size=2) < (spec.rotation_probability, spec.scaling_probability)
+    return bool(rotated), bool(scaled)
+
+
 def _rotated_and_scaled(
     spec: Spec, maps: np.ndarray, labels: np.ndarray, patch_size: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """By hand, since the library's whole transform draws as many scales below 1 as above, unlike nnU-Net v2 2.8.1."""
     coordinates = create_zero_centered_coordinate_mesh(patch_size)
-    rotated, scaled = np.random.uniform(size=2) < (spec.rotation_probability, spec.scaling_probability)
+    rotated, scaled = _chosen(spec, np.random)
     if not rotated and not scaled:
         both = np.concatenate((maps, labels.astype(np.float32)))[None]  # labels below 2^24: float32 holds them
         cropped = center_crop(both, patch_size)[0][0]

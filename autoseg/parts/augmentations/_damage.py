@@ -50,26 +50,49 @@ def draw_damage(mistakes: Mistakes, generator: np.random.Generator, batch: int, 
 
 
 def apply_damage(prior: Tensor, damage: tuple[Damage, ...], largest_removed: float) -> Tensor:
-    """``prior`` (B, *patch) of label indices, changed. A label that grows covers others, one that shrinks bares 0."""
+    """``prior`` (B, *patch) of label indices, changed. A label that grows covers others, one that shrinks bares 0.
+
+    A label is worked on where it is, and one that a patch does not hold not at all: of many labels a patch holds few,
+    and each of these is small.
+    """
     prior = prior.clone()
     for patch, done in zip(prior, damage):
+        boxes = _boxes(patch) if done.changed or done.removed else {}
         for label, operator, radius in done.changed:
-            before = patch == label
-            after = OPERATORS[operator](before, radius)
-            patch.masked_fill_(before & ~after, 0).masked_fill_(after & ~before, label)
+            if label in boxes:
+                boxes[label] = _widened(boxes[label], int(radius) + 1)  # as far as it grows, and one of background
+                part = patch[boxes[label]]
+                before = part == label
+                after = OPERATORS[operator](before, radius)
+                part.masked_fill_(before & ~after, 0).masked_fill_(after & ~before, label)
         for label, which in done.removed:
-            patch.masked_fill_(_part(patch == label, which, largest_removed), 0)
+            if label in boxes:
+                part = patch[boxes[label]]
+                part.masked_fill_(_part(part == label, which, largest_removed * patch.numel()), 0)
     return prior
 
 
+def _boxes(patch: Tensor) -> dict[int, tuple[slice, ...]]:
+    """Where each label of ``patch`` (*patch) is."""
+    from scipy.ndimage import find_objects
+
+    found = find_objects(patch.cpu().numpy())
+    return {label: box for label, box in enumerate(found, 1) if box is not None}
+
+
+def _widened(box: tuple[slice, ...], margin: int) -> tuple[slice, ...]:
+    """With ``margin`` voxels around it; slices end with what is sliced."""
+    return tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
+
+
 def _part(mask: Tensor, which: float, largest: float) -> Tensor:
-    """One connected part of ``mask`` (touching corners connect) that has less than ``largest`` of all its voxels."""
+    """One connected part of ``mask`` (touching corners connect) that has less than ``largest`` voxels."""
     from scipy.ndimage import generate_binary_structure, label
 
     touching = generate_binary_structure(mask.dim(), mask.dim())
     parts, _ = label(mask.cpu().numpy(), touching)
     sizes = np.bincount(parts.ravel())
-    small = np.flatnonzero(sizes[1:] < largest * mask.numel()) + 1
+    small = np.flatnonzero(sizes[1:] < largest) + 1
     if not small.size:
         return torch.zeros_like(mask)
     return torch.from_numpy(parts == small[int(which * small.size)]).to(mask.device)

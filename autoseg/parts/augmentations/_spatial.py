@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress, product
 from typing import TYPE_CHECKING
@@ -18,26 +19,47 @@ POINTS_ON_GPU = 1 << 19  # where an operation on fewer takes longer to start tha
 
 
 def resample_patches(
-    images: Tensor, targets: Tensor, params: Params, patch_size: tuple[int, ...]
+    images: Sequence[Tensor], targets: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """``(B, C, *loaded)`` and ``(B, *loaded)`` to float32 ``(B, C, *patch)`` and ``(B, *patch)``.
+    """Per patch ``(C, *loaded)`` and ``(*loaded)``, all to float32 ``(B, C, *patch)`` and ``(B, *patch)``.
 
     What lies beyond the loaded region becomes 0 in the image and background in the target. Images are interpolated
     linearly; a voxel of the target gets the label whose linearly interpolated membership is largest (as in nnU-Net).
     """
-    margin = tuple((size - kept) // 2 for size, kept in zip(targets.shape[1:], patch_size))
-    window = tuple(slice(start, start + kept) for start, kept in zip(margin, patch_size))
-    all_channels = (slice(None), *window)
-    new_images = torch.empty((*images.shape[:2], *patch_size), dtype=torch.float32, device=images.device)
-    new_targets = torch.empty((len(targets), *patch_size), dtype=targets.dtype, device=targets.device)
+    first, labels = images[0], targets[0]
+    new_images = torch.empty((len(images), len(first), *patch_size), dtype=torch.float32, device=first.device)
+    new_targets = torch.empty((len(images), *patch_size), dtype=labels.dtype, device=first.device)
     for index, (matrix, mirrored) in enumerate(zip(params.affine, params.mirrored)):
+        image, target = images[index], targets[index]
+        margin = tuple((size - kept) // 2 for size, kept in zip(target.shape, patch_size))
         if matrix is None:
-            image, target = images[index][all_channels], targets[index][window]
+            window = tuple(slice(start, start + kept) for start, kept in zip(margin, patch_size))
+            all_channels = (slice(None), *window)
+            image, target = image[all_channels], target[window]
         else:
-            image, target = _moved(images[index], targets[index], matrix, np.array(margin), patch_size)
+            image, target = _moved(image, target, matrix, np.array(margin), patch_size)
         new_images[index] = image.flip([axis + 1 for axis in mirrored]) if mirrored else image
         new_targets[index] = target.flip(mirrored) if mirrored else target
     return new_images, new_targets
+
+
+def needed_shape(matrix: np.ndarray | None, patch_size: tuple[int, ...], loaded: tuple[int, ...]) -> tuple[int, ...]:
+    """What a patch moved by ``matrix`` shows of the region of shape ``loaded``, with the same centre.
+
+    Along an axis that is fewer voxels than the patch has where the patch shows less than its own size.
+    """
+    if matrix is None:
+        return patch_size
+    low, stop = _reach(matrix, patch_size)
+    margin = np.maximum(-low, stop - patch_size)
+    return tuple(np.minimum(patch_size + 2 * margin, loaded).tolist())
+
+
+def _reach(matrix: np.ndarray, patch_size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """First voxel that is needed along each axis, and the one after the last, counted from the patch's own first."""
+    ends = [(-(edge - 1) / 2, (edge - 1) / 2) for edge in patch_size]
+    corners = np.array(list(product(*ends))) @ matrix.T + (np.array(patch_size) - 1) / 2
+    return np.floor(corners.min(0)).astype(int), np.floor(corners.max(0)).astype(int) + 2
 
 
 def _moved(
@@ -58,18 +80,17 @@ def warp(
 ) -> tuple[Tensor, Tensor]:
     """``image`` (C, *loaded) and ``labels`` (L, *loaded) at float32 (C, *patch) and (L, *patch).
 
-    The patch's centre stays where cropping would put it. Image and labels share the places and weights, and labels are
-    weighed against each other only where neighbours differ: on a processor that takes a fraction of the time of torch's
-    grid_sample with a channel per label.
+    The patch's centre stays where cropping would put it; ``margin`` is the patch's first voxel then, less than 0 where
+    less than the patch was loaded. Image and labels share the places and weights, and labels are weighed against each
+    other only where neighbours differ: on a processor that takes a fraction of the time of torch's grid_sample with a
+    channel per label.
     """
-    edges = np.array(patch_size)
-    centre = margin + (edges - 1) / 2
-    corners = np.array(list(product(*((-(edge - 1) / 2, (edge - 1) / 2) for edge in patch_size)))) @ matrix.T + centre
-    limit = np.array(labels.shape[1:])
-    start = np.clip(np.floor(corners.min(0)), -1, limit - 1).astype(int)  # -1 and limit are the zeros around
-    stop = np.clip(np.floor(corners.max(0)) + 2, start + 2, limit + 1).astype(int)
+    centre, limit = (np.array(patch_size) - 1) / 2, np.array(labels.shape[1:])
+    low, high = _reach(matrix, patch_size)
+    start = np.clip(margin + low, -1, limit - 1)  # -1 and limit are the zeros around
+    stop = np.clip(margin + high, start + 2, limit + 1)
     image, labels = _block(image, start, stop, torch.float32), _block(labels, start, stop, labels.dtype)
-    offset = centre - start - matrix @ ((edges - 1) / 2)
+    offset = centre + (margin - start) - matrix @ centre
     points = POINTS_AT_ONCE if image.device.type == "cpu" else POINTS_ON_GPU
     depth = max(1, points // int(np.prod(patch_size[1:])))
     parts = []

@@ -28,6 +28,12 @@ class Spec(standard.Spec):
         if self.mirror_probability > 0.5:
             raise ValueError(f"mirror_probability must not exceed 0.5 here, found {self.mirror_probability}")
 
+    def needed_shape(self, params: Any, patch: int, patch_size: tuple[int, ...]) -> tuple[int, ...]:
+        """``patch_size``, or ``loaded_shape`` for a patch that the library will rotate or scale."""
+        from ._batchgenerators import is_moved
+
+        return self.loaded_shape(patch_size) if is_moved(self, params, patch) else patch_size
+
     def draw(
         self,
         generator: np.random.Generator,
@@ -43,8 +49,10 @@ class Spec(standard.Spec):
 
         return draw(self, generator, batch, channels, tuple(mirror_axes), prior_labels)
 
-    def apply(self, images: Tensor, targets: Tensor, params: Any, patch_size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """``(B, C, *loaded)`` and ``(B, *loaded)`` to float32 ``(B, C, *patch)`` and label indices ``(B, *patch)``.
+    def apply(
+        self, images: Sequence[Tensor], targets: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Per patch ``(C, *loaded)`` and ``(*loaded)`` to float32 ``(B, C, *patch)``, label indices ``(B, *patch)``.
 
         Raises RecordError where channels are neighbouring slices: the library would change each by itself.
         """
@@ -52,8 +60,9 @@ class Spec(standard.Spec):
 
         return augment(self, images, targets, params, patch_size)
 
-    def apply_to_prior(self, prior: Tensor, params: Any, patch_size: tuple[int, ...]) -> Tensor:
-        """The label map of an earlier stage, ``(B, *loaded)`` to ``(B, *patch)``: moved as its image, with mistakes."""
+    def apply_to_prior(self, prior: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]) -> Tensor:
+        """The label maps of an earlier stage, each ``(*loaded)``, to ``(B, *patch)``: moved as their images, with
+        mistakes."""
         from ._batchgenerators import move_labels
         from ._damage import apply_damage
 

@@ -17,7 +17,11 @@ class Spec:
     """Nothing to choose."""
 
     def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape to read so that a patch of ``patch_size`` remains."""
+        """The most that is read of a patch: the patch."""
+        return patch_size
+
+    def needed_shape(self, params: None, patch: int, patch_size: tuple[int, ...]) -> tuple[int, ...]:
+        """What is to be read for one patch: the patch."""
         return patch_size
 
     def draw(
@@ -33,11 +37,15 @@ class Spec:
         """Draws nothing."""
 
     def apply(
-        self, images: Tensor, targets: Tensor, params: None, patch_size: tuple[int, ...]
+        self, images: Sequence[Tensor], targets: Sequence[Tensor], params: None, patch_size: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
-        """Images as float32, targets unchanged."""
-        return images.float(), targets
+        """Images as float32, targets unchanged, each in one tensor."""
+        import torch
 
-    def apply_to_prior(self, prior: Tensor, params: None, patch_size: tuple[int, ...]) -> Tensor:
-        """The label map of an earlier stage, unchanged."""
-        return prior
+        return torch.stack(list(images)).float(), torch.stack(list(targets))
+
+    def apply_to_prior(self, prior: Sequence[Tensor], params: None, patch_size: tuple[int, ...]) -> Tensor:
+        """The label maps of an earlier stage, unchanged, in one tensor."""
+        import torch
+
+        return torch.stack(list(prior))

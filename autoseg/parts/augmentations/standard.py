@@ -91,7 +91,7 @@ class Spec:
         _check_probabilities(self)
 
     def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape to read so that a rotated or scaled patch has few empty corners.
+        """The most that is read of a patch, so that it has few empty corners when it is rotated or scaled.
 
         As nnU-Net v2 2.8.1: each axis grows to what a rotation about one axis by the largest angle (90 degrees at
         most) needs, then by ``1 / loaded_scale``. Unlike there, either sense of the rotation is provided for.
@@ -107,6 +107,15 @@ class Spec:
         if self.scaling_probability:
             needed[list(axes)] /= self.loaded_scale
         return tuple(int(size) for size in needed)
+
+    def needed_shape(self, params: Params, patch: int, patch_size: tuple[int, ...]) -> tuple[int, ...]:
+        """What is to be read for patch number ``patch`` of the batch, with the patch's centre: what it will show.
+
+        At most ``loaded_shape``; ``patch_size`` unless the patch is rotated or scaled.
+        """
+        from ._spatial import needed_shape
+
+        return needed_shape(params.affine[patch], patch_size, self.loaded_shape(patch_size))
 
     def draw(
         self,
@@ -127,26 +136,27 @@ class Spec:
         return draw(self, generator, batch, channels, tuple(mirror_axes), dimensions, prior_labels)
 
     def apply(
-        self, images: Tensor, targets: Tensor, params: Params, patch_size: tuple[int, ...]
+        self, images: Sequence[Tensor], targets: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
-        """``(B, C, *loaded)`` and ``(B, *loaded)`` to float32 ``(B, C, *patch)`` and label indices ``(B, *patch)``.
+        """Per patch ``(C, *loaded)`` and ``(*loaded)`` to float32 ``(B, C, *patch)``, label indices ``(B, *patch)``.
 
-        Where there are several times as many images as channels were drawn for, each channel is that many neighbouring
-        slices, which change together.
+        Loaded is at least ``needed_shape``. Where there are several times as many images as channels were drawn for,
+        each channel is that many neighbouring slices, which change together.
         """
         from ._intensity import change_intensities
         from ._spatial import resample_patches
 
-        images, targets = resample_patches(images, targets, params, patch_size)
-        channels = images.unflatten(1, (params.brightness.shape[1], -1))
-        return change_intensities(channels, params, self.masked_channels).flatten(1, 2), targets
+        moved, labels = resample_patches(images, targets, params, patch_size)
+        channels = moved.unflatten(1, (params.brightness.shape[1], -1))
+        return change_intensities(channels, params, self.masked_channels).flatten(1, 2), labels
 
-    def apply_to_prior(self, prior: Tensor, params: Params, patch_size: tuple[int, ...]) -> Tensor:
-        """The label map of an earlier stage, ``(B, *loaded)`` to ``(B, *patch)``: moved as its image, with mistakes."""
+    def apply_to_prior(self, prior: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
+        """The label maps of an earlier stage, each ``(*loaded)``, to ``(B, *patch)``: moved as their images, with
+        mistakes."""
         from ._damage import apply_damage
         from ._spatial import resample_patches
 
-        _, moved = resample_patches(prior.new_empty((len(prior), 0, *prior.shape[1:])), prior, params, patch_size)
+        _, moved = resample_patches([each.new_empty((0, *each.shape)) for each in prior], prior, params, patch_size)
         return apply_damage(moved, params.damage, self.mistakes.removal_below)
 
 
