@@ -14,7 +14,7 @@ from ..plan import Configuration, Plan
 from ..settings import Resolved
 from .arithmetic import Forward, autocast
 from .batches import Batch, network_input
-from .deep_supervision import Loss, deep_supervision
+from .deep_supervision import DeepSupervision, Measures
 from .state import TrainingState
 from .team import ALONE, Team
 
@@ -38,7 +38,7 @@ class Step:
     """Augment, forward, backward, clip, update."""
 
     configuration: Configuration
-    loss: Loss
+    supervision: DeepSupervision
     mirror_axes: tuple[int, ...]
     """Axes of the patch."""
     prior_labels: int
@@ -63,7 +63,8 @@ class Step:
         skipped = 3 - configuration.dimensions  # a 2-D patch has no z axis
         axes = tuple(axis - skipped for axis in plan.mirror_axes if axis >= skipped)
         loss, prior_labels = configuration.loss.build(plan.labels), len(plan.labels.values) - 1
-        return cls(configuration, loss, axes, prior_labels, resolved, seed, forward, team)
+        supervision = DeepSupervision.of(loss, configuration.training.deep_supervision)
+        return cls(configuration, supervision, axes, prior_labels, resolved, seed, forward, team)
 
     def __call__(
         self, state: TrainingState, inputs: Inputs, factor: float, meanwhile: Callable[[], None] | None = None
@@ -95,12 +96,16 @@ class Step:
         return value
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Of what the network sees and should say."""
+        """Of what the network sees and should say; the patches of the other processes count as much as these."""
         size = self.configuration.batch_size
+        measures = self._measured(images, targets)
+        return self.supervision.judge([[self.team.whole_batch(each, size) for each in scale] for scale in measures])
+
+    def _measured(self, images: Tensor, targets: Tensor) -> Measures:
+        """What the loss has to know of these patches, each by itself."""
         with autocast(self.resolved):
-            logits = [self.team.whole_batch(scale, size) for scale in self.forward(images)]
-        ratio = self.configuration.training.deep_supervision
-        return deep_supervision(self.loss, logits, self.team.whole_batch(targets, size), ratio)
+            logits = self.forward(images)
+        return self.supervision.measure(logits, targets)
 
     def augmented(self, batch: Batch, iteration: int) -> Inputs:
         """The network's inputs of this iteration, from this process's share of the patches."""
