@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from operations import Operations
 from torch import Tensor, nn
 
 from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.parts.networks._residual_unet import AveragePool, block_means
 from autoseg.plan import NETWORKS
 from autoseg.planning.memory import feature_map_elements
 
@@ -66,6 +68,37 @@ def test_every_scale_equals_nnunets(theirs: dict[str, Any]) -> None:
     assert [list(scale.shape) for scale in logits] == theirs["shapes"]
     for scale, values in zip(logits, theirs["values"]):
         assert scale.flatten()[:: max(1, scale.numel() // 20)].tolist() == pytest.approx(values, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(("size", "block"), [((4, 6, 8), (2, 2, 2)), ((5, 7, 9), (2, 3, 2)), ((3, 5, 4), (1, 2, 2))])
+def test_means_over_blocks_are_average_pooling(size: tuple[int, ...], block: tuple[int, ...]) -> None:
+    maps = torch.randn(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        given = maps.contiguous(memory_format=layout)
+        expected, found = nn.AvgPool3d(block, block)(given), block_means(given, block)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(*(torch.autograd.grad(each.square().sum(), maps)[0] for each in (found, expected)))
+
+
+@NNUNETS
+def test_with_means_over_blocks_every_scale_equals_nnunets(
+    theirs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU."""
+    monkeypatch.setattr(AveragePool, "forward", lambda pool, maps: block_means(maps, pool.block))
+    test_every_scale_equals_nnunets(theirs)
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [anisotropic, flat])
+def test_training_uses_nothing_that_is_not_deterministic_on_a_gpu(part: Any, shape: Any) -> None:
+    """On a device that is no processor, the networks take the way that they take on a GPU."""
+    with torch.device("meta"), Operations() as ran:
+        network = shape(part).build(1, 3)
+        size = (8, 16, 16)[-network.heads[0].weight.dim() + 2 :]
+        sum(scale.float().square().mean() for scale in network(torch.empty(2, 1, *size))).backward()
+    assert {"convolution", "convolution_backward", "leaky_relu_backward"} <= ran.names
+    assert ran.not_deterministic == set()
 
 
 @NNUNETS
