@@ -12,20 +12,23 @@ from .batches import PatchSampler, network_input
 
 
 def online_dice(
-    network: nn.Module, sampler: PatchSampler, batches: int, labels: Labels, resolved: Resolved
+    network: nn.Module, sampler: PatchSampler, batches: int, labels: Labels, resolved: Resolved, parts: int = 1
 ) -> dict[str, float]:
     """Foreground name to Dice over the first ``batches`` batches; labels found neither here nor there are left out.
 
-    The patches are the same every time. This is no validation: patches hold more foreground than images do.
+    A batch is computed in so many ``parts``. The patches are the same every time. This is no validation: patches hold
+    more foreground than images do.
     """
     counts = torch.zeros(3, len(labels.foreground), dtype=torch.int64)
     network.eval()
     with torch.inference_mode():
         for number in range(batches):
             batch = sampler.batch(number)
-            with autocast(resolved):
-                logits = network(network_input(batch.images.float(), batch.prior).to(resolved.device))[0]
-            counts += overlap_counts(logits, batch.targets.to(resolved.device), labels).cpu()
+            seen = network_input(batch.images.float(), batch.prior)
+            for images, targets in zip(seen.tensor_split(parts), batch.targets.tensor_split(parts)):
+                with autocast(resolved):
+                    logits = network(images.to(resolved.device))[0]
+                counts += overlap_counts(logits, targets.to(resolved.device), labels).cpu()
     network.train()
     common, predicted, present = counts.tolist()
     sums = {name: predicted[i] + present[i] for i, name in enumerate(labels.foreground)}
