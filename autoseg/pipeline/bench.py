@@ -28,7 +28,7 @@ TOO_MUCH = 1.15  # times the memory there is: what a step is said to take for wh
 MARGIN = 0.04  # of a GPU's memory, which is left free: what other programs take of it changes
 SMALLEST_PATCH = 2  # times the divisor of the network along an axis, of patches that are tried
 ALIKE = 2.0  # steps with up to so many times more or fewer elements are as quick per element
-VERSION = 2  # raise it when steps of the same configuration have become quicker or smaller
+VERSION = 3  # raise it when steps of the same configuration take another time or memory than before
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,41 @@ def test_prediction_equals_the_training_pass(part: Any) -> None:
             assert torch.allclose(network(images)[0], expected, atol=1e-5)
 
 
+@BOTH
+@pytest.mark.parametrize("together", [1, 1 << 20])
+def test_logits_are_not_rounded_where_maps_are(part: Any, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 has no number between 16 and 16.125."""
+    monkeypatch.setattr("autoseg.parts.networks._unet.PIECE_BYTES", together)
+    torch.manual_seed(0)
+    network, images = anisotropic(part).build(1, 2), torch.randn(3, 1, 4, 8, 8)
+    nn.init.constant_(network.heads[0].bias, 16.06)
+    nn.init.normal_(network.heads[0].weight, std=1e-3)
+    seen = {}
+    network.decoder[0].register_forward_hook(lambda _, __, maps: seen.update(maps=maps))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(images)[0]
+    assert seen["maps"].dtype == torch.bfloat16 and logits.dtype == torch.float32
+    expected = network.heads[0](seen["maps"].float())
+    torch.testing.assert_close(logits, expected, rtol=1e-6, atol=1e-6)
+    assert len(logits.unique()) > 500 > 3 > len(logits.bfloat16().unique()) - 1
+    wanted = (network.heads[0].weight, network.heads[0].bias, next(network.decoder[0].parameters()))
+    found, precise = (torch.autograd.grad((each - 16).square().mean(), wanted, retain_graph=True)
+                      for each in (logits, expected))  # fmt: skip
+    for one, other in zip(found, precise):
+        torch.testing.assert_close(one, other, rtol=2e-2, atol=1e-7)
+
+
+def test_what_makes_logits_precise_is_not_kept_for_the_backward_pass() -> None:
+    network, kept = anisotropic(plain_unet.Spec).build(1, 2), list[Tensor]()
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each),
+    ):
+        logits = network(torch.randn(2, 1, 4, 8, 8))
+    sum(scale.square().mean() for scale in logits).backward()
+    assert {each.dtype for each in kept if each.numel() >= 2 * 4 * 4 * 8 * 8} == {torch.bfloat16}
+
+
 def test_blocks_normalise_every_channel_of_every_patch() -> None:
     torch.manual_seed(0)
     block = flat(plain_unet.Spec).build(1, 2).encoder[0][0]
