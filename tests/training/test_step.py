@@ -2,11 +2,13 @@
 
 import weakref
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 import pytest
 import torch
 from operations import Operations
+from torch.profiler import ProfilerActivity, profile
 
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.parts.augmentations import batchgenerators, none, standard
@@ -107,6 +109,26 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole_batch(small_plan, loss, 
 
 def flat(network):
     return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+
+def most_held(plan, configuration, images, parts):
+    """Bytes of torch's allocator during one step."""
+    state = start(plan, configuration, SETTINGS)
+    state.parts, step = parts, Step.of(plan, configuration, resolve(SETTINGS), 0, state.network)
+    inputs = Inputs(images, torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8), ("a",) * len(images), 0)
+    step(state, inputs, 1.0)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        step(state, inputs, 1.0)
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(held)
+
+
+def test_a_batch_in_parts_holds_the_activations_of_one_part(small_plan):
+    configuration = replace(small_plan.configuration()[1], batch_size=6, patch_size=(16, 24, 24))
+    images = torch.randn(6, 1, 16, 24, 24)
+    whole, thirds = (most_held(small_plan, configuration, images, parts) for parts in (1, 3))
+    assert thirds < 0.4 * whole  # of single patches a processor with one thread makes slower, larger convolutions
 
 
 class Limited(torch.nn.Module):
