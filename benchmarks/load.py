@@ -42,14 +42,14 @@ def main() -> None:
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 
-def make_cases(folder: Path, count: int) -> None:
+def make_cases(folder: Path, count: int, shape: tuple[int, int, int] = SHAPE) -> None:
     """Balls in noise, all of one size."""
-    axes = np.meshgrid(*(np.arange(edge) - edge / 2 for edge in SHAPE), indexing="ij")
-    geometry = Geometry.plain(SHAPE, (2.0, 1.0, 1.0))
+    axes = np.meshgrid(*(np.arange(edge) - edge / 2 for edge in shape), indexing="ij")
+    geometry = Geometry.plain(shape, (2.0, 1.0, 1.0))
     for number in range(count):
         random = np.random.default_rng(number)
         ball = sum(np.square(axis - shift) for axis, shift in zip(axes, random.uniform(-3, 3, 3))) < 30
-        image = (100 * ball + random.normal(200, 20, SHAPE)).astype(np.float32)
+        image = (100 * ball + random.normal(200, 20, shape)).astype(np.float32)
         write_channels(image[None], geometry, folder / "imagesTr" / f"case_{number:05d}_0000.nii.gz")
         write_labels(ball.astype(np.uint8), geometry, folder / "labelsTr" / f"case_{number:05d}.nii.gz")
     described = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "ball": 1}, "file_ending": ".nii.gz"}

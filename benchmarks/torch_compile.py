@@ -26,7 +26,7 @@ from autoseg.parts.losses import dice_ce
 from autoseg.parts.networks import plain_unet
 from autoseg.settings import RunSettings, resolve
 from autoseg.training.arithmetic import Forward, autocast
-from autoseg.training.deep_supervision import deep_supervision
+from autoseg.training.deep_supervision import DeepSupervision
 
 NETWORK = plain_unet.Spec(
     features=(16, 32, 64, 128),
@@ -50,6 +50,7 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     network = NETWORK.build(1, 3).to(run.device)
     loss = dice_ce.Spec(batch_dice=False).build(ExclusiveLabels({"background": 0, "anterior": 1, "posterior": 2}))
+    supervision = DeepSupervision.of(loss)
     images = torch.randn(SHAPE, device=run.device)
     targets = torch.randint(0, 3, (SHAPE[0], *SHAPE[2:]), device=run.device)
 
@@ -58,7 +59,7 @@ def main() -> None:
         began = time.perf_counter()
         with autocast(run):
             logits = forward(images)
-        deep_supervision(loss, logits, targets).backward()
+        supervision.judge(supervision.measure(logits, targets)).backward()
         if run.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - began

@@ -32,6 +32,7 @@ PLANNER = Planner(
     augmentation=standard.Spec(rotation_probability=0.5, scaling_probability=0.5),
     mirror=False,
     slices=3,
+    dice_by_labels=True,
     training=TrainingRules(epochs=25, iterations_per_epoch=100, foreground=0.33),
     optimizer=muon.Spec(),
     schedule=polynomial.Spec(power=0.9, warmup_iterations=50),

@@ -30,12 +30,14 @@ PLAIN = replace(
     plain_unet.PLANNER,
     budget_2d=Budget(elements=30e6, batch=12, largest_batch=32),
     budget_3d=Budget(elements=200e6, batch=2, largest_batch=16),
+    dice_by_labels=True,
 )
 RESIDUAL = replace(
     residual_m.PLANNER,
     largest_share=plain_unet.PLANNER.largest_share,
     budget_2d=replace(residual_m.PLANNER.budget_2d, largest_batch=32),
     budget_3d=replace(residual_m.PLANNER.budget_3d, largest_batch=16),
+    dice_by_labels=True,
 )
 
 PLANNER = MeasuringPlanner(

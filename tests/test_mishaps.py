@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from autoseg.cli import main
-from autoseg.core.mishaps import explained, printable
+from autoseg.core.mishaps import explained, out_of_memory, printable
 from autoseg.pipeline.demo import NAME, make_dataset
 
 START = [sys.executable, "-c", "import sys; from autoseg.cli import main; sys.exit(main())"]
@@ -182,6 +183,21 @@ def test_what_is_not_from_outside_is_a_defect() -> None:
     assert explained(ValueError("x")) is None and explained(RuntimeError("x")) is None
     assert explained(MemoryError()) and explained(RecursionError()) and explained(OSError("odd")) == "odd"
     assert explained(RuntimeError("can't start new thread"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+    ],
+)
+def test_too_little_memory_of_a_device_is_known_in_all_its_forms(error: RuntimeError) -> None:
+    assert out_of_memory(error) and "autoseg plan" in str(explained(error))
+    assert not out_of_memory(RuntimeError("shapes differ")) and out_of_memory(MemoryError())
 
 
 def test_what_is_printed_is_short_and_steers_no_terminal() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -72,3 +77,20 @@ def available_bytes() -> int:
         if line.startswith("MemAvailable:"):
             return min(memory_bytes(), 1024 * int(line.split()[1]))
     return memory_bytes()
+
+
+def available_on_gpu(device: torch.device) -> int:
+    """Bytes of a GPU that this process could still use: what is free, and what torch holds of it without using it."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def give_back_unused(device: torch.device) -> None:
+    """What torch holds of a GPU without using it goes back to the GPU, as one piece where it was many."""
+    gc.collect()  # what only circles of references keep alive is not used either
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()

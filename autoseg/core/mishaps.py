@@ -35,6 +35,12 @@ _DEVICE = (
     "the device has too little memory; end other programs on it or choose another --device. "
     "To train, `autoseg plan` with less --memory"
 )
+_SAID_OF_MEMORY = (  # by torch and NVIDIA's libraries, in errors that have no class of their own
+    "can't allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 _DEEP = "something is nested too deep to be read"
 _THREADS = "the system starts no more threads; give fewer --threads, or raise `ulimit -u`"
 
@@ -52,9 +58,16 @@ def explained(error: BaseException) -> str | None:
         return _DEEP
     if isinstance(error, MemoryError) or "can't allocate memory" in said:
         return _MEMORY
-    if type(error).__name__ == "OutOfMemoryError" or "CUDA error: out of memory" in said:
+    if out_of_memory(error):
         return _DEVICE
     return _THREADS if said == "can't start new thread" else None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory, of the machine or of a device, for something that may be tried smaller."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID_OF_MEMORY)
 
 
 def _explained_file(error: OSError) -> str:

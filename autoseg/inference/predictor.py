@@ -123,11 +123,13 @@ class Predictor(ABC, Generic[Case]):
         Raises ModelError when a network computes infinity or NaN.
         """
         run, clock = resolve(self.settings, predicting=True), clock or Clock()
+        found = None
         try:
             found = self.exported(prepared, self.slabs(prepared, options, run, space, clock), wanted, clock)
         except NotFiniteError:
             if self.settings.precision != "auto" or run.dtype is None:
                 raise
+        if found is None:  # only now that the error has been handled, the first attempt and its memory are gone
             LOG.warning("%s overflowed; this case is predicted again in float32", run.dtype)
             run = replace(run, dtype=None)
             found = self.exported(prepared, self.slabs(prepared, options, run, space, clock), wanted, clock)

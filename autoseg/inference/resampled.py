@@ -60,7 +60,7 @@ def resampled_slabs(
     separate = resampler.separate_axis(resampling.new_spacing, resampling.spacing)
     matrices = resampler.matrices(logits.shape, resampling.shape, order, separate)
     clip = _range(logits, matrices, separate) if needs_whole(resampling, resampler) else None
-    for rows in _ranges(logits, resampling.shape, slab_bytes):
+    for rows in ranges(logits, resampling.shape, slab_bytes):
         slab = _in_plane(_along_z(matrices[0][rows], logits), matrices[1], matrices[2])
         if clip is not None:
             low, high = (bound[rows] if separate == 0 else bound for bound in clip)
@@ -74,8 +74,8 @@ def needs_whole(resampling: Resample, resampler: Any) -> bool:
     return bool(resampler.order_logits > 1) and resampling.shape != resampling.new_shape
 
 
-def _ranges(logits: Logits, shape: Shape, slab_bytes: int) -> Iterator[slice]:
-    """Output slices that fit into ``slab_bytes`` together, before and after resampling in the plane."""
+def ranges(logits: Logits, shape: Shape, slab_bytes: int) -> Iterator[slice]:
+    """Slices of an output of ``shape`` that fit into ``slab_bytes``, before and after resampling in the plane."""
     (_, y, x), (slices, new_y, new_x) = logits.shape, shape
     thickness = max(1, slab_bytes // (4 * logits.heads * (y * x + new_y * new_x)))
     for start in range(0, slices, thickness):

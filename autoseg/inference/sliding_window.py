@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ..core.clock import Clock
 from ..core.geometry import Box
+from ..core.machine import give_back_unused
+from ..core.mishaps import out_of_memory
 from ..errors import ModelError, NotFiniteError
 from ..settings import Resolved
 from .mirroring import mirrorings
@@ -142,23 +144,31 @@ class Sweep:
 
         Fewer patches at a time where memory does not suffice.
         """
-        run = self._run
-        try:
-            with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
-                there = patches.to(run.device)
-                finest = network.maps(there) if self.readout else network(there)[0]
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise  # torch has an error of its own for the memory of a GPU only
+        finest = self._tried(network, patches)
+        if finest is None:
+            give_back_unused(self._run.device)
             if len(patches) == 1:
-                raise MemoryError(
-                    f"there is not enough memory for a patch of {tuple(patches.shape[2:])} voxels"
-                ) from None
-            return [values for half in patches.tensor_split(2) for values in self._computed(network, half)]
+                raise MemoryError(f"there is not enough memory for a patch of {tuple(patches.shape[2:])} voxels")
+            halves = patches.tensor_split(2)
+            self._batch = min(self._batch, len(halves[0]))  # from now on
+            return [values for half in halves for values in self._computed(network, half)]
         if finest.shape[2:] != patches.shape[2:] or (not self.readout and finest.shape[1] != self.heads):
             found, wanted = tuple(finest.shape[1:]), (self.heads, *patches.shape[2:])
             raise ModelError(f"the network gives logits of shape {found} for a patch, {wanted} are wanted")
         return list((finest.unsqueeze(2) if self._flat else finest).movedim(1, -1))
+
+    def _tried(self, network: Any, patches: Tensor) -> Tensor | None:
+        """What the network says; None where memory does not suffice, once all that it had computed until then is gone:
+        while an error is handled, it keeps that alive."""
+        run = self._run
+        try:
+            with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
+                there = patches.to(run.device)
+                return network.maps(there) if self.readout else network(there)[0]
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        return None
 
     def _is_uniform(self, tile: Tile) -> bool:
         """Whether all voxels of the patch are alike, as in the air around a patient."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.machine import available_on_gpu
 from ..core.scratch import Scratch
 from .tiles import Tile
 
@@ -57,10 +58,10 @@ class Window:
         """``plane`` is (y, x, values); ``cuts`` are the slices at which patches start and end, ``height`` how many
         slices exist at a time.
 
-        Sums live on a GPU where they take at most half of what is free, else in main memory, else in a file.
+        Sums live on a GPU where they take at most half of what is left of it, else in main memory, else in a file.
         """
         needed = 4 * height * math.prod(plane)
-        if device.type == "cuda" and needed > torch.cuda.mem_get_info(device)[0] // 2:
+        if device.type == "cuda" and needed > available_on_gpu(device) // 2:
             device = torch.device("cpu")
         self._plane, self._device = plane, device if device.type == "cuda" else torch.device("cpu")
         self._folder = space.folder

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.amounts import bytes_text
-from ..core.machine import memory_bytes, processor
+from ..core.machine import available_on_gpu, memory_bytes, processor
 from ..core.records import read_json, to_json, write_json
-from ..errors import RecordError
+from ..errors import PlanningError, RecordError
 from ..plan import Configuration, Plan, StepMemory
 from ..planning.memory import elements_of_step
 from ..planning.target import CPU_BESIDE, CPU_GAPS, GPU_CONTEXT, Target, gpu
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("autoseg")
 SHARE_OF_MAIN_MEMORY = 0.5  # for a training; a quarter may hold cases, the rest is the system's
 LONGEST_TRIAL = 5.0  # seconds per step: of longer ones the time is reckoned from shorter ones
+TOO_MUCH = 1.15  # times the memory there is: what a step is said to take for which it did not suffice
+MARGIN = 0.04  # of a GPU's memory, which is left free: what other programs take of it changes
+SMALLEST_PATCH = 2  # times the divisor of the network along an axis, of patches that are tried
 ALIKE = 2.0  # steps with up to so many times more or fewer elements are as quick per element
-VERSION = 2  # raise it when steps of the same configuration have become quicker or smaller
+VERSION = 3  # raise it when steps of the same configuration take another time or memory than before
 
 
 @dataclass(frozen=True)
@@ -101,17 +104,20 @@ class TimingBench(CountingBench):
         self._settings = settings
         self._rates: dict[str, float] = {}
         self._works: dict[str, int] = {}
+        self._too_large: dict[str, StepTime] = {}  # not kept: the next time other programs may leave more memory
 
     def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
         configuration = plan.configurations[name]
         work, kind = elements_of_step(configuration, plan.labels.heads), _kind(configuration)
         key = self._key(plan, name, self.target.name)
-        if key not in self.kept.timed and self._can_reckon(plan, name, work, kind):
+        known = {**self.kept.timed, **self._too_large}
+        if key not in known and self._can_reckon(plan, name, work, kind):
             return float(f"{work / self._rates[kind]:.2g}"), None
-        if key not in self.kept.timed:
-            seen = self._tried(plan, name)
-            self._keep(replace(self.kept, timed={**self.kept.timed, key: seen}))
-        found = self.kept.timed[key]
+        found = known.get(key) or self._tried(plan, name)
+        if found is None:
+            found = self._too_large[key] = self._reckoned(plan, name, work, kind)
+        elif key not in known:
+            self._keep(replace(self.kept, timed={**self.kept.timed, key: found}))
         self._rates[kind] = work / found.seconds
         self._works[kind] = work
         return found.seconds, found.bytes
@@ -127,7 +133,24 @@ class TimingBench(CountingBench):
         small = not self.target.gpu and self.target.total(self.memory(plan, name)) < self.target.allowed / 2
         return work / self._rates[kind] > LONGEST_TRIAL or (alike and small)
 
-    def _tried(self, plan: Plan, name: str) -> StepTime:
+    def _reckoned(self, plan: Plan, name: str, work: int, kind: str) -> StepTime:
+        """Of a step that memory does not suffice for, with so many bytes that no planner takes it.
+
+        Raises PlanningError where it does not suffice for the smallest step either.
+        """
+        taken = int(TOO_MUCH * max(self.target.allowed, self.target.total(self.memory(plan, name))))
+        if kind not in self._rates:  # nobody knows how quick such steps are: a smaller one is tried
+            smaller = _smaller(plan.configurations[name])
+            if smaller is None:
+                raise PlanningError(
+                    f"{self.target.name} has too little memory for the smallest training step; end other programs on "
+                    "it, or choose another --device"
+                )
+            self.seconds(replace(plan, configurations={**plan.configurations, name: smaller}), name)
+        return StepTime(f"{name}, too large for {self.target.name}", work / self._rates[kind], taken)
+
+    def _tried(self, plan: Plan, name: str) -> StepTime | None:
+        """None where memory does not suffice."""
         from ..training.trial import trial
 
         configuration = plan.configurations[name]
@@ -136,6 +159,9 @@ class TimingBench(CountingBench):
         what = f"{name}, patch {patch}, batch {configuration.batch_size}, {features}"
         LOG.info("timing training steps: %s", what)
         seen = trial(plan, configuration, self._settings)
+        if seen is None:
+            LOG.info("  there is too little memory for such a step")
+            return None
         beside = GPU_CONTEXT if self.target.gpu else CPU_BESIDE
         taken = None if seen.bytes is None else seen.bytes + beside
         counted, told = self.target.total(self.memory(plan, name)), "" if taken is None else f", {bytes_text(taken)}"
@@ -144,16 +170,35 @@ class TimingBench(CountingBench):
 
 
 def this_machine(settings: RunSettings) -> Target:
-    """What a plan for this machine may take. On a GPU all of its memory, on a processor half of the main memory."""
+    """What a plan for this machine may take: of a GPU what other programs leave, of the main memory half."""
     import torch
 
     device = resolve(settings).device
     if device.type == "cuda":
         card = torch.cuda.get_device_properties(device)
-        return gpu(f"this machine's {card.name}", card.total_memory, None)
+        return gpu(f"this machine's {card.name}", _left(device, card.total_memory), None)
     threads = f"{settings.threads} threads on {processor()}" if device.type == "cpu" else device.type
     name = f"this machine, {threads}, {bytes_text(memory_bytes())} of main memory"
     return Target(name, memory_bytes(), CPU_BESIDE, CPU_GAPS, device.type != "cpu", share=SHARE_OF_MAIN_MEMORY)
+
+
+def _left(device: torch.device, total: int) -> int:
+    """Bytes of a GPU for this process and its CUDA context; whole hundredths, so that planning again finds the same."""
+    share = min(1.0, (available_on_gpu(device) + GPU_CONTEXT) / total) - MARGIN
+    return max(0, int(100 * share)) * total // 100
+
+
+def _smaller(configuration: Configuration) -> Configuration | None:
+    """With half the patches, or with half a patch."""
+    if configuration.batch_size > 1:
+        return replace(configuration, batch_size=configuration.batch_size // 2)
+    divisor, patch = configuration.network.divisor, list(configuration.patch_size)
+    axis = max(range(len(patch)), key=lambda axis: patch[axis] // divisor[axis])
+    times = patch[axis] // divisor[axis]
+    if times < 2 * SMALLEST_PATCH:
+        return None
+    patch[axis] = times // 2 * divisor[axis]
+    return replace(configuration, patch_size=tuple(patch))
 
 
 def of_target(target: Target, kept: Path | None = None) -> CountingBench:

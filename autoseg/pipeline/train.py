@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..changes import changed
+from ..core.machine import give_back_unused
 from ..core.regions import refuse_lossy
 from ..dataset import Dataset
 from ..errors import DatasetError, UsageError
@@ -87,6 +88,7 @@ def _in_turn(runs: Sequence[FoldRun], *, wanted: Wanted, dataset: Dataset) -> No
     for run in runs:
         with recorded(run.folder, run.team.leads) as status:
             train_fold(run, wanted, status)
+            give_back_unused(resolve(run.settings).device)  # prediction asks how much memory is left
             if status is not None:
                 status.tell(phase="validating")
                 validate_fold(run, dataset)

@@ -90,7 +90,8 @@ def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -
     state = start(plan, configuration, run.settings)
     budget = Budget.of(configuration, wanted.seconds)
     if resume(state, folder.checkpoints):
-        LOG.info("continuing after iteration %d (%s)", state.iteration, duration(state.seconds_trained))
+        parts = f", each batch in {state.parts} parts since memory was too little" if state.parts > 1 else ""
+        LOG.info("continuing after iteration %d (%s)%s", state.iteration, duration(state.seconds_trained), parts)
     if state.ended and wanted.extend:
         state.final, state.volumes_iteration = None, state.iteration
     if finished and not _extended(run, state, budget):

@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from ..core.geometry import Box
+from ..core.labels import Labels
 from ..core.seeds import generator
+from ..inference.readout import Slab
+from ..inference.resampled import SLAB_BYTES, ranges
 from ..inference.sliding_window import Sweep
 from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
@@ -39,7 +42,7 @@ def watcher(
         image, maps = cases[key].read(Box.whole(cases[key].shape))
         labels, *prior = torch.from_numpy(maps.astype(np.int32).reshape(-1, *cases[key].shape))
         given = network_input(torch.from_numpy(image)[None].float(), prior[0][None] if prior else None)
-        logits = Sweep(
+        sweep = Sweep(
             [network],
             given[0].numpy(),
             configuration.patch_size,
@@ -48,10 +51,8 @@ def watcher(
             mirror_axes=(),
             slices=configuration.slices,
             run=run,
-            whole=True,
-        ).all()
-        target = labels[None].to(logits.device)
-        common, predicted, present = overlap_counts(logits[None], target, plan.labels).cpu().double().numpy()
+        )
+        common, predicted, present = overlap(sweep, labels, plan.labels).double().numpy()
         with np.errstate(invalid="ignore"):
             return 2.0 * common / (predicted + present)
 
@@ -64,3 +65,17 @@ def watcher(
         return float(means.mean()) if means.size else nan
 
     return watch
+
+
+def overlap(sweep: Sweep, targets: torch.Tensor, labels: Labels, slab_bytes: int = SLAB_BYTES) -> torch.Tensor:
+    """(3, foreground): the counts of ``overlap_counts`` over an image, whose logits exist a few slices at a time.
+
+    ``targets`` are its label indices (z, y, x).
+    """
+    counts = torch.zeros(3, len(labels.foreground), dtype=torch.int64)
+    for rows in ranges(sweep, sweep.shape, slab_bytes):
+        truth = targets[rows].flatten()
+        for piece in Slab(sweep.read(rows.start, rows.stop), sweep.readout).pieces():  # (voxels, heads)
+            known, truth = truth[: len(piece)], truth[len(piece) :]
+            counts += overlap_counts(piece.movedim(1, 0)[None], known[None].to(piece.device), labels).cpu()
+    return counts

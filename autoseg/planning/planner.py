@@ -53,6 +53,8 @@ class Planner:
     """Of all training voxels that one batch may hold: a guard against overfitting."""
     lowres_below: float = 0.25
     """A coarser configuration is planned when a patch has less than this share of the median image's voxels."""
+    dice_by_labels: bool = False
+    """Whether the number of labels in a patch decides between one Dice per patch and one per batch."""
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     """Of single configurations by name, instead of those of their dimensions."""
 
@@ -74,6 +76,10 @@ class Planner:
         mirrored, why_mirrored = mirror_axes(dataset.labels, fingerprint, planned=self.mirror, wish=wishes.mirror)
         draft = _Draft(self, len(fingerprint.cases), _names(dataset.labels), normalizers)
         configurations, why_stages = draft.configurations(grid)
+        if self.dice_by_labels:
+            configurations = {
+                name: rules.with_batch_dice(one, fingerprint, order) for name, one in configurations.items()
+            }
         seen = configurations.get("2d"), self.slices, wishes.slices
         more, why_slices = with_neighbours(*seen, grid.spacing.tolist(), float(grid.shape[0]))
         return Plan(

@@ -1,12 +1,13 @@
 """What the images decide: target spacing, axis order, normalisation, and a coarser stage where patches see too little.
 
-Rules and constants are those of Isensee et al. 2021 as nnU-Net v2 2.8.1 applies them.
+Rules and constants are those of Isensee et al. 2021 as nnU-Net v2 2.8.1 applies them, but for ``with_batch_dice``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ..errors import PlanningError
 from ..fingerprint import Fingerprint, Intensities
 from ..parts.normalizers import ct, none, rescale, rgb, zscore
+from ..plan import Configuration
 
 ANISOTROPY = 3.0  # one axis counts as coarse when it is more than this many times coarser and shorter than the others
 FINE_PERCENTILE = 10  # of the coarse axis' spacings: keeps the thin slices of the better scans
@@ -21,6 +23,7 @@ MASK_BELOW = 0.75  # normalise within the nonzero region when cropping to it lea
 LOWRES_STEP = 1.03
 LOWRES_ALIKE = 2.0  # spacings within this factor grow together
 MOST_VOXELS = 2.0**34  # of the median image, 64 GB: the largest volumes of light-sheet microscopes have half as many
+HELD_BELOW = 0.5  # of all labels, in a patch on average: then a Dice of each patch would judge mostly absent labels
 LOWRES_GAIN = 2.0  # the coarser stage is dropped unless it has this many times fewer voxels
 
 
@@ -114,6 +117,41 @@ def coarser(
     grown = np.where(finer, spacing * LOWRES_STEP, spacing) if finer.any() else spacing * LOWRES_STEP
     shape = full_spacing / grown * full_shape
     return grown, np.maximum(np.round(shape), 1.0), float(np.prod(shape))
+
+
+def with_batch_dice(configuration: Configuration, fingerprint: Fingerprint, order: Sequence[int]) -> Configuration:
+    """One Dice over all patches of a batch where a patch holds only a small part of the labels.
+
+    The Dice of a label that is not in a patch is 0 whatever little the network sees of it there: it teaches nothing,
+    and what the present labels teach is divided by the number of all. ``order`` are the network's axes in the files.
+    """
+    if configuration.loss.batch_dice or configuration.dimensions == 2:
+        return configuration
+    seen = [edge / size for edge, size in zip(configuration.patch_size, configuration.median_shape)]
+    held, labels = labels_held(fingerprint, [seen[list(order).index(axis)] for axis in range(3)])
+    if held >= HELD_BELOW * labels:
+        return configuration
+    why = f"loss: one Dice over all patches of a batch, since a patch holds {held:.0f} of {labels} labels on average"
+    loss = replace(configuration.loss, batch_dice=True)
+    return replace(configuration, loss=loss, reasons=(*configuration.reasons, why))
+
+
+def labels_held(fingerprint: Fingerprint, seen: Sequence[float]) -> tuple[float, int]:
+    """How many labels a patch holds on average, that lies anywhere and sees these shares of the image along the files'
+    axes, and how many there are.
+
+    A label is taken for a box with its variance, which a patch meets with the sum of both edges as the probability.
+    """
+    there = [structure for structure in fingerprint.structures if structure is not None]
+    held = sum(
+        structure.cases
+        / len(fingerprint.cases)
+        * math.prod(
+            min(1.0, edge + math.sqrt(12 * max(0.0, spread))) for edge, spread in zip(seen, structure.covariance)
+        )
+        for structure in there
+    )
+    return held, len(there)
 
 
 def _window(channel: str, intensities: Intensities) -> tuple[ct.Spec, str]:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 import torch
 
+from ..core.mishaps import out_of_memory
 from .batches import Batch
 from .step import Inputs
 
@@ -26,6 +27,7 @@ class Ahead:
         self._source, self._augmented, self._iteration = source, augmented, first
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._next: Inputs | None = None
+        self._read: Batch | None = None
         self.waited = 0.0
         """Seconds that went by until the batch of the inputs that were made last had been read."""
 
@@ -40,15 +42,20 @@ class Ahead:
         return inputs
 
     def prepare(self) -> None:
-        """Has those after them made, if a GPU is at work meanwhile."""
-        if self._stream is not None and self._next is None:
+        """Has those after them made, if a GPU is at work meanwhile and has memory for it; else ``take`` makes them."""
+        if self._stream is None or self._next is not None:
+            return
+        try:
             self._next = self._made()
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
 
     def _made(self) -> Inputs:
         began = time.monotonic()
-        batch = next(self._source)
+        self._read = self._read or next(self._source)
         self.waited = time.monotonic() - began
         with torch.cuda.stream(self._stream) if self._stream is not None else nullcontext():
-            inputs = self._augmented(batch, self._iteration)
-        self._iteration += 1
+            inputs = self._augmented(self._read, self._iteration)
+        self._iteration, self._read = self._iteration + 1, None
         return inputs

@@ -69,10 +69,10 @@ def chosen_forward(
     if settings.compile == "off" or (auto and (resolved.device.type not in COMPILED_FOR or settings.deterministic)):
         return network
     probe = _Probe(network, torch.zeros(tuple(shape), device=resolved.device), resolved)
-    eager = probe.seconds(network) if auto else 0.0
-    if auto and seconds_left(eager) < WORTH_COMPILING:
-        return network
     try:
+        eager = probe.seconds(network) if auto else 0.0
+        if auto and seconds_left(eager) < WORTH_COMPILING:
+            return network
         began = time.monotonic()
         compiled: Forward = torch.compile(network)
         faster = probe.seconds(compiled) * GAIN < eager if auto else probe.seconds(compiled, 1) >= 0

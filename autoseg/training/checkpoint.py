@@ -39,7 +39,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "volumes_iteration": (int,),
     "final": (tuple, type(None)),
 }
-"""What a checkpoint holds. ``ended`` and ``run`` are not in those of older versions."""
+"""What a checkpoint holds. ``parts``, ``ended`` and ``run`` are not in those of older versions."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -57,6 +57,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         numbers = [content["seconds_trained"], *content["losses"], *(content["final"] or (0, 0, 1))]
         sound = all(isinstance(number, _NUMBER) and math.isfinite(number) for number in numbers)
         final = content["final"]
+        parts = content.get("parts", 1)
+        sound = sound and isinstance(parts, int) and parts >= 1
         wrong = [] if sound and (not final or (len(final) == 3 and final[2] > 0)) else ["its numbers"]
     if wrong:
         raise DamagedError(f"{', '.join(wrong)} cannot be used")

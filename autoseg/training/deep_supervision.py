@@ -1,13 +1,71 @@
-"""One target, every scale: the loss of each decoder stage, weighing less from scale to scale."""
+"""One target, every scale: the loss of each decoder stage, weighing less from scale to scale.
+
+A loss is asked twice: what it measures in each patch by itself, and how it judges the measures of a whole batch.
+Between the two, the patches of several processes come together, or those that were computed one after the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Measures = list[list[Tensor]]
+"""Per scale, the finest first, what the loss measured: tensors (B, ...). Empty for a scale that has no loss."""
+
+
+class Loss(Protocol):
+    """Of one scale. ``judge(measure(logits, target))`` is the loss of a batch."""
+
+    def measure(self, logits: Tensor, target: Tensor) -> list[Tensor]:
+        """Tensors (B, ...) from logits (B, heads, *patch) and label indices (B, *patch), each patch by itself."""
+        ...
+
+    def judge(self, measures: Sequence[Tensor]) -> Tensor:
+        """Scalar, from the measures of all patches of a batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A loss that only judges logits: those of the whole batch have to come together."""
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+    def measure(self, logits: Tensor, target: Tensor) -> list[Tensor]:
+        return [logits, target]
+
+    def judge(self, measures: Sequence[Tensor]) -> Tensor:
+        return self.loss(*measures)
+
+
+@dataclass(frozen=True)
+class DeepSupervision:
+    """``loss`` at all scales, each against the target at its own size."""
+
+    loss: Loss
+    ratio: float = 0.5
+    """Weight of a scale beside that of the scale before."""
+
+    @classmethod
+    def of(cls, loss: Any, ratio: float = 0.5) -> DeepSupervision:
+        """``loss`` is a part of autoseg, or any function of logits and target."""
+        return cls(loss if hasattr(loss, "measure") else Whole(loss), ratio)
+
+    def measure(self, logits: Sequence[Tensor], target: Tensor) -> Measures:
+        """Of logits (B, heads, *size), finest first, against ``target`` (B, *patch)."""
+        weighted = zip(scale_weights(len(logits), self.ratio), logits)
+        return [
+            self.loss.measure(scale, resized(target, scale.shape[2:])) if weight else [] for weight, scale in weighted
+        ]
+
+    def judge(self, measures: Measures) -> Tensor:
+        """The weighted sum over the scales."""
+        weighted = zip(scale_weights(len(measures), self.ratio), measures)
+        return torch.stack([weight * self.loss.judge(measured) for weight, measured in weighted if weight]).sum()
 
 
 def scale_weights(scales: int, ratio: float = 0.5) -> tuple[float, ...]:
@@ -16,13 +74,6 @@ def scale_weights(scales: int, ratio: float = 0.5) -> tuple[float, ...]:
     if scales > 1:
         weights[-1] = 0.0
     return tuple(weight / sum(weights) for weight in weights)
-
-
-def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor, ratio: float = 0.5) -> Tensor:
-    """Weighted sum of ``loss`` over ``logits``, finest first, each against ``target`` (B, *patch) at its own size."""
-    weighted = zip(scale_weights(len(logits), ratio), logits)
-    terms = [weight * loss(scale, resized(target, scale.shape[2:])) for weight, scale in weighted if weight]
-    return torch.stack(terms).sum()
 
 
 def resized(target: Tensor, shape: Sequence[int]) -> Tensor:

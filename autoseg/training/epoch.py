@@ -98,7 +98,8 @@ class Epoch:
         if self.validation is None:
             return {}
         batches = max(1, self.configuration.training.iterations_per_epoch // ITERATIONS_PER_LOOK)
-        dice = online_dice(state.result, self.validation, batches, self.plan.labels, self.resolved)
+        parts = min(state.parts, self.configuration.batch_size)
+        dice = online_dice(state.result, self.validation, batches, self.plan.labels, self.resolved, parts)
         if dice:
             mean, before = fmean(dice.values()), state.smooth_dice
             state.smooth_dice = mean if before is None else DICE_MEMORY * before + (1 - DICE_MEMORY) * mean

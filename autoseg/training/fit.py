@@ -77,8 +77,10 @@ def fit(
         ahead = Ahead(source, step.augmented, state.iteration, resolved.device)
         while (progress := attend(state, epoch)) < 1:
             inputs = ahead.take()
-            factor = configuration.schedule.factor(progress, state.iteration)
+            factor, parts = configuration.schedule.factor(progress, state.iteration), state.parts
             loss = step(state, inputs, factor, meanwhile=ahead.prepare)
+            if state.parts != parts:
+                _tell_parts(state, configuration)
             skipped = _noted(loss, state, inputs.keys, skipped)
             state.iteration += 1
             state.seconds_trained = time.monotonic() - origin
@@ -180,6 +182,17 @@ class _Attendant:
                 seconds_left=budget.seconds_left(state, epoch.pace),
                 dice=state.volumes_dice or state.best_dice,
             )
+
+
+def _tell_parts(state: TrainingState, configuration: Configuration) -> None:
+    LOG.warning(
+        "there was too little memory for iteration %d. From here on a batch of %d patches is computed in %d parts, the "
+        "gradients of which are added up: the weights become the same, but a step takes about a third longer. To avoid "
+        "that, end other programs on the device, or run `autoseg plan` with less --memory and train anew",
+        state.iteration + 1,
+        configuration.batch_size,
+        state.parts,
+    )
 
 
 def _noted(

@@ -12,22 +12,25 @@ from .batches import PatchSampler, network_input
 
 
 def online_dice(
-    network: nn.Module, sampler: PatchSampler, batches: int, labels: Labels, resolved: Resolved
+    network: nn.Module, sampler: PatchSampler, batches: int, labels: Labels, resolved: Resolved, parts: int = 1
 ) -> dict[str, float]:
     """Foreground name to Dice over the first ``batches`` batches; labels found neither here nor there are left out.
 
-    The patches are the same every time. This is no validation: patches hold more foreground than images do.
+    A batch is computed in so many ``parts``. The patches are the same every time. This is no validation: patches hold
+    more foreground than images do.
     """
     counts = torch.zeros(3, len(labels.foreground), dtype=torch.int64)
     network.eval()
     with torch.inference_mode():
         for number in range(batches):
             batch = sampler.batch(number)
-            images, targets = torch.stack(list(batch.images)).float(), torch.stack(list(batch.targets))
             prior = None if batch.prior is None else torch.stack(list(batch.prior))
-            with autocast(resolved):
-                logits = network(network_input(images, prior).to(resolved.device))[0]
-            counts += overlap_counts(logits, targets.to(resolved.device), labels).cpu()
+            seen = network_input(torch.stack(list(batch.images)).float(), prior)
+            all_targets = torch.stack(list(batch.targets))
+            for images, targets in zip(seen.tensor_split(parts), all_targets.tensor_split(parts)):
+                with autocast(resolved):
+                    logits = network(images.to(resolved.device))[0]
+                counts += overlap_counts(logits, targets.to(resolved.device), labels).cpu()
     network.train()
     common, predicted, present = counts.tolist()
     sums = {name: predicted[i] + present[i] for i, name in enumerate(labels.foreground)}

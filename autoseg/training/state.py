@@ -71,6 +71,8 @@ class TrainingState:
     """When that was."""
     final: FinalPhase | None = None
     """Once begun, training ends with it."""
+    parts: int = 1
+    """In how many parts a batch is computed since memory did not suffice for fewer; the gradient is the same."""
     ended: bool = False
     """Whether its weights are the ones to predict with: its budget was spent when it was saved."""
 
@@ -126,6 +128,7 @@ def save(state: TrainingState, folder: Path, *, ended: bool = False) -> Path:
         "volumes_dice": state.volumes_dice,
         "volumes_iteration": state.volumes_iteration,
         "final": (final.iteration, final.progress, final.iterations) if final else None,
+        "parts": state.parts,
         "ended": ended,
         "run": run_of(folder),
     }
@@ -200,6 +203,7 @@ def _restore(state: TrainingState, content: dict[str, Any], path: Path) -> None:
     state.volumes_dice = content["volumes_dice"]
     state.volumes_iteration = content["volumes_iteration"]
     state.final = FinalPhase(*content["final"]) if content["final"] else None
+    state.parts = content.get("parts", 1)
     state.ended = bool(content.get("ended"))
 
 

@@ -9,11 +9,13 @@ from math import isfinite
 import torch
 from torch import Tensor, nn
 
+from ..core.machine import give_back_unused
+from ..core.mishaps import out_of_memory
 from ..plan import Configuration, Plan
 from ..settings import Resolved
 from .arithmetic import Forward, autocast
 from .batches import Batch, network_input
-from .deep_supervision import Loss, deep_supervision
+from .deep_supervision import DeepSupervision, Measures
 from .draws import Draws
 from .state import TrainingState
 from .team import ALONE, Team
@@ -38,7 +40,7 @@ class Step:
     """Augment, forward, backward, clip, update."""
 
     configuration: Configuration
-    loss: Loss
+    supervision: DeepSupervision
     draws: Draws
     """What is random about an iteration's batch."""
     resolved: Resolved
@@ -57,8 +59,9 @@ class Step:
         team: Team = ALONE,
     ) -> Step:
         """The step that a plan's configuration prescribes."""
-        draws = Draws.of(plan, configuration, seed, team)
-        return cls(configuration, configuration.loss.build(plan.labels), draws, resolved, forward, team)
+        loss = configuration.loss.build(plan.labels)
+        supervision = DeepSupervision.of(loss, configuration.training.deep_supervision)
+        return cls(configuration, supervision, Draws.of(plan, configuration, seed, team), resolved, forward, team)
 
     def __call__(
         self, state: TrainingState, inputs: Inputs, factor: float, meanwhile: Callable[[], None] | None = None
@@ -66,11 +69,16 @@ class Step:
         """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed.
 
         The loss is that of all processes' inputs. ``meanwhile`` is called once a GPU has enough to do for a while.
+        Where memory does not suffice for the batch, it is computed in parts, of which ``state`` remembers the number:
+        so are all batches from then on. Raises torch's error where it does not suffice for one patch, or for what one
+        of several processes has to compute.
         """
-        torch.manual_seed(inputs.seed)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss_of(inputs.images, inputs.targets)
-        state.scaler.scale(loss * self.team.size).backward()  # of the processes' gradients the mean is taken
+        loss = self._with_gradients(state, inputs)
+        while loss is None:
+            state.optimizer.zero_grad(set_to_none=True)
+            give_back_unused(self.resolved.device)
+            state.parts = min(2 * state.parts, len(inputs.images))
+            loss = self._with_gradients(state, inputs)
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.configuration.training.gradient_clip)
         if meanwhile is not None:
@@ -89,13 +97,63 @@ class Step:
             state.average.update_parameters(state.network)
         return value
 
+    def _with_gradients(self, state: TrainingState, inputs: Inputs) -> Tensor | None:
+        """The loss, gradients being where the optimizer looks for them; None where memory does not suffice for that.
+
+        While an error is handled, what was computed until then is alive: nothing is tried again in here.
+        """
+        state.optimizer.zero_grad(set_to_none=True)
+        try:
+            if state.parts > 1 and self.team.size == 1:
+                return self._in_parts(state, inputs)
+            torch.manual_seed(inputs.seed)
+            loss = self.loss_of(inputs.images, inputs.targets)
+            state.scaler.scale(loss * self.team.size).backward()  # of the processes' gradients the mean is taken
+            return loss.detach()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or self.team.size > 1 or state.parts >= len(inputs.images):
+                raise
+        return None
+
+    def _in_parts(self, state: TrainingState, inputs: Inputs) -> Tensor:
+        """The loss of the whole batch and its gradients, with the activations of one part of it at a time.
+
+        A Dice over the batch is no mean over patches: so all parts are measured first, the loss judges them together,
+        and then the gradient with respect to its measures goes back through each part, which is computed once more.
+        (A network that normalises over the batch would see statistics of a part; ours normalise each patch.)
+        """
+        count = min(state.parts, len(inputs.images))
+        parts = list(zip(inputs.images.tensor_split(count), inputs.targets.tensor_split(count)))
+        measured = [self._measured_only(*part, inputs.seed + number) for number, part in enumerate(parts)]
+        whole = [[_joined(pieces) for pieces in zip(*scale)] for scale in zip(*measured)]
+        loss = self.supervision.judge(whole)
+        state.scaler.scale(loss).backward()
+        start = 0
+        for number, part in enumerate(parts):
+            torch.manual_seed(inputs.seed + number)
+            stop = start + len(part[0])
+            pairs = [pair for scale in zip(self._measured(*part), whole) for pair in zip(*scale)]
+            flowing = [(each, all_.grad[start:stop]) for each, all_ in pairs if all_.grad is not None]
+            torch.autograd.backward([each for each, _ in flowing], [gradient for _, gradient in flowing])
+            start = stop
+        return loss.detach()
+
+    def _measured_only(self, images: Tensor, targets: Tensor, seed: int) -> Measures:
+        """Without what a backward pass needs."""
+        torch.manual_seed(seed)
+        return [[each.detach() for each in scale] for scale in self._measured(images, targets)]
+
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Of what the network sees and should say."""
+        """Of what the network sees and should say; the patches of the other processes count as much as these."""
         size = self.configuration.batch_size
+        measures = self._measured(images, targets)
+        return self.supervision.judge([[self.team.whole_batch(each, size) for each in scale] for scale in measures])
+
+    def _measured(self, images: Tensor, targets: Tensor) -> Measures:
+        """What the loss has to know of these patches, each by itself."""
         with autocast(self.resolved):
-            logits = [self.team.whole_batch(scale, size) for scale in self.forward(images)]
-        ratio = self.configuration.training.deep_supervision
-        return deep_supervision(self.loss, logits, self.team.whole_batch(targets, size), ratio)
+            logits = self.forward(images)
+        return self.supervision.measure(logits, targets)
 
     def augmented(self, batch: Batch, iteration: int) -> Inputs:
         """The network's inputs of this iteration, from this process's share of the patches."""
@@ -111,3 +169,9 @@ class Step:
     def _there(self, patches: Sequence[Tensor]) -> list[Tensor]:
         """On the device."""
         return [patch.to(self.resolved.device) for patch in patches]
+
+
+def _joined(pieces: Sequence[Tensor]) -> Tensor:
+    """Of the whole batch; collects a gradient where there can be one."""
+    whole = torch.cat(list(pieces))
+    return whole.requires_grad_(whole.is_floating_point())

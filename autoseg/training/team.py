@@ -74,11 +74,11 @@ class Team:
         return nn.parallel.DistributedDataParallel(forward, find_unused_parameters=True)
 
     def whole_batch(self, part: Tensor, batch_size: int) -> Tensor:
-        """The patches of all processes in their order, of which ``part`` is this one's; gradients flow into that only.
+        """What was measured in the patches of all processes, in their order; ``part`` (patches, ...) is this one's.
 
-        So every process computes the loss of the whole batch, whatever kind of loss that is (a Dice over the batch, a
-        mean over voxels that are not ignored, the hardest voxels), and the sum of their gradients is that of a process
-        by itself. What is exchanged are logits: few numbers beside a network's activations.
+        Gradients flow into that only. So every process computes the loss of the whole batch, whatever kind of loss that
+        is (a Dice over the batch, a mean over voxels that are not ignored, the hardest voxels), and the sum of their
+        gradients is that of a process by itself. What is exchanged are a few sums per patch and label.
         """
         if self.size == 1:
             return part

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..core.machine import give_back_unused
+from ..core.mishaps import out_of_memory
 from ..core.process import MemoryPeak, Stopwatch, keep_freed
 from ..core.seeds import generator
 from ..plan import Configuration, Plan
@@ -35,17 +37,23 @@ class Trial:
     """Taken at most; None where the system does not tell."""
 
 
-def trial(plan: Plan, configuration: Configuration, settings: RunSettings) -> Trial:
-    """Two steps or more, after one that warms up."""
+def trial(plan: Plan, configuration: Configuration, settings: RunSettings) -> Trial | None:
+    """Two steps or more, after one that warms up; None where memory does not suffice for a whole batch."""
     resolved = resolve(settings)
-    with arithmetic(settings, resolved):
-        return _steps(plan, configuration, settings, resolved)
+    try:
+        with arithmetic(settings, resolved):
+            return _steps(plan, configuration, settings, resolved)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    finally:
+        give_back_unused(resolved.device)
+    return None
 
 
-def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, resolved: Resolved) -> Trial:
+def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, resolved: Resolved) -> Trial | None:
     on_gpu = resolved.device.type == "cuda"
     if on_gpu:
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(resolved.device)
     nn.Conv2d(1, 1, 3)(torch.zeros(1, 1, 8, 8)).sum().backward()  # what libraries load at their first use is no step's
     keep_freed()  # as a training does
@@ -54,7 +62,9 @@ def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, reso
     step = Step.of(plan, configuration, resolved, settings.seed, state.network)
     ahead = Ahead(repeat(batch), step.augmented, 0, resolved.device)
     step(state, ahead.take(), 1.0, ahead.prepare)
-    seconds = _timed(step, state, ahead, settings)
+    seconds = _timed(step, state, ahead, settings) if state.parts == 1 else []
+    if state.parts > 1:
+        return None
     taken = torch.cuda.max_memory_reserved(resolved.device) if on_gpu else peak.bytes()
     return Trial(fmean(seconds), taken)
 

@@ -14,6 +14,7 @@ from autoseg.corrections import Correction, corrected
 from autoseg.inference.memory import CORRECTING, Gate, Need, budget, need, working_bytes
 from autoseg.inference.model import Model
 from autoseg.inference.sliding_window import patches_at_once
+from autoseg.inference.window import Space, Window
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
 from autoseg.settings import Resolved, RunSettings, computes
@@ -142,3 +143,19 @@ def test_nobody_waits_for_ever_when_the_work_ends(error):
     except KeyboardInterrupt:
         pass
     assert done.wait(5)
+
+
+def test_sums_lie_on_a_gpu_where_they_take_half_of_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch holds of the GPU after a training, and does not use, is as good as free."""
+    plane, height = (64, 64, 32), 16
+    needed = 4 * 16 * 64 * 64 * 32
+    told = {"mem_get_info": (needed, 8 * needed), "memory_reserved": 3 * needed, "memory_allocated": 2 * needed}
+
+    def lies_on() -> str:
+        for name, value in told.items():
+            monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+        return Window(plane, [0, height], height, torch.device("cuda"), Space())._device.type
+
+    assert lies_on() == "cuda"
+    told["memory_allocated"] = 2 * needed + 1
+    assert lies_on() == "cpu"

@@ -1,5 +1,6 @@
 """Patches cover the image, weigh as a Gaussian, and add up to the logits of the whole."""
 
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -276,6 +277,27 @@ def test_a_batch_that_does_not_fit_is_halved():
     found = sliding_window([Hungry()], image, (4, 4, 4))
     np.testing.assert_allclose(found[0], image[0], atol=1e-6)
     assert seen[:3] == [2, 1, 1]
+
+
+def test_when_a_batch_is_halved_the_failed_pass_holds_no_memory_and_the_next_batches_are_as_small():
+    seen: list[int] = []
+
+    class Hungry(Pointwise):
+        before: weakref.ref | None = None
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            assert self.before is None or self.before() is None
+            maps = x + 1
+            self.before = weakref.ref(maps)
+            seen.append(len(x))
+            if len(x) > 1:
+                raise torch.OutOfMemoryError
+            return super().forward(maps - 1)
+
+    image = np.random.default_rng(0).normal(size=(1, 4, 4, 28)).astype(np.float32)
+    found = sliding_window([Hungry()], image, (4, 4, 4))
+    np.testing.assert_allclose(found[0], image[0], atol=1e-6)
+    assert seen[0] == 2 and set(seen[1:]) == {1}
 
 
 def test_a_patch_for_which_memory_does_not_suffice_is_an_error_of_the_case():

@@ -112,6 +112,37 @@ def test_a_patch_with_nothing_annotated_gives_a_finite_loss_without_gradient(spe
 
 
 @ALL
+@pytest.mark.parametrize("labels", [EXCLUSIVE, SPARSE, REGIONS, SPARSE_REGIONS])
+def test_a_batch_that_lies_apart_is_judged_as_a_whole_one(spec: Any, labels: Labels) -> None:
+    """Patches of which one process, or one part of a step, has measured some and another the others."""
+    logits, target, sparse = (torch.cat((each, each.roll(2, -1)))[:3] for each in inputs())
+    truth = target if labels.ignore_index is None else sparse
+    loss, scores = spec.build(labels), logits[:, : labels.heads].clone().requires_grad_()
+    expected = loss(scores, truth)
+    (gradient,) = torch.autograd.grad(expected, scores)
+    parts = [loss.measure(scores[part], truth[part]) for part in (slice(0, 2), slice(2, 3))]
+    measures = [torch.cat(each).detach().requires_grad_() for each in zip(*parts)]
+    judged = loss.judge(measures)
+    judged.backward()
+    torch.autograd.backward([torch.cat(each) for each in zip(*parts)], [each.grad for each in measures])
+    assert judged.item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(scores.grad, gradient, rtol=1e-5, atol=1e-8)
+
+
+@ALL
+@BOTH_SPARSE
+def test_what_is_measured_does_not_grow_with_the_patch_unless_the_hardest_voxels_are_sought(
+    spec: Any, labels: Labels
+) -> None:
+    small, large = (
+        spec.build(labels).measure(torch.zeros(2, labels.heads, *size), torch.zeros(2, *size, dtype=torch.uint8))
+        for size in ((4, 4, 4), (8, 8, 8))
+    )
+    grown = [sum(each.numel() for each in measures) for measures in (small, large)]
+    assert (grown[0] == grown[1] <= 2 * 8 * labels.heads) is (type(spec) is not top_k.Spec)
+
+
+@ALL
 @BOTH_KINDS
 def test_patches_without_foreground_and_without_background_have_finite_gradients(spec: Any, labels: Labels) -> None:
     target = torch.stack((torch.zeros(4, 4, dtype=torch.long), torch.full((4, 4), 2)))

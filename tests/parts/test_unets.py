@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from operations import Operations
 from torch import Tensor, nn
 
 from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.parts.networks._residual_unet import AveragePool, block_means
 from autoseg.plan import NETWORKS
 from autoseg.planning.memory import feature_map_elements
 
@@ -68,6 +70,37 @@ def test_every_scale_equals_nnunets(theirs: dict[str, Any]) -> None:
         assert scale.flatten()[:: max(1, scale.numel() // 20)].tolist() == pytest.approx(values, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize(("size", "block"), [((4, 6, 8), (2, 2, 2)), ((5, 7, 9), (2, 3, 2)), ((3, 5, 4), (1, 2, 2))])
+def test_means_over_blocks_are_average_pooling(size: tuple[int, ...], block: tuple[int, ...]) -> None:
+    maps = torch.randn(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        given = maps.contiguous(memory_format=layout)
+        expected, found = nn.AvgPool3d(block, block)(given), block_means(given, block)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(*(torch.autograd.grad(each.square().sum(), maps)[0] for each in (found, expected)))
+
+
+@NNUNETS
+def test_with_means_over_blocks_every_scale_equals_nnunets(
+    theirs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU."""
+    monkeypatch.setattr(AveragePool, "forward", lambda pool, maps: block_means(maps, pool.block))
+    test_every_scale_equals_nnunets(theirs)
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [anisotropic, flat])
+def test_training_uses_nothing_that_is_not_deterministic_on_a_gpu(part: Any, shape: Any) -> None:
+    """On a device that is no processor, the networks take the way that they take on a GPU."""
+    with torch.device("meta"), Operations() as ran:
+        network = shape(part).build(1, 3)
+        size = (8, 16, 16)[-network.heads[0].weight.dim() + 2 :]
+        sum(scale.float().square().mean() for scale in network(torch.empty(2, 1, *size))).backward()
+    assert {"convolution", "convolution_backward", "leaky_relu_backward"} <= ran.names
+    assert ran.not_deterministic == set()
+
+
 @NNUNETS
 def test_parameters_count_as_in_nnunet(theirs: dict[str, Any]) -> None:
     network = spec_of(theirs).build(STORED["channels"], STORED["heads"])
@@ -112,6 +145,41 @@ def test_prediction_equals_the_training_pass(part: Any) -> None:
         expected = network(images)[0]
         with torch.inference_mode():
             assert torch.allclose(network(images)[0], expected, atol=1e-5)
+
+
+@BOTH
+@pytest.mark.parametrize("together", [1, 1 << 20])
+def test_logits_are_not_rounded_where_maps_are(part: Any, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 has no number between 16 and 16.125."""
+    monkeypatch.setattr("autoseg.parts.networks._unet.PIECE_BYTES", together)
+    torch.manual_seed(0)
+    network, images = anisotropic(part).build(1, 2), torch.randn(3, 1, 4, 8, 8)
+    nn.init.constant_(network.heads[0].bias, 16.06)
+    nn.init.normal_(network.heads[0].weight, std=1e-3)
+    seen = {}
+    network.decoder[0].register_forward_hook(lambda _, __, maps: seen.update(maps=maps))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(images)[0]
+    assert seen["maps"].dtype == torch.bfloat16 and logits.dtype == torch.float32
+    expected = network.heads[0](seen["maps"].float())
+    torch.testing.assert_close(logits, expected, rtol=1e-6, atol=1e-6)
+    assert len(logits.unique()) > 500 > 3 > len(logits.bfloat16().unique()) - 1
+    wanted = (network.heads[0].weight, network.heads[0].bias, next(network.decoder[0].parameters()))
+    found, precise = (torch.autograd.grad((each - 16).square().mean(), wanted, retain_graph=True)
+                      for each in (logits, expected))  # fmt: skip
+    for one, other in zip(found, precise):
+        torch.testing.assert_close(one, other, rtol=2e-2, atol=1e-7)
+
+
+def test_what_makes_logits_precise_is_not_kept_for_the_backward_pass() -> None:
+    network, kept = anisotropic(plain_unet.Spec).build(1, 2), list[Tensor]()
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each),
+    ):
+        logits = network(torch.randn(2, 1, 4, 8, 8))
+    sum(scale.square().mean() for scale in logits).backward()
+    assert {each.dtype for each in kept if each.numel() >= 2 * 4 * 4 * 8 * 8} == {torch.bfloat16}
 
 
 def test_blocks_normalise_every_channel_of_every_patch() -> None:

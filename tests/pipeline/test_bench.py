@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from autoseg.planners import tiny
+from torch._subclasses.fake_tensor import FakeTensor
 
 from autoseg.cli import main
 from autoseg.core.records import read_json, write_json
 from autoseg.dataset import Dataset
-from autoseg.errors import UnknownPartError, UsageError
+from autoseg.errors import PlanningError, UnknownPartError, UsageError
 from autoseg.fingerprint import Fingerprint
+from autoseg.parts.networks._unet import UNet
 from autoseg.pipeline.bench import Steps, StepTime, TimingBench, this_machine
 from autoseg.pipeline.decide import Request, decide
 from autoseg.pipeline.demo import NAME, make_dataset
@@ -79,6 +83,55 @@ def test_steps_of_another_precision_are_others(task: tuple[Dataset, Fingerprint]
     again(task, path, replace(SETTINGS, precision="float32"))
     if TimingBench(SETTINGS, None)._resolved.dtype is not None:
         assert len(read_json(path, Steps).timed) > len(read_json(kept, Steps).timed)
+
+
+def scarce(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """From now on, memory does not suffice for more voxels at once; counting takes none."""
+    forward = UNet.forward
+
+    def limited(network: UNet, images: torch.Tensor) -> list[torch.Tensor]:
+        if images.numel() > most and not isinstance(images, FakeTensor):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(network, images)
+
+    monkeypatch.setattr(UNet, "forward", limited)
+
+
+def test_a_step_for_which_memory_does_not_suffice_takes_more_than_there_is(
+    small_plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So that it is not planned; how long it would take is reckoned from a smaller one."""
+    bench, name = TimingBench(SETTINGS, tmp_path / "steps.json"), small_plan.default
+    scarce(monkeypatch, 8 * 8 * 4)
+    seconds, taken = bench.seconds(small_plan, name)
+    assert taken is not None and taken > bench.target.allowed and seconds > 0
+    (tried,) = read_json(tmp_path / "steps.json", Steps).timed.values()
+    assert "patch 4 x 8 x 8, batch 1" in tried.what and seconds == pytest.approx(4 * tried.seconds, rel=0.01)
+    assert bench.seconds(small_plan, name) == (seconds, taken)
+
+
+def test_where_no_step_fits_it_is_said(small_plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    scarce(monkeypatch, 0)
+    with pytest.raises(PlanningError, match="too little memory for the smallest training step; end other programs"):
+        TimingBench(SETTINGS, None).seconds(small_plan, small_plan.default)
+
+
+def test_of_a_gpu_a_plan_takes_what_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="Card", total_memory=24 * 10**9)
+    told = {
+        "device_count": lambda: 1,
+        "is_bf16_supported": lambda **_: True,
+        "get_device_properties": lambda device: card,
+        "mem_get_info": lambda device: (int(10e9), card.total_memory),
+        "memory_reserved": lambda device: int(3e9),
+        "memory_allocated": lambda device: int(1e9),
+    }
+    for name, function in told.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    target = this_machine(RunSettings(device="cuda"))
+    assert target.allowed == 11.52e9  # 12 that are left and 0.5 of the context, less 4 %, in whole hundredths
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(23.4e9), card.total_memory))
+    assert this_machine(RunSettings(device="cuda")).allowed <= 0.96 * card.total_memory
 
 
 def test_a_damaged_file_of_steps_is_as_none(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gc
+import importlib
 import json
 import shutil
 import subprocess
@@ -13,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from autoseg.cli import main
 from autoseg.errors import AutosegError, DatasetError, TrainingError
+from autoseg.parts.networks._unet import UNet
 from autoseg.pipeline.decide import Request
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
@@ -22,9 +27,10 @@ from autoseg.pipeline.status import all_runs
 from autoseg.pipeline.train import train
 from autoseg.pipeline.written import is_measured, is_untouched_draft, write_plan
 from autoseg.settings import RunSettings
-from autoseg.training.state import iteration_of
+from autoseg.training.state import TrainingState, iteration_of
 from autoseg.workspace import DatasetFolder, RunFolder, Workspace
 
+train_module = importlib.import_module("autoseg.pipeline.train")
 SETTINGS = RunSettings(device="cpu", threads=1)
 SMALL = ("patch_size=8,32,32", "network.features=[4,8,8]", "training.iterations_per_epoch=3", "mirror_axes=[]")
 
@@ -162,3 +168,61 @@ def test_a_terminated_command_says_how_to_go_on_and_status_knows(files: DatasetF
     assert process.returncode == 130 and "to go on, run the same command again" in said
     assert [line.state for line in all_runs(Workspace(workspace), NAME)] == ["finished", "stopped"]
     assert len(list(run.checkpoints.iterdir())) == 1
+
+
+def scarce(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """From now on, memory does not suffice for more than ``most`` patches at once."""
+    forward, maps = UNet.forward, UNet.maps
+
+    def limited(network: UNet, images: torch.Tensor, function: Any) -> Any:
+        if len(images) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return function(network, images)
+
+    monkeypatch.setattr(UNet, "forward", lambda network, images: limited(network, images, forward))
+    monkeypatch.setattr(UNet, "maps", lambda network, images: limited(network, images, maps))
+
+
+def command(files: DatasetFolder, *words: str) -> int:
+    workspace = str(files.root.parent)
+    return main(["train", NAME, "0", "--device", "cpu", "--threads", "1", "--workspace", workspace, *words])
+
+
+def test_with_memory_for_one_patch_a_fold_is_trained_and_validated(
+    files: DatasetFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scarce(monkeypatch, 1)
+    shutil.rmtree(fold(files).root)
+    assert command(files, "--epochs", "1") == 0
+    said = capsys.readouterr().err
+    assert "too little memory for iteration 1." in said and "a batch of 2 patches is computed in 2 parts" in said
+    assert fold(files).scores.exists()
+
+
+def test_with_memory_for_nothing_a_sentence_says_what_to_do(
+    files: DatasetFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scarce(monkeypatch, 0)
+    shutil.rmtree(fold(files).root)
+    assert command(files, "--epochs", "1") == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and said.strip().splitlines()[-1].startswith("autoseg train: the device has too")
+
+
+def test_when_validation_begins_nothing_of_the_training_is_alive(
+    files: DatasetFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, validate = list[int](), train_module.validate_fold
+
+    def look(*arguments: Any) -> None:
+        found.append(sum(type(each) is TrainingState for each in gc.get_objects()))
+        validate(*arguments)
+
+    monkeypatch.setattr(train_module, "validate_fold", look)
+    shutil.rmtree(fold(files).root)
+    gc.disable()  # circles of references are not to be collected by chance
+    try:
+        train(files, "0", epochs=1, settings=SETTINGS)
+    finally:
+        gc.enable()
+    assert found == [0]

@@ -19,7 +19,7 @@ from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import from_json, to_json
 from autoseg.dataset import Case, Dataset
 from autoseg.errors import PlanningError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
+from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
 from autoseg.plan import Plan, StepMemory
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.memory import elements_of_step
@@ -34,11 +34,11 @@ def make_plan(planner: str, shape: tuple[int, ...], spacing: tuple[float, ...], 
     return plan_for(planner, [CaseFingerprint(shape, spacing, shape, 1.0, "")] * cases)
 
 
-def plan_for(planner: str, cases: Sequence[CaseFingerprint]) -> Plan:
+def plan_for(planner: str, cases: Sequence[CaseFingerprint], structures: tuple[Structure, ...] = ()) -> Plan:
     measured = {f"case_{index}": case for index, case in enumerate(cases)}
     listed = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in measured)
     dataset = Dataset("Dataset001_Made", "/d", ("MRI",), LABELS, listed, ".nii.gz", "nnunet")
-    task = dataset, Fingerprint(measured, (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),))
+    task = dataset, Fingerprint(measured, (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),), structures)
     chosen = PLANNERS.load(planner)
     return chosen.plan(*task, bench=Formula()) if isinstance(chosen, MeasuringPlanner) else chosen.plan(*task)
 
@@ -74,6 +74,16 @@ def test_every_plan_holds_together(name: str, shape: tuple[int, ...], spacing: t
         assert configuration.reasons
         assert (configuration.spacing[0] is None) == (configuration.dimensions == 2)
     assert from_json(Plan, json.loads(json.dumps(to_json(plan)))) == plan
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_labels_outnumber_what_a_patch_holds_one_dice_covers_the_batch_unless_nnunet_plans(name: str) -> None:
+    many = tuple(Structure(40, 1e-4, (index / 50, 0.5, 0.5), (1e-4, 1e-4, 1e-4, 0.0, 0.0, 0.0)) for index in range(50))
+    case = CaseFingerprint((500, 400, 400), (1.0,) * 3, (500, 400, 400), 1.0, "")
+    plans = [plan_for(name, [case] * 40, structures) for structures in ((), many)]
+    before, after = ([one.loss.batch_dice for one in plan.configurations.values()] for plan in plans)
+    assert False in before  # of 3d_lowres
+    assert after == ([True] * len(after) if name in ("cpu", "measured") else before)
 
 
 @pytest.mark.parametrize("name", NAMES)

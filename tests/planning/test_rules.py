@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from autoseg.errors import PlanningError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
+from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
 from autoseg.parts.normalizers import ct, none, rescale, rgb, zscore
+from autoseg.plan import Plan
 from autoseg.planning import rules
 
 USUAL = Intensities(
@@ -80,3 +82,47 @@ def test_finer_axes_grow_first_on_the_way_to_a_coarser_grid() -> None:
     assert voxels == pytest.approx(20 * 300 * 300 / 1.03**2)
     grown, _, _ = rules.coarser(np.ones(3), np.ones(3), np.array([300.0] * 3))
     assert grown.tolist() == pytest.approx([1.03] * 3)
+
+
+def structures(count: int, edge: tuple[float, float, float], cases: int = 1) -> tuple[Structure, ...]:
+    """Boxes of so large edges, in shares of the image, side by side along z."""
+    spread = [size**2 / 12 for size in edge]
+    return tuple(
+        Structure(cases, math.prod(edge), ((index + 0.5) / count, 0.5, 0.5), (*spread, 0.0, 0.0, 0.0))
+        for index in range(count)
+    )
+
+
+def test_labels_held_are_those_that_patches_anywhere_meet() -> None:
+    fingerprint = replace(measured([(1.0, 1.0, 1.0)] * 4), structures=(*structures(20, (0.05, 0.3, 1.0), 4), None))
+    random, met = np.random.default_rng(0), []
+    for _ in range(20_000):  # patches of 20 % x 40 % x 50 % of the image, some beyond its border
+        centre = random.uniform((0, 0, 0), (1, 1, 1))
+        z = (np.arange(20) + 0.5) / 20
+        near = (np.abs(z - centre[0]) < 0.125) & (abs(0.5 - centre[1]) < 0.35)
+        met.append(near.sum())
+    held, labels = rules.labels_held(fingerprint, (0.2, 0.4, 0.5))
+    assert labels == 20 and held == pytest.approx(np.mean(met), rel=0.1)
+    assert rules.labels_held(fingerprint, (1.0, 1.0, 1.0))[0] == 20
+    half = replace(fingerprint, structures=structures(20, (0.05, 0.3, 1.0), 2))  # labels of every second case
+    assert rules.labels_held(half, (1.0, 1.0, 1.0))[0] == 10
+
+
+@pytest.mark.parametrize(
+    ("patch", "order", "batch_dice"),
+    [
+        ((96, 96, 96), (0, 1, 2), False),
+        ((32, 96, 96), (0, 1, 2), True),
+        ((96, 96, 32), (0, 1, 2), False),
+        ((96, 96, 32), (1, 2, 0), True),  # the network's last axis is the files' first, along which labels lie
+    ],
+)
+def test_one_dice_over_the_batch_where_a_patch_holds_few_labels(
+    small_plan: Plan, patch: tuple[int, int, int], order: tuple[int, int, int], batch_dice: bool
+) -> None:
+    fingerprint = replace(measured([(1.0, 1.0, 1.0)]), structures=structures(20, (0.05, 1.0, 1.0)))
+    given = replace(small_plan.configuration()[1], patch_size=patch, median_shape=(100, 100, 100))
+    found = rules.with_batch_dice(given, fingerprint, order)
+    assert found.loss.batch_dice is batch_dice
+    assert [reason.partition(":")[0] for reason in found.reasons] == ["loss"] * batch_dice
+    assert rules.with_batch_dice(given, replace(fingerprint, structures=()), order) == given  # nothing was measured

@@ -42,3 +42,21 @@ def test_inputs_are_those_of_their_iteration_whenever_they_were_made(small_plan,
         ahead.prepare()  # once more changes nothing
         assert (found.keys, found.seed) == (inputs.keys, inputs.seed)
         assert torch.equal(found.images, inputs.images) and torch.equal(found.targets, inputs.targets)
+
+
+def test_a_batch_for_which_memory_did_not_suffice_is_not_lost(small_plan):
+    configuration = replace(small_plan.configuration()[1], augmentation=standard.Spec(**OFTEN))
+    shape, resolved = configuration.augmentation.loaded_shape(configuration.patch_size), resolve(RunSettings("cpu"))
+    step = Step.of(small_plan, configuration, resolved, 0, torch.nn.Identity())
+    expected, fails = step.augmented(next(made(shape)), 5), [True, False]
+
+    def augmented(batch, iteration):
+        if fails.pop(0):
+            raise torch.OutOfMemoryError
+        return step.augmented(batch, iteration)
+
+    ahead = Ahead(made(shape), augmented, 5, resolved.device)
+    with pytest.raises(torch.OutOfMemoryError):
+        ahead.take()
+    found = ahead.take()
+    assert found.keys == expected.keys and torch.equal(found.images, expected.images)

@@ -71,6 +71,18 @@ def test_where_compiling_may_pay_the_faster_network_is_taken(small_plan, monkeyp
     assert chosen is (compiled if faster else network)
 
 
+def test_a_batch_that_memory_does_not_hold_is_left_to_the_training(small_plan, monkeypatch):
+    """Which computes it in parts; timing it to see whether compiling pays must not end it before it has begun."""
+
+    class Vast(torch.nn.Module):
+        def forward(self, images):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(arithmetic_module, "COMPILED_FOR", ("cpu",))
+    network = Vast()
+    assert chosen_forward(network, SHAPE, CPU, resolve(CPU), lambda pace: 1e6) is network
+
+
 def test_a_short_training_is_not_compiled_for(small_plan, monkeypatch):
     monkeypatch.setattr(arithmetic_module, "COMPILED_FOR", ("cpu",))
     monkeypatch.setattr(torch, "compile", None)

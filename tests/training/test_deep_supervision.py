@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autoseg.training.deep_supervision import deep_supervision, resized, scale_weights
+from autoseg.training.deep_supervision import DeepSupervision, resized, scale_weights
 
 
 def test_weights_halve_and_the_coarsest_scale_is_left_out():
@@ -31,4 +31,5 @@ def test_the_loss_is_the_weighted_sum_over_scales():
         return labels.float().mean()
 
     expected = 2 / 3 * target.float().mean() + 1 / 3 * resized(target, (4, 4)).float().mean()
-    assert deep_supervision(share, logits, target).item() == pytest.approx(expected.item())
+    supervision = DeepSupervision.of(share)
+    assert supervision.judge(supervision.measure(logits, target)).item() == pytest.approx(expected.item())

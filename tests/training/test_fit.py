@@ -13,6 +13,7 @@ import torch
 from autoseg.core.labels import RegionLabels
 from autoseg.errors import StoppedError, TrainingError
 from autoseg.parts.augmentations import standard
+from autoseg.parts.losses import dice_ce
 from autoseg.parts.networks import plain_unet
 from autoseg.plan import TrainingRules
 from autoseg.preprocessing.locations import Locations
@@ -141,6 +142,51 @@ def test_a_killed_and_resumed_training_ends_bit_identical(small_plan, tmp_path):
     (parts.checkpoints / "iteration_00000006.pt").unlink()  # so that the second epoch's end happens again
     got = train(small_plan, configuration, parts, iterations=12)
     assert got.iteration == expected.iteration == 12
+    assert torch.equal(weights(got), weights(expected))
+    assert [stable(row) for row in rows(parts)] == [stable(row) for row in rows(whole)]
+
+
+def scarce(iteration, most=2):
+    """A change for ``train``: from that iteration on, memory suffices for no more than ``most`` patches at once."""
+
+    def change(state):
+        def refuse(network, images):
+            if state.iteration >= iteration and network.training and len(images[0]) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+        state.network.register_forward_pre_hook(refuse)
+
+    return change
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_too_little_memory_changes_how_a_batch_is_computed_and_not_what_is_learnt(
+    small_plan, tmp_path, caplog, batch_dice
+):
+    configuration = configured(small_plan, batch_size=5, loss=dice_ce.Spec(batch_dice=batch_dice))
+    expected = train(small_plan, configuration, RunFolder(tmp_path / "roomy"), iterations=9)
+    got = train(small_plan, configuration, RunFolder(tmp_path / "scarce"), iterations=9, changes=scarce(4))
+    assert (expected.parts, got.parts) == (1, 4)
+    torch.testing.assert_close(weights(got), weights(expected), rtol=1e-3, atol=1e-6)
+    (said,) = [record.message for record in caplog.records if "too little memory" in record.message]
+    assert "for iteration 5." in said and "5 patches is computed in 4 parts" in said
+    losses = [[float(row["loss"]) for row in rows(RunFolder(tmp_path / name))] for name in ("roomy", "scarce")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_training_with_too_little_memory_is_resumed_bit_by_bit(small_plan, tmp_path):
+    configuration = configured(small_plan, batch_size=3)
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    expected = train(small_plan, configuration, whole, iterations=9, changes=scarce(2))
+
+    def stopped_in_the_sixth(state):
+        scarce(2)(state)
+        at_iteration(5, lambda: os.kill(os.getpid(), signal.SIGTERM))(state)
+
+    with pytest.raises(StoppedError):
+        train(small_plan, configuration, parts, iterations=9, changes=stopped_in_the_sixth)
+    got = train(small_plan, configuration, parts, iterations=9)  # with memory for all, and computed as before
+    assert got.parts == expected.parts == 2
     assert torch.equal(weights(got), weights(expected))
     assert [stable(row) for row in rows(parts)] == [stable(row) for row in rows(whole)]
 

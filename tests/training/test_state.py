@@ -104,6 +104,7 @@ EDITS = {
     "losses": lambda c: c.update(losses=["0.5"]),
     "seconds": lambda c: c.update(seconds_trained=float("nan")),
     "final": lambda c: c.update(final=(1, 2)),
+    "parts": lambda c: c.update(parts=0),
     "network": lambda c: c.update(network=3),
     "no tensor": lambda c: c["network"].update({first(c): 3}),
     "not a number": lambda c: c["network"][first(c)].fill_(float("nan")),

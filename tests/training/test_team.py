@@ -13,12 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch import distributed
 
 from autoseg.core.labels import RegionLabels
 from autoseg.core.records import write_json
 from autoseg.errors import TrainingError
 from autoseg.parts.augmentations import standard
-from autoseg.parts.losses import dice_ce
+from autoseg.parts.losses import dice_ce, top_k
 from autoseg.parts.networks import plain_unet
 from autoseg.parts.optimizers import sgd
 from autoseg.plan import Plan, TrainingRules, read_plan
@@ -51,7 +52,7 @@ def test_a_batch_that_is_too_small_to_share_is_refused() -> None:
 def plans(plan: Plan) -> dict[str, Plan]:
     """What makes a batch more than the sum of its parts: Dice over the batch, ignored voxels, a clipped gradient,
     three scales of which one has no loss, weight decay, augmentation with noise, shares of different size, steps that
-    are skipped since a case is broken."""
+    are skipped since a case is broken, the hardest voxels of all."""
     network = plain_unet.Spec((4, 4, 4), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)), (1,) * 3, (1,) * 2)
     shared = replace(
         plan.configuration()[1],
@@ -62,10 +63,12 @@ def plans(plan: Plan) -> dict[str, Plan]:
     )
     rules = TrainingRules(epochs=2, iterations_per_epoch=3, gradient_clip=0.1, ema_decay=0.5)
     exclusive = replace(shared, loss=dice_ce.Spec(batch_dice=True), training=rules)
+    hardest = replace(exclusive, loss=top_k.Spec(dice_weight=1.0))
     regions = replace(shared, loss=dice_ce.Spec(batch_dice=False), training=replace(rules, gradient_clip=100.0))
     labels = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2), ignore=9)
     return {
         "exclusive": replace(plan, configurations={"3d_fullres": exclusive}),
+        "hardest": replace(plan, configurations={"3d_fullres": hardest}),
         "broken": replace(plan, configurations={"3d_fullres": replace(exclusive, batch_size=2)}),
         "regions": replace(plan, labels=labels, configurations={"3d_fullres": regions}),
     }
@@ -113,17 +116,26 @@ def test_two_processes_end_with_the_weights_of_one(small_plan: Plan, tmp_path: P
     # By the leader's clock both stop after the same iteration.
     assert (tmp_path / "told_0").read_text() == (tmp_path / "told_1").read_text()
     assert "1 threads, 2 processes here" in (tmp_path / "told_0").read_text()
+    # Of 3 patches of 8 x 8 x 8 voxels, 2 labels and 2 scales 18 kB of logits and 2 kB of targets would be exchanged.
+    exchanged = dict(line.split() for line in (tmp_path / "exchanged_0").read_text().splitlines())
+    assert 0 < int(exchanged["exclusive"]) < 200 and 0 < int(exchanged["regions"]) < 200
+    assert int(exchanged["hardest"]) < 14_000  # one number per voxel, whatever the number of labels
 
 
 def main(root: Path) -> None:
     """One of the processes."""
+    sent, gather = list[int](), distributed.all_gather
+    distributed.all_gather = lambda parts, part: sent.append(part.nbytes * len(parts)) or gather(parts, part)
     with team_of(SETTINGS) as (team, settings):
-        for name in ("exclusive", "broken", "regions"):
-            train(read_plan(root / name / "plan.json"), RunFolder(root / name), settings, team)
+        for name in ("exclusive", "hardest", "broken", "regions"):
+            plan, before = read_plan(root / name / "plan.json"), sum(sent)
+            train(plan, RunFolder(root / name), settings, team)
+            with (root / f"exchanged_{team.rank}").open("a") as told:
+                told.write(f"{name} {(sum(sent) - before) // 6}\n")  # per iteration
         timed = read_plan(root / "regions" / "plan.json")
         iterations = train(timed, RunFolder(root / "timed"), settings, team, seconds=1.0)
-        told = f"{iterations} iterations, {settings.threads} threads, {team.beside} processes here"
-        (root / f"told_{team.rank}").write_text(told)
+        told_here = f"{iterations} iterations, {settings.threads} threads, {team.beside} processes here"
+        (root / f"told_{team.rank}").write_text(told_here)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
+import torch
 
 from autoseg.parts.augmentations import standard
+from autoseg.parts.networks._unet import UNet
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
 from autoseg.settings import RunSettings
@@ -32,4 +35,20 @@ def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan) -> None:
 
 def test_real_steps_take_time(small_plan: Plan) -> None:
     seen = trial(small_plan, small_plan.configuration()[1], RunSettings(device="cpu", threads=1))
-    assert 0 < seen.seconds < 60
+    assert seen is not None and 0 < seen.seconds < 60
+
+
+def test_a_step_for_which_memory_does_not_suffice_is_told_and_not_computed_in_parts(
+    small_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = UNet.forward
+    settings, configuration = RunSettings(device="cpu", threads=1), small_plan.configuration()[1]
+    for most, fits in ((0, False), (1, False), (2, True)):
+
+        def limited(network: UNet, images: torch.Tensor, most: int = most) -> list[torch.Tensor]:
+            if len(images) > most:
+                raise torch.OutOfMemoryError
+            return forward(network, images)
+
+        monkeypatch.setattr(UNet, "forward", limited)
+        assert (trial(small_plan, configuration, settings) is not None) == fits

@@ -7,14 +7,18 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from ._terms import Term, mean
 from ._voxels import Voxels
 
 
-def boundary(voxels: Voxels) -> Tensor:
+def boundary() -> Term:
     """Mean of distance to the true border times what is wrong there, over foreground heads."""
-    on = voxels.on[:, voxels.foreground]
-    missed = voxels.probability[:, voxels.foreground] - on.float()
-    return voxels.mean(signed_distances(on) * missed)
+
+    def measure(voxels: Voxels) -> Tensor:
+        on = voxels.on[:, voxels.foreground]
+        return voxels.sums(signed_distances(on) * (voxels.probability[:, voxels.foreground] - on.float()))
+
+    return Term(measure, mean)
 
 
 def signed_distances(on: Tensor) -> Tensor:

@@ -1,9 +1,15 @@
-"""Terms that losses are made of, each from ``Voxels`` to a scalar that is 0 when the prediction is perfect."""
+"""Terms that losses are made of. Each looks at one patch by itself, then judges a whole batch by what it measured.
+
+So a batch may lie apart, on several GPUs or in parts that come one after the other: only the measures, mostly a few
+sums per label, have to come together. They suffice for whatever depends on the batch: one Dice over all patches, a
+mean over voxels that are not ignored, weights by the number of voxels. A judgement is 0 when the prediction is perfect.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,9 +17,19 @@ from torch import Tensor
 from ...core.labels import Labels
 from ._voxels import Heads, Voxels
 
-Term = Callable[[Voxels], Tensor]
 FLOOR = 1e-8  # of denominators; acts only with no smoothing and nothing there
 SHIFT = 1e-7  # added before a power below 1, whose slope at 0 is infinite
+IGNORED = -1.0  # marks a voxel that does not count among cross-entropies, which are never negative
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a loss."""
+
+    measure: Callable[[Voxels], Tensor]
+    """(B, ...): of each patch what the judgement needs of it."""
+    judge: Callable[[Tensor], Tensor]
+    """Scalar, of the measures of all patches of a batch."""
 
 
 class WeightedSum:
@@ -27,99 +43,143 @@ class WeightedSum:
         self.terms = [(weight, term) for weight, term in terms if weight]
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        return self.judge(self.measure(logits, target))
+
+    def measure(self, logits: Tensor, target: Tensor) -> list[Tensor]:
+        """Per term (B, ...), float32: what ``judge`` needs of each patch. Patches of a batch may be joined later."""
         voxels = self.heads.look(logits, target)
-        return torch.stack([weight * term(voxels) for weight, term in self.terms]).sum()
+        return [term.measure(voxels) for _, term in self.terms]
+
+    def judge(self, measures: Sequence[Tensor]) -> Tensor:
+        """The loss of the batch whose patches have these measures."""
+        values = [weight * term.judge(measured) for (weight, term), measured in zip(self.terms, measures)]
+        return torch.stack(values).sum()
 
 
-def cross_entropy(voxels: Voxels) -> Tensor:
+def cross_entropy() -> Term:
     """Mean over voxels, and over heads where there are regions."""
-    return voxels.mean(voxels.entropy)
+    return Term(lambda voxels: voxels.sums(voxels.entropy), mean)
 
 
-def soft_dice(voxels: Voxels, *, batch: bool, smooth: float) -> Tensor:
+def soft_dice(*, batch: bool, smooth: float) -> Term:
     """1 - mean soft Dice over foreground heads, and over patches unless ``batch`` takes them as one."""
-    common, predicted, present = voxels.overlap(voxels.foreground, batch=batch)
-    return 1.0 - _dice(common, predicted, present, smooth).mean()
+
+    def judge(measured: Tensor) -> Tensor:
+        return 1.0 - _dice(*_volumes(measured, batch), smooth).mean()
+
+    return Term(_foreground, judge)
 
 
-def tversky(voxels: Voxels, *, alpha: float, beta: float, batch: bool, smooth: float) -> Tensor:
+def tversky(*, alpha: float, beta: float, batch: bool, smooth: float) -> Term:
     """1 - mean Tversky index over foreground heads: Dice with false positives and negatives weighed apart."""
-    common, predicted, present = voxels.overlap(voxels.foreground, batch=batch)
-    wrong = alpha * (predicted - common) + beta * (present - common)
-    return 1.0 - ((common + smooth) / (common + wrong + smooth).clamp_min(FLOOR)).mean()
+
+    def judge(measured: Tensor) -> Tensor:
+        common, predicted, present = _volumes(measured, batch)
+        wrong = alpha * (predicted - common) + beta * (present - common)
+        return 1.0 - ((common + smooth) / (common + wrong + smooth).clamp_min(FLOOR)).mean()
+
+    return Term(_foreground, judge)
 
 
-def generalized_dice(voxels: Voxels, *, batch: bool, smooth: float) -> Tensor:
+def generalized_dice(*, batch: bool, smooth: float) -> Term:
     """1 - one Dice of all heads together, background too, each weighed by ``1 / volume ** 2``, the rarest by 1.
 
     A head that is nowhere on weighs as much as the rarest one that is somewhere.
     """
-    common, predicted, present = voxels.overlap(slice(None), batch=batch)
-    rarest = torch.where(present > 0, present, math.inf).amin(1, keepdim=True)
-    weights = torch.where(present > 0, (rarest / present) ** 2, 1.0)
-    common, predicted, present = ((weights * volume).sum(1) for volume in (common, predicted, present))
-    return 1.0 - _dice(common, predicted, present, smooth).mean()
+
+    def judge(measured: Tensor) -> Tensor:
+        common, predicted, present = _volumes(measured, batch)
+        rarest = torch.where(present > 0, present, math.inf).amin(1, keepdim=True)
+        weights = torch.where(present > 0, (rarest / present) ** 2, 1.0)
+        common, predicted, present = ((weights * volume).sum(1) for volume in (common, predicted, present))
+        return 1.0 - _dice(common, predicted, present, smooth).mean()
+
+    return Term(lambda voxels: voxels.overlap(slice(None)), judge)
 
 
-def weighted_entropy(voxels: Voxels, *, weights: tuple[float, ...]) -> Tensor:
+def exponential_dice(*, gamma: float, batch: bool, smooth: float) -> Term:
+    """Mean of ``(-ln soft Dice) ** gamma`` over foreground heads, and over patches unless ``batch``."""
+
+    def judge(measured: Tensor) -> Tensor:
+        return _power(-_dice(*_volumes(measured, batch), smooth).clamp_min(FLOOR).log(), gamma).mean()
+
+    return Term(_foreground, judge)
+
+
+def weighted_entropy(*, weights: tuple[float, ...], exclusive: bool) -> Term:
     """Cross-entropy averaged with a weight per head; without ``weights``, one over the head's voxels in the batch.
 
-    Of exclusive labels a voxel has the weight of its label. Of regions each is averaged by itself, over its voxels
+    Of ``exclusive`` labels a voxel has the weight of its label. Of regions each is averaged by itself, over its voxels
     with its weight and over the others with weight 1 (without ``weights``: one over their number).
     """
-    present, absent = _volumes(voxels)
-    inside, outside = (1.0 / present.clamp_min(1.0), 1.0 / absent.clamp_min(1.0))
-    if weights:
-        inside, outside = torch.tensor(weights, device=present.device), torch.ones_like(present)
-    spread = _spread(voxels, inside, outside)
-    axes = (0, *range(2, spread.dim()))
-    return ((spread * voxels.entropy).sum(axes) / spread.sum(axes).clamp_min(FLOOR)).mean()
+
+    def judge(measured: Tensor) -> Tensor:
+        on, off, present, absent = measured.sum(0)
+        inside, outside = 1.0 / present.clamp_min(1.0), 1.0 / absent.clamp_min(1.0)
+        if weights:
+            inside, outside = torch.tensor(weights, device=on.device), torch.ones_like(on)
+        if exclusive:
+            return (inside * on).sum() / (inside * present).sum().clamp_min(FLOOR)
+        return ((inside * on + outside * off) / (inside * present + outside * absent).clamp_min(FLOOR)).mean()
+
+    return Term(lambda voxels: voxels.by_head(voxels.entropy), judge)
 
 
-def focal(voxels: Voxels, *, gamma: float) -> Tensor:
-    """Cross-entropy times ``(1 - probability of the truth) ** gamma``."""
-    return voxels.mean((-torch.expm1(-voxels.entropy) + SHIFT) ** gamma * voxels.entropy)
+def focal(*, gamma: float) -> Term:
+    """Mean cross-entropy times ``(1 - probability of the truth) ** gamma``."""
+
+    def measure(voxels: Voxels) -> Tensor:
+        return voxels.sums((-torch.expm1(-voxels.entropy) + SHIFT) ** gamma * voxels.entropy)
+
+    return Term(measure, mean)
 
 
-def top_k(voxels: Voxels, *, share: float) -> Tensor:
-    """Mean cross-entropy of the ``share`` of the batch's voxels that have the largest."""
-    entropy = voxels.entropy
-    if voxels.counted is not None:
-        entropy = entropy[voxels.counted.expand_as(entropy)]
-    if not entropy.numel():
-        return cross_entropy(voxels)  # zero
-    hardest = max(1, int(share * entropy.numel()))
-    return entropy.flatten().topk(hardest, sorted=False).values.mean()
+def top_k(*, share: float) -> Term:
+    """Mean cross-entropy of the ``share`` of the batch's voxels that have the largest.
+
+    Which voxels these are only the whole batch tells: the measure is as large as a map of one head, or of each region.
+    """
+
+    def measure(voxels: Voxels) -> Tensor:
+        entropy = voxels.entropy
+        return entropy if voxels.counted is None else torch.where(voxels.counted, entropy, IGNORED)
+
+    def judge(measured: Tensor) -> Tensor:
+        values = measured.flatten().topk(max(1, int(share * measured.numel()))).values
+        hardest = (share * (measured != IGNORED).sum(dtype=torch.float64)).floor().clamp_min(1.0)
+        among = torch.arange(len(values), device=values.device) < hardest  # a GPU need not tell how many count
+        return torch.where(among, values.clamp_min(0.0), 0.0).sum() / hardest.float()
+
+    return Term(measure, judge)
 
 
-def exponential_dice(voxels: Voxels, *, gamma: float, batch: bool, smooth: float) -> Tensor:
-    """Mean of ``(-ln soft Dice) ** gamma`` over foreground heads, and over patches unless ``batch``."""
-    common, predicted, present = voxels.overlap(voxels.foreground, batch=batch)
-    return _power(-_dice(common, predicted, present, smooth).clamp_min(FLOOR).log(), gamma).mean()
-
-
-def exponential_entropy(voxels: Voxels, *, gamma: float) -> Tensor:
+def exponential_entropy(*, gamma: float, exclusive: bool) -> Term:
     """Mean of ``weight * cross-entropy ** gamma``; the weight of a label is ``(all voxels / its voxels) ** 0.5``."""
-    present, absent = _volumes(voxels)
-    counted = present + absent
-    inside, outside = (counted / present.clamp_min(1.0)).sqrt(), (counted / absent.clamp_min(1.0)).sqrt()
-    return voxels.mean(_spread(voxels, inside, outside) * _power(voxels.entropy, gamma))
+
+    def judge(measured: Tensor) -> Tensor:
+        on, off, present, absent = measured.sum(0)
+        counted = present + absent
+        inside, outside = (counted / present.clamp_min(1.0)).sqrt(), (counted / absent.clamp_min(1.0)).sqrt()
+        total = (inside * on).sum() if exclusive else (inside * on + outside * off).mean()
+        return total / counted.amax().clamp_min(1.0)
+
+    return Term(lambda voxels: voxels.by_head(_power(voxels.entropy, gamma)), judge)
 
 
-def _volumes(voxels: Voxels) -> tuple[Tensor, Tensor]:
-    """Voxels of the batch where each head should be on, and where not: (heads,) each."""
-    present = voxels.on.sum((0, *range(2, voxels.on.dim()))).float()
-    counted = voxels.on[:, 0].numel() if voxels.counted is None else voxels.counted.sum()
-    return present, counted - present
+def mean(measured: Tensor) -> Tensor:
+    """Of sums and numbers of voxels; zero when no voxel counts."""
+    total, count = measured.sum(0)
+    return total / count.clamp_min(1.0)
 
 
-def _spread(voxels: Voxels, inside: Tensor, outside: Tensor) -> Tensor:
-    """Weights (heads,) of voxels where a head should be on and where not, laid out like ``voxels.entropy``."""
-    shape = (1, -1, *(1,) * (voxels.on.dim() - 2))
-    if voxels.exclusive:
-        return torch.where(voxels.on, inside.view(shape), 0.0).sum(1, keepdim=True)
-    spread = torch.where(voxels.on, inside.view(shape), outside.view(shape))
-    return spread if voxels.counted is None else torch.where(voxels.counted, spread, 0.0)
+def _foreground(voxels: Voxels) -> Tensor:
+    return voxels.overlap(voxels.foreground)
+
+
+def _volumes(measured: Tensor, batch: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Common, predicted and present volumes (patches, heads); ``batch``: of all patches as one."""
+    common, predicted, present = (measured.sum(0, keepdim=True) if batch else measured).unbind(1)
+    return common, predicted, present
 
 
 def _dice(common: Tensor, predicted: Tensor, present: Tensor, smooth: float) -> Tensor:

@@ -77,17 +77,28 @@ class Voxels:
         """The heads that stand for something: not that of background."""
         return slice(1 if self.exclusive else 0, None)
 
-    def overlap(self, heads: slice, *, batch: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Soft volumes (patches, heads) of what is common, predicted and present; ``batch``: of all patches as one."""
+    def overlap(self, heads: slice) -> Tensor:
+        """(B, 3, heads): of every patch the soft volumes of what is common, predicted and present."""
         probability, on = self.probability[:, heads], self.on[:, heads]
-        axes = (0, *range(2, on.dim())) if batch else tuple(range(2, on.dim()))
+        axes = tuple(range(2, on.dim()))
         common = torch.where(on, probability, 0.0).sum(axes)
         predicted = (probability if self.counted is None else torch.where(self.counted, probability, 0.0)).sum(axes)
-        shape = (-1, on.shape[1])
-        return common.view(shape), predicted.view(shape), on.sum(axes).float().view(shape)
+        return torch.stack((common, predicted, on.sum(axes).float()), 1)
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Of ``values`` (B, any, *patch), over all voxels that count; zero when none does."""
+    def sums(self, values: Tensor) -> Tensor:
+        """(B, 2): of every patch the sum of ``values`` (B, any, *patch) where voxels count, and how many these are."""
         if self.counted is None:
-            return values.mean()
-        return torch.where(self.counted, values, 0.0).sum() / (self.counted.sum() * values.shape[1]).clamp_min(1)
+            total = values.flatten(1).sum(1)
+            return torch.stack((total, torch.full_like(total, values[0].numel())), 1)
+        total = torch.where(self.counted, values, 0.0).flatten(1).sum(1)
+        return torch.stack((total, self.counted.flatten(1).sum(1) * float(values.shape[1])), 1)
+
+    def by_head(self, values: Tensor) -> Tensor:
+        """(B, 4, heads): of every patch the sums of ``values`` where each head should be on and where not, and the
+        voxels there; ignored ones left out. ``values`` is (B, 1, *patch) for exclusive labels, else one per head."""
+        axes = tuple(range(2, self.on.dim()))
+        counted = torch.ones_like(self.on[:, :1]) if self.counted is None else self.counted
+        inside = torch.where(self.on, values, 0.0).sum(axes)
+        whole = torch.where(counted, values, 0.0).sum(axes).expand_as(inside)
+        present = self.on.sum(axes).float()
+        return torch.stack((inside, whole - inside, present, counted.sum(axes).float() - present), 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.labels import Labels
@@ -42,6 +41,6 @@ class Spec:
         from ._boundary import boundary
         from ._terms import WeightedSum, cross_entropy, soft_dice
 
-        dice = partial(soft_dice, batch=self.batch_dice, smooth=self.smooth)
-        terms = ((self.boundary_weight, boundary), (self.dice_weight, dice), (self.ce_weight, cross_entropy))
+        dice = soft_dice(batch=self.batch_dice, smooth=self.smooth)
+        terms = ((self.boundary_weight, boundary()), (self.dice_weight, dice), (self.ce_weight, cross_entropy()))
         return WeightedSum(labels, *terms)

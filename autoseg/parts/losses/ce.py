@@ -20,4 +20,4 @@ class Spec:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""
         from ._terms import WeightedSum, cross_entropy
 
-        return WeightedSum(labels, (1.0, cross_entropy))
+        return WeightedSum(labels, (1.0, cross_entropy()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.labels import Labels
@@ -29,4 +28,4 @@ class Spec:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""
         from ._terms import WeightedSum, soft_dice
 
-        return WeightedSum(labels, (1.0, partial(soft_dice, batch=self.batch_dice, smooth=self.smooth)))
+        return WeightedSum(labels, (1.0, soft_dice(batch=self.batch_dice, smooth=self.smooth)))

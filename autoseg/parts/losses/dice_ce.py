@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.labels import Labels
@@ -35,5 +34,5 @@ class Spec:
         """
         from ._terms import WeightedSum, cross_entropy, soft_dice
 
-        dice = partial(soft_dice, batch=self.batch_dice, smooth=self.smooth)
-        return WeightedSum(labels, (self.dice_weight, dice), (self.ce_weight, cross_entropy))
+        dice = soft_dice(batch=self.batch_dice, smooth=self.smooth)
+        return WeightedSum(labels, (self.dice_weight, dice), (self.ce_weight, cross_entropy()))

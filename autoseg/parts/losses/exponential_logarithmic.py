@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.bounds import bounded
-from ...core.labels import Labels
+from ...core.labels import ExclusiveLabels, Labels
 from ._checks import refuse_impossible
 
 if TYPE_CHECKING:
@@ -39,6 +38,6 @@ class Spec:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""
         from ._terms import WeightedSum, exponential_dice, exponential_entropy
 
-        dice = partial(exponential_dice, gamma=self.gamma_dice, batch=self.batch_dice, smooth=self.smooth)
-        entropy = partial(exponential_entropy, gamma=self.gamma_ce)
+        dice = exponential_dice(gamma=self.gamma_dice, batch=self.batch_dice, smooth=self.smooth)
+        entropy = exponential_entropy(gamma=self.gamma_ce, exclusive=isinstance(labels, ExclusiveLabels))
         return WeightedSum(labels, (self.dice_weight, dice), (self.ce_weight, entropy))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.labels import Labels
@@ -33,5 +32,5 @@ class Spec:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""
         from ._terms import WeightedSum, focal, soft_dice
 
-        dice = partial(soft_dice, batch=self.batch_dice, smooth=self.smooth)
-        return WeightedSum(labels, (self.focal_weight, partial(focal, gamma=self.gamma)), (self.dice_weight, dice))
+        dice = soft_dice(batch=self.batch_dice, smooth=self.smooth)
+        return WeightedSum(labels, (self.focal_weight, focal(gamma=self.gamma)), (self.dice_weight, dice))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.labels import Labels
@@ -31,5 +30,5 @@ class Spec:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""
         from ._terms import WeightedSum, cross_entropy, generalized_dice
 
-        dice = partial(generalized_dice, batch=self.batch_dice, smooth=self.smooth)
-        return WeightedSum(labels, (self.dice_weight, dice), (self.ce_weight, cross_entropy))
+        dice = generalized_dice(batch=self.batch_dice, smooth=self.smooth)
+        return WeightedSum(labels, (self.dice_weight, dice), (self.ce_weight, cross_entropy()))

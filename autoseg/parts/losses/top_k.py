@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.bounds import bounded
@@ -35,5 +34,5 @@ class Spec:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""
         from ._terms import WeightedSum, soft_dice, top_k
 
-        dice = partial(soft_dice, batch=self.batch_dice, smooth=self.smooth)
-        return WeightedSum(labels, (self.ce_weight, partial(top_k, share=self.share)), (self.dice_weight, dice))
+        dice = soft_dice(batch=self.batch_dice, smooth=self.smooth)
+        return WeightedSum(labels, (self.ce_weight, top_k(share=self.share)), (self.dice_weight, dice))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.labels import Labels
@@ -35,5 +34,5 @@ class Spec:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``."""
         from ._terms import WeightedSum, cross_entropy, tversky
 
-        index = partial(tversky, alpha=self.alpha, beta=self.beta, batch=self.batch_dice, smooth=self.smooth)
-        return WeightedSum(labels, (self.tversky_weight, index), (self.ce_weight, cross_entropy))
+        index = tversky(alpha=self.alpha, beta=self.beta, batch=self.batch_dice, smooth=self.smooth)
+        return WeightedSum(labels, (self.tversky_weight, index), (self.ce_weight, cross_entropy()))

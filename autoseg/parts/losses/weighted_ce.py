@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from ...core.labels import Labels
+from ...core.labels import ExclusiveLabels, Labels
 from ...errors import RecordError
 from ._checks import refuse_impossible
 
@@ -44,6 +43,6 @@ class Spec:
             names = ", ".join(labels.foreground)
             names = f"background, {names}" if labels.heads > len(labels.foreground) else names
             raise RecordError(f"loss.weights has {len(self.weights)} entries; give one each for {names}")
-        dice = partial(soft_dice, batch=self.batch_dice, smooth=self.smooth)
-        entropy = partial(weighted_entropy, weights=self.weights)
+        dice = soft_dice(batch=self.batch_dice, smooth=self.smooth)
+        entropy = weighted_entropy(weights=self.weights, exclusive=isinstance(labels, ExclusiveLabels))
         return WeightedSum(labels, (self.ce_weight, entropy), (self.dice_weight, dice))

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from ._unet import CONVOLUTION, Block, InstanceNorm, UNet, activate
 
 if TYPE_CHECKING:
     from .residual_unet import Spec
 
-POOLING: dict[int, Callable[..., nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
+class AveragePool(nn.Module):
+    """Average pooling without overlap.
+
+    On a GPU torch has no deterministic gradient of its ``avg_pool3d``: there it is the mean over blocks.
+    """
+
+    def __init__(self, block: tuple[int, ...]) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if len(self.block) == 2:
+            return avg_pool2d(maps, self.block)
+        return avg_pool3d(maps, self.block) if maps.device.type == "cpu" else block_means(maps, self.block)
+
+
+def block_means(maps: Tensor, block: Sequence[int]) -> Tensor:
+    """Means (B, channels, z, y, x) over blocks of so many voxels; what is left at the ends counts nowhere.
+
+    Equal to average pooling up to rounding. On a processor it takes two to eight times as long.
+    """
+    for axis in reversed(range(len(block))):
+        count = maps.shape[2 + axis] // block[axis]
+        maps = maps.narrow(2 + axis, 0, count * block[axis]).unflatten(2 + axis, (count, block[axis]))
+    return maps.mean(tuple(range(3, maps.dim(), 2)))
 
 
 class ResidualBlock(nn.Module):
@@ -30,7 +56,7 @@ class ResidualBlock(nn.Module):
         self.norm = InstanceNorm(outputs)
         self.shortcut = nn.Sequential()
         if max(stride) > 1:
-            self.shortcut.append(POOLING[dimensions](stride, stride))
+            self.shortcut.append(AveragePool(stride))
         if inputs != outputs:
             self.shortcut.append(CONVOLUTION[dimensions](inputs, outputs, 1, bias=False))
             self.shortcut.append(InstanceNorm(outputs))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ._convolution import Conv3d
 from ._normalisation import InstanceNorm
@@ -15,6 +16,7 @@ from ._normalisation import InstanceNorm
 if TYPE_CHECKING:
     from . import plain_unet, residual_unet
 
+PIECE_BYTES = 1 << 28  # of feature maps in float32 at a time, from which logits are made in training
 SLOPE = 0.01  # of the leaky ReLU, as in Isensee et al. 2021
 CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -80,15 +82,36 @@ class UNet(nn.Module):
 
 
 def _computed_finely(head: Any, maps: Tensor) -> Tensor:
-    """Logits; in prediction in float32, since rounding them is half of what half precision does to label maps."""
+    """Logits in float32, whatever the maps are computed in.
+
+    In bfloat16 those of 16 are 1/16 to 1/8 apart, and rounding them is half of what half precision does to label maps.
+    """
     if torch.is_grad_enabled():
-        return head(maps)
+        return head(maps) if maps.element_size() > 2 else _in_pieces(head, maps)
     with torch.autocast(maps.device.type, enabled=False):
         if maps.device.type != "cpu":
             return head(maps.float())
         # A product of matrices there, since channels come last; torch's convolution of one voxel is ten times slower.
         voxels = maps.float().movedim(1, -1)
         return functional.linear(voxels, head.weight.flatten(1), head.bias).movedim(-1, 1)
+
+
+def _in_pieces(head: Any, maps: Tensor) -> Tensor:
+    """``head`` in float32 with a gradient; what that takes beside the maps exists for a few patches at a time.
+
+    The backward pass makes the copy in float32 anew: kept for all scales, it would be a fifth of what a step keeps.
+    """
+    together = max(1, PIECE_BYTES // (4 * maps[0].numel()))
+    pieces = [
+        checkpoint(_finely, head, piece, use_reentrant=False, preserve_rng_state=False)
+        for piece in maps.split(together)
+    ]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _finely(head: Any, maps: Tensor) -> Tensor:
+    with torch.autocast(maps.device.type, enabled=False):
+        return head(maps.float())
 
 
 def activate(maps: Tensor) -> Tensor:
