@@ -134,7 +134,7 @@ def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels:
             patch.setattr(kept, "CHUNK_VOXELS", 2 * 81)
             watch(slice(0, 8), found.movedim(0, -1))
         chances[name] = kept.open_kept(paths[name]).read(slice(0, 8)).long()
-    case = compare.Unseen("case", 0, folder / "reference.nii.gz", paths)
+    case = compare.Unseen("case", 0, "case", folder / "reference.nii.gz", paths)
     tried = compare.ensembles(list(paths))
     assert len(tried) == 2**count - 1
     found = compare.matrices([case], tried, labels, workers=1)
