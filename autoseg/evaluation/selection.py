@@ -135,7 +135,7 @@ def _postprocessing(selection: Selection) -> list[str]:
     gain, steps = learned.gain, [correction(step) for step in learned.corrections]
     unit = "cases" if selection.patients == selection.cases else "patients"
     counts = f"{unit} better {gain.better}, worse {gain.worse}{_p(gain)}"
-    held_out = f"learned without the fold that is scored: Dice {_signed(gain.difference)}, {counts}"
+    held_out = f"gain on held-out cases: Dice {_signed(gain.difference)}, {counts}"
     if steps:
         return [f"postprocessing: {'; '.join(steps)}", f"    {held_out}"]
     if gain.better or gain.worse:

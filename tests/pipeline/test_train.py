@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoseg.core.records import read_json, write_json
 from autoseg.errors import AutosegError, DatasetError, TrainingError
+from autoseg.evaluation.scores import Summary
 from autoseg.pipeline.decide import Request
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
@@ -162,3 +165,13 @@ def test_a_terminated_command_says_how_to_go_on_and_status_knows(files: DatasetF
     assert process.returncode == 130 and "to go on, run the same command again" in said
     assert [line.state for line in all_runs(Workspace(workspace), NAME)] == ["finished", "stopped"]
     assert len(list(run.checkpoints.iterdir())) == 1
+
+
+def test_validation_goes_by_patient_where_the_folds_name_them(files: DatasetFolder) -> None:
+    folds = files.read_folds()
+    patients = {key: f"patient of {key}" for split in folds.folds for key in split.validation}
+    write_json(files.folds, replace(folds, patients=patients))
+    fold(files).scores.unlink()
+    train(files, "0", epochs=2, settings=SETTINGS)
+    found = read_json(fold(files).scores, Summary)
+    assert found.patients == {key: patients[key] for key in folds[0].validation}
