@@ -5,7 +5,8 @@
 WORKSPACE holds at least one configuration of DATASET with finished folds. IMAGES is a folder of images to predict with
 the selected model where it was made and with the zip where it was installed, in an empty workspace; every label map
 must be the same. With one fold and its validation images, the predictions are also those that `select` made of the
-kept probabilities, but for the rounding to 8 bits.
+kept probabilities, but for the rounding to 8 bits, and for cases whose part taught another postprocessing than all
+cases together.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def ensemble_agreement(root: Path, folds: list[str], images: Path, scratch: Path
     for path in sorted((scratch / "predicted").glob("*.nii.gz")):
         key = path.name.removesuffix(".nii.gz")
         (fold,) = (fold for fold in folds if files.run(names[0], fold).kept(key).exists())
-        case = Unseen(key, int(fold), path, {name: files.run(name, fold).kept(key) for name in names})
+        case = Unseen(key, int(fold), key, path, {name: files.run(name, fold).kept(key) for name in names})
         write_labels(
             label_map(case, tuple(names), labels), case.opened(names)[0].geometry, scratch / "kept" / path.name
         )

@@ -29,6 +29,8 @@ from autoseg.core.records import from_json, read_json, to_json
 from autoseg.dataset import Case, Dataset
 from autoseg.dataset_json import channels_of, labels_of
 from autoseg.errors import AutosegError, DatasetError, PlanningError, RecordError, UsageError
+from autoseg.evaluation.learn import Learned
+from autoseg.evaluation.paired import Paired
 from autoseg.evaluation.selection import Compared, Selection
 from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
 from autoseg.folds import make_folds
@@ -209,9 +211,10 @@ RECORDS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
             "Dataset001_Made",
             ("0",),
             5,
+            5,
             (Compared(("2d",), ESTIMATE, {"a": ESTIMATE}, None),),
             {"3d": "why"},
-            (),
+            Learned((), Paired(ESTIMATE, 1, 1, 0.5)),
             {},
             CrossValidation({"dice": ESTIMATE}, {"a": {"dice": ESTIMATE}}, ("0",)),
         ),

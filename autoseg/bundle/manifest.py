@@ -37,7 +37,7 @@ class MirroringTest:
     dice_with: Estimate
     dice_without: Estimate
     difference: Estimate
-    """Of the Dice of a case, with minus without."""
+    """Dice with minus Dice without."""
     p: float | None
     """Wilcoxon's signed-rank test of the differences, two-sided; None where no case differs."""
     passes: int
@@ -72,7 +72,8 @@ class Manifest:
     mirroring: dict[str, MirroringTest] = field(default_factory=dict)
     """Configuration to whether mirroring pays; without an entry nobody has measured it."""
     scores: CrossValidation | None = None
-    """Of the ensemble, postprocessing included; None where nothing has been validated."""
+    """Of the ensemble, each case with the postprocessing that was learned without its fold; None where nothing has been
+    validated."""
     licence: str = ""
     """Under which the weights may be used."""
     citation: str = ""

@@ -99,7 +99,7 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     add_changes(command)
 
 
-def _add_folding(command: argparse.ArgumentParser) -> None:
+def add_patients(command: argparse.ArgumentParser) -> None:
     patients = command.add_mutually_exclusive_group()
     patients.add_argument(
         "--group", type=word, metavar="PATTERN", help="regular expression naming the patient in a case name"
@@ -107,6 +107,10 @@ def _add_folding(command: argparse.ArgumentParser) -> None:
     patients.add_argument(
         "--group-file", type=word, metavar="FILE.csv[:COLUMN]", help="table naming the patient of every case"
     )
+
+
+def _add_folding(command: argparse.ArgumentParser) -> None:
+    add_patients(command)
     command.add_argument(
         "--stratify",
         type=word,

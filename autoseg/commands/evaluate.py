@@ -22,6 +22,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
         "--tolerance", type=_flags.number(0, 1e6), default=1.0, metavar="MM", help="of the surface Dice (default: 1)"
     )
+    _flags.add_patients(command)
     _flags.add_machine(command)
 
 
@@ -38,6 +39,8 @@ def run(options: Namespace) -> None:
         labels=options.labels,
         output=options.output,
         tolerance=options.tolerance,
+        group=options.group,
+        group_file=options.group_file,
         workers=_options.settings(options).threads,
     )
     sys.stdout.write(table(summary) + "\n")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over cases with its 95 % bootstrap interval."""
+    """A mean over cases with its 95 % bootstrap interval, which resamples patients where they are known."""
 
     mean: float | None
     """None when no case has a number."""
     low: float | None
     high: float | None
-    """None when fewer than two cases have a number."""
+    """None when fewer than two patients have a number; each case is a patient where none are named."""
     cases: int
     """Cases that have a number."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..core.labels import Labels
+from .resampling import known_mean
 
 
 def confusion(prediction: np.ndarray, reference: np.ndarray, labels: Labels) -> np.ndarray:
@@ -38,9 +39,7 @@ def dice(matrices: np.ndarray, labels: Labels) -> np.ndarray:
 
 def mean_over_cases(scores: np.ndarray) -> np.ndarray:
     """(..., cases, labels) to (..., labels); NaN left out, NaN where no case has a number."""
-    known = ~np.isnan(scores)
-    counts = known.sum(-2)
-    return np.divide(np.where(known, scores, 0).sum(-2), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    return known_mean(scores, axis=-2)
 
 
 def overall(scores: np.ndarray) -> np.ndarray:

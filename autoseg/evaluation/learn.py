@@ -1,15 +1,19 @@
-"""Which corrections a model's predictions gain from, found on cases that its networks had not seen.
+"""Which postprocessing a model's predictions gain from, found and judged on cases that its networks had not seen.
 
-A correction with a setting could flatter itself: of many settings, one fits these cases by chance. Therefore every fold
-is judged with the setting that was best on the others, and the correction is kept if that improves the mean Dice and no
-label's. What is kept then uses the setting that is best on all cases.
+Postprocessing that is learned flatters itself twice: of many settings one fits these cases by chance, and so does one
+of many steps. Therefore the whole sequence of steps is learned as often as there are folds, each time without one, and
+every case is scored with what was learned without it: the scores of cross-validation (Stone 1974), nested, since each
+step is chosen in the same way among the cases that are learned from. Only if these scores surely gain and no label
+loses, the sequence that is learned from all cases is kept.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -18,23 +22,28 @@ from ..core.labels import Labels
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..corrections import POSTPROCESSORS, Correction, change
-from .counts import confusion, dice, mean_over_cases, overall, per_case
-from .paired import Paired, paired
+from ..folds import make_folds
+from .counts import confusion, dice, mean_over_cases, overall
+from .paired import EQUAL, Paired, paired
+from .resampling import patient_numbers
 
-LEAST_GAIN = 1e-4  # of the mean Dice: below it a correction is not worth its line
-EQUAL = 1e-9  # rounding
+LEAST_GAIN = 1e-4  # of the mean Dice: below it postprocessing is not worth its line
+
+Steps = tuple[Correction, ...]
 
 
 class Held:
     """A case's label map and reference, compressed in memory."""
 
-    def __init__(self, label_map: np.ndarray, reference: np.ndarray, geometry: Geometry, fold: int) -> None:
-        """``label_map`` holds the user's values, ``reference`` indices; both (z, y, x) on the file's grid."""
-        import blosc2
+    def __init__(
+        self, label_map: np.ndarray, reference: np.ndarray, geometry: Geometry, fold: int, patient: str
+    ) -> None:
+        """``label_map`` holds the user's values, ``reference`` indices; both (z, y, x) on the file's grid.
 
-        compress = partial(blosc2.asarray, cparams={"clevel": 1, "nthreads": 1})
-        self.geometry, self.fold = geometry, fold
-        self._label_map, self._reference = (compress(np.ascontiguousarray(a)) for a in (label_map, reference))
+        ``fold`` is the one that predicted the case, ``patient`` whose it is.
+        """
+        self.geometry, self.fold, self.patient = geometry, fold, patient
+        self._label_map, self._reference = _compressed(label_map), _compressed(reference)
 
     @property
     def label_map(self) -> np.ndarray:
@@ -48,36 +57,90 @@ class Held:
 
     def after(self, correction: Correction, labels: Labels) -> Held:
         """The case with one more correction made."""
-        label_map = self.label_map
+        label_map, made = self.label_map, copy.copy(self)
         change(label_map, correction, labels, self.geometry).apply(label_map)
-        return Held(label_map, self.reference, self.geometry, self.fold)
+        made._label_map = _compressed(label_map)
+        return made
+
+
+def _compressed(array: np.ndarray) -> Any:
+    import blosc2
+
+    return blosc2.asarray(np.ascontiguousarray(array), cparams={"clevel": 1, "nthreads": 1})
 
 
 @dataclass(frozen=True)
 class Learned:
-    """A correction that is kept, and what it gains."""
+    """The postprocessing that is kept, and what learning it gains."""
 
-    correction: Correction
+    corrections: Steps
+    """In the order in which they are to be made, as all cases teach them; none unless that surely gains."""
     gain: Paired
-    """Of the mean Dice of a case, with settings chosen on other folds."""
+    """Every case with what was learned without its fold, against the case without postprocessing."""
 
 
-def learn(cases: Sequence[Held], labels: Labels, workers: int = 1) -> tuple[tuple[Learned, ...], list[Held]]:
-    """Corrections in the order in which they are to be made, and the cases after them."""
-    held, kept = list(cases), []
-    folds = np.array([case.fold for case in cases])
+def learn(cases: Sequence[Held], labels: Labels, workers: int = 1) -> tuple[Learned, list[Held]]:
+    """The postprocessing, and the cases: where it is kept, each after what was learned without its fold."""
+    names = [f"{number:06}" for number in range(len(cases))]
+    patients = patient_numbers(names, {name: case.patient for name, case in zip(names, cases)})
+    folds = parts(np.array([case.fold for case in cases]), patients)
+    everything = np.ones(len(cases), bool)
+    lessons = [folds != fold for fold in np.unique(folds)]
+    taught, states = _taught(cases, labels, [*lessons, everything], folds, patients, workers)
+    after = list(cases)
+    for lesson, steps in zip(lessons, taught):
+        for number in np.flatnonzero(~lesson):
+            after[number] = states[steps][number]
+    before, held_out_scores = (_dice(held, labels) for held in (cases, after))
+    kept = bool(taught[-1]) and improves(held_out_scores, before, patients)
+    gain = paired(held_out_scores, before, patients)
+    return Learned(taught[-1] if kept else (), gain), after if kept else list(cases)
+
+
+def parts(folds: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """(cases,) what is held out together: the folds, or, of one fold, up to five parts of its patients.
+
+    All 0 for a single patient, of whom nothing can be held out.
+    """
+    if len(np.unique(folds)) > 1:
+        return folds
+    found = np.zeros(len(folds), np.int64)
+    if len(np.unique(patients)) > 1:
+        whose = {f"{number:06}": f"{patient:06}" for number, patient in enumerate(patients)}
+        for part, fold in enumerate(make_folds(whose, whose).folds):
+            found[[int(key) for key in fold.validation]] = part
+    return found
+
+
+def _taught(
+    cases: Sequence[Held],
+    labels: Labels,
+    lessons: Sequence[np.ndarray],
+    folds: np.ndarray,
+    patients: np.ndarray,
+    workers: int,
+) -> tuple[list[Steps], dict[Steps, list[Held]]]:
+    """What each lesson, the cases (cases,) that are learned from, teaches, and all cases after it.
+
+    All lessons go through the trials together, since most teach the same and what costs is to try corrections.
+    """
+    taught: list[Steps] = [()] * len(lessons)
+    states: dict[Steps, list[Held]] = {(): list(cases)}
     trials = list(_trials(labels))
     for candidates in progress(trials, len(trials), "trying corrections"):
         work = partial(_tried, candidates=candidates, labels=labels)
-        matrices = np.stack(list(ordered_map(work, held, workers)), axis=1)  # (nothing and candidates, cases, ...)
-        scores = dice(matrices, labels)
-        best = chosen(scores)
-        honest = held_out(scores, folds)
-        if best and improves(honest, scores[0]):
-            correction = candidates[best - 1]
-            kept.append(Learned(correction, paired(per_case(honest), per_case(scores[0]))))
-            held = [case.after(correction, labels) for case in held]
-    return tuple(kept), held
+        scores = {
+            steps: dice(np.stack(list(ordered_map(work, held, workers)), axis=1), labels)
+            for steps, held in states.items()
+        }  # (nothing and candidates, cases, labels)
+        for number, lesson in enumerate(lessons):
+            best = next_step(scores[taught[number]][:, lesson], folds[lesson], patients[lesson])
+            taught[number] += tuple(candidates[best - 1 : best])
+        for steps in taught:
+            if steps not in states:
+                states[steps] = [case.after(steps[-1], labels) for case in states[steps[:-1]]]
+        states = {steps: states[steps] for steps in taught}
+    return taught, states
 
 
 def _trials(labels: Labels) -> Iterator[list[Correction]]:
@@ -88,6 +151,11 @@ def _trials(labels: Labels) -> Iterator[list[Correction]]:
             method = POSTPROCESSORS.load(name)
             if target is not None or method.whole_foreground:
                 yield [Correction(target, setting) for setting in method.candidates()]
+
+
+def _dice(cases: Sequence[Held], labels: Labels) -> np.ndarray:
+    """(cases, labels)"""
+    return dice(np.stack([confusion(labels.encode(case.label_map), case.reference, labels) for case in cases]), labels)
 
 
 def _tried(case: Held, *, candidates: Sequence[Correction], labels: Labels) -> np.ndarray:
@@ -102,6 +170,14 @@ def _tried(case: Held, *, candidates: Sequence[Correction], labels: Labels) -> n
         new = labels.encode(made.values) if made.values.size else old
         found.append(before - confusion(old, there, labels) + confusion(new, there, labels))
     return np.stack(found)
+
+
+def next_step(scores: np.ndarray, folds: np.ndarray, patients: np.ndarray) -> int:
+    """Which of (candidates, cases, labels) is the next step; 0, no correction, unless choosing one surely gains."""
+    best = chosen(scores)
+    if best and improves(held_out(scores, parts(folds, patients)), scores[0], patients):
+        return best
+    return 0
 
 
 def chosen(scores: np.ndarray) -> int:
@@ -119,14 +195,14 @@ def held_out(scores: np.ndarray, folds: np.ndarray) -> np.ndarray:
     result = scores[0].copy()
     for fold in np.unique(folds):
         inside = folds == fold
-        if not inside.all():
+        if not inside.all():  # otherwise there is nothing to learn from
             result[inside] = scores[chosen(scores[:, ~inside])][inside]
-        else:  # nothing else to choose on
-            result[inside] = scores[chosen(scores)][inside]
     return result
 
 
-def improves(after: np.ndarray, before: np.ndarray) -> bool:
-    """Whether the mean Dice of (cases, labels) gains and no label loses."""
+def improves(after: np.ndarray, before: np.ndarray, patients: np.ndarray) -> bool:
+    """Whether the mean Dice of (cases, labels) surely gains and no label loses."""
     worse = (mean_over_cases(after) < mean_over_cases(before) - EQUAL).any()
-    return bool(overall(after) - overall(before) >= LEAST_GAIN and not worse)
+    if worse or not overall(after) - overall(before) >= LEAST_GAIN:
+        return False
+    return paired(after, before, patients).surely_better

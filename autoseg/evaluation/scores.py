@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,10 @@ from ..core.files import atomic_file
 from ..core.geometry import Geometry
 from ..core.labels import Labels
 from ..core.records import write_json
-from ..core.seeds import generator
 from ..errors import DatasetError
+from .resampling import drawn_weights, interval, known_mean, patient_numbers, patients_with_number, weighted_means
 
 METRICS = Family("autoseg.parts.metrics", "Spec")
-RESAMPLES = 2000  # the interval's ends then vary by about 1 % of its width from seed to seed
 
 CaseScores = dict[str, dict[str, float]]
 """Label name to metric name to number; NaN where there is none."""
@@ -51,6 +50,8 @@ class Summary:
     """Case to label to metric; None where there is no number."""
     missing: tuple[str, ...] = ()
     """Cases that have a reference but no prediction: in none of the means."""
+    patients: dict[str, str] = field(default_factory=dict)
+    """Case to patient, where it is known: intervals resample patients. Empty where each case is a patient."""
 
     @property
     def dice(self) -> float:
@@ -127,29 +128,38 @@ def _size(array: np.ndarray) -> str:
     return " x ".join(map(str, array.shape))
 
 
-def summarise(cases: Mapping[str, CaseScores], *, missing: Sequence[str] = (), seed: int = 0) -> Summary:
-    """Means over cases with 95 % percentile bootstrap intervals (Efron 1979), whole cases drawn with replacement."""
+def summarise(
+    cases: Mapping[str, CaseScores],
+    *,
+    missing: Sequence[str] = (),
+    patients: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Summary:
+    """Means over cases with 95 % bootstrap intervals, whole patients drawn with replacement.
+
+    ``patients`` maps case to patient; where it is None or empty, each case is one.
+    """
     if not cases:
         raise DatasetError("there is nothing to summarise: no case has both a reference and a prediction")
     first = next(iter(cases.values()))
     labels, metrics = list(first), list(next(iter(first.values()), {}))
     # (cases, labels, metrics)
     numbers = np.array([[[case[label][metric] for metric in metrics] for label in labels] for case in cases.values()])
-    count = len(numbers)
-    draws = generator(seed, "bootstrap").multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(float)
-    resampled = _weighted_means(draws, numbers)  # (resamples, labels, metrics)
-    means = _weighted_means(np.ones((1, count)), numbers)
-    counts = (~np.isnan(numbers)).sum(axis=0)
-    over_labels = [_mean(array, axis=1) for array in (means, resampled)]
-    any_label = (~np.isnan(numbers)).any(axis=1).sum(axis=0)
+    known, whose = ~np.isnan(numbers), patient_numbers(list(cases), patients or {})
+    resampled = weighted_means(drawn_weights(whose, seed, "bootstrap"), numbers)  # (resamples, labels, metrics)
+    means = known_mean(numbers, axis=0)
+    counts = known.sum(axis=0), patients_with_number(known, whose)  # (labels, metrics)
+    over_labels = known_mean(means, axis=0), known_mean(resampled, axis=1)
+    any_label = known.any(axis=1).sum(axis=0), patients_with_number(known.any(axis=1), whose)  # (metrics,)
     return Summary(
         overall={
-            metric: _estimate(over_labels[0][0, m], over_labels[1][:, m], any_label[m])
+            metric: _estimate(over_labels[0][m], over_labels[1][:, m], any_label[0][m], any_label[1][m])
             for m, metric in enumerate(metrics)
         },
         labels={
             label: {
-                metric: _estimate(means[0, n, m], resampled[:, n, m], counts[n, m]) for m, metric in enumerate(metrics)
+                metric: _estimate(means[n, m], resampled[:, n, m], counts[0][n, m], counts[1][n, m])
+                for m, metric in enumerate(metrics)
             }
             for n, label in enumerate(labels)
         },
@@ -161,30 +171,16 @@ def summarise(cases: Mapping[str, CaseScores], *, missing: Sequence[str] = (), s
             for key, case in cases.items()
         },
         missing=tuple(missing),
+        patients={key: patients[key] for key in cases if key in patients} if patients else {},
     )
 
 
-def _weighted_means(weights: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Means over cases, NaN left out: (resamples, cases) and (cases, ...) to (resamples, ...)."""
-    known = ~np.isnan(numbers)
-    sums, counts = np.tensordot(weights, np.where(known, numbers, 0), 1), np.tensordot(weights, known, 1)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-
-
-def _mean(numbers: np.ndarray, axis: int) -> np.ndarray:
-    """The mean of what is not NaN; NaN, without numpy's warning, where nothing is left."""
-    known = ~np.isnan(numbers)
-    sums, counts = np.where(known, numbers, 0).sum(axis), known.sum(axis)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-
-
-def _estimate(mean: float, resampled: np.ndarray, cases: int) -> Estimate:
+def _estimate(mean: float, resampled: np.ndarray, cases: int, patients: int) -> Estimate:
     if cases == 0:
         return Estimate(None, None, None, 0)
-    if cases == 1:
-        return Estimate(float(mean), None, None, 1)
-    low, high = np.percentile(resampled[~np.isnan(resampled)], [2.5, 97.5])
-    return Estimate(float(mean), float(low), float(high), int(cases))
+    if patients == 1:
+        return Estimate(float(mean), None, None, int(cases))
+    return Estimate(float(mean), *interval(resampled), int(cases))
 
 
 def write_scores(folder: Path, summary: Summary) -> None:
@@ -212,6 +208,9 @@ def table(summary: Summary) -> str:
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
         for row in rows
     ]
+    if summary.patients:
+        patients = patient_numbers(list(summary.cases), summary.patients).max() + 1
+        lines.append(f"{len(summary.cases)} cases of {patients} patients; intervals resample patients")
     if summary.missing:
         total = len(summary.cases) + len(summary.missing)
         some = ", ".join(summary.missing[:10]) + (", ..." if len(summary.missing) > 10 else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from ..core.estimate import Estimate
 from ..core.files import atomic_file
 from ..core.labels import Labels
 from ..core.records import write_json
-from .counts import named, overall, per_case
+from .counts import named, overall
 from .learn import Learned
-from .paired import Paired, paired
+from .paired import SURE, Paired, paired
+from .resampling import patient_numbers
 from .scores import summarise
 
 Members = tuple[str, ...]
-SURE = 0.05  # a difference with a smaller p is taken for one
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Compared:
     labels: dict[str, Estimate]
     """Label to its Dice."""
     to_chosen: Paired | None
-    """Mean Dice of a case, minus that of the chosen model; None for the chosen one."""
+    """Dice minus that of the chosen model; None for the chosen one."""
 
     @property
     def name(self) -> str:
@@ -48,35 +48,42 @@ class Selection:
     dataset: str
     folds: tuple[str, ...]
     cases: int
+    patients: int
+    """Whose the cases are; intervals and tests go by patients. As many as cases where nobody has named them."""
     compared: tuple[Compared, ...]
     """The best first: it is the chosen one."""
     missing: dict[str, str]
     """Configuration to why it was not compared."""
-    postprocessing: tuple[Learned, ...]
+    postprocessing: Learned
     mirroring: dict[str, MirroringTest]
     """Of the members of the chosen model; no entry where mirroring is not allowed."""
     scores: CrossValidation
-    """Of the chosen model with its postprocessing."""
+    """Of the chosen model, each case with the postprocessing that was learned without its fold."""
 
     @property
     def chosen(self) -> Compared:
         return self.compared[0]
 
 
-def rank(members: Sequence[Members], scores: np.ndarray, keys: Sequence[str], labels: Labels) -> tuple[Compared, ...]:
-    """The models, best first, from their Dice (models, cases, labels); of equals the one with fewer members first."""
+def rank(
+    members: Sequence[Members], scores: np.ndarray, keys: Sequence[str], labels: Labels, patients: Mapping[str, str]
+) -> tuple[Compared, ...]:
+    """The models, best first, from their Dice (models, cases, labels); of equals the one with fewer members first.
+
+    ``keys`` name the cases, ``patients`` whose they are.
+    """
     means = np.round(overall(scores), 9)
     order = sorted(range(len(members)), key=lambda index: (-means[index], len(members[index]), index))
-    best = per_case(scores[order[0]])
+    best, whose = scores[order[0]], patient_numbers(keys, patients)
     ranked = []
     for index in order:
-        summary = summarise(named(scores[index], keys, labels))
+        summary = summarise(named(scores[index], keys, labels), patients=patients)
         ranked.append(
             Compared(
                 members[index],
                 summary.overall["dice"],
                 {label: row["dice"] for label, row in summary.labels.items()},
-                None if index == order[0] else paired(per_case(scores[index]), best),
+                None if index == order[0] else paired(scores[index], best, whose),
             )
         )
     return tuple(ranked)
@@ -113,20 +120,27 @@ def report(selection: Selection) -> str:
             flags = " ".join(f"-c {name}" for name in model.members)
             lines.append(f"{model.name} is not surely worse and predicts faster; {flags} would take it")
             break
-    for step in selection.postprocessing:
-        gain = step.gain
-        counts = f"cases better {gain.better}, worse {gain.worse}{_p(gain)}"
-        lines.append(f"postprocessing: {correction(step.correction)}: Dice {_signed(gain.difference)}, {counts}")
-    if not selection.postprocessing:
-        lines.append("postprocessing: none, no correction helps on unseen cases")
+    lines += _postprocessing(selection)
     for name, test in selection.mirroring.items():
         verdict = "pays" if test.pays else "does not pay"
         what = f"Dice {_signed(test.difference)} on {test.difference.cases} cases for {test.passes} times the work"
         lines.append(f"mirroring {verdict} for {name}: {what}")
-    lines.append(
-        f"chosen: {selection.chosen.name}; with postprocessing Dice {_interval(selection.scores.overall['dice'])}"
-    )
+    lines.append(f"chosen: {selection.chosen.name}; Dice {_interval(selection.scores.overall['dice'])}")
     return "\n".join(lines)
+
+
+def _postprocessing(selection: Selection) -> list[str]:
+    """Its steps, and what learning them gains on cases that had no say in them."""
+    learned = selection.postprocessing
+    gain, steps = learned.gain, [correction(step) for step in learned.corrections]
+    unit = "cases" if selection.patients == selection.cases else "patients"
+    counts = f"{unit} better {gain.better}, worse {gain.worse}{_p(gain)}"
+    held_out = f"gain on held-out cases: Dice {_signed(gain.difference)}, {counts}"
+    if steps:
+        return [f"postprocessing: {'; '.join(steps)}", f"    {held_out}"]
+    if gain.better or gain.worse:
+        return [f"postprocessing: none, no gain is sure; {held_out}"]
+    return ["postprocessing: none, no correction surely helps"]
 
 
 def _table(selection: Selection) -> list[str]:

@@ -30,6 +30,8 @@ class Unseen:
 
     key: str
     fold: int
+    patient: str
+    """Whose it is; the case itself where nobody has named patients."""
     reference: Path
     kept: Mapping[str, Path]
     """By configuration."""

@@ -18,7 +18,9 @@ from ..core.records import from_json
 from ..dataset import Dataset
 from ..errors import AutosegError, DatasetError
 from ..evaluation.scores import CaseScores, Summary, score_case, standard_metrics, summarise, write_scores
+from ..folds import FoldRules, likely_group
 from ..parts.readers import ENDINGS, differences, ending_of, read_labels
+from .plan_folds import patients_of
 
 LOG = logging.getLogger("autoseg")
 
@@ -30,21 +32,30 @@ def evaluate(
     labels: Path | None = None,
     output: Path | None = None,
     tolerance: float = 1.0,
+    group: str | None = None,
+    group_file: str | None = None,
     workers: int = 1,
 ) -> Summary:
     """Scores every case of ``reference`` that has a prediction; the others are named in ``Summary.missing``.
 
     Both are folders of label files, matched by case name whatever their endings, or two files. ``labels`` is the
     ``dataset.json`` that names the labels; None takes the one beside or in the reference's folder, or else every value
-    that occurs. ``tolerance`` in mm is that of the surface Dice. Writes scores.csv and scores.json into ``output``
-    (None: beside the predictions). Raises DatasetError naming the case that cannot be scored.
+    that occurs. ``tolerance`` in mm is that of the surface Dice. ``group`` and ``group_file`` name the patients, as in
+    ``FoldRules``; intervals then resample patients. Writes scores.csv and scores.json into ``output`` (None: beside the
+    predictions). Raises DatasetError naming the case that cannot be scored, UsageError where patients are not named.
     """
     pairs, missing = find_pairs(reference, predictions)
     if missing:
         LOG.warning("%d cases have no prediction in %s: %s", len(missing), predictions, ", ".join(missing))
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
+    patients = patients_of(list(pairs), FoldRules(group, group_file))
+    likely = likely_group(pairs)
+    if likely and not patients:
+        LOG.warning(
+            "several cases seem to belong to one patient; intervals that resample patients: --group '%s'", likely
+        )
     named = _labels(reference, labels, pairs)
-    return score_pairs(pairs, named, folder, missing=missing, tolerance=tolerance, workers=workers)
+    return score_pairs(pairs, named, folder, missing=missing, patients=patients, tolerance=tolerance, workers=workers)
 
 
 Pair = tuple[Path, Path]
@@ -57,13 +68,17 @@ def score_pairs(
     output: Path,
     *,
     missing: Sequence[str] = (),
+    patients: Mapping[str, str] | None = None,
     tolerance: float = 1.0,
     workers: int = 1,
 ) -> Summary:
-    """Scores the pairs and writes scores.csv and scores.json into ``output``."""
+    """Scores the pairs and writes scores.csv and scores.json into ``output``.
+
+    ``patients`` maps case to patient; None or empty: each case is one.
+    """
     score = partial(_score, labels=labels, metrics=standard_metrics(tolerance))
     scored = progress(ordered_map(score, pairs.items(), workers), len(pairs), "scoring")
-    summary = summarise(dict(scored), missing=missing)
+    summary = summarise(dict(scored), missing=missing, patients=patients)
     write_scores(output, summary)
     return summary
 

@@ -16,8 +16,9 @@ from ..core.labels import Labels
 from ..core.parallel import ordered_map
 from ..dataset import Dataset
 from ..errors import ModelError
-from ..evaluation.counts import confusion, dice, named, overall, per_case
+from ..evaluation.counts import confusion, dice, named, overall
 from ..evaluation.paired import paired
+from ..evaluation.resampling import patient_numbers
 from ..evaluation.scores import summarise
 from ..inference.model import Model
 from ..inference.options import PredictOptions
@@ -35,13 +36,14 @@ def measure_mirroring(
     folds: Mapping[str, tuple[RunFolder, tuple[str, ...]]],
     dataset: Dataset,
     *,
+    patients: Mapping[str, str],
     settings: RunSettings,
     trusted: tuple[str, ...] = (),
 ) -> MirroringTest:
     """Compares predictions without mirroring with those that validation made with it.
 
     ``folds`` are runs of one configuration and their validation cases; of many cases some of every fold are taken.
-    Raises ModelError when a case cannot be predicted.
+    ``patients``: case to patient, empty where each case is one. Raises ModelError when a case cannot be predicted.
     """
     sample = _sample({fold: keys for fold, (_, keys) in folds.items()})
     pairs: dict[str, tuple[Path, Path, Path]] = {}
@@ -62,12 +64,12 @@ def measure_mirroring(
                 pairs[case.key] = case.files[-1], run.validation / name, Path(scratch) / name
         found = list(ordered_map(partial(_dice, labels=dataset.labels), pairs.values(), settings.threads))
     with_it, without = (np.stack(scores) for scores in zip(*found))
-    compared = paired(per_case(with_it), per_case(without))
     keys = list(pairs)
+    compared = paired(with_it, without, patient_numbers(keys, patients))
     return MirroringTest(
         pays=bool(overall(with_it) - overall(without) >= LEAST_GAIN),
-        dice_with=summarise(named(with_it, keys, dataset.labels)).overall["dice"],
-        dice_without=summarise(named(without, keys, dataset.labels)).overall["dice"],
+        dice_with=summarise(named(with_it, keys, dataset.labels), patients=patients).overall["dice"],
+        dice_without=summarise(named(without, keys, dataset.labels), patients=patients).overall["dice"],
         difference=compared.difference,
         p=compared.p,
         passes=passes,

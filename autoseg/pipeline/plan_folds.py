@@ -92,11 +92,7 @@ def _made(dataset: Dataset, present: Traits, rules: FoldRules) -> Folds:
     if len(dataset.cases) < 2:
         LOG.warning("one case only: there is nothing to validate on; train with fold `all`")
         return Folds(())
-    patients, traits = None, None
-    if rules.group_file is not None:
-        patients = read_column(rules.group_file, dataset.keys, "--group-file")
-    elif rules.group is not None:
-        patients = named_patients(dataset.keys, rules.group)
+    patients, traits = patients_of(dataset.keys, rules), None
     if rules.stratify == "labels":
         if not present:
             raise UsageError("--stratify labels: it is not known who has which label; run `autoseg fingerprint` again")
@@ -104,6 +100,13 @@ def _made(dataset: Dataset, present: Traits, rules: FoldRules) -> Folds:
     elif rules.stratify is not None:
         traits = {key: (value,) for key, value in read_column(rules.stratify, dataset.keys, "--stratify").items()}
     return make_folds(dataset.keys, patients, traits, rules)
+
+
+def patients_of(keys: Sequence[str], rules: FoldRules) -> Mapping[str, str] | None:
+    """Case key to patient; None where the rules name none. Raises UsageError where they do not name every one."""
+    if rules.group_file is not None:
+        return read_column(rules.group_file, keys, "--group-file")
+    return None if rules.group is None else named_patients(keys, rules.group)
 
 
 def label_presence(dataset: Dataset, measured: Fingerprint) -> Traits:

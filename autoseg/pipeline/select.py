@@ -69,21 +69,23 @@ def _selected(
     cases = _unseen(files, dataset, splits, list(trained), numbers)
     tried = ensembles(list(trained))
     scores = dice(matrices(cases, tried, dataset.labels, settings.threads), dataset.labels)
-    compared = rank(tried, scores, [case.key for case in cases], dataset.labels)
+    compared = rank(tried, scores, [case.key for case in cases], dataset.labels, splits.patients)
     members = compared[0].members
     learned, held = _learn(cases, members, dataset, settings.threads)
     tests = {
         name: measure_mirroring(
             {fold: (files.run(name, fold), splits[int(fold)].validation) for fold in numbers},
             dataset,
+            patients=splits.patients,
             settings=settings,
             trusted=trusted,
         )
         for name in members
         if mirroring and trained[name].plan.mirrored(name)
     }
-    validated = _validate(files, dataset, cases, held, numbers, settings.threads)
-    selection = Selection(dataset.name, numbers, len(cases), compared, missing, learned, tests, validated)
+    validated = _validate(files, dataset, splits, cases, held, numbers, settings.threads)
+    whose = len({case.patient for case in cases})
+    selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
     _write_model(files, dataset, {name: trained[name] for name in members}, selection, trusted)
     write_selection(files.selection, selection)
     return selection
@@ -148,19 +150,23 @@ def _unseen(
     files: DatasetFolder, dataset: Dataset, splits: Folds, names: Sequence[str], folds: Sequence[str]
 ) -> list[Unseen]:
     return [
-        Unseen(key, int(fold), dataset.case(key).files[-1], {name: files.run(name, fold).kept(key) for name in names})
+        Unseen(
+            key,
+            int(fold),
+            splits.patients.get(key, key),
+            dataset.case(key).files[-1],
+            {name: files.run(name, fold).kept(key) for name in names},
+        )
         for fold in folds
         for key in splits[int(fold)].validation
     ]
 
 
-def _learn(
-    cases: Sequence[Unseen], members: Members, dataset: Dataset, workers: int
-) -> tuple[tuple[Learned, ...], list[Held]]:
+def _learn(cases: Sequence[Unseen], members: Members, dataset: Dataset, workers: int) -> tuple[Learned, list[Held]]:
     def held(case: Unseen) -> Held:
         decided = label_map(case, members, dataset.labels)
         geometry = case.opened(members)[0].geometry
-        return Held(decided, reference_of(case, dataset.labels), geometry, case.fold)
+        return Held(decided, reference_of(case, dataset.labels), geometry, case.fold, case.patient)
 
     made = progress(ordered_map(held, cases, workers), len(cases), "averaging " + " + ".join(members))
     return learn(list(made), dataset.labels, workers)
@@ -169,19 +175,23 @@ def _learn(
 def _validate(
     files: DatasetFolder,
     dataset: Dataset,
+    splits: Folds,
     cases: Sequence[Unseen],
     held: Sequence[Held],
     folds: tuple[str, ...],
     workers: int,
 ) -> CrossValidation:
-    """Writes the label maps of the chosen model and scores them with every metric."""
+    """Writes the label maps of the chosen model and scores them with every metric.
+
+    Each case is corrected with what was learned without its fold, so that its scores are those of an unseen case.
+    """
     folder = files.selection / "validation"
     shutil.rmtree(folder, ignore_errors=True)
     pairs = {case.key: (case.reference, folder / f"{case.key}{dataset.file_ending}") for case in cases}
     for case, each in zip(cases, held):
         image = Path(dataset.case(case.key).images[0])
         write_labels(each.label_map, each.geometry, pairs[case.key][1], like=image)
-    summary = score_pairs(pairs, dataset.labels, folder, workers=workers)
+    summary = score_pairs(pairs, dataset.labels, folder, patients=splits.patients, workers=workers)
     return CrossValidation(summary.overall, summary.labels, folds)
 
 
@@ -205,7 +215,7 @@ def _write_model(
         name=first.manifest.name,
         configurations={stage: tuple(runs) for stage, runs in stages.items()},
         ensemble=dict.fromkeys(members, 1 / len(members)),
-        postprocessing=tuple(step.correction for step in selection.postprocessing),
+        postprocessing=selection.postprocessing.corrections,
         mirroring=mirroring,
         scores=selection.scores,
         licence=dataset.licence,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,24 +86,34 @@ def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
         LOG.warning("fold %s was not validated, its scores are not told; run `autoseg train` first", ", ".join(without))
     if not validated:
         return None
-    summary = summarise({key: case for run in validated.values() for key, case in validation_scores(run)})
+    cases: dict[str, CaseScores] = {}
+    patients: dict[str, str] = {}
+    for run in validated.values():
+        found = validation_scores(run)
+        cases |= _numbers(found)
+        patients |= found.patients
+    summary = summarise(cases, patients=patients)
     return CrossValidation(summary.overall, summary.labels, tuple(validated))
 
 
-def validation_scores(run: RunFolder) -> Iterable[tuple[str, CaseScores]]:
-    """Case and its scores as ``score_case`` gave them, for every validation case of a fold."""
+def validation_scores(run: RunFolder) -> Summary:
+    """Of the validation cases of a fold. Raises RecordError for scores that are not theirs."""
     predicted = {path.stem for path in run.probabilities.glob("*.json")}
     try:
-        cases = read_json(run.scores, Summary).cases
-        if predicted and predicted != set(cases):
+        summary = read_json(run.scores, Summary)
+        if predicted and predicted != set(summary.cases):
             raise RecordError(f"{run.scores} is of other cases than were predicted there")
     except RecordError as error:
         raise RecordError(f"{error}. Train this fold again, which scores its validation cases anew") from None
-    for key, case in cases.items():
-        yield (
-            key,
-            {
-                label: {metric: math.nan if value is None else value for metric, value in row.items()}
-                for label, row in case.items()
-            },
-        )
+    return summary
+
+
+def _numbers(summary: Summary) -> dict[str, CaseScores]:
+    """By case, as ``score_case`` gave them."""
+    return {
+        key: {
+            label: {metric: math.nan if value is None else value for metric, value in row.items()}
+            for label, row in case.items()
+        }
+        for key, case in summary.cases.items()
+    }

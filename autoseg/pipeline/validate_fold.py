@@ -35,5 +35,6 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     if report.failed:
         raise TrainingError(f"{len(report.failed)} validation cases could not be predicted; the messages above say why")
     pairs = {case.key: (case.files[-1], folder.validation / f"{case.key}{model.plan.file_ending}") for case in cases}
-    summary = score_pairs(pairs, dataset.labels, folder.validation, workers=settings.threads)
+    patients = run.files.read_folds().patients
+    summary = score_pairs(pairs, dataset.labels, folder.validation, patients=patients, workers=settings.threads)
     LOG.info("validation of fold_%s, %d cases:\n%s", run.fold, len(cases), table(summary))

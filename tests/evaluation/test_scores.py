@@ -162,3 +162,42 @@ def test_the_table_shows_labels_means_and_missing_cases() -> None:
     assert lines[3].startswith("mean over labels") and " 0.550 " in lines[3]
     assert lines[4].startswith("1 of 3 cases have no prediction") and lines[4].endswith(": c")
     assert max(map(len, lines[:4])) <= 100
+
+
+def test_intervals_hold_the_true_mean_when_patients_are_resampled_and_not_when_cases_are() -> None:
+    """30 patients of 4 scans that resemble each other: 95 % intervals of 300 datasets, of which 285 should hold 0.8."""
+    random, held = np.random.default_rng(0), {"patient": 0, "case": 0}
+    patients = {f"case {n}": f"patient {n // 4}" for n in range(120)}
+    for seed in range(300):
+        values = 0.8 + 0.05 * random.normal(size=30).repeat(4) + 0.02 * random.normal(size=120)
+        cases = {key: {"organ": {"dice": value}} for key, value in zip(patients, values)}
+        for name, whose in (("patient", patients), ("case", None)):
+            dice = summarise(cases, patients=whose, seed=seed).overall["dice"]
+            held[name] += dice.low <= 0.8 <= dice.high
+    assert held["patient"] / 300 > 0.91  # 0.95 - 3.2 standard errors
+    assert held["case"] / 300 < 0.80
+
+
+def test_where_every_case_is_a_patient_nothing_changes() -> None:
+    cases = {str(n): case(value, value) for n, value in enumerate((0.2, 0.5, 0.9))}
+    named = summarise(cases, patients={key: f"patient {key}" for key in cases})
+    assert (named.overall, named.labels) == (summarise(cases).overall, summarise(cases).labels)
+
+
+def test_one_patient_has_no_interval_whatever_the_number_of_scans() -> None:
+    scans = {"a": case(0.8, 0.4), "b": case(0.6), "c": case(0.5)}
+    summary = summarise(scans, patients={"a": "p", "b": "p", "c": "q", "elsewhere": "r"})
+    assert summary.patients == {"a": "p", "b": "p", "c": "q"}
+    organ, lesion = summary.labels["organ"]["dice"], summary.labels["lesion"]["dice"]
+    assert organ.cases == 3 and organ.low == pytest.approx(0.5) and organ.high == pytest.approx(0.7)
+    assert (lesion.cases, lesion.low) == (1, None)
+    one = summarise(scans, patients=dict.fromkeys(scans, "p"))
+    assert one.overall["dice"].low is None and one.overall["dice"].cases == 3
+
+
+def test_the_table_says_that_patients_are_resampled(tmp_path) -> None:
+    scans = {"a": case(0.8, 0.4), "b": case(0.6), "c": case(0.5)}
+    summary = summarise(scans, patients={"a": "p", "b": "p", "c": "q"})
+    assert table(summary).splitlines()[-1] == "3 cases of 2 patients; intervals resample patients"
+    write_scores(tmp_path, summary)
+    assert read_json(tmp_path / "scores.json", Summary) == summary

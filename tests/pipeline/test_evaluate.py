@@ -9,6 +9,7 @@ import logging
 import numpy as np
 import pytest
 
+from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import read_json, write_json
@@ -178,3 +179,41 @@ def test_label_maps_without_any_label_cannot_be_scored(tmp_path) -> None:
     reference = write(tmp_path / "manual", a=label_map() * 0)
     with pytest.raises(DatasetError, match="nothing to score; name the labels with --labels"):
         evaluate(reference, write(tmp_path / "automatic", a=label_map() * 0))
+
+
+def scans(dataset, count: int = 2) -> None:
+    """Three patients of ``count`` scans each, alike within a patient."""
+    reference, predictions = dataset
+    for patient in range(3):
+        maps = {f"p{patient}_{scan}": label_map(organ=5) for scan in range(count)}
+        write(reference, **maps)
+        write(predictions, **{key: label_map(organ=3 + patient) for key in maps})
+
+
+@pytest.mark.parametrize("flags", [("--group", r"^p\d"), ("--group-file", "patients.csv")])
+def test_intervals_resample_patients_where_they_are_named(dataset, tmp_path, monkeypatch, capsys, flags) -> None:
+    scans(dataset)
+    monkeypatch.chdir(tmp_path)
+    rows = [f"p{patient}_{scan},p{patient}" for patient in range(3) for scan in range(2)]
+    (tmp_path / "patients.csv").write_text("\n".join(["case,patient", *rows]))
+    assert main(["evaluate", *map(str, dataset), *flags]) == 0
+    assert "6 cases of 3 patients; intervals resample patients" in capsys.readouterr().out
+    summary = read_json(dataset[1] / "scores.json", Summary)
+    assert summary.patients["p1_0"] == "p1"
+    by_case = evaluate(*dataset)
+    dice, narrow = summary.overall["dice"], by_case.overall["dice"]
+    assert dice.mean == narrow.mean and dice.high - dice.low > 1.2 * (narrow.high - narrow.low)
+
+
+def test_cases_that_look_like_scans_of_a_patient_are_told(dataset, caplog) -> None:
+    scans(dataset)
+    with caplog.at_level(logging.WARNING, "autoseg"):
+        evaluate(*dataset)
+    assert r"--group '^\D*\d+'" in caplog.text
+
+
+def test_patients_that_are_not_named_stop_it_before_anything_is_scored(dataset, capsys) -> None:
+    scans(dataset)
+    assert main(["evaluate", *map(str, dataset), "--group", "^q"]) == 2
+    assert "does not match case 'p0_0'" in capsys.readouterr().err
+    assert not (dataset[1] / "scores.json").exists()

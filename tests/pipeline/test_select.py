@@ -19,12 +19,14 @@ from autoseg.bundle.bundle import read_bundle
 from autoseg.cli import main
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
-from autoseg.core.records import write_json
+from autoseg.core.records import read_json, write_json
 from autoseg.corrections import Correction
 from autoseg.dataset import Case, Dataset
 from autoseg.errors import ModelError, UsageError, WorkspaceError
 from autoseg.evaluation.counts import confusion
-from autoseg.evaluation.scores import score_case, summarise, write_scores
+from autoseg.evaluation.learn import Learned
+from autoseg.evaluation.scores import Summary, score_case, summarise, write_scores
+from autoseg.evaluation.selection import report
 from autoseg.folds import make_folds
 from autoseg.inference import kept
 from autoseg.parts.postprocessors import largest_component
@@ -37,6 +39,7 @@ from autoseg.settings import RunSettings
 from autoseg.workspace import DatasetFolder, Workspace
 
 NAME = "Dataset900_Small"
+CASES = 16  # of two folds: what fewer than six patients gain is never sure
 GEOMETRY = Geometry.plain((10, 12, 11), (2.0, 2.0, 2.0))
 SETTINGS = RunSettings(device="cpu", precision="float32", threads=2)
 
@@ -73,7 +76,7 @@ def files(small_plan, tmp_path) -> DatasetFolder:
     """A workspace as a cross-validation of two configurations leaves it."""
     files = Workspace(tmp_path / "workspace").dataset_folder(NAME)
     cases = []
-    for number in range(5):
+    for number in range(CASES):
         image, label = tmp_path / f"image_{number}.nii.gz", tmp_path / f"label_{number}.nii.gz"
         truth = sitk.GetImageFromArray(reference(number).astype(np.float32) + 1)
         truth.SetSpacing((2.0, 2.0, 2.0))
@@ -100,13 +103,13 @@ def train(files: DatasetFolder, dataset: Dataset, plan: Plan, fold: str, keys: t
     order, box = plan.axis_order, Box.whole((11, 10, 12))
     record = spatial_record(GEOMETRY.shape, GEOMETRY.spacing, order, box, plan.configuration()[1].spacing)
     for key in keys:
-        found = logits(int(key[-1]), seed)
+        found = logits(int(key[5:]), seed)
         with kept.keeping(run.kept(key), record, GEOMETRY, plan.labels) as watch:
             watch(slice(0, 11), found.movedim(0, -1))
         predicted = (7 * (found[1] > found[0])).permute(1, 2, 0).numpy().astype(np.uint8)
         write_labels(predicted, GEOMETRY, run.validation / f"{key}.nii.gz")
         kept.note_label_map(run.kept(key), run.validation / f"{key}.nii.gz")
-        scores[key] = score_case(reference(int(key[-1])), predicted, plan.labels, GEOMETRY)
+        scores[key] = score_case(reference(int(key[5:])), predicted, plan.labels, GEOMETRY)
     write_scores(run.validation, summarise(scores))
 
 
@@ -134,7 +137,7 @@ def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels:
             patch.setattr(kept, "CHUNK_VOXELS", 2 * 81)
             watch(slice(0, 8), found.movedim(0, -1))
         chances[name] = kept.open_kept(paths[name]).read(slice(0, 8)).long()
-    case = compare.Unseen("case", 0, folder / "reference.nii.gz", paths)
+    case = compare.Unseen("case", 0, "case", folder / "reference.nii.gz", paths)
     tried = compare.ensembles(list(paths))
     assert len(tried) == 2**count - 1
     found = compare.matrices([case], tried, labels, workers=1)
@@ -162,11 +165,12 @@ def test_the_best_becomes_one_model_with_what_was_found(files, capsys):
     assert manifest.licence == "CC BY 4.0" and manifest.citation == "Doe 2026"
     assert set(manifest.mirroring) == {"2d", "3d_fullres"}
     assert manifest.mirroring["3d_fullres"].passes == 8 and manifest.mirroring["2d"].passes == 4
-    assert manifest.mirroring["2d"].difference.cases == 5
+    assert manifest.mirroring["2d"].difference.cases == CASES
     assert "largest_component of organ" in said and "2d + 3d_fullres" in said.splitlines()[1]
     written = json.loads((files.selection / "selection.json").read_text())
     assert written["compared"][0]["members"] == ["2d", "3d_fullres"] and len(written["compared"]) == 3
     assert written["compared"][1]["to_chosen"]["difference"]["mean"] < 0
+    assert written["postprocessing"]["gain"]["better"] == CASES and f"cases better {CASES}, worse 0" in said
     with (files.selection / "selection.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["model"] == "2d + 3d_fullres"
@@ -176,7 +180,7 @@ def test_the_best_becomes_one_model_with_what_was_found(files, capsys):
 def test_scores_of_the_model_are_those_of_its_predictions(files):
     selection = select(files, mirroring=False, settings=SETTINGS)
     found = []
-    for number in range(5):
+    for number in range(CASES):
         predicted, geometry = read_labels(files.selection / "validation" / f"case_{number}.nii.gz")
         assert geometry == GEOMETRY
         found.append(score_case(reference(number), predicted, ExclusiveLabels({"background": 0, "organ": 7}), geometry))
@@ -235,3 +239,33 @@ def test_configurations_of_different_plans_are_not_averaged(files, small_plan):
         write_json(files.run("2d", fold).effective, replace(plans(small_plan)["2d"], mirror_axes=(1,)))
     with pytest.raises(ModelError, match="mirror_axes differ"):
         select(files, settings=SETTINGS)
+
+
+def test_intervals_and_tests_go_by_patient_where_they_are_named(files):
+    """Pairs of scans of one patient, in one fold: half as many patients count, and fewer than six teach nothing."""
+    by_case = select(files, mirroring=False, settings=SETTINGS)
+    assert by_case.patients == by_case.cases == CASES
+    splits = files.read_folds()
+    patients = {
+        key: f"{fold}-{n // 2}" for fold, split in enumerate(splits.folds) for n, key in enumerate(split.validation)
+    }
+    write_json(files.folds, replace(splits, patients=patients))
+    selection = select(files, settings=SETTINGS)
+    assert (selection.cases, selection.patients) == (CASES, CASES // 2)
+    assert selection.compared[1].to_chosen.better + selection.compared[1].to_chosen.worse <= CASES // 2
+    assert selection.chosen.dice.mean == by_case.chosen.dice.mean and selection.chosen.dice != by_case.chosen.dice
+    assert selection.postprocessing.corrections == () and by_case.postprocessing.corrections
+    assert read_json(files.selection / "validation" / "scores.json", Summary).patients == patients
+    (with_it,) = {test.dice_with.cases for test in selection.mirroring.values()}
+    assert with_it == CASES
+
+
+def test_of_a_single_fold_cases_are_parted_and_a_gain_that_is_not_sure_is_told(files):
+    one = select(files, folds=["0"], mirroring=False, settings=SETTINGS)
+    assert one.cases == CASES // 2 and one.postprocessing.gain.better == CASES // 2
+    assert Correction("organ", largest_component.Spec()) in one.postprocessing.corrections
+    assert "gain on held-out cases: Dice +" in report(one)
+    unsure = replace(one, postprocessing=replace(one.postprocessing, corrections=()))
+    assert "postprocessing: none, no gain is sure; gain on held-out cases: Dice +" in report(unsure)
+    nothing = replace(one, postprocessing=Learned((), replace(one.postprocessing.gain, better=0, worse=0)))
+    assert "postprocessing: none, no correction surely helps" in report(nothing)

@@ -16,10 +16,10 @@ from autoseg.bundle.card import card
 from autoseg.bundle.trained import TrainedRuns, read_trained
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
-from autoseg.core.records import write_json
+from autoseg.core.records import read_json, write_json
 from autoseg.dataset import Case, Dataset
 from autoseg.errors import ModelError, UsageError, WorkspaceError
-from autoseg.evaluation.scores import score_case, summarise, write_scores
+from autoseg.evaluation.scores import Summary, score_case, summarise, write_scores
 from autoseg.model_names import find_model
 from autoseg.pipeline.share import describe, export
 from autoseg.workspace import DatasetFolder, RunFolder, Workspace
@@ -85,6 +85,17 @@ def test_a_bundle_carries_the_scores_of_all_validation_cases(trained, tmp_path):
     assert manifest.scores.overall["dice"].cases == 4
     assert manifest.scores.overall["dice"].mean == pytest.approx(np.mean(dice))
     assert read_bundle(tmp_path / "model").manifest.scores == manifest.scores
+
+
+def test_scores_of_folds_together_resample_the_patients_that_they_name(trained, tmp_path):
+    for fold in ("0", "1"):
+        run = trained.run("3d_fullres", fold)
+        before = read_json(run.scores, Summary)
+        write_scores(run.validation, replace(before, patients=dict.fromkeys(before.cases, f"patient {fold}")))
+    by_patient = describe(read_trained(trained.runs("3d_fullres"))).scores.overall["dice"]
+    means = [read_json(trained.run("3d_fullres", fold).scores, Summary).dice for fold in ("0", "1")]
+    assert by_patient.cases == 4
+    assert sorted(means) == pytest.approx([by_patient.low, by_patient.high])  # both drawn: one of them, twice
 
 
 def test_one_fold_of_a_bundle_makes_a_bundle(trained, tmp_path):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import pytest
 import torch
 
 from autoseg.cli import main
+from autoseg.core.records import read_json, write_json
 from autoseg.errors import AutosegError, DatasetError, TrainingError
+from autoseg.evaluation.scores import Summary
 from autoseg.parts.networks._unet import UNet
 from autoseg.pipeline.decide import Request
 from autoseg.pipeline.demo import NAME, make_dataset
@@ -226,3 +229,13 @@ def test_when_validation_begins_nothing_of_the_training_is_alive(
     finally:
         gc.enable()
     assert found == [0]
+
+
+def test_validation_goes_by_patient_where_the_folds_name_them(files: DatasetFolder) -> None:
+    folds = files.read_folds()
+    patients = {key: f"patient of {key}" for split in folds.folds for key in split.validation}
+    write_json(files.folds, replace(folds, patients=patients))
+    fold(files).scores.unlink()
+    train(files, "0", epochs=2, settings=SETTINGS)
+    found = read_json(fold(files).scores, Summary)
+    assert found.patients == {key: patients[key] for key in folds[0].validation}
