@@ -33,7 +33,7 @@ LAB = '''
 
 from dataclasses import replace
 
-from autoseg.planners import tiny
+from autoseg.planners import plain_unet, tiny
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.search import Rung
 
@@ -46,8 +46,7 @@ PLANNER = MeasuringPlanner(
     description="very small",
     rungs=(Rung(replace(tiny.PLANNER, **BUDGETS), 100),),
     patience=4.0,
-    most_iterations=1000,
-    most_passes=1000,
+    reference=plain_unet.PLANNER,
 )
 '''
 HOLD = """
