@@ -1,7 +1,8 @@
 """Planning by what a training costs on a given machine.
 
 The decisions are those of ``Planner``; what is looked for are its values (``search.py``). A training sees as many
-voxels as nnU-Net's does, or what the time allows (``length.py``). What preparing needs can be had before: a draft.
+voxels as nnU-Net's does, or what the time allows (``length.py``); from that follows which configuration is trained by
+default (``default.py``). What preparing needs can be had before: a draft.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ..errors import UsageError
 from ..fingerprint import Fingerprint
 from ..plan import Configuration, Plan
 from . import cost_reasons
+from .default import default_configuration
 from .length import at_least, at_most, full_training, rated
 from .planner import Planner
 from .search import OVERHEAD, Bench, Rung, Search, like
@@ -52,8 +54,9 @@ class MeasuringPlanner:
             name: self._costed(search, planned, name, (f"network: {why}", limit)) for name, limit in limits.items()
         }
         planned = replace(planned, planner=self.name, configurations=configurations)
+        default, why = default_configuration(planned, limits, grid_is_wished=wishes.spacing is not None)
         reason = cost_reasons.target(bench.target, search.memory, seconds, asked=wishes)
-        return replace(planned, reasons=(reason, *planned.reasons))
+        return replace(planned, default=default, reasons=(reason, why, *planned.reasons))
 
     def draft(self, dataset: Dataset, fingerprint: Fingerprint) -> Plan:
         """What preparing needs, which is the same for every network and machine; all else is the first rung's.

@@ -158,6 +158,8 @@ class Search:
     def _planned(self, rung: Rung, budgets: dict[str, Budget]) -> Plan:
         """Configurations that are planned as others share the smaller budget."""
         shared = {name: budget for name, budget in budgets.items() if name not in PARTLY}
+        if "3d_fullres" in shared:  # until it has its own: with that of the rung it would not be needed
+            shared.setdefault("3d_lowres", shared["3d_fullres"])
         for name, whole in PARTLY.items():
             if name in budgets and whole in shared:
                 shared[whole] = min(shared[whole], budgets[name], key=lambda budget: budget.elements)
