@@ -21,6 +21,7 @@ from .search import OVERHEAD, Bench, Rung, Search, like
 from .wishes import NO_WISHES, Wishes
 
 SETTLED = ("3d_fullres", "2d")  # whose grids follow from the images alone: that of 3d_lowres follows from the patch
+NNUNETS = "as many voxels as nnU-Net's training sees"
 SAID_OF_IMAGES = ("axis order: ", "anisotropy: ", "channel ", "spacing: ")
 
 
@@ -80,12 +81,11 @@ class MeasuringPlanner:
         configuration, cost = plan.configurations[name], search.cost(plan, name)
         reference = like(search.reference, plan, name)
         network, limit = why
-        full = full_training(configuration, reference)
-        possible = None if search.seconds is None else int(search.seconds / (cost.seconds * OVERHEAD))
-        if possible is None or full <= possible:
-            rules, length = at_least(configuration.training, full), "as many voxels as nnU-Net's training sees"
-        else:
-            rules, length = at_most(configuration.training, possible), "what the time allows"
+        rules, length = at_least(configuration.training, full_training(configuration, reference)), NNUNETS
+        if search.seconds is not None:
+            possible = int(search.seconds / (cost.seconds * OVERHEAD))
+            if rules.epochs * rules.iterations_per_epoch > possible:
+                rules, length = at_most(rules, possible), "what the time allows"
         optimizer, rate = rated(configuration.optimizer, configuration.batch_size, reference.batch_size)
         told = [reason for reason in configuration.reasons if not reason.startswith("training:")]
         told += [
