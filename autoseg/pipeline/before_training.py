@@ -52,7 +52,8 @@ def measure_here(
     LOG.info("network, patch, batch and length are decided now by measuring this machine%s", long)
     request = Request(planner=plan.planner, wishes=Wishes(seconds=seconds), settings=settings, trusted=trusted)
     result = decide(request, files.read_dataset(), files.read_fingerprint(), files.steps)
-    LOG.info(result.reasons[0])
+    for reason in result.reasons[:2]:  # the machine, and which configuration is trained unless the user names one
+        LOG.info(reason)
     write_plan(files, result, trusted)
 
 

@@ -17,9 +17,9 @@ LIMITS = {
 
 def draft(dataset: str) -> str:
     return (
-        "draft: network, patch, batch and length, and what follows from them (mirroring, a coarser grid), are decided "
-        f"when training starts, by measuring the machine that trains, or at once by `autoseg plan {dataset}`; until "
-        "then plan.json has those of the smallest network"
+        "draft: network, patch, batch and length, and what follows from them (mirroring, a coarser grid, the default), "
+        "are decided when training starts, by measuring the machine that trains, or at once by `autoseg plan "
+        f"{dataset}`; until then plan.json has those of the smallest network"
     )
 
 

@@ -19,7 +19,6 @@ FIRST_PATCH_VOXELS = {2: 2048**2, 3: 256**3}  # nnU-Net v2 2.8.1: where the sear
 SMALLEST_BATCH = 2
 Vector = tuple[float, ...]
 LEFT = "what the budget leaves"
-TRIED = 12  # numbers of patches for which the largest patch is looked for, to use a budget well
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,9 @@ class Budget:
     batch_of_patch: int = SMALLEST_BATCH
     """Patches per step that must fit before the search for a patch ends."""
     largest_batch: int | None = None
-    least_use: float = 0.0
-    """Share of the budget that patch and batch must use if the data allow it. Above 0, the budget is a limit that is
-    never exceeded; at 0 the batch is rounded, as nnU-Net does."""
+    strict: bool = False
+    """Whether the budget is never exceeded, and the patch is the one that sees most of the image (``widest_patch``).
+    Otherwise both are nnU-Net's, which cuts by its own rule and rounds the batch."""
 
 
 @dataclass(frozen=True)
@@ -140,27 +139,62 @@ def uncut_patch(
     return sizes.topology(spacing, patch, pass_over=pass_over)
 
 
-def patches(
+def widest_patch(
     spacing: Sequence[float], shape: Sequence[float], *, sizes: UNetSizes, budget: Budget, heads: int
-) -> Iterator[Topology]:
-    """The largest patch; then, to use the budget better, its neighbours that fit, and smaller ones of which more fit.
+) -> Topology:
+    """The patch that sees most of the median image ``shape`` (voxels) while ``batch_of_patch`` of it fit the budget.
 
-    Raises PlanningError when not even the smallest patch fits.
+    nnU-Net's patch is the start, and its neighbours are tried as long as one of them sees more. No patch is longer than
+    the image along one axis while it is cut along another, nor much longer along one than along others, as shares of
+    the image. Raises PlanningError when not even the smallest patch fits.
     """
     uncut = uncut_patch(spacing, shape, sizes).patch_size
-    for count in range(budget.batch_of_patch, budget.batch_of_patch + TRIED):
-        asked = replace(budget, batch_of_patch=count)
-        try:
-            largest = largest_patch(spacing, shape, sizes=sizes, budget=asked, heads=heads)
-        except PlanningError:
-            if count == budget.batch_of_patch:
-                raise
-            return
-        yield largest
-        for near in neighbours(largest, spacing, sizes):
-            within = near.stages > 1 and all(edge <= most for edge, most in zip(near.patch_size, uncut))
-            if within and sizes.elements(near, heads) * count <= budget.elements * budget.batch:
-                yield near
+    best = _within_image(largest_patch(spacing, shape, sizes=sizes, budget=budget, heads=heads), spacing, shape, sizes)
+    most = budget.elements * budget.batch / budget.batch_of_patch
+
+    def rank(topology: Topology) -> tuple[float, int]:
+        return coverage(topology.patch_size, shape), -sizes.elements(topology, heads)
+
+    def allowed(topology: Topology) -> bool:
+        within = topology.stages > 1 and all(edge <= limit for edge, limit in zip(topology.patch_size, uncut))
+        good = within and not is_wasteful(topology.patch_size, shape) and _is_even(topology, shape)
+        return good and sizes.elements(topology, heads) <= most
+
+    while True:
+        nearest = max(filter(allowed, neighbours(best, spacing, sizes)), key=rank, default=best)
+        if rank(nearest) <= rank(best):
+            return best
+        best = nearest
+
+
+def is_wasteful(patch_size: Sequence[int], shape: Sequence[float]) -> bool:
+    """Whether a patch is longer than the image along one axis, and cut along another, where voxels are still unseen."""
+    longer = any(edge > limit for edge, limit in zip(patch_size, shape))
+    return longer and any(edge < limit for edge, limit in zip(patch_size, shape))
+
+
+def _is_even(topology: Topology, shape: Sequence[float]) -> bool:
+    """Whether of the axes that are cut none sees a larger share of the image than another one would, a step longer."""
+    axes = zip(topology.patch_size, topology.divisor, shape)
+    cut = [(edge, step, limit) for edge, step, limit in axes if edge < limit]
+    most = max((edge / limit for edge, _, limit in cut), default=0.0)
+    return all(most <= (edge + step) / limit for edge, step, limit in cut)
+
+
+def _within_image(topology: Topology, spacing: Sequence[float], shape: Sequence[float], sizes: UNetSizes) -> Topology:
+    """A wasteful patch without what lies beyond the image; one that could not be halved then stays as it is."""
+    shorter = topology
+    for _ in shape:  # a shorter axis may end the halving of another, whose steps are then finer
+        if not is_wasteful(shorter.patch_size, shape):
+            break
+        patch = [
+            edge if edge <= limit else math.floor(limit / step) * step
+            for edge, limit, step in zip(shorter.patch_size, shape, shorter.divisor)
+        ]
+        if min(patch) < 1:
+            return topology
+        shorter = sizes.topology(spacing, patch)
+    return shorter if shorter.stages > 1 else topology
 
 
 def neighbours(topology: Topology, spacing: Sequence[float], sizes: UNetSizes) -> Iterator[Topology]:
@@ -196,30 +230,25 @@ def fit(
 ) -> Fit:
     """The largest patch and what the budget then leaves for the batch; no more than a share of all training voxels.
 
-    Patches grow in steps, and a batch by whole patches. Where they use too little of the budget for its ``least_use``,
-    others are tried (see ``patches``). Raises PlanningError when not even the smallest patch fits.
+    Raises PlanningError when not even the smallest patch fits.
     """
-    most, allowed = training_voxels * largest_share, budget.elements * budget.batch
-    uncut = uncut_patch(spacing, shape, sizes)
-    if budget.least_use:  # where the data allow few patches, these may be larger
+    most = training_voxels * largest_share
+    if budget.strict:  # where the data allow few patches, these may be larger
+        uncut = uncut_patch(spacing, shape, sizes)
         fewest = max(SMALLEST_BATCH, round(most / math.prod(uncut.patch_size)))
         budget = replace(budget, batch_of_patch=min(budget.batch_of_patch, fewest))
-    found: list[Fit] = []
-    for topology in patches(spacing, shape, sizes=sizes, budget=budget, heads=heads):
-        elements = sizes.elements(topology, heads)
-        batch, why = batch_size(elements, most / math.prod(topology.patch_size), largest_share, budget)
-        found.append(Fit(topology, elements, batch, why, budget))
-        of_data = topology == uncut and not why.endswith(LEFT)
-        if of_data or elements * batch >= budget.least_use * allowed:
-            return found[-1]
-    return max(found, key=lambda one: one.elements * one.batch)
+    find = widest_patch if budget.strict else largest_patch
+    topology = find(spacing, shape, sizes=sizes, budget=budget, heads=heads)
+    elements = sizes.elements(topology, heads)
+    batch, why = batch_size(elements, most / math.prod(topology.patch_size), largest_share, budget)
+    return Fit(topology, elements, batch, why, budget)
 
 
 def batch_size(elements: int, most: float, largest_share: float, budget: Budget) -> tuple[int, str]:
     """Patches per step, and why. ``most`` is what ``largest_share`` of all training voxels make."""
     left = budget.elements * budget.batch / elements
     limits = {
-        math.floor(left) if budget.least_use else round(left): LEFT,
+        math.floor(left) if budget.strict else round(left): LEFT,
         round(most): f"{largest_share:.0%} of all training voxels",
     }
     if budget.largest_batch is not None:

@@ -2,7 +2,7 @@
 
 Networks form a ladder, each with the number of iterations it takes to be worth its size. The highest rung is taken
 whose iterations fit into the time and whose patches fit into the memory; then patch and batch grow until memory or the
-time of a step is used up, or the data are.
+time of a step is used up, or the data are: first the patch, as far as it sees more of an image, then the batch.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from ..errors import PlanningError
 from ..fingerprint import Fingerprint
 from ..plan import Configuration, Plan, StepCost, StepMemory
 from .memory import elements_of_step
-from .patch import Budget
+from .patch import SMALLEST_BATCH, Budget, uncut_patch
 from .planner import Planner
 from .target import Target
 from .wishes import Wishes
 
-LEAST_USE = 0.93  # of the memory that patch and batch may have; with what else there is, 0.85 or more of all
+WELL_USED = 0.93  # of the memory: no better patch is looked for
 SAFE = 0.99  # of the memory is aimed at, since one patch's bytes per element are taken for another
 UNLIMITED = 1e18  # elements
 ROUNDS = 12  # of planning and counting; two or three are the rule
 OVERHEAD = 1.08  # a training beside its steps: reading, looks at validation patches (measured on two cores)
 TWICE_AS_QUICK = 2.0  # per element: what a wider network cannot be, compared with the one before
+WHOLE = 0.75  # an image of which the time holds as much is seen whole, in so many times as many iterations
 HALF = 0.5  # of the patches that a rung is meant for must fit into the memory, of its iterations into the time
 SMALLEST_WORK = 1e6  # feature map elements that a step may have however short the time
 PARTLY = {"3d_cascade_fullres": "3d_fullres", "2.5d": "2d"}  # planned as another configuration, with more channels
@@ -62,6 +63,8 @@ class Search:
 
     task: tuple[Dataset, Fingerprint, Wishes]
     bench: Bench
+    reference: Plan
+    """Whose batches are no more than a full training may take, however small the planner's own largest."""
     memory: int
     """Bytes that a training may take."""
     seconds: float | None
@@ -140,7 +143,7 @@ class Search:
                 taken = self._taken(plan, name)
                 if taken > self.memory:  # never again as much: else two patches might alternate for ever
                     ceilings[name] = min(ceilings.get(name, math.inf), SAFE * self._work(plan, name))
-                elif name in budgets and taken >= LEAST_USE * self.memory:
+                elif name in budgets and taken >= WELL_USED * self.memory:
                     continue
                 budgets[name] = self._budget(rung, plan, name, ceilings.get(name, math.inf), meant=meant)
             before, plan = plan, self._planned(rung, budgets)
@@ -155,6 +158,8 @@ class Search:
     def _planned(self, rung: Rung, budgets: dict[str, Budget]) -> Plan:
         """Configurations that are planned as others share the smaller budget."""
         shared = {name: budget for name, budget in budgets.items() if name not in PARTLY}
+        if "3d_fullres" in shared:  # until it has its own: with that of the rung it would not be needed
+            shared.setdefault("3d_lowres", shared["3d_fullres"])
         for name, whole in PARTLY.items():
             if name in budgets and whole in shared:
                 shared[whole] = min(shared[whole], budgets[name], key=lambda budget: budget.elements)
@@ -165,8 +170,7 @@ class Search:
 
     def _budget(self, rung: Rung, plan: Plan, name: str, ceiling: float, *, meant: bool) -> Budget:
         """What the configuration may cost, judged by what it costs as it is in ``plan``; no more than ``ceiling``."""
-        configuration = plan.configurations[name]
-        base = _base(rung, configuration)
+        base = self._base(rung, plan, name)
         limits = [self._work_in_memory(plan, name), ceiling]
         if limits[0] <= 0:
             raise PlanningError(
@@ -176,8 +180,16 @@ class Search:
         if meant:
             limits.append(base.elements * base.batch)
         elif self.rates:
-            limits.append(self._work_in_time(rung, configuration))
-        return replace(base, elements=min(limits) / base.batch, least_use=LEAST_USE)
+            limits.append(self._work_in_time(rung, plan, name))
+        return replace(base, elements=min(limits) / base.batch)
+
+    def _base(self, rung: Rung, plan: Plan, name: str) -> Budget:
+        """What the rung is meant for, as a limit; batches of a full training are no smaller than the reference's."""
+        base = _meant(rung, plan.configurations[name])
+        largest = base.largest_batch
+        if self.seconds is None and largest is not None:
+            largest = max(largest, like(self.reference, plan, name).batch_size)
+        return replace(base, strict=True, largest_batch=largest)
 
     def _work_in_memory(self, plan: Plan, name: str) -> float:
         """Elements of a step that the memory holds beside libraries, weights and gradients; below 0: not even these."""
@@ -188,17 +200,20 @@ class Search:
     def _fixed(self, plan: Plan, name: str) -> int:
         return self.bench.target.beside + self.bench.memory(plan, name).fixed
 
-    def _work_in_time(self, rung: Rung, configuration: Configuration) -> float:
+    def _work_in_time(self, rung: Rung, plan: Plan, name: str) -> float:
         """Elements of a step of which the rung's iterations fit into the time.
 
-        What the rung is meant for is not cut as long as half of its iterations fit.
+        What the rung is meant for is not cut as long as half of its iterations fit, nor an image for a few voxels.
         """
         if self.seconds is None:
             return math.inf
-        base = _base(rung, configuration)
+        configuration = plan.configurations[name]
+        base = _meant(rung, configuration)
         rate = self.rates.get(configuration.dimensions) or min(self.rates.values())
         work = rate * self.seconds / (rung.iterations * OVERHEAD)
-        return max(work, min(base.elements * base.batch, work / HALF), SMALLEST_WORK)
+        work = max(work, min(base.elements * base.batch, work / HALF), SMALLEST_WORK)
+        whole = _whole(rung, plan, name)
+        return whole if WHOLE * whole <= work < whole else work
 
     def _taken(self, plan: Plan, name: str) -> float:
         return self.excess * self.bench.target.total(self.bench.memory(plan, name))
@@ -223,11 +238,11 @@ class Search:
     def limit(self, rung: Rung, plan: Plan, name: str) -> str:
         """What kept patch and batch from being larger: ``memory``, ``time`` or ``data``."""
         configuration, whole = plan.configurations[name], PARTLY.get(name, name)
-        base = _base(rung, configuration)
-        freely = self._planned(rung, {whole: replace(base, elements=UNLIMITED, least_use=LEAST_USE)}).configurations
+        base = self._base(rung, plan, name)
+        freely = self._planned(rung, {whole: replace(base, elements=UNLIMITED)}).configurations
         if whole in freely and _size(freely[whole]) == _size(configuration):
             return "data"
-        limits = {"memory": self._work_in_memory(plan, name), "time": self._work_in_time(rung, configuration)}
+        limits = {"memory": self._work_in_memory(plan, name), "time": self._work_in_time(rung, plan, name)}
         return min(limits, key=lambda limit: limits[limit])
 
 
@@ -241,9 +256,26 @@ def _judged(plan: Plan, default_only: bool) -> list[str]:
     return [plan.default] if default_only else list(plan.configurations)
 
 
-def _base(rung: Rung, configuration: Configuration) -> Budget:
+def like(reference: Plan, plan: Plan, name: str) -> Configuration:
+    """The configuration of ``reference`` that sees images as ``name`` of ``plan`` does, or in as many dimensions."""
+    flat = plan.configurations[name].dimensions == 2
+    choices = (PARTLY.get(name, name), "2d" if flat else "3d_fullres", reference.default)
+    return reference.configurations[next(choice for choice in choices if choice in reference.configurations)]
+
+
+def _meant(rung: Rung, configuration: Configuration) -> Budget:
     """What the rung is meant for."""
     return rung.planner.budget_2d if configuration.dimensions == 2 else rung.planner.budget_3d
+
+
+def _whole(rung: Rung, plan: Plan, name: str) -> int:
+    """Elements of a step with the fewest patches, if these are not cut."""
+    configuration = plan.configurations[name]
+    dimensions, flat = configuration.dimensions, configuration.dimensions == 2
+    sizes = rung.planner.unet_2d if flat else rung.planner.unet_3d
+    spacing = [edge for edge in configuration.spacing if edge is not None]
+    uncut = uncut_patch(spacing, configuration.median_shape[-dimensions:], sizes)
+    return SMALLEST_BATCH * sizes.elements(uncut, plan.labels.heads)
 
 
 def _sizes(plan: Plan) -> dict[str, tuple[tuple[int, ...], int]]:

@@ -33,7 +33,7 @@ LAB = '''
 
 from dataclasses import replace
 
-from autoseg.planners import tiny
+from autoseg.planners import plain_unet, tiny
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.search import Rung
 
@@ -46,8 +46,7 @@ PLANNER = MeasuringPlanner(
     description="very small",
     rungs=(Rung(replace(tiny.PLANNER, **BUDGETS), 100),),
     patience=4.0,
-    most_iterations=1000,
-    most_passes=1000,
+    reference=plain_unet.PLANNER,
 )
 '''
 HOLD = """
@@ -164,7 +163,17 @@ def test_the_time_of_a_training_is_what_it_is_planned_for(
     assert call(files, "train", NAME, "0", "--time", "2s", "-c", "4d", *HERE) == 2
     said = capsys.readouterr().err
     assert "for trainings of 2 s as --time says" in said and "choose one of 3d_fullres, 3d_lowres" in said
-    assert any("and 2 s, as you asked" in reason for reason in plan_of(files)["reasons"])
+    plan = plan_of(files)
+    assert any("and 2 s, as you asked" in reason for reason in plan["reasons"])
+    assert f"default: {plan['default']}: " in said, "which configuration the time is enough for, and why"
+
+
+def test_training_takes_the_planned_default_and_not_the_drafts(files: DatasetFolder) -> None:
+    assert plan_of(files)["default"] == "3d_fullres"
+    settle_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False, default="2d")), ("lab",))
+    short = ("--epochs", "1", "--set", "training.iterations_per_epoch=1")
+    assert call(files, "train", NAME, "0", *short, *HERE) == 0
+    assert [path.name for path in files.root.glob("runs/*")] == ["2d"]
 
 
 def test_a_configuration_that_a_draft_does_not_have_is_planned_at_once(raw: Path, files: DatasetFolder) -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from autoseg.planners import tiny
+from autoseg.planners import plain_unet, tiny
 from torch._subclasses.fake_tensor import FakeTensor
 
 from autoseg.cli import main
@@ -31,7 +31,7 @@ from autoseg.workspace import Workspace
 SETTINGS = RunSettings(device="cpu", threads=2)
 WISHES = Wishes(memory=int(2e9), seconds=4.0)
 SMALL = replace(tiny.PLANNER, budget_3d=replace(tiny.PLANNER.budget_3d, elements=0.5e6))
-PLANNER = MeasuringPlanner("small", "", (Rung(SMALL, 100),), patience=60.0, most_iterations=1000, most_passes=1000)
+PLANNER = MeasuringPlanner("small", "", (Rung(SMALL, 100),), patience=60.0, reference=plain_unet.PLANNER)
 
 
 @pytest.fixture(scope="module")

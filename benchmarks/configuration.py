@@ -1,0 +1,143 @@
+"""Which configuration learns most in the same time on this machine: each is trained and scored on whole held-out cases.
+
+python benchmarks/configuration.py DATA/Dataset027_ACDC DATA/Dataset038_CHAOST2SPIR --budgets 3m 8m \
+    --workspace WORK -o benchmarks/results/configuration.json
+
+For every dataset and budget the plan is made with that time, then every configuration in it is trained for the same
+time: 3d_fullres, 2d and, where the plan has it, 3d_lowres. The plan's default is marked. One training at a time, short
+budgets first, and the result is written after each: run the same command again and it goes on. The load of the machine
+before and after every training is noted, since other programs make it slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from autoseg.core.machine import cores, processor
+from autoseg.plan import Plan, read_plan
+from autoseg.planning.default import images_seen
+
+CONFIGURATIONS = ("3d_fullres", "2d", "3d_lowres")
+KEY = ("dataset", "spacing", "seconds", "fold", "configuration")
+GROUPS = {"Dataset027_ACDC": r"^patient\d+"}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("datasets", type=Path, nargs="+")
+    arguments.add_argument("--budgets", nargs="+", default=["3m", "8m"])
+    arguments.add_argument("--only", nargs="+", default=CONFIGURATIONS, help="of these configurations")
+    arguments.add_argument("--spacing", help="of the finest grid, mm along z, y, x; default: the planner's")
+    arguments.add_argument("--folds", type=int, nargs="+", default=[0])
+    arguments.add_argument(
+        "--held-out", type=int, default=2, help="of five folds, how many are held out at once: more cases are scored"
+    )
+    arguments.add_argument("--threads", type=int, default=cores())
+    arguments.add_argument("--workspace", type=Path, required=True)
+    arguments.add_argument("-o", "--output", type=Path, required=True)
+    options = arguments.parse_args()
+    result = json.loads(options.output.read_text()) if options.output.exists() else {"machine": machine(), "rows": []}
+    for budget in options.budgets:
+        for dataset in options.datasets:
+            for fold in options.folds:
+                compare(result, dataset, budget, fold, options)
+    sys.stdout.write(table(result["rows"]) + "\n")
+
+
+def machine() -> str:
+    return f"{cores()} cores, {processor()}"
+
+
+def compare(result: dict[str, Any], dataset: Path, budget: str, fold: int, options: argparse.Namespace) -> None:
+    """Adds a row for every configuration that has none yet."""
+    place = options.workspace / "_".join(
+        filter(None, (dataset.name, budget, (options.spacing or "").replace(",", "-")))
+    )
+    files = place / dataset.name
+    here = ["--workspace", str(place), "--threads", str(options.threads)]
+    if not (place / "planned").exists():
+        group = ["--group", GROUPS[dataset.name]] if dataset.name in GROUPS else []
+        spacing = ["--spacing", options.spacing] if options.spacing else []
+        autoseg("plan_and_preprocess", str(dataset), "--time", budget, *group, *spacing, *here)
+        hold_out(files / "folds.json", options.held_out)
+        (place / "planned").touch()
+    plan = read_plan(files / "plan.json")
+    for name in (name for name in options.only if name in plan.configurations):
+        known = dict(zip(KEY, (dataset.name, options.spacing, seconds(budget), fold, name)))
+        if any(all(row[field] == value for field, value in known.items()) for row in result["rows"]):
+            continue
+        load, start = os.getloadavg()[0], time.monotonic()
+        autoseg("train", dataset.name, str(fold), "-c", name, "--time", budget, *here)
+        row = known | scored(plan, name, files / "runs" / name / f"fold_{fold}")
+        row |= {"wall": round(time.monotonic() - start), "load": [round(load, 2), round(os.getloadavg()[0], 2)]}
+        result["rows"].append(row)
+        options.output.write_text(json.dumps(result, indent=1) + "\n")
+        sys.stdout.write(table([row]) + "\n")
+        sys.stdout.flush()
+
+
+def hold_out(path: Path, count: int) -> None:
+    """Merges so many validation folds into one, as often as there are: patients stay together."""
+    record = json.loads(path.read_text())
+    parts = [fold["validation"] for fold in record["folds"]]
+    starts = range(0, len(parts) - count + 1, count)
+    merged = [sorted(chain.from_iterable(parts[start : start + count])) for start in starts]
+    everyone = sorted(chain.from_iterable(parts))
+    record["folds"] = [{"train": [key for key in everyone if key not in held], "validation": held} for held in merged]
+    record.pop("checksum", None)
+    path.write_text(json.dumps(record, indent=2))
+
+
+def scored(plan: Plan, name: str, run: Path) -> dict[str, Any]:
+    """What was trained, and its mean Dice over cases with a 95 % interval."""
+    configuration = plan.configurations[name]
+    scores = json.loads((run / "validation" / "scores.json").read_text())["overall"]["dice"]
+    with (run / "metrics.csv").open(newline="") as file:
+        iterations = int(float([*csv.DictReader(file)][-1]["iteration"]))
+    planned = configuration.training.epochs * configuration.training.iterations_per_epoch
+    return {
+        "default": name == plan.default,
+        "grid": [edge and round(edge, 2) for edge in configuration.spacing],
+        "patch": configuration.patch_size,
+        "batch": configuration.batch_size,
+        "features": configuration.network.features[0],
+        "iterations": iterations,
+        "images_seen": round(images_seen(configuration) * iterations / planned),
+        "dice": round(scores["mean"], 4),
+        "interval": [round(scores[end], 4) for end in ("low", "high")],
+        "cases": scores["cases"],
+    }
+
+
+def seconds(budget: str) -> float:
+    return float(budget[:-1]) * {"s": 1, "m": 60, "h": 3600}[budget[-1]]
+
+
+def autoseg(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "autoseg", *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = []
+    for row in sorted(rows, key=lambda row: (row["dataset"], row["seconds"], row["fold"], -row["dice"])):
+        patch = "x".join(map(str, row["patch"]))
+        grid = "x".join("-" if edge is None else f"{edge:g}" for edge in row["grid"])
+        lines.append(
+            f"{row['dataset']:24} {row['seconds']:5.0f} s fold {row['fold']} {row['configuration']:10}"
+            f"{'*' if row['default'] else ' '} {grid:14} patch {patch:10} batch {row['batch']:2} {row['iterations']:5} "
+            f"steps {row['images_seen']:5} images  Dice {row['dice']:.3f} ({row['cases']} cases) load {row['load']}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
