@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .core.bounds import LARGEST_SIZE, LONGEST, bounded
 from .core.family import Family
@@ -17,6 +17,7 @@ from .core.labels import Labels
 from .core.names import path_name, short, shown_name
 from .core.records import read_json
 from .errors import RecordError
+from .parts.contracts import Augmentation, Loss, Network, Normalizer, Optimizer, Resampler, Schedule
 from .parts.readers import label_ending
 
 if TYPE_CHECKING:
@@ -124,14 +125,14 @@ class Configuration:
     patch_size: tuple[int, ...]
     """Voxels; two entries for 2-D configurations."""
     batch_size: int
-    normalizers: tuple[Any, ...] = field(metadata={"family": NORMALIZERS})
+    normalizers: tuple[Normalizer, ...] = field(metadata={"family": NORMALIZERS})
     """One per channel."""
-    resampler: Any = field(metadata={"family": RESAMPLERS})
-    network: Any = field(metadata={"family": NETWORKS})
-    loss: Any = field(metadata={"family": LOSSES})
-    augmentation: Any = field(metadata={"family": AUGMENTATIONS})
-    optimizer: Any = field(metadata={"family": OPTIMIZERS})
-    schedule: Any = field(metadata={"family": SCHEDULES})
+    resampler: Resampler = field(metadata={"family": RESAMPLERS})
+    network: Network = field(metadata={"family": NETWORKS})
+    loss: Loss = field(metadata={"family": LOSSES})
+    augmentation: Augmentation = field(metadata={"family": AUGMENTATIONS})
+    optimizer: Optimizer = field(metadata={"family": OPTIMIZERS})
+    schedule: Schedule = field(metadata={"family": SCHEDULES})
     training: TrainingRules
     previous: str | None = None
     """The configuration whose prediction comes in as extra channels, one per label (cascade)."""
@@ -165,9 +166,9 @@ class Configuration:
         return len(self.patch_size)
 
 
-def _refuse_unfit_patch(patch_size: tuple[int, ...], network: Any) -> None:
-    """Raises ValueError that names the nearest patches that fit. A network without strides takes any patch."""
-    divisor: tuple[int, ...] = getattr(network, "divisor", (1,) * len(patch_size))
+def _refuse_unfit_patch(patch_size: tuple[int, ...], network: Network) -> None:
+    """Raises ValueError that names the nearest patches that fit."""
+    divisor = network.divisor
     if len(divisor) != len(patch_size):
         raise ValueError(f"patch_size has {len(patch_size)} entries, but the network has {len(divisor)} dimensions")
     if any(edge % step for edge, step in zip(patch_size, divisor)):
@@ -235,7 +236,7 @@ class Plan:
                 f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries for "
                 f"{channels} channels; give one each for {short(', '.join(self.channels), 500)}"
             )
-        masked: tuple[int, ...] = getattr(configuration.augmentation, "masked_channels", ())
+        masked = configuration.augmentation.masked_channels
         if not set(masked) <= set(range(channels)):
             raise ValueError(
                 f"configurations.{name}.augmentation.masked_channels: {short(masked)}; channels are counted from 0, "

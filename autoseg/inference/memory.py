@@ -19,7 +19,6 @@ from .sliding_window import patches_at_once
 
 SHARE = 0.75  # of the memory that is available, where the user named no amount
 HELD, HELD_IN_HALF = 8, 6  # copies of its finest feature maps, in float32, that a U-Net holds on its way down and up
-FEATURES = 32  # those of a network that does not tell
 COMBINED_BYTES = 2 * CHUNK_BYTES  # planes and products of a 3-D convolution in blocks, at most
 CORRECTING = 8  # bytes per voxel of masks and numbered components while a label map is corrected
 READING = 3  # copies of an image in float32 while it is read, normalised and resampled
@@ -98,7 +97,7 @@ def need(
 def patch_bytes(plan: Plan, configuration: Configuration, run: Resolved) -> int:
     """Main memory that any image takes, however small: it is padded to a patch, and logits are summed on one."""
     voxels, channels = prod(configuration.patch_size), len(plan.channels) * configuration.slices
-    summed = min(plan.labels.heads, getattr(configuration.network, "features", (FEATURES,))[0])
+    summed = min(plan.labels.heads, configuration.network.features[0])
     return 4 * (channels + summed) * voxels + working_bytes(configuration, summed, run)
 
 
@@ -107,7 +106,7 @@ def working_bytes(configuration: Configuration, values: int, run: Resolved) -> i
     if run.device.type != "cpu":
         return 0
     voxels = prod(configuration.patch_size)
-    features = getattr(configuration.network, "features", (FEATURES,))
+    features = configuration.network.features
     finest = 4 * features[0] * voxels * patches_at_once(voxels, values, run)
     return HELD_IN_HALF * finest if run.dtype else HELD * finest + min(HELD * finest, COMBINED_BYTES)
 

@@ -176,7 +176,7 @@ def _configuration(
         "use_mask_for_norm": masks,
         **_resampling(configuration.resampler),
         "architecture": _architecture(configuration.network),
-        "batch_dice": configuration.loss.batch_dice,
+        "batch_dice": getattr(configuration.loss, "batch_dice", False),
         **({} if configuration.previous is None else {"previous_stage": configuration.previous}),
     }
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..parts.contracts import Network
 from ..parts.networks import plain_unet, residual_unet
 from ..plan import Configuration, Plan
 from .nnunet_json import said
 
-Network = Union[plain_unet.Spec, residual_unet.Spec]
+UNet = Union[plain_unet.Spec, residual_unet.Spec]
 Shapes = dict[str, tuple[int, ...]]
 """Name of a weight to its shape."""
 PREFIXES = ("module.", "_orig_mod.")  # of networks on several GPUs, and of compiled ones
@@ -28,7 +29,9 @@ CASCADE = "network."  # a cascade's U-Net lies within a module that turns labels
 
 
 def names(network: Network) -> dict[str, str]:
-    """Every parameter of ``network``: our name to nnU-Net's."""
+    """Every parameter of ``network``: our name to nnU-Net's. Raises ModelError for a network that nnU-Net has not."""
+    if not isinstance(network, plain_unet.Spec | residual_unet.Spec):
+        raise ModelError(f"nnU-Net has no network {type(network).__module__}; only its U-Nets can be exchanged with it")
     encoder = _residual_encoder(network) if isinstance(network, residual_unet.Spec) else _plain_encoder(network)
     return {
         f"{ours}.{kind}": f"{theirs}.{kind}"
@@ -81,13 +84,13 @@ def copies(theirs: Iterable[str]) -> Iterator[str]:
             yield from (f"decoder.{copy}" for copy in same)
 
 
-def _plain_encoder(network: Network) -> Iterator[tuple[str, str]]:
+def _plain_encoder(network: UNet) -> Iterator[tuple[str, str]]:
     for stage, blocks in enumerate(network.blocks_encoder):
         for block in range(blocks):
             yield from _block(f"encoder.{stage}.{block}", f"encoder.stages.{stage}.0.convs.{block}")
 
 
-def _residual_encoder(network: Network) -> Iterator[tuple[str, str]]:
+def _residual_encoder(network: UNet) -> Iterator[tuple[str, str]]:
     yield from _block("encoder.0.0", "encoder.stem.convs.0")
     inputs = network.features[0]
     for stage, (outputs, stride, blocks) in enumerate(zip(network.features, network.strides, network.blocks_encoder)):
@@ -103,7 +106,7 @@ def _residual_encoder(network: Network) -> Iterator[tuple[str, str]]:
         inputs = outputs
 
 
-def _decoder(network: Network) -> Iterator[tuple[str, str]]:
+def _decoder(network: UNet) -> Iterator[tuple[str, str]]:
     coarsest = len(network.blocks_decoder) - 1
     for stage, blocks in enumerate(network.blocks_decoder):
         theirs = coarsest - stage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
+from ..parts.contracts import Optimizer
 from ..plan import Configuration, TrainingRules
 
 
@@ -30,14 +30,14 @@ def at_most(rules: TrainingRules, iterations: int) -> TrainingRules:
     return replace(rules, epochs=epochs // step * step)
 
 
-def rated(optimizer: Any, batch: int, reference: int) -> tuple[Any, str | None]:
+def rated(optimizer: Optimizer, batch: int, reference: int) -> tuple[Optimizer, str | None]:
     """``optimizer`` with the learning rate for ``batch`` patches, and why it is another than for ``reference`` patches.
 
     A larger batch takes larger steps, by the square root of how many times larger it is: a step is then as noisy as
     before (Krizhevsky 2014, arXiv:1404.5997; for adaptive optimizers Malladi et al. 2022, arXiv:2205.10287). A smaller
     one keeps the rate: it is planned where there is little time, which slower steps would waste.
     """
-    if batch <= reference or not hasattr(optimizer, "learning_rate"):
+    if batch <= reference:
         return optimizer, None
     rate = float(f"{optimizer.learning_rate * math.sqrt(batch / reference):.3g}")
     why = (

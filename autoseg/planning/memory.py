@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..parts.networks import plain_unet, residual_unet
 from ..plan import Configuration
 
 
@@ -39,6 +40,7 @@ def feature_map_elements(
 def elements_of_step(configuration: Configuration, heads: int) -> int:
     """Elements that one step of a configuration with a U-Net makes."""
     network = configuration.network
+    assert isinstance(network, plain_unet.Spec | residual_unet.Spec), "nnU-Net's planners plan no other"
     return configuration.batch_size * feature_map_elements(
         configuration.patch_size,
         network.strides,

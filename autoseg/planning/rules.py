@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import PlanningError
 from ..fingerprint import Fingerprint, Intensities
+from ..parts.losses import dice_ce
 from ..parts.normalizers import ct, none, rescale, rgb, zscore
 from ..plan import Configuration
 
@@ -125,15 +126,15 @@ def with_batch_dice(configuration: Configuration, fingerprint: Fingerprint, orde
     The Dice of a label that is not in a patch is 0 whatever little the network sees of it there: it teaches nothing,
     and what the present labels teach is divided by the number of all. ``order`` are the network's axes in the files.
     """
-    if configuration.loss.batch_dice or configuration.dimensions == 2:
+    loss = configuration.loss
+    if not isinstance(loss, dice_ce.Spec) or loss.batch_dice or configuration.dimensions == 2:
         return configuration
     seen = [edge / size for edge, size in zip(configuration.patch_size, configuration.median_shape)]
     held, labels = labels_held(fingerprint, [seen[list(order).index(axis)] for axis in range(3)])
     if held >= HELD_BELOW * labels:
         return configuration
     why = f"loss: one Dice over all patches of a batch, since a patch holds {held:.0f} of {labels} labels on average"
-    loss = replace(configuration.loss, batch_dice=True)
-    return replace(configuration, loss=loss, reasons=(*configuration.reasons, why))
+    return replace(configuration, loss=replace(loss, batch_dice=True), reasons=(*configuration.reasons, why))
 
 
 def labels_held(fingerprint: Fingerprint, seen: Sequence[float]) -> tuple[float, int]:

@@ -176,7 +176,7 @@ def test_another_network_is_named_and_nothing_is_written(small_plan: Plan, tmp_p
         """Of a part that nnU-Net does not have."""
 
     full = small_plan.configurations[TITLE]
-    odd = replace(small_plan, configurations={TITLE: replace(full, network=Spec())})
+    odd = replace(small_plan, configurations={TITLE: replace(full, network=Spec(divisor=(1, 1, 1), features=(4,)))})
     with pytest.raises(RecordError, match="nnU-Net has no counterpart of"):
         export_nnunet(SimpleNamespace(plan=odd), Manifest("m", {TITLE: ("0",)}, {TITLE: 1.0}), tmp_path / "theirs")
     assert not (tmp_path / "theirs").exists()

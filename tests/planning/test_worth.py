@@ -130,10 +130,6 @@ def test_a_batch_as_small_as_nnunets_or_smaller_keeps_the_rate() -> None:
         assert rated(sgd.Spec(learning_rate=0.01), batch, 2) == (sgd.Spec(learning_rate=0.01), None)
 
 
-def test_an_optimizer_without_a_rate_stays_as_it_is() -> None:
-    assert rated(plain_unet, 8, 2) == (plain_unet, None)
-
-
 def test_the_plan_scales_the_rate_and_says_why() -> None:
     found = planned(*CUBES, A100, cases=50).configuration()[1]
     assert found.optimizer.learning_rate == pytest.approx(0.01 * math.sqrt(16 / 2), rel=1e-2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Spec:
     """Nothing to choose."""
+
+    masked_channels: ClassVar[tuple[int, ...]] = ()
 
     def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
         """The most that is read of a patch: the patch."""

@@ -1,0 +1,189 @@
+"""What a part of each family promises: one Protocol per family. Nothing else is asked of a part.
+
+A part is a file of its family's folder that defines ``Spec``, a frozen dataclass whose fields are its settings; a
+reader is the file itself. Arrays are (channels, z, y, x), vectors (z, y, x), lengths mm, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn, optim
+
+    from ..core.geometry import Geometry
+    from ..core.labels import Labels
+
+
+class Part(Protocol):
+    """A dataclass: its fields are read from and written to ``plan.json``."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+@runtime_checkable
+class Normalizer(Part, Protocol):
+    """Brings the intensities of one channel to a common scale."""
+
+    def apply(self, channel: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """``channel`` (z, y, x) in float32; ``mask``, of the same shape, is where statistics are taken from."""
+
+
+@runtime_checkable
+class Resampler(Part, Protocol):
+    """Brings voxels from one grid to another. Spacings are mm along (z, y, x)."""
+
+    def resample_image(
+        self, array: np.ndarray, shape: tuple[int, int, int], spacing: Sequence[float], new_spacing: Sequence[float]
+    ) -> np.ndarray:
+        """``array`` (channels, z, y, x) float32 at ``shape``."""
+
+    def resample_labels(
+        self, indices: np.ndarray, shape: tuple[int, int, int], spacing: Sequence[float], new_spacing: Sequence[float]
+    ) -> np.ndarray:
+        """Label indices (z, y, x) at ``shape``."""
+
+    def resample_logits(
+        self, array: np.ndarray, shape: tuple[int, int, int], spacing: Sequence[float], new_spacing: Sequence[float]
+    ) -> np.ndarray:
+        """Logits (heads, z, y, x) float32 at ``shape``, all at once; ``matrices`` does the same in parts."""
+
+    @property
+    def order_logits(self) -> int:
+        """Spline order for logits: above 1 they leave the range of the input and have to be clipped."""
+
+    def separate_axis(self, spacing: Sequence[float], new_spacing: Sequence[float]) -> int | None:
+        """The axis that is resampled on its own, or None."""
+
+    def matrices(
+        self, shape_in: Sequence[int], shape_out: Sequence[int], order: int, separate_axis: int | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One float32 matrix (out, in) per axis (z, y, x), whose product with the array is the resampled array."""
+
+
+@runtime_checkable
+class Network(Part, Protocol):
+    """Sizes of a network; ``build`` makes it.
+
+    What is built may have ``maps(images)``, its finest feature maps (B, features, *patch), and ``last``, the
+    convolution of single voxels that makes the finest logits of them: prediction then applies it last of all.
+    """
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """A patch must be a multiple of this along each of its axes."""
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """Feature maps of each stage, finest first: what prediction counts the memory of a patch by."""
+
+    def build(self, channels: int, heads: int) -> nn.Module:
+        """The network with fresh weights: (B, channels, *patch) to a list of logits (B, heads, ...), finest first."""
+
+
+@runtime_checkable
+class Loss(Part, Protocol):
+    """What training makes small."""
+
+    def build(self, labels: Labels) -> Callable[[Tensor, Tensor], Tensor]:
+        """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``.
+
+        One that also has ``measure(logits, target)``, tensors of which each patch makes its own rows, and
+        ``judge(measures)``, the loss of the batch that they are of, needs no logits of a whole batch in one place.
+        """
+
+
+@runtime_checkable
+class Augmentation(Part, Protocol):
+    """Random changes of a batch: draw first (pure data), then read, then apply (no randomness)."""
+
+    @property
+    def masked_channels(self) -> tuple[int, ...]:
+        """Channels, counted from 0, whose voxels of exactly 0 stay 0."""
+
+    def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
+        """The most that is read of a patch, in voxels."""
+
+    def needed_shape(self, params: Any, patch: int, patch_size: tuple[int, ...]) -> tuple[int, ...]:
+        """What is read of patch number ``patch`` of the batch for which ``params`` were drawn."""
+
+    def draw(
+        self,
+        generator: np.random.Generator,
+        *,
+        batch: int,
+        channels: int,
+        mirror_axes: Sequence[int],
+        dimensions: int,
+        prior_labels: int = 0,
+    ) -> Any:
+        """Everything random about one batch; None, or something with ``of_patches(start, stop)``."""
+
+    def apply(
+        self, images: Sequence[Tensor], targets: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Patches as they were read to float32 (B, channels, *patch) and label indices (B, *patch)."""
+
+    def apply_to_prior(self, prior: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]) -> Tensor:
+        """Label maps of an earlier stage to (B, *patch)."""
+
+
+@runtime_checkable
+class Optimizer(Part, Protocol):
+    """How weights follow their gradients."""
+
+    @property
+    def learning_rate(self) -> float:
+        """At the start of the training; a schedule multiplies it."""
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        """The optimizer of these weights."""
+
+
+@runtime_checkable
+class Schedule(Part, Protocol):
+    """How the learning rate changes during a training."""
+
+    def factor(self, progress: float, iteration: int) -> float:
+        """What the learning rate is multiplied by; ``progress`` runs from 0 to 1 over the training."""
+
+
+@runtime_checkable
+class Metric(Part, Protocol):
+    """Scores of one label of one case."""
+
+    def score(self, reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
+        """Name to value, of two bool masks (z, y, x)."""
+
+
+@runtime_checkable
+class Postprocessor(Part, Protocol):
+    """A correction of one decided label. Voxels that share a face, an edge or a corner belong together."""
+
+    @classmethod
+    def candidates(cls) -> Sequence[Any]:
+        """The settings that ``autoseg select`` tries, mildest first."""
+
+    @property
+    def whole_foreground(self) -> bool:
+        """Whether the correction also makes sense on all labels taken together."""
+
+    def apply(self, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """A bool mask (z, y, x), or (y, x) of a 2-D image, to another; the one that was given stays as it is."""
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Image files of some kinds, in and out. Only ImageFileError and DatasetError leave ``parts.readers``."""
+
+    def read_header(self, path: Path) -> Any:
+        """Grid and channels, without the voxels."""
+
+    def read(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        """Voxels (channels, z, y, x) as they are stored, and their grid."""
+
+    def write(self, array: np.ndarray, geometry: Geometry, path: Path) -> None:
+        """Channels on their grid."""

@@ -1,0 +1,186 @@
+"""Every part of every family keeps its family's contract: what it is called, what it takes, and what it gives back."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg import parts
+from autoseg.core.family import Family
+from autoseg.core.labels import ExclusiveLabels, RegionLabels
+from autoseg.core.records import from_json, to_json
+from autoseg.corrections import POSTPROCESSORS
+from autoseg.evaluation.scores import METRICS
+from autoseg.parts import contracts
+from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.parts.normalizers import ct
+from autoseg.parts.postprocessors import minimum_size
+from autoseg.plan import AUGMENTATIONS, LOSSES, NETWORKS, NORMALIZERS, OPTIMIZERS, RESAMPLERS, SCHEDULES, Configuration
+
+FAMILIES: dict[type, Family] = {
+    contracts.Normalizer: NORMALIZERS,
+    contracts.Resampler: RESAMPLERS,
+    contracts.Network: NETWORKS,
+    contracts.Loss: LOSSES,
+    contracts.Augmentation: AUGMENTATIONS,
+    contracts.Optimizer: OPTIMIZERS,
+    contracts.Schedule: SCHEDULES,
+    contracts.Metric: METRICS,
+    contracts.Postprocessor: POSTPROCESSORS,
+}
+PARTS = [(contract, family, name) for contract, family in FAMILIES.items() for name in family]
+SIZES: dict[str, Any] = {"features": (4, 8), "kernels": ((3, 3, 3),) * 2, "strides": ((1, 1, 1), (2, 2, 2)),
+                         "blocks_encoder": (1, 1), "blocks_decoder": (1,)}  # fmt: skip
+NEEDED: dict[Any, dict[str, Any]] = {
+    plain_unet.Spec: SIZES,
+    residual_unet.Spec: SIZES,
+    ct.Spec: {"mean": 10.0, "std": 20.0, "percentile_00_5": -50.0, "percentile_99_5": 80.0},
+    minimum_size.Spec: {"size": 10.0},
+}
+LABELS = [ExclusiveLabels({"background": 0, "a": 1, "b": 2}), RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))]
+
+
+def made(family: Family, name: str) -> Any:
+    """With its defaults; with sizes where there are none."""
+    spec = family.load(name)
+    return spec(**NEEDED.get(spec, {}))
+
+
+@pytest.mark.parametrize(("contract", "family", "name"), PARTS, ids=[f"{f.package[14:]}.{n}" for _, f, n in PARTS])
+def test_a_part_has_all_that_its_contract_names(contract: type, family: Family, name: str) -> None:
+    part = made(family, name)
+    assert isinstance(part, contract)
+    for method, wanted in inspect.getmembers(contract, inspect.isfunction):
+        if method.startswith("_"):
+            continue
+        given = inspect.signature(getattr(type(part), method)).parameters
+        assert [*given] == [*inspect.signature(wanted).parameters], f"{method} takes other arguments"
+
+
+@pytest.mark.parametrize(("contract", "family", "name"), PARTS, ids=[f"{f.package[14:]}.{n}" for _, f, n in PARTS])
+def test_a_part_is_a_frozen_record_that_says_what_it_is(contract: type, family: Family, name: str) -> None:
+    part = made(family, name)
+    assert dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen
+    assert importlib.import_module(type(part).__module__).__doc__
+    assert from_json(type(part), to_json(part)) == part
+    assert family.name_of(part) == name
+
+
+def test_the_fields_of_a_configuration_are_typed_by_contracts() -> None:
+    """And no family of parts is without one."""
+    types = inspect.get_annotations(Configuration, eval_str=True)
+    by_package = {family.package: contract for contract, family in FAMILIES.items()}
+    for field in dataclasses.fields(Configuration):
+        if family := field.metadata.get("family"):
+            kind = types[field.name]
+            assert by_package[family.package] in (kind, *get_args(kind))
+    there = {module.name for module in pkgutil.iter_modules(parts.__path__, "autoseg.parts.") if module.ispkg}
+    assert there == {*by_package, "autoseg.parts.readers"}
+
+
+@pytest.mark.parametrize("name", list(NORMALIZERS))
+def test_a_normalizer_keeps_shape_and_what_it_was_given(name: str) -> None:
+    channel = np.random.default_rng(0).normal(100, 20, (4, 5, 6)).astype(np.float32)
+    if name == "rgb":
+        channel = channel.clip(0, 255)
+    before = channel.copy()
+    result = made(NORMALIZERS, name).apply(channel, channel > 90)
+    assert result.shape == channel.shape and result.dtype == np.float32 and np.isfinite(result).all()
+    np.testing.assert_array_equal(channel, before)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_a_network_gives_logits_of_its_patch_finest_first(name: str) -> None:
+    spec = made(NETWORKS, name)
+    patch = tuple(2 * step for step in spec.divisor)
+    scales = spec.build(2, 3)(torch.zeros(1, 2, *patch))
+    assert scales[0].shape == (1, 3, *patch)
+    sizes = [scale[0, 0].numel() for scale in scales]
+    assert sizes == sorted(sizes, reverse=True) and all(scale.shape[1] == 3 for scale in scales)
+    assert spec.features[0] > 0
+
+
+@pytest.mark.parametrize("labels", LABELS, ids=["exclusive", "regions"])
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_a_loss_is_less_where_the_network_is_right(name: str, labels: Any) -> None:
+    spec = made(LOSSES, name)
+    target = torch.zeros(2, 8, 8, 8, dtype=torch.uint8)
+    target[:, 2:5, 2:5, 2:5], target[:, 5:7, 2:5, 2:5] = 1, 2
+    right = torch.from_numpy(labels.index_table.astype(np.float32))[:, target.long()].movedim(0, 1) * 12 - 6
+    loss = spec.build(labels)
+    wrong = right.flip(2).clone().requires_grad_()
+    value = loss(wrong, target)
+    value.backward()
+    assert value.ndim == 0 and torch.isfinite(value) and wrong.grad is not None and torch.isfinite(wrong.grad).all()
+    assert loss(right, target) < value
+
+
+@pytest.mark.parametrize("name", list(AUGMENTATIONS))
+def test_an_augmentation_gives_patches_and_the_same_for_the_same_draw(name: str) -> None:
+    spec, patch = made(AUGMENTATIONS, name), (8, 8, 8)
+    results = []
+    for _ in range(2):
+        params = spec.draw(np.random.default_rng(3), batch=2, channels=1, mirror_axes=(0, 1, 2), dimensions=3)
+        read = [spec.needed_shape(params, number, patch) for number in range(2)]
+        assert all(a <= b for shape in read for a, b in zip(shape, spec.loaded_shape(patch)))
+        grid = [torch.arange(float(np.prod(shape))).reshape(1, *shape) for shape in read]
+        maps = [(each[0] % 3).to(torch.uint8) for each in grid]
+        torch.manual_seed(0)
+        images, targets = spec.apply(grid, maps, params, patch)
+        assert images.shape == (2, 1, *patch) and images.dtype == torch.float32
+        assert targets.shape == (2, *patch) and set(targets.unique().tolist()) <= {0, 1, 2}
+        results.append((images, targets))
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_an_optimizer_makes_a_loss_smaller(name: str) -> None:
+    torch.manual_seed(0)
+    layer, images = torch.nn.Linear(4, 4), torch.randn(32, 4)
+    optimizer = made(OPTIMIZERS, name).build(layer.parameters())
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = (layer(images) - images).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] and made(OPTIMIZERS, name).learning_rate > 0
+
+
+@pytest.mark.parametrize("name", list(SCHEDULES))
+def test_a_schedule_ends_far_below_its_begin(name: str) -> None:
+    schedule = made(SCHEDULES, name)
+    factors = [schedule.factor(step / 1000, 10**6 + step) for step in range(1000)]
+    assert max(factors) <= 1 and factors[-1] < 0.1 and factors[0] > factors[500] > factors[-1] >= 0
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_a_metric_is_best_for_equal_masks(name: str) -> None:
+    mask, metric = np.zeros((8, 8, 8), bool), made(METRICS, name)
+    mask[2:6, 2:6, 2:6] = True
+    same, moved = (metric.score(mask, np.roll(mask, by, 0), (2.0, 1.0, 1.0)) for by in (0, 2))
+    assert same.keys() == moved.keys() and all(isinstance(key, str) for key in same) and same != moved
+
+
+@pytest.mark.parametrize("name", list(POSTPROCESSORS))
+def test_a_postprocessor_leaves_what_it_was_given(name: str) -> None:
+    mask = np.random.default_rng(0).random((6, 7, 8)) > 0.6
+    before = mask.copy()
+    for part in POSTPROCESSORS.load(name).candidates():
+        result = part.apply(mask, (1.0, 1.0, 1.0))
+        assert result.dtype == bool and result.shape == mask.shape
+        np.testing.assert_array_equal(mask, before)
+
+
+@pytest.mark.parametrize("name", ["nifti", "simpleitk", "tiff", "natural_image"])
+def test_a_reader_is_a_module_with_all_that_its_contract_names(name: str) -> None:
+    reader = importlib.import_module(f"autoseg.parts.readers.{name}")
+    assert isinstance(reader, contracts.Reader)
