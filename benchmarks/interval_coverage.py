@@ -49,7 +49,7 @@ def coverage(patients: int, scans: int, datasets: int) -> dict[str, Any]:
 
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--datasets", type=int, default=1000)
+    command.add_argument("--datasets", type=int, default=400)
     command.add_argument("-o", "--output", type=Path)
     options = command.parse_args()
     kinds = [(5, 1), (8, 1), (20, 1), (8, 4), (20, 2), (20, 4), (40, 4)]

@@ -68,7 +68,7 @@ def verdict(datasets: dict[str, dict[str, Any]]) -> str:
     differences: dict[str, Paired] = {name: found["after_minus_before"] for name, found in datasets.items()}
     if worse := [name for name, each in differences.items() if (each.difference.high or 0.0) < 0]:
         return f"no: worse on {', '.join(worse)}"
-    better = [name for name, each in differences.items() if each.surely_better]
+    better = [name for name, each in differences.items() if each.surely_better()]
     return f"yes: better on {', '.join(better)}, worse on none" if better else "no: better on none"
 
 

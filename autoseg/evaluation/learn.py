@@ -3,8 +3,9 @@
 Postprocessing that is learned flatters itself twice: of many settings one fits these cases by chance, and so does one
 of many steps. Therefore the whole sequence of steps is learned as often as there are folds, each time without one, and
 every case is scored with what was learned without it: the scores of cross-validation (Stone 1974), nested, since each
-step is chosen in the same way among the cases that are learned from. Only if these scores surely gain and no label
-loses, the sequence that is learned from all cases is kept.
+step is chosen in the same way among the cases that are learned from. There it must surely help, as one of as many as
+are tried: what chance favours in all cases it favours without any fold, too. Only if the scores of the whole sequence
+surely gain and no label loses, the one that is learned from all cases is kept.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..core.progress import progress
 from ..corrections import POSTPROCESSORS, Correction, change
 from ..folds import make_folds
 from .counts import confusion, dice, mean_over_cases, overall
-from .paired import EQUAL, Paired, paired
+from .paired import EQUAL, SURE, Paired, paired
 from .resampling import patient_numbers
 
 LEAST_GAIN = 1e-4  # of the mean Dice: below it postprocessing is not worth its line
@@ -62,6 +62,19 @@ class Held:
         made._label_map = _compressed(label_map)
         return made
 
+    def tried(self, candidates: Sequence[Correction], labels: Labels) -> np.ndarray:
+        """Confusion matrices (1 + candidates, ...) of the case as it is and after every candidate."""
+        label_map, reference = self.label_map, self.reference
+        indices = labels.encode(label_map)
+        before = confusion(indices, reference, labels)
+        found = [before]
+        for candidate in candidates:
+            made = change(label_map, candidate, labels, self.geometry)
+            there, old = reference.reshape(-1)[made.voxels], indices.reshape(-1)[made.voxels]
+            new = labels.encode(made.values) if made.values.size else old
+            found.append(before - confusion(old, there, labels) + confusion(new, there, labels))
+        return np.stack(found)
+
 
 def _compressed(array: np.ndarray) -> Any:
     import blosc2
@@ -91,7 +104,7 @@ def learn(cases: Sequence[Held], labels: Labels, workers: int = 1) -> tuple[Lear
     for lesson, steps in zip(lessons, taught):
         for number in np.flatnonzero(~lesson):
             after[number] = states[steps][number]
-    before, held_out_scores = (_dice(held, labels) for held in (cases, after))
+    before, held_out_scores = (_dice(held, labels, workers)[0] for held in (cases, after))
     kept = bool(taught[-1]) and improves(held_out_scores, before, patients)
     gain = paired(held_out_scores, before, patients)
     return Learned(taught[-1] if kept else (), gain), after if kept else list(cases)
@@ -128,13 +141,9 @@ def _taught(
     states: dict[Steps, list[Held]] = {(): list(cases)}
     trials = list(_trials(labels))
     for candidates in progress(trials, len(trials), "trying corrections"):
-        work = partial(_tried, candidates=candidates, labels=labels)
-        scores = {
-            steps: dice(np.stack(list(ordered_map(work, held, workers)), axis=1), labels)
-            for steps, held in states.items()
-        }  # (nothing and candidates, cases, labels)
+        scores = {steps: _dice(held, labels, workers, candidates) for steps, held in states.items()}
         for number, lesson in enumerate(lessons):
-            best = next_step(scores[taught[number]][:, lesson], folds[lesson], patients[lesson])
+            best = next_step(scores[taught[number]][:, lesson], folds[lesson], patients[lesson], len(trials))
             taught[number] += tuple(candidates[best - 1 : best])
         for steps in taught:
             if steps not in states:
@@ -153,29 +162,23 @@ def _trials(labels: Labels) -> Iterator[list[Correction]]:
                 yield [Correction(target, setting) for setting in method.candidates()]
 
 
-def _dice(cases: Sequence[Held], labels: Labels) -> np.ndarray:
-    """(cases, labels)"""
-    return dice(np.stack([confusion(labels.encode(case.label_map), case.reference, labels) for case in cases]), labels)
+def _dice(cases: Sequence[Held], labels: Labels, workers: int, candidates: Sequence[Correction] = ()) -> np.ndarray:
+    """(nothing and candidates, cases, labels)"""
+
+    def tried(case: Held) -> np.ndarray:
+        return case.tried(candidates, labels)
+
+    return dice(np.stack(list(ordered_map(tried, cases, workers)), axis=1), labels)
 
 
-def _tried(case: Held, *, candidates: Sequence[Correction], labels: Labels) -> np.ndarray:
-    """Confusion matrices of the case as it is and after every candidate."""
-    label_map, reference = case.label_map, case.reference
-    indices = labels.encode(label_map)
-    before = confusion(indices, reference, labels)
-    found = [before]
-    for candidate in candidates:
-        made = change(label_map, candidate, labels, case.geometry)
-        there, old = reference.reshape(-1)[made.voxels], indices.reshape(-1)[made.voxels]
-        new = labels.encode(made.values) if made.values.size else old
-        found.append(before - confusion(old, there, labels) + confusion(new, there, labels))
-    return np.stack(found)
+def next_step(scores: np.ndarray, folds: np.ndarray, patients: np.ndarray, trials: int = 1) -> int:
+    """Which of (candidates, cases, labels) is the next step; 0, no correction, unless choosing one surely gains.
 
-
-def next_step(scores: np.ndarray, folds: np.ndarray, patients: np.ndarray) -> int:
-    """Which of (candidates, cases, labels) is the next step; 0, no correction, unless choosing one surely gains."""
+    ``trials``: how many steps are tried in all. That chance makes any of them look like a gain happens once in 20
+    times at most (Bonferroni, one-sided: a loss is no gain).
+    """
     best = chosen(scores)
-    if best and improves(held_out(scores, parts(folds, patients)), scores[0], patients):
+    if best and improves(held_out(scores, parts(folds, patients)), scores[0], patients, 2 * SURE / trials):
         return best
     return 0
 
@@ -186,7 +189,7 @@ def chosen(scores: np.ndarray) -> int:
     Of equals the mildest.
     """
     means, labels = overall(scores), mean_over_cases(scores)
-    harmless = ~(labels < labels[0] - EQUAL).any(-1)
+    harmless = ~((labels < labels[0] - EQUAL).any(-1) | np.isnan(means))
     return int(np.argmax(np.where(harmless, np.round(means, 9), -1)))
 
 
@@ -200,9 +203,9 @@ def held_out(scores: np.ndarray, folds: np.ndarray) -> np.ndarray:
     return result
 
 
-def improves(after: np.ndarray, before: np.ndarray, patients: np.ndarray) -> bool:
-    """Whether the mean Dice of (cases, labels) surely gains and no label loses."""
+def improves(after: np.ndarray, before: np.ndarray, patients: np.ndarray, level: float = SURE) -> bool:
+    """Whether the mean Dice of (cases, labels) surely gains, at a two-sided ``level``, and no label loses."""
     worse = (mean_over_cases(after) < mean_over_cases(before) - EQUAL).any()
     if worse or not overall(after) - overall(before) >= LEAST_GAIN:
         return False
-    return paired(after, before, patients).surely_better
+    return paired(after, before, patients).surely_better(level)

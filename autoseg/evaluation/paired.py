@@ -28,15 +28,14 @@ class Paired:
     """Wilcoxon's signed-rank test of the patients' differences, two-sided, not corrected for how many comparisons are
     made; None without a difference in any patient."""
 
-    @property
-    def surely_better(self) -> bool:
-        """Whether the interval lies above 0 and the test agrees.
+    def surely_better(self, level: float = SURE) -> bool:
+        """Whether the interval lies above 0 and p below ``level``.
 
         Of few patients the interval alone says too much: three that gain have one above 0, though chance alone lets
         three gain once in eight times.
         """
         low = self.difference.low
-        return low is not None and low > 0 and self.p is not None and self.p < SURE
+        return low is not None and low > 0 and self.p is not None and self.p < level
 
 
 def paired(one: np.ndarray, other: np.ndarray, patients: np.ndarray | None = None, seed: int = 0) -> Paired:
@@ -71,11 +70,12 @@ def _estimate(one: np.ndarray, other: np.ndarray, patients: np.ndarray, seed: in
     mean = float(overall(one) - overall(other)) if cases else float("nan")
     if np.isnan(mean):
         return Estimate(None, None, None, cases)
-    if patients_with_number(known, patients) < 2:
+    count = int(patients_with_number(known, patients))
+    if count < 2:
         return Estimate(mean, None, None, cases)
     weights = drawn_weights(patients, seed, "paired bootstrap")
     resampled = [known_mean(weighted_means(weights, scores), axis=1) for scores in (one, other)]
-    return Estimate(mean, *interval(resampled[0] - resampled[1]), cases)
+    return Estimate(mean, *interval(resampled[0] - resampled[1], count), cases)
 
 
 def _p(differences: np.ndarray) -> float | None:

@@ -54,7 +54,14 @@ def patients_with_number(known: np.ndarray, patients: np.ndarray) -> np.ndarray:
     return found.sum(0)
 
 
-def interval(resampled: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile interval (Efron 1979) of what the resamples give; resamples without a number are left out."""
-    low, high = np.percentile(resampled[~np.isnan(resampled)], [2.5, 97.5])
+def interval(resampled: np.ndarray, patients: int) -> tuple[float, float]:
+    """The 95 % percentile interval (Efron 1979) of what the resamples give; resamples without a number are left out.
+
+    For few patients it is too narrow by a factor that is known for means, so that percentiles further out are taken
+    (Hesterberg 2015, "What teachers should know about the bootstrap", section 5.1: the expanded percentile interval).
+    """
+    from scipy.stats import norm, t
+
+    share = float(norm.cdf(np.sqrt(patients / (patients - 1)) * t.ppf(0.025, patients - 1)))
+    low, high = np.quantile(resampled[~np.isnan(resampled)], [share, 1 - share])
     return float(low), float(high)

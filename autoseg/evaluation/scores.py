@@ -180,7 +180,7 @@ def _estimate(mean: float, resampled: np.ndarray, cases: int, patients: int) -> 
         return Estimate(None, None, None, 0)
     if patients == 1:
         return Estimate(float(mean), None, None, int(cases))
-    return Estimate(float(mean), *interval(resampled), int(cases))
+    return Estimate(float(mean), *interval(resampled, int(patients)), int(cases))
 
 
 def write_scores(folder: Path, summary: Summary) -> None:

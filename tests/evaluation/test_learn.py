@@ -100,6 +100,10 @@ def test_of_equal_settings_the_mildest_is_taken() -> None:
     assert chosen(scores) == 2
 
 
+def test_a_setting_that_leaves_nothing_to_score_is_not_the_best() -> None:
+    assert chosen(np.array([[[0.0], [np.nan]], [[np.nan], [np.nan]], [[0.5], [np.nan]]])) == 2
+
+
 def test_a_label_that_gets_worse_vetoes() -> None:
     scores = np.array([[[0.5, 0.50]] * 10, [[0.9, 0.49]] * 10])
     assert chosen(scores) == 0

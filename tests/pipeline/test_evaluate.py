@@ -181,11 +181,11 @@ def test_label_maps_without_any_label_cannot_be_scored(tmp_path) -> None:
         evaluate(reference, write(tmp_path / "automatic", a=label_map() * 0))
 
 
-def scans(dataset, count: int = 2) -> None:
-    """Three patients of ``count`` scans each, alike within a patient."""
+def scans(dataset) -> None:
+    """Six patients of four scans each, alike within a patient."""
     reference, predictions = dataset
-    for patient in range(3):
-        maps = {f"p{patient}_{scan}": label_map(organ=5) for scan in range(count)}
+    for patient in range(6):
+        maps = {f"p{patient}_{scan}": label_map(organ=5) for scan in range(4)}
         write(reference, **maps)
         write(predictions, **{key: label_map(organ=3 + patient) for key in maps})
 
@@ -194,15 +194,15 @@ def scans(dataset, count: int = 2) -> None:
 def test_intervals_resample_patients_where_they_are_named(dataset, tmp_path, monkeypatch, capsys, flags) -> None:
     scans(dataset)
     monkeypatch.chdir(tmp_path)
-    rows = [f"p{patient}_{scan},p{patient}" for patient in range(3) for scan in range(2)]
+    rows = [f"p{patient}_{scan},p{patient}" for patient in range(6) for scan in range(4)]
     (tmp_path / "patients.csv").write_text("\n".join(["case,patient", *rows]))
     assert main(["evaluate", *map(str, dataset), *flags]) == 0
-    assert "6 cases of 3 patients; intervals resample patients" in capsys.readouterr().out
+    assert "24 cases of 6 patients; intervals resample patients" in capsys.readouterr().out
     summary = read_json(dataset[1] / "scores.json", Summary)
     assert summary.patients["p1_0"] == "p1"
     by_case = evaluate(*dataset)
     dice, narrow = summary.overall["dice"], by_case.overall["dice"]
-    assert dice.mean == narrow.mean and dice.high - dice.low > 1.2 * (narrow.high - narrow.low)
+    assert dice.mean == narrow.mean and dice.high - dice.low > 1.5 * (narrow.high - narrow.low)
 
 
 def test_cases_that_look_like_scans_of_a_patient_are_told(dataset, caplog) -> None:
