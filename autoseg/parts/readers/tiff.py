@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +29,12 @@ from ._grid import Header
 from ._guard import silence, unreadable
 from ._orientation import swaps_axes, upright
 from ._tiff_pages import PALETTE, channels_kept, colours_of, refuse_bombs, stored
+from ._tiff_series import judge_descriptions, judge_series, pages_of
 
 ENDINGS = (".tif", ".tiff")
 _SLICES = "ZIQ"  # tifffile's letters: z, pages in a row, not stated
 _CHANNELS = "CS"  # channels, samples of a pixel
 _ORIENTATION = 274
-MOST_PAGES = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -98,32 +97,13 @@ def _opened(path: Path) -> Iterator[Any]:
 
     # _multifile: OME's description may name other files, which may lie anywhere
     with silence(), tifffile.TiffFile(path, _multifile=False) as file:
-        if not _complete(file):
+        pages = pages_of(file)
+        if not pages:
             raise unreadable(path, ValueError("its pages end too early or never"))
+        judge_descriptions(file, pages, path)
+        if len(file.series) == 1:
+            judge_series(file, pages, path)
         yield file
-
-
-def _complete(file: Any) -> bool:
-    """Whether every page that the file announces starts inside it, once: tifffile leaves out others, and only logs."""
-    form, handle = file.tiff, file.filehandle
-    seen: set[int] = set()
-    position = 8 if form.offsetsize == 8 else 4  # where BigTIFF and classic TIFF keep the place of their first page
-    while True:
-        handle.seek(position)
-        content = handle.read(form.offsetsize)
-        if len(content) < form.offsetsize:
-            return False
-        (start,) = struct.unpack(form.offsetformat, content)
-        if start == 0:
-            return True
-        if start in seen or len(seen) == MOST_PAGES:  # tifffile would go round for ever, or take minutes
-            return False
-        seen.add(start)
-        handle.seek(start)
-        content = handle.read(form.tagnosize)
-        if len(content) < form.tagnosize:
-            return False
-        position = start + form.tagnosize + struct.unpack(form.tagnoformat, content)[0] * form.tagsize
 
 
 def _layout(file: Any, path: Path) -> _Layout:
