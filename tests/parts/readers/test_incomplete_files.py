@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import tracemalloc
 import zlib
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pillow
 
-from autoseg.errors import ImageFileError
+from autoseg.errors import DatasetError, ImageFileError
 from autoseg.parts.readers import read_header, read_image, read_labels
 
 generator = np.random.default_rng(0)
@@ -246,3 +248,16 @@ def test_small_jpegs_of_one_value_are_whole(tmp_path: Path) -> None:
         for size in ((1, 1), (1, 30), (30, 1), (8, 8), (17, 5)):
             Pillow.fromarray(np.full(size, value, np.uint8)).save(tmp_path / "a.jpg", quality=100)
             assert read_image([tmp_path / "a.jpg"]).array.shape[2:] == size
+
+
+def test_files_on_other_grids_are_refused_before_their_voxels_are_unpacked(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(STACK, np.eye(4)), tmp_path / "a_0000.nii.gz")
+    content = bytearray(nibabel.Nifti1Image(np.zeros((500, 500, 500), np.uint8), np.eye(4)).to_bytes())
+    (tmp_path / "a_0001.nii.gz").write_bytes(gzip.compress(content, 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match=r"a_0001.*shape \(500, 500, 500\)"):
+            read_image([tmp_path / "a_0000.nii.gz", tmp_path / "a_0001.nii.gz"])
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
