@@ -73,15 +73,17 @@ def judge_series(file: Any, pages: int, path: Path) -> None:
         announced = max(announced, _count(meta, "images"))
         if announced > planes * series.keyframe.samplesperpixel:
             raise _mismatch(path, "ImageJ", announced, pages)
-    found = [[page for level in levels for page in level.pages] for levels in (series.levels[:1], series.levels)]
-    if pages == 1 and len(found[0]) == 1 and planes > 1:  # they follow each other behind the page
-        end = series.keyframe.dataoffsets[0] + planes * series.keyframe.nbytes
-        if end > file.filehandle.size:
+    held = len(series.pages)
+    if series.dataoffset is not None and (held == planes == pages or held == pages == 1):
+        # Planes follow each other behind the first page, whatever the others say; there need be no others.
+        if series.dataoffset + planes * series.keyframe.nbytes > file.filehandle.size:
             raise _mismatch(path, series.kind, planes, pages)
-    elif not any(_each_once(each, pages) for each in found) or planes != len(found[0]):
-        mapped = len({page.offset for page in found[0] if page is not None})
-        told = planes if planes != pages else mapped
-        raise _mismatch(path, series.kind, told, pages)
+        found = [[series.keyframe]]
+    else:
+        found = [[page for level in levels for page in level.pages] for levels in (series.levels[:1], series.levels)]
+        if planes != held or not any(_each_once(each, pages) for each in found):
+            mapped = len({page.offset for page in found[0] if page is not None})
+            raise _mismatch(path, series.kind, planes if planes != pages else mapped, pages)
     _refuse_holes(found[0], math.prod(series.keyframe.chunked), path)
 
 
