@@ -118,7 +118,7 @@ def _reaches_the_last_row(content: bytes) -> bool:
     from PIL.JpegImagePlugin import JpegImageFile
 
     for fill in (0, 255):  # a row that is another one than before has been decoded
-        with JpegImageFile(io.BytesIO(content + _BEHIND)) as image:
+        with JpegImageFile(io.BytesIO(content.rstrip(b"\xff") + _BEHIND)) as image:
             image.im = Pillow.new(image.mode, image.size, (fill,) * len(image.getbands())).im
             try:
                 image.load()

@@ -51,7 +51,7 @@ def tiff(path: Path, array: np.ndarray, description: str, **options: object) -> 
         (8, "ImageJ=1.11a\nimages=16\nslices=16\n", "16"),
         (1, "ImageJ=1.11a\nimages=16\nslices=16\n", "16"),
         (1, "ImageJ=1.11a\nimages=1000000000\nslices=1000000000\nhyperstack=true\n", "1000000000"),
-        (16, '{"shape": [4, 64, 8]}', "1"),
+        (16, '{"shape": [4, 64, 8]}', "(1|32)"),  # by the version of tifffile
         (1, '{"shape": [100000, 8, 8]}', "100000"),
     ],
 )
@@ -225,7 +225,7 @@ def test_a_jpeg_that_ends_early_is_refused(tmp_path: Path, options: dict, mode: 
     start = whole.rindex(b"\xff\xda") + 14
     for share in (0.2, 0.5, 0.8):
         end = start + int(share * (len(whole) - start))
-        path.write_bytes(whole[:end].rstrip(b"\xff") + b"\xff\xd9")
+        path.write_bytes(whole[:end] + b"\xff" + b"\xff\xd9")  # any number of 255 may stand before a marker
         with pytest.raises(ImageFileError, match=r"a\.jpg.*last row"):
             read_image([path])
 
