@@ -16,7 +16,8 @@ from .core.names import short, shown_name
 from .errors import DatasetError, RecordError
 
 Made = TypeVar("Made", ExclusiveLabels, RegionLabels)
-_NUMBER = re.compile("-?[0-9]{1,18}")  # str.isdigit also takes digits that int does not, and those of other scripts
+_NUMBER = re.compile("0{1,18}|-?0*[1-9][0-9]{0,17}")  # int also takes -0, spaces, _ and the digits of other scripts
+MOST_VALUES = 200_000  # of all labels together: of 10 000 labels, each may belong to 20 regions
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -86,6 +87,9 @@ def _values_by_name(labels: Any, where: Path) -> dict[str, tuple[int, ...]]:
         raise DatasetError(f'{where}: give labels, for example {{"background": 0, "liver": 1}}')
     if all(_NUMBER.fullmatch(name) and isinstance(value, str) for name, value in labels.items()):
         labels = _names_by_value(labels, where)
+    count = sum(len(value) for value in labels.values() if isinstance(value, list))
+    if count > MOST_VALUES:
+        raise DatasetError(f"{where}: its labels list {count} values in all, more than {MOST_VALUES} cannot be used")
     named: dict[str, tuple[int, ...]] = {}
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
@@ -107,7 +111,7 @@ def _names_by_value(labels: dict[str, str], where: Path) -> dict[str, int]:
         raise DatasetError(f"{where}: two labels have the same name: {short(sorted(labels.values()), 300)}")
     if len(set(turned.values())) < len(labels):
         raise DatasetError(f"{where}: two labels share one value: {short(sorted(labels), 300)}")
-    if "0" in labels:  # there, 0 is the background whatever it is called
+    if 0 in turned.values():  # there, 0 is the background whatever it is called
         turned = {"background": 0} | {name: value for name, value in turned.items() if value != 0}
     return turned
 

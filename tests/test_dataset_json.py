@@ -21,6 +21,7 @@ WHERE = Path("dataset.json")
         ({"a": 1}, {"background": 0, "a": 1}),
         ({"Background": 0, "a": 1}, {"background": 0, "a": 1}),
         ({"0": "nothing", "1": "a"}, {"background": 0, "a": 1}),
+        ({"00": "nothing", "01": "a", "-2": "b"}, {"background": 0, "a": 1, "b": -2}),
         ({"background": 0, "a": [3]}, {"background": 0, "a": 3}),
     ],
 )
@@ -55,6 +56,8 @@ def test_a_list_of_values_is_a_region() -> None:
         ({"labels": {"0": "background", "\u00b2": "a"}}, "whole number"),
         ({"labels": {"0": "background", "\u0663": "a"}}, "whole number"),
         ({"labels": {"0": "background", "1": "a", "01": "b"}}, "share one value"),
+        ({"labels": {"-0": "background", "1": "a"}}, "whole number"),
+        ({"labels": {str(n): list(range(1, 1001)) for n in range(201)}}, "201000 values in all"),
         ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [True]}, "regions_class_order"),
         ({"labels": {"0": "background", "1": "a", "2": "a"}}, "same name"),
         ({"labels": {"background": 0, "a": [1, 2]}}, "regions_class_order"),
@@ -73,7 +76,8 @@ def test_channels_are_ordered_by_number_and_not_by_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "named", [None, {}, {"a": "CT"}, {"1": "CT"}, {"0": "A", "2": "B"}, {"\u0660": "CT"}, {"0": "A", "00": "B"}]
+    "named",
+    [None, {}, {"a": "CT"}, {"1": "CT"}, {"0": "A", "2": "B"}, {"\u0660": "CT"}, {"0": "A", "00": "B"}, {"-0": "CT"}],
 )
 def test_impossible_channels_are_refused(named: Any) -> None:
     with pytest.raises(DatasetError, match="channel_names"):

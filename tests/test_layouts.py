@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import os
+import tracemalloc
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -183,6 +186,21 @@ def test_images_in_the_place_of_labels_are_noticed(tmp_path: Path) -> None:
     )
     with pytest.raises(DatasetError, match="2000 different values"):
         read_dataset(tmp_path)
+
+
+def test_a_large_label_map_that_fits_no_image_is_not_unpacked(tmp_path: Path) -> None:
+    for key in "ab":
+        image(tmp_path / f"images/{key}.nii.gz")
+    write_labels(np.arange(60).reshape(3, 4, 5) % 3, Geometry.plain((3, 4, 5), (1, 1, 1)), tmp_path / "labels/a.nii.gz")
+    voxels = nibabel.Nifti1Image(np.zeros((500, 500, 500), np.uint8), np.eye(4)).to_bytes()
+    (tmp_path / "labels/b.nii.gz").write_bytes(gzip.compress(voxels, 1))
+    del voxels
+    tracemalloc.start()
+    try:
+        assert read_dataset(tmp_path).labels.values == (0, 1, 2)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_images_to_predict_are_grouped_by_channel(tmp_path: Path) -> None:

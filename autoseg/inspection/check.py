@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..core.geometry import Geometry
@@ -22,15 +23,23 @@ from ..parts.readers import Header, copy_grid, differences, read_header
 from .outliers import ALL, alike_names, unusual_grids
 from .problem import Problem, table
 
-__all__ = ["Problem", "check_case", "check_headers", "fix", "table", "unreadable"]
+__all__ = ["Problem", "check_case", "check_headers", "fix", "table", "unfit", "unreadable"]
 LISTED = "listed"
+_RESAMPLE = (
+    "Resample the file to the grid of the case's first image (nearest neighbour for labels), or remove the case."
+)
+_NOT_TAKEN = (
+    "Where voxels are of the size that these files state, write it into CASE.json beside each of them, "
+    '{"spacing": [z, y, x]} in mm.'
+)
 
 
 def check_headers(dataset: Dataset, workers: int) -> list[Problem]:
     """Everything that names and headers show, of every case, without reading voxels."""
     problems: list[Problem] = []
     grids: dict[str, Geometry] = {}
-    for case, (headers, unread) in zip(dataset.cases, ordered_map(_read, dataset.cases, workers)):
+    read = partial(_read, dataset=dataset)
+    for case, (headers, unread) in zip(dataset.cases, ordered_map(read, dataset.cases, workers)):
         problems += _problems(case, dataset, headers, unread)
         if not unread:
             grids[case.key] = headers[Path(case.images[0])].geometry
@@ -44,9 +53,11 @@ _Read = tuple[dict[Path, Header], list[Problem]]
 """Headers of a case's files, and what is wrong with those that cannot be read."""
 
 
-def _read(case: Case) -> _Read:
+def _read(case: Case, dataset: Dataset) -> _Read:
     headers: dict[Path, Header] = {}
-    problems = []
+    problems = _surplus(case, dataset)
+    if problems:
+        return headers, problems
     for path in case.files:
         found = not_a_file(path)
         if found is not None:
@@ -108,7 +119,27 @@ def _as_written(numbers: Sequence[int]) -> str:
 
 def check_case(case: Case, dataset: Dataset) -> list[Problem]:
     """Unreadable files, missing channels and differing grids of one case."""
-    return _problems(case, dataset, *_read(case))
+    return _problems(case, dataset, *_read(case, dataset))
+
+
+def unfit(case: Case, dataset: Dataset) -> list[Problem]:
+    """What headers show that makes it useless to read voxels, however many there are: files without a channel, and
+    label maps of another shape than their image. What cannot be read is not among them."""
+    headers, problems = _read(case, dataset)
+    if problems:
+        return _surplus(case, dataset)
+    shape = headers[case.files[0]].geometry.shape
+    return [
+        Problem(case.key, path.name, f"shape {header.geometry.shape}, but the image has {shape}", _RESAMPLE)
+        for path, header in headers.items()
+        if header.geometry.shape != shape
+    ]
+
+
+def _surplus(case: Case, dataset: Dataset) -> list[Problem]:
+    """More files than channels, whatever they hold: they are not opened, there may be thousands."""
+    count = len(case.images)
+    return _channel_problems(case, dataset, [1] * count) if count > len(dataset.channels) else []
 
 
 def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problems: list[Problem]) -> list[Problem]:
@@ -116,6 +147,8 @@ def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problem
         return problems
     images = [Path(image) for image in case.images]
     problems = _channel_problems(case, dataset, [headers[image].channels for image in images])
+    if headers[images[0]].note:
+        problems.append(Problem(case.key, images[0].name, headers[images[0]].note, _NOT_TAKEN, severity="note"))
     for path in case.files[1:]:
         problems += _grid_problems(case, path, headers[images[0]], headers[path])
     return problems
@@ -158,8 +191,7 @@ def _grid_problems(case: Case, path: Path, first: Header, other: Header) -> list
     if all(difference.rounding for difference in wrong):
         cure = "Rounding in the header; harmless here. `autoseg check DATASET --fix` copies the first image's header."
         return [Problem(case.key, path.name, what, cure, severity="note", fixable=True)]
-    cure = "Resample the file to the grid of the case's first image (nearest neighbour for labels), or remove the case."
-    return [Problem(case.key, path.name, what, cure)]
+    return [Problem(case.key, path.name, what, _RESAMPLE)]
 
 
 def fix(dataset: Dataset) -> list[str]:

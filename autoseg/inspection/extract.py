@@ -27,7 +27,7 @@ from .outliers import absent_labels, copies, untrained_labels, unusual_values
 from .problem import Problem
 from .scan import Scan, scan_case
 
-VERSION = 3  # raise it when scanning the same files gives something else
+VERSION = 4  # raise it when scanning the same files gives something else
 
 
 def check_dataset(dataset: Dataset, measured_folder: Path, workers: int, folds: Folds | None = None) -> list[Problem]:

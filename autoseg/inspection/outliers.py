@@ -59,19 +59,26 @@ def _unusual_grids(geometries: Mapping[str, Geometry], dimensions: int) -> list[
     if far.any() and not far.all():
         far &= both >= np.log10(GAP) + both[~far].max()
     unusual = (np.abs(off) >= np.log10(UNUSUAL)).any(axis=(0, 2))
-    usual = [_lengths(np.median(each, axis=0)) for each in (spacing, extent)]
-    others = len(geometries) < FEWEST
+    odd = far | unusual
     problems = []
-    for index in np.flatnonzero(far | unusual):
-        beside = [_lengths(each[1 - index]) for each in (spacing, extent)] if others else usual
+    for index in np.flatnonzero(odd):
+        others, other = _beside(int(index), off, odd)
         what = (
             f"voxels of {_lengths(spacing[index])} mm, {_lengths(extent[index])} mm in all; "
-            f"{'the other has' if others else 'usual are'} {beside[0]} and {beside[1]}"
+            f"{others} {_lengths(spacing[other])} and {_lengths(extent[other])}"
         )
         wrong = bool(far[index])
         key = list(geometries)[index]
         problems.append(Problem(key, "", what, _UNITS if wrong else _SIZES, "error" if wrong else "note"))
     return problems
+
+
+def _beside(index: int, off: np.ndarray, odd: np.ndarray) -> tuple[str, int]:
+    """The case to compare with, and what it is: a median of its own may be that of no case."""
+    if odd.all():  # as many are large as small, and nobody knows which are right
+        apart = np.abs(off - off[:, index : index + 1]).sum(axis=(0, 2))
+        return ("the other has" if len(odd) == 2 else "others have"), int(apart.argmax())
+    return "usual are", int(np.where(odd, np.inf, np.abs(off).sum(axis=(0, 2))).argmin())
 
 
 def unusual_values(cases: Mapping[str, CaseFingerprint], channels: Sequence[str]) -> list[Problem]:
@@ -159,8 +166,9 @@ def untrained_labels(fingerprint: Fingerprint, labels: Labels, folds: Folds) -> 
     missing = defaultdict(list)
     for number, fold in enumerate(folds.folds):
         cases = [fingerprint.cases[key].labels or () for key in fold.train if key in fingerprint.cases]
+        trained = _values(cases, labels)
         for name, values in labels.foreground.items():
-            if there & set(values) and not _values(cases, labels) & set(values):
+            if there & set(values) and not trained & set(values):
                 missing[number].append(name)
     return [
         Problem(
@@ -171,7 +179,8 @@ def untrained_labels(fingerprint: Fingerprint, labels: Labels, folds: Folds) -> 
 
 
 def _values(indices: Sequence[Sequence[int]], labels: Labels) -> set[int]:
-    return {labels.values[index] for each in indices for index in each}
+    values = labels.values  # made anew each time it is asked for
+    return {values[index] for each in indices for index in each}
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from ..errors import DatasetError, ImageFileError
 from ..fingerprint import CaseFingerprint, ChannelFingerprint
 from ..parts.readers import read_image, read_labels
 from .channels import channel_fingerprint, same_channels
-from .check import unreadable
+from .check import unfit, unreadable
 from .moments import label_moments
 from .problem import Problem
 
@@ -41,7 +41,12 @@ class Scan:
 
 
 def scan_case(case: Case, dataset: Dataset) -> Scan:
-    """Reads a case once. What is wrong with it is in the result, not raised."""
+    """Reads a case once. What is wrong with it is in the result, not raised.
+
+    Headers come first: a file of a few megabytes may unpack to gigabytes of voxels that belong to no other file.
+    """
+    if wrong := unfit(case, dataset):
+        return Scan(tuple(wrong))
     paths = [Path(image) for image in case.images]
     try:
         image = read_image(paths)
@@ -51,10 +56,10 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
         return Scan(tuple(_unreadable_files(case)) or (_unreadable(case, error),))
 
     channels = tuple(map(channel_fingerprint, image.array))
-    problems = [*_voxel_problems(case, image, channels), *_label_problems(case, image, labels, dataset.labels)]
+    problems = [*_voxel_problems(case, image, channels), *_label_problems(case, labels, dataset.labels)]
     if any(problem.severity == "error" for problem in problems):
         return Scan(tuple(problems))
-    problems += same_channels(case, channels)
+    problems += [*same_channels(case, channels), *_empty_slices(case, image)]
     box = nonzero_box(image.array)
     try:
         fingerprint = CaseFingerprint(
@@ -106,11 +111,8 @@ def _voxel_problems(case: Case, image: Image, channels: Sequence[ChannelFingerpr
     return problems
 
 
-def _label_problems(case: Case, image: Image, labels: np.ndarray, meaning: Labels) -> list[Problem]:
+def _label_problems(case: Case, labels: np.ndarray, meaning: Labels) -> list[Problem]:
     name = Path(str(case.label)).name
-    if labels.shape != image.geometry.shape:
-        what = f"shape {labels.shape}, but the image has {image.geometry.shape}"
-        return [Problem(case.key, name, what, "Resample the label map to the image's grid, or remove the case.")]
     values = np.unique(labels).tolist()
     known = {*meaning.values, *(() if meaning.ignore is None else (meaning.ignore,))}
     problems = []
@@ -123,6 +125,24 @@ def _label_problems(case: Case, image: Image, labels: np.ndarray, meaning: Label
     elif not set(values) & set(meaning.values[1:]):
         cure = "Fine if the structures are absent in these cases; otherwise the annotation is missing."
         problems.append(Problem(case.key, name, "holds no foreground at all", cure, severity="note"))
+    elif meaning.values[0] not in values:
+        cure = "Fine if the structures fill these images; otherwise background and foreground may be exchanged."
+        problems.append(Problem(case.key, name, "holds no background at all", cure, severity="note"))
+    return problems
+
+
+def _empty_slices(case: Case, image: Image) -> list[Problem]:
+    """Slices of zeros between others, or where most are: so look images that were not wholly copied or converted."""
+    problems = []
+    for number, channel in enumerate(image.array):
+        filled = np.flatnonzero([plane.any() for plane in channel])
+        between = int(filled[-1] - filled[0]) + 1 - len(filled) if len(filled) else 0
+        empty = len(channel) - len(filled)
+        if len(filled) and (between or empty > len(channel) / 2):
+            where = f", {between} of them between others" if between else ""
+            what = f"{empty} of {len(channel)} slices of channel {number} hold only 0{where}"
+            cure = "Fine where these slices were masked; otherwise export the image again, some of it was lost."
+            problems.append(Problem(case.key, "", what, cure, severity="note"))
     return problems
 
 

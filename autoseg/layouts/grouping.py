@@ -6,7 +6,7 @@ The number is the channel, so a gap is a file that is missing and never the next
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -37,12 +37,12 @@ def misnumbered(key: str, files: Sequence[Path], channels: int | None = None) ->
     if whole:
         rule = f"one file {short(key)} with all channels, or {short(key)}_0000, {short(key)}_0001, ..."
         return f"{whole[0]} stands beside {_names(files, 1)}; a case is {rule}"
-    twice = sorted({number for number in known if known.count(number) > 1})
+    twice = sorted(number for number, count in Counter(known).items() if count > 1)
     if twice:
         there = [path.name for path, number in zip(files, numbers) if number == twice[0]]
         return f"{', '.join(there)} are both channel {twice[0]}; keep one"
     expected = max(known) + 1 if channels is None else channels
-    missing = [f"_{number:04d}" for number in range(expected) if number not in known]
+    missing = [f"_{number:04d}" for number in sorted(set(range(expected)) - set(known))]
     beyond = [f"_{number:04d}" for number in known if number >= expected]
     if len(known) == 1 and known == [0]:
         return None  # it may hold all channels

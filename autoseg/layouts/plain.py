@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from .grouping import paired
 
 LOG = logging.getLogger("autoseg")
 MOST_VALUES = 1000  # a file with more distinct values than this is an image, not a label map
+LARGE = 1 << 24  # voxels of a label map, which is not unpacked in vain where its image has another shape
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
@@ -79,7 +81,19 @@ def _inferred_labels(cases: Sequence[Case]) -> Labels:
 
 
 def _values(case: Case) -> np.ndarray | ImageFileError:
+    label = Path(str(case.label))
     try:
-        return np.unique(read_labels(Path(str(case.label)))[0])
+        shape = read_header(label).geometry.shape
+        if math.prod(shape) > LARGE and shape != (expected := _shape_of_image(case) or shape):
+            return ImageFileError(f"{label}: shape {shape}, but the image has {expected}")
+        return np.unique(read_labels(label)[0])
     except ImageFileError as error:
         return error
+
+
+def _shape_of_image(case: Case) -> tuple[int, int, int] | None:
+    """None where that cannot be read."""
+    try:
+        return read_header(Path(case.images[0])).geometry.shape
+    except ImageFileError:
+        return None

@@ -18,18 +18,21 @@ from ..core.geometry import axis_along
 from ..core.labels import Labels
 from ..fingerprint import Fingerprint, Structure
 
-SIDES = (
-    ("left", "right"),
-    ("l", "r"),
+_LEFTS_AND_RIGHTS = (
+    ("left l lt lft", "right r rt rgt"),
     ("lh", "rh"),  # FreeSurfer's hemispheres
-    ("links", "rechts"),
-    ("linke", "rechte"),
-    ("linker", "rechter"),
-    ("linkes", "rechtes"),
-    ("gauche", "droite"),
-    ("gauche", "droit"),
+    ("links linke linker linkes li", "rechts rechte rechter rechtes re"),
+    ("gauche gauches", "droit droite droits droites"),
+    ("izquierdo izquierda izq", "derecho derecha der"),
+    ("esquerdo esquerda esq", "direito direita dir"),
+    ("sinistro sinistra sx sinister sinistrum sin", "destro destra dx dexter dextra dextrum dext dex"),
+    ("\u5de6", "\u53f3"),  # Chinese and Japanese: 左 and 右
 )
-"""Words of label names."""
+SIDES = tuple(
+    (left, right) for lefts, rights in _LEFTS_AND_RIGHTS for left in lefts.split() for right in rights.split()
+)
+"""Words of label names. A pair of labels is one only where nothing but these words differs."""
+_ALONE = "\u5de6\u53f3"  # words that stand among others without spaces
 AXES = "zyx"
 USUAL_LEFT_RIGHT = 2  # x, where the files do not say: scanners write axial slices this way
 
@@ -148,8 +151,9 @@ def _in_some(count: int, cases: int) -> str:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """``LeftKidney``, ``left_kidney`` and ``left kidney`` are the same two words."""
-    spaced = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])", " ", name)
+    """``LeftKidney``, ``left_kidney`` and ``left kidney`` are the same two words, ``kidney1L`` is ``kidney1 L``."""
+    spaced = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=\d)(?=[LR](?![^\W\d_]))", " ", name)
+    spaced = re.sub(f"([{_ALONE}])", r" \1 ", spaced)
     return tuple(re.split(r"[\W_]+", spaced.casefold().strip()))
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.dataset import Case, Dataset
 from autoseg.inspection.check import Problem, check_headers, fix, table
+from autoseg.inspection.scan import scan_case
 from autoseg.parts.readers import read_header
 
 SHAPE = (6, 7, 8)
@@ -75,6 +77,28 @@ def test_rounding_is_a_note_that_can_be_fixed(tmp_path: Path, label: dict[str, o
 def test_float_noise_is_no_problem(tmp_path: Path) -> None:
     label = {"spacing": (0.48828101, 0.488281, 3.0000002), "origin": (-120.50001, 33.25, 7.0)}
     assert check_headers(dataset(case(tmp_path, **label)), 1) == []
+
+
+def test_more_files_than_channels_are_not_opened(tmp_path: Path) -> None:
+    label = write(tmp_path / "a.nii.gz")
+    files = tuple(str(tmp_path / f"a_{number:04d}.nii.gz") for number in range(9999))  # none of them exists
+    (problem,) = check_headers(dataset(Case("a", files, label)), 1)
+    assert problem.what.startswith("9999 channels in a_0000.nii.gz, a_0001.nii.gz, ")
+    assert "but the dataset has 1; " in problem.what
+    assert scan_case(Case("a", files, label), dataset(Case("a", files, label))).problems == (problem,)
+
+
+def test_what_a_tiff_states_of_its_spacing_and_is_not_read_is_told(tmp_path: Path) -> None:
+    stack = generator.integers(0, 2, SHAPE).astype(np.uint8)
+    options = {"imagej": True, "metadata": {"axes": "ZYX", "spacing": 5.0, "unit": "mm"}, "resolution": (2.0, 2.0)}
+    tifffile.imwrite(tmp_path / "a_0000.tif", stack, **options)
+    tifffile.imwrite(tmp_path / "a.tif", stack)
+    one = Case("a", (str(tmp_path / "a_0000.tif"),), str(tmp_path / "a.tif"))
+    (problem,) = check_headers(dataset(one), 1)
+    assert (problem.severity, problem.file) == ("note", "a_0000.tif")
+    assert "voxels of 5 x 0.5 x 0.5 mm, which is not read; without a.json they are taken as 1 x 1 x 1" in problem.what
+    (tmp_path / "a.json").write_text('{"spacing": [5, 0.5, 0.5]}')
+    assert check_headers(dataset(one), 1) == []
 
 
 def test_problems_of_all_cases_come_in_one_pass(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -207,7 +210,7 @@ def test_other_label_meanings_measure_again(dataset: Dataset, tmp_path: Path, sc
 
 
 def test_all_problems_of_all_cases_are_found_in_one_pass(tmp_path: Path) -> None:
-    image, labels = np.random.default_rng(1).normal(size=(2, *SHAPE)), np.random.default_rng(2).integers(1, 3, SHAPE)
+    image, labels = np.random.default_rng(1).normal(size=(2, *SHAPE)), np.random.default_rng(2).integers(0, 3, SHAPE)
     sound = make_case(tmp_path, "sound", image, labels)
     nan = image * 2
     nan[1, 0, 0, :3] = np.nan
@@ -235,7 +238,7 @@ def test_all_problems_of_all_cases_are_found_in_one_pass(tmp_path: Path) -> None
 
 def test_cases_with_errors_are_looked_at_again(tmp_path: Path, scanned: list[str]) -> None:
     image = np.full((2, *SHAPE), np.inf)
-    dataset = dataset_of(make_case(tmp_path, "a", image, np.ones(SHAPE, int)))
+    dataset = dataset_of(make_case(tmp_path, "a", image, np.random.default_rng(0).integers(0, 2, SHAPE)))
     for _ in range(2):
         _, problems = extract_fingerprint(dataset, tmp_path / "m", 1)
         assert [problem.severity for problem in problems] == ["error", "error"]
@@ -250,6 +253,51 @@ def test_notes_are_remembered(tmp_path: Path, scanned: list[str]) -> None:
     assert [problem.case for problem in again] == ["empty"]
     assert first == again
     assert scanned == ["empty", "b"]
+
+
+def test_label_maps_without_background_are_a_note(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).normal(size=(2, *SHAPE))
+    dataset = dataset_of(make_case(tmp_path, "full", image, np.ones(SHAPE, int)), random_case(tmp_path, "b", 1))
+    (problem,) = (each for each in extract_fingerprint(dataset, tmp_path / "m", 1)[1] if each.case != "all cases")
+    assert (problem.case, problem.severity, problem.what) == ("full", "note", "holds no background at all")
+
+
+@pytest.mark.parametrize(
+    ("empty", "said"),
+    [
+        ((), None),
+        ((0, 5), None),  # masked, as brains are
+        ((0, 1, 4, 5), "4 of 6 slices of channel 1 hold only 0"),
+        ((2, 5), "2 of 6 slices of channel 1 hold only 0, 1 of them between others"),
+        (tuple(range(6)), None),  # that a channel is constant is said as such
+    ],
+)
+def test_slices_of_zeros_are_a_note(tmp_path: Path, empty: tuple[int, ...], said: str | None) -> None:
+    image = np.random.default_rng(0).normal(size=(2, *SHAPE))
+    image[1, list(empty)] = 0
+    case = make_case(tmp_path, "a", image, np.arange(np.prod(SHAPE)).reshape(SHAPE) % 3)
+    found = scan_case(case, dataset_of(case))
+    assert [(problem.severity, problem.what) for problem in found.problems] == ([("note", said)] if said else [])
+
+
+def test_voxels_that_fit_no_label_are_not_unpacked(tmp_path: Path) -> None:
+    """A few megabytes may hold gigabytes of zeros: headers say already that the two do not belong together."""
+    case = random_case(tmp_path, "a", 0)
+    large = gzip.compress(bytes(nibabel.Nifti1Image(np.zeros((500, 500, 500), np.uint8), np.eye(4)).to_bytes()), 1)
+    for path in map(Path, (case.images[0], str(case.label))):
+        whole = path.read_bytes()
+        path.write_bytes(large)
+        tracemalloc.start()
+        try:
+            found = scan_case(case, dataset_of(case))
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
+        (problem,) = found.problems
+        assert (problem.file, problem.severity) == ("a.nii.gz", "error")
+        assert "(500, 500, 500)" in problem.what and "(6, 7, 8)" in problem.what
+        path.write_bytes(whole)
+    assert scan_case(case, dataset_of(case)).problems == ()
 
 
 def test_a_dataset_without_any_foreground_is_an_error(tmp_path: Path) -> None:

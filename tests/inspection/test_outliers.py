@@ -80,6 +80,21 @@ def test_the_number_the_usual_one_and_a_cure_are_said() -> None:
     assert "Correct the spacing" in problem.cure
 
 
+@pytest.mark.parametrize(("ones", "thousands"), [(1, 1), (2, 2), (3, 3), (3, 2)])
+def test_the_lengths_beside_are_those_of_a_case(ones: int, thousands: int) -> None:
+    """Half of the cases in micrometres: the median of both halves is 500.5 mm, and no case has it."""
+    sizes = [1.0] * ones + [1000.0] * thousands
+    problems = unusual_grids({str(n): Geometry.plain(USUAL[1], (size,) * 3) for n, size in enumerate(sizes)})
+    assert len(problems) == (thousands if ones > thousands else len(sizes))
+    for problem in problems:
+        own, other = (1, 1000) if sizes[int(problem.case)] == 1 else (1000, 1)
+        assert f"voxels of {own} x {own} x {own} mm" in problem.what
+        beside = problem.what.partition("; ")[2]
+        assert beside.partition(" x ")[0] in [
+            f"{word} {other}" for word in ("the other has", "others have", "usual are")
+        ]
+
+
 def test_pictures_are_compared_within_their_plane() -> None:
     grids = {str(n): Geometry.plain_2d((100, 100), (10.0**n, 10.0**n)) for n in (0, 0, 3)} | {
         f"more{n}": Geometry.plain_2d((90, 120)) for n in range(4)

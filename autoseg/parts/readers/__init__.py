@@ -83,13 +83,15 @@ def read_image(paths: Sequence[Path]) -> Image:
     arrays, geometry = [], None
     for path in paths:
         with refusals(path):
+            if geometry is not None:  # before anything is unpacked that cannot be used
+                found = _reader(path).read_header(path).geometry
+                wrong = [difference.what for difference in differences(geometry, found) if not difference.rounding]
+                if wrong:
+                    raise DatasetError(
+                        f"{path}: not on the grid of {paths[0]}: {'; '.join(wrong)}. Resample one to the other"
+                    )
             array, found = _reader(path).read(path)
             geometry = geometry or found
-            wrong = [difference.what for difference in differences(geometry, found) if not difference.rounding]
-            if wrong:
-                raise DatasetError(
-                    f"{path}: not on the grid of {paths[0]}: {'; '.join(wrong)}. Resample one to the other"
-                )
             arrays.append(array)
     if geometry is None:
         raise ImageFileError("a case needs at least one image file")
@@ -249,10 +251,14 @@ def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
     nearest = np.rint(array)
     whole = nearest.astype(np.int32)
     near = np.abs(array - nearest) <= np.minimum(ROUNDED * np.maximum(1, np.abs(nearest)), _MOST_ROUNDED)
-    wrong = array[~near | (whole != nearest)]
-    if wrong.size:
+    if not near.all():
         raise ImageFileError(
-            f"{path}: a label map holds whole numbers, but this one holds {wrong.flat[0]}; save it with an integer "
-            "type, and resample label maps with nearest neighbour"
+            f"{path}: a label map holds whole numbers, but this one holds {array[~near].flat[0]}; save it with an "
+            "integer type, and resample label maps with nearest neighbour"
+        )
+    if (whole != nearest).any():
+        raise ImageFileError(
+            f"{path}: holds the value {nearest[whole != nearest].flat[0]:.17g}, too large for a label; is this an "
+            "image and not a label map?"
         )
     return whole

@@ -31,6 +31,8 @@ class Header:
 
     geometry: Geometry
     channels: int
+    note: str = ""
+    """What the file states of its grid and is not used, in words."""
 
 
 @dataclass(frozen=True)

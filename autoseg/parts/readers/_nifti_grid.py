@@ -14,10 +14,11 @@ import numpy as np
 from ...core.geometry import SLICE_SPACING_2D, Geometry
 from ...errors import ImageFileError
 from . import simpleitk
-from ._grid import orthonormal
+from ._grid import ROUNDING, orthonormal
 from ._nifti_header import GRID_FIELDS, NIFTI_1, NO_EXTENSIONS, Layout
 
 _SPATIAL_UNITS = 7  # the lowest three bits of xyzt_units; 0 = not stated, 2 = mm
+_MILLIMETRES = {1: 1000.0, 3: 0.001}  # of metres and micrometres; programs write matrices in mm beside them
 _AGREE = 1e-4  # voxels: two transforms in one header that differ by less are the same transform
 _TO_LPS = np.array([-1.0, -1.0, 1.0])  # NIfTI's x and y point the other way than ITK's
 
@@ -26,6 +27,7 @@ def geometry(fields: np.void, layout: Layout, path: Path) -> Geometry:
     """Raises ImageFileError where the header places the voxels nowhere."""
     n = layout.dimensions
     _refuse_unbounded(fields, n, path)
+    _refuse_two_sizes(fields, n, path)
     axes = _plain_axes(fields, n)
     if axes is None:
         return _as_itk_has_it(fields, layout, path)
@@ -49,6 +51,26 @@ def _refuse_unbounded(fields: np.void, dimensions: int, path: Path) -> None:
         used += [fields["quaternion"], fields["qoffset"]]
     if not np.isfinite(np.concatenate(used)).all():
         raise ImageFileError(f"{path}: its header places the voxels at NaN or infinity; write the file again")
+
+
+def _refuse_two_sizes(fields: np.void, dimensions: int, path: Path) -> None:
+    """A lone matrix whose axes are not as long as voxels: ITK takes the sizes, nibabel and viewers take the matrix.
+
+    With a quaternion beside it, sizes belong to that, and the matrix may lead to another space (nifti1.h, methods 2
+    and 3).
+    """
+    if fields["sform"] <= 0 or fields["qform"] > 0:
+        return
+    by_matrix = np.linalg.norm(fields["srow"][:, :dimensions].astype(float), axis=0)
+    stated = np.abs(fields["pixdim"][1 : dimensions + 1].astype(float))
+    sizes = np.where(stated > 0, stated, 1.0)  # as ITK has it
+    in_mm = _MILLIMETRES.get(int(fields["units"]) & _SPATIAL_UNITS, 1.0)
+    if min(np.abs(by_matrix / (sizes * factor) - 1).max() for factor in (1.0, in_mm)) >= ROUNDING:
+        one, other = (" x ".join(f"{length:.4g}" for length in lengths) for lengths in (stated, by_matrix))
+        raise ImageFileError(
+            f"{path}: its header contradicts itself about the grid: voxels are {one} by their sizes (pixdim), {other} "
+            "by the transform (sform); write it again with those that are right"
+        )
 
 
 def _plain_axes(fields: np.void, dimensions: int) -> tuple[np.ndarray, np.ndarray] | None:

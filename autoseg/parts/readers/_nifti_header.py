@@ -137,8 +137,14 @@ def _axes(dim: list[int], intent: int, path: Path) -> tuple[int, int]:
 
 def _offset(fields: np.void, path: Path) -> int:
     offset, header = fields["offset"].item(), fields.dtype.itemsize
-    if not math.isfinite(offset) or offset < 0 or 0 < offset < header:
-        raise ImageFileError(
-            f"{path}: its header says that voxels begin at byte {offset:g}, which cannot be; export it again"
-        )
+    cannot_be = not math.isfinite(offset) or offset < 0 or 0 < offset < header
+    if cannot_be or header < int(offset) < header + NO_EXTENSIONS:
+        raise impossible_offset(offset, path)
     return int(offset)
+
+
+def impossible_offset(offset: float, path: Path) -> ImageFileError:
+    """The error to raise where voxels would begin within what is none: read from there, they are other voxels."""
+    return ImageFileError(
+        f"{path}: its header says that voxels begin at byte {offset:g}, which cannot be; export it again"
+    )

@@ -62,7 +62,7 @@ def stored(file: Any, path: Path) -> np.ndarray:
     try:
         array: np.ndarray = file.asarray()
     except (ValueError, NotImplementedError) as error:
-        if "imagecodecs" not in str(error):
+        if "imagecodecs" not in str(error) and "not supported" not in str(error):  # by the version of tifffile
             raise
         array = _by_others(page, len(series.pages), path)
     if array.size != math.prod(series.shape) or array.dtype != page.dtype.newbyteorder("="):

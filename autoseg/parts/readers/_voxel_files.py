@@ -97,14 +97,17 @@ def _of_meta_image(path: Path, start: bytes) -> Voxels:
     _refuse_odd_counts(fields, path)
     name = fields[_LAST]
     there, at = (path, at) if name.casefold() == _LOCAL else (_beside(path, name), 0)
-    size = there.stat().st_size - at
+    header = fields.get("HeaderSize", "0")
+    if not re.fullmatch("-1|[0-9]{1,15}", header) or (there == path and header not in ("0", "-1")):
+        raise unreadable(path, ValueError(f"another header of {short(header)} bytes before its voxels"))
+    size = there.stat().st_size - max(at, int(header))  # -1: voxels are the end of the file
     if not _is_true(fields.get("CompressedData", "false")):
         text = not _is_true(fields.get("BinaryData", "true"))
         return Voxels(8 * size, packed=True) if text else Voxels(size)
     stated = fields.get("CompressedDataSize", "0")
     if not stated.isdecimal() or len(stated) > 15 or int(stated) > size:
         raise unreadable(path, ValueError(f"{size} bytes of voxels, its header announces {short(stated)}"))
-    if fields.get("HeaderSize", "0") != "0":
+    if header != "0":
         raise unreadable(path, ValueError("compressed voxels behind another header"))
     swapped = _is_true(fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "false")))
     stream = Stream(there, at, int(stated) or size, swapped)
@@ -179,4 +182,6 @@ def _beside(path: Path, name: str) -> Path:
         present(there)
     except ImageFileError as error:
         raise ImageFileError(f"{path}: the file with its voxels cannot be used: {error}") from None
+    if there.samefile(path):
+        raise ImageFileError(f"{path}: its header names the file itself as that with its voxels; export it again")
     return there

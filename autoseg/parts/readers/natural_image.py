@@ -1,7 +1,8 @@
 """PNG, BMP and JPEG, read and written with Pillow. One pixel is 1 x 1 mm; colours are channels.
 
 Alpha is dropped. A palette is resolved to grey or colour for images; see ``read_labels`` for label maps. Pictures that
-say how they are to be turned (EXIF orientation) are turned, as every viewer and most programs for annotation do.
+say how they are to be turned (EXIF orientation) are turned, as every viewer and most programs for annotation do. Those
+that end before their last row are refused.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from . import simpleitk
 from ._grid import Header
 from ._guard import silence, unreadable
 from ._orientation import swaps_axes, upright
+from ._picture_ends import refuse_early_end
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -44,6 +46,7 @@ def read_header(path: Path) -> Header:
 def read(path: Path) -> tuple[np.ndarray, Geometry]:
     """Pixels (channels, 1, y, x) in the file's own type, and their geometry. Raises ImageFileError."""
     with _opened(path) as image:
+        refuse_early_end(path)
         if _is_deep(image):
             array = simpleitk.read_picture(path, ".png")[: 1 if _is_grey(image) else 3]
         else:
@@ -61,6 +64,7 @@ def read_labels(path: Path) -> tuple[np.ndarray, Geometry]:
         if image.format in ("JPEG", "MPO"):
             raise ImageFileError(f"{path}: JPEG changes values when it compresses; save label maps as PNG")
         if image.mode in ("P", "PA") and not _is_grey(image):
+            refuse_early_end(path)
             indices = np.asarray(image.getchannel(0))[None, None]
             return upright(indices, _orientation(image)), _geometry(image)
     return read(path)

@@ -22,7 +22,7 @@ from ...core.limits import DENSEST, refuse_larger
 from . import _nifti_grid, simpleitk
 from ._grid import Header
 from ._guard import unreadable
-from ._nifti_header import LONGEST, NO_EXTENSIONS, Layout, fields_of, layout_of
+from ._nifti_header import LONGEST, NO_EXTENSIONS, Layout, fields_of, impossible_offset, layout_of
 from ._nifti_write import replace_grid, write_voxels, write_without_texts
 
 ENDINGS = (".nii.gz", ".nii")
@@ -145,6 +145,8 @@ def _voxel_bytes(path: Path, fields: np.void, layout: Layout) -> memoryview:
         offset -= NO_EXTENSIONS  # a file that leaves them out
     elif len(content) < end:
         raise unreadable(path, ValueError(f"{len(content)} bytes of {end}"))
+    elif layout.offset == fields.dtype.itemsize and len(content) > end:  # they are not left out, but voxels to it
+        raise impossible_offset(layout.offset, path)
     return memoryview(content)[offset : offset + layout.bytes]
 
 

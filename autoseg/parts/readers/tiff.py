@@ -6,17 +6,15 @@ stored with MINISWHITE stays as it is.
 
 TIFF has no agreed place for the slice distance, so the spacing of a stack stands in a JSON file beside the image, named
 after the case: ``CASE_0000.tif`` and ``CASE.tif`` both look into ``CASE.json``, ``{"spacing": [z, y, x]}`` in mm, as in
-nnU-Net. A pixel of a picture is 1 x 1 mm.
+nnU-Net; what ImageJ or OME state is only told. A pixel of a picture is 1 x 1 mm.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +22,18 @@ import numpy as np
 
 from ...core.files import atomic_file
 from ...core.geometry import Geometry
-from ...core.json_text import read_json_value
-from ...errors import ImageFileError, RecordError
+from ...errors import ImageFileError
 from ._grid import Header
 from ._guard import silence, unreadable
 from ._orientation import swaps_axes, upright
 from ._tiff_pages import PALETTE, channels_kept, colours_of, refuse_bombs, stored
+from ._tiff_series import judge_descriptions, judge_series, pages_of
+from ._tiff_spacing import not_taken, sidecar_of, spacing_of
 
 ENDINGS = (".tif", ".tiff")
 _SLICES = "ZIQ"  # tifffile's letters: z, pages in a row, not stated
 _CHANNELS = "CS"  # channels, samples of a pixel
 _ORIENTATION = 274
-MOST_PAGES = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ class _Layout:
 def read_header(path: Path) -> Header:
     """Raises ImageFileError for a damaged file or one whose axes mean something else."""
     with _opened(path) as file:
-        return _layout(file, path).header
+        header = _layout(file, path).header
+        return header if header.geometry.dimensions == 2 else replace(header, note=not_taken(file, path))
 
 
 def read(path: Path) -> tuple[np.ndarray, Geometry]:
@@ -72,7 +71,7 @@ def write(array: np.ndarray, geometry: Geometry, path: Path) -> None:
 
     with atomic_file(path) as temporary:
         tifffile.imwrite(temporary, array, compression="zlib", photometric="minisblack")
-    with atomic_file(_sidecar(path, channel=False)) as temporary:
+    with atomic_file(sidecar_of(path)) as temporary:
         temporary.write_text(json.dumps({"spacing": list(geometry.spacing)}) + "\n", encoding="utf-8")
 
 
@@ -98,32 +97,13 @@ def _opened(path: Path) -> Iterator[Any]:
 
     # _multifile: OME's description may name other files, which may lie anywhere
     with silence(), tifffile.TiffFile(path, _multifile=False) as file:
-        if not _complete(file):
+        pages = pages_of(file)
+        if not pages:
             raise unreadable(path, ValueError("its pages end too early or never"))
+        judge_descriptions(file, pages, path)
+        if len(file.series) == 1:
+            judge_series(file, pages, path)
         yield file
-
-
-def _complete(file: Any) -> bool:
-    """Whether every page that the file announces starts inside it, once: tifffile leaves out others, and only logs."""
-    form, handle = file.tiff, file.filehandle
-    seen: set[int] = set()
-    position = 8 if form.offsetsize == 8 else 4  # where BigTIFF and classic TIFF keep the place of their first page
-    while True:
-        handle.seek(position)
-        content = handle.read(form.offsetsize)
-        if len(content) < form.offsetsize:
-            return False
-        (start,) = struct.unpack(form.offsetformat, content)
-        if start == 0:
-            return True
-        if start in seen or len(seen) == MOST_PAGES:  # tifffile would go round for ever, or take minutes
-            return False
-        seen.add(start)
-        handle.seek(start)
-        content = handle.read(form.tagnosize)
-        if len(content) < form.tagnosize:
-            return False
-        position = start + form.tagnosize + struct.unpack(form.tagnoformat, content)[0] * form.tagsize
 
 
 def _layout(file: Any, path: Path) -> _Layout:
@@ -149,7 +129,7 @@ def _layout(file: Any, path: Path) -> _Layout:
     elif orientation in range(2, 9):
         raise ImageFileError(f"{path}: its slices are stored turned (orientation {orientation}); save them upright")
     else:
-        geometry = Geometry.plain((depth, *plane), _spacing(path))
+        geometry = Geometry.plain((depth, *plane), spacing_of(path))
     order = tuple(list(lengths).index(letter) for letter in [*channels, *slices, "Y", "X"] if letter in lengths)
     return _Layout(Header(geometry, _channels(page, samples, path)), order, samples, orientation)
 
@@ -158,25 +138,3 @@ def _channels(page: Any, samples: int, path: Path) -> int:
     if page.photometric == PALETTE:
         return len(colours_of(np.zeros((1, 1, 1), np.uint8), page, labels=False))
     return len(channels_kept(page, None, path)) if page.samplesperpixel > 1 else samples
-
-
-def _spacing(path: Path) -> tuple[float, float, float]:
-    """From the spacing file, else 1 mm."""
-    sidecar = _sidecar(path, channel=True)
-    if not sidecar.is_file():
-        sidecar = _sidecar(path, channel=False)
-    if not sidecar.is_file():
-        return (1.0, 1.0, 1.0)
-    try:
-        content: Any = read_json_value(sidecar)
-        z, y, x = (float(value) for value in content["spacing"])
-    except (RecordError, OSError, ValueError, KeyError, TypeError, OverflowError):
-        raise ImageFileError(f'{sidecar}: expected {{"spacing": [z, y, x]}} with three lengths in mm') from None
-    if not (min(z, y, x) > 0 and max(z, y, x) < np.inf):
-        raise ImageFileError(f"{sidecar}: spacing must be positive, found {[z, y, x]}")
-    return (z, y, x)
-
-
-def _sidecar(path: Path, channel: bool) -> Path:
-    stem = path.name[: -len(path.suffix)]
-    return path.with_name((re.sub(r"_\d{4}$", "", stem) if channel else stem) + ".json")

@@ -104,6 +104,11 @@ def huge_tile(folder: Path) -> bytes:
     return (folder / "small.tif").read_bytes()
 
 
+def linked_to_itself(folder: Path) -> bytes:
+    (folder / "b.raw").symlink_to("a.mhd")
+    return meta(("LOCAL", "b.raw"))
+
+
 BOMB = zlib.compress(bytes(300_000_000), 1)
 HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "NIfTI, terabytes": (".nii", lambda _: nifti(with_axes(32767, 32767, 32767))),
@@ -144,6 +149,11 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "MetaImage, hidden behind another spelling": (
         ".mha", lambda _: meta(("NDims", "elementdatafile = LOCAL\nElementDataFile = /etc/passwd\nNDims"))
     ),
+    "MetaImage, its header as voxels": (".mha", lambda _: meta(("ElementType", "HeaderSize = 100\nElementType"))),
+    "MetaImage, a header of no size": (".mha", lambda _: meta(("ElementType", "HeaderSize = 1e2\nElementType"))),
+    "MetaImage, itself as voxels": (".mha", lambda _: meta(("LOCAL", "a.mha"))),
+    "MetaImage, a link to itself": (".mhd", linked_to_itself),
+    "NRRD, itself as voxels": (".nrrd", lambda _: nrrd(("\n\n", "\ndata file: a.nrrd\n\n"))),
     "MetaImage, a billion axes": (".mha", lambda _: meta(("NDims = 3", "NDims = 399999999999"))),
     "MetaImage, more axes than lengths": (".mha", lambda _: meta(("NDims = 3", "NDims = 5"))),
     "MetaImage, spacing NaN": (".mha", lambda _: meta(("ElementSpacing = 1 1 1", "ElementSpacing = nan 1 1"))),
@@ -227,6 +237,26 @@ def test_a_file_of_voxels_beside_its_header_is_read(tmp_path: Path) -> None:
     for name in ("a.mhd", "a.nrrd"):
         with pytest.raises(ImageFileError, match=name):
             read_image([tmp_path / name])
+
+
+def test_voxels_behind_another_header_are_read_as_in_itk(tmp_path: Path) -> None:
+    voxels = bytes(range(24))
+    (tmp_path / "x.raw").write_bytes(bytes(100) + voxels)
+    for size in (100, -1):
+        (tmp_path / "a.mhd").write_bytes(
+            meta(("LOCAL", "x.raw"), ("ElementType", f"HeaderSize = {size}\nElementType"), data=b"")
+        )
+        expected = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "a.mhd"))
+        np.testing.assert_array_equal(read_labels(tmp_path / "a.mhd")[0], expected)
+        np.testing.assert_array_equal(expected.ravel(), list(voxels))
+    (tmp_path / "a.mha").write_bytes(meta(("ElementType", "HeaderSize = -1\nElementType"), data=voxels))
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.mha")[0].ravel(), list(voxels))
+    (tmp_path / "x.raw").write_bytes(bytes(100) + voxels[:-1])
+    (tmp_path / "a.mhd").write_bytes(
+        meta(("LOCAL", "x.raw"), ("ElementType", "HeaderSize = 100\nElementType"), data=b"")
+    )
+    with pytest.raises(ImageFileError, match=r"a\.mhd.*23 bytes"):
+        read_header(tmp_path / "a.mhd")
 
 
 def test_spacing_below_zero_turns_the_axis_as_in_itk(tmp_path: Path) -> None:

@@ -223,8 +223,10 @@ def test_a_grid_at_infinity_is_refused_from_the_header(tmp_path: Path, wrong: fl
         read_header(path)
 
 
-@pytest.mark.parametrize("spacing", [0.0, -0.5])
-@pytest.mark.parametrize("codes", [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize(
+    ("spacing", "codes"),
+    [(0.0, (0, 0)), (0.0, (1, 0)), (0.0, (1, 1)), (-0.5, (0, 0)), (-0.5, (1, 0)), (-0.5, (0, 1)), (-0.5, (1, 1))],
+)
 def test_voxel_sizes_that_are_not_positive_are_taken_as_itk_takes_them(
     tmp_path: Path, spacing: float, codes: tuple[int, int]
 ) -> None:
@@ -234,6 +236,45 @@ def test_voxel_sizes_that_are_not_positive_are_taken_as_itk_takes_them(
         assert geometry.spacing[::-1] == expected.GetSpacing()
         np.testing.assert_allclose(geometry.direction, expected.GetDirection(), atol=1e-6)
         np.testing.assert_allclose(geometry.origin, expected.GetOrigin(), atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (0, 0, 0), (0.5, 0.75, 2.9), (500, 750, 3000), (-1, -1, -1)])
+def test_a_matrix_of_other_sizes_than_those_of_the_voxels_is_refused(tmp_path: Path, sizes: tuple[float, ...]) -> None:
+    """Where there is no other transform, ITK and nibabel differ by as much."""
+    path = changed(saved(tmp_path / "a.nii"), (PIXDIM, "<3f", sizes), (CODES, "<hh", (0, 2)))
+    of_nibabel = np.linalg.norm(nibabel.load(path).affine[:3, :3], axis=0)
+    assert not np.allclose(of_nibabel, sitk.ReadImage(path).GetSpacing(), rtol=0.01)
+    with pytest.raises(ImageFileError, match=r"a\.nii.*contradicts itself.*by the transform"):
+        read_header(path)
+    changed(path, (CODES, "<hh", (1, 2)))  # the sizes belong to the quaternion, the matrix leads to another space
+    assert read_header(path).geometry.spacing[::-1] == sitk.ReadImage(path).GetSpacing()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "unit"), [((0.5, 0.75, 3.0), 2), ((0.501, 0.75, 3.0), 2), ((500, 750, 3000), 3), ((0.5, 0.75, 3.0), 3)]
+)
+def test_a_matrix_of_nearly_the_same_sizes_or_in_millimetres_is_read(
+    tmp_path: Path, sizes: tuple[float, ...], unit: int
+) -> None:
+    path = changed(saved(tmp_path / "a.nii"), (PIXDIM, "<3f", sizes), (CODES, "<hh", (0, 2)), (UNITS, "B", (unit,)))
+    assert read_header(path).geometry.spacing[::-1] == sitk.ReadImage(path).GetSpacing()
+
+
+@pytest.mark.parametrize("offset", [348, 349, 350, 351])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_voxels_do_not_begin_where_extensions_are_announced(tmp_path: Path, offset: int, ending: str) -> None:
+    path = changed(saved(tmp_path / "a.nii"), (OFFSET, "<f", (offset,)))
+    with pytest.raises(Exception, match="too low"):
+        nibabel.load(path)
+    content = path.read_bytes()
+    without = content[:348] + content[352:]
+    for each in (content, without) if offset == 348 else (content,):
+        (tmp_path / f"b{ending}").write_bytes(gzip.compress(each) if ending == ".nii.gz" else each)
+        if each is content:
+            with pytest.raises(ImageFileError, match=f"begin at byte {offset}, which cannot be"):
+                read_image([tmp_path / f"b{ending}"])
+        else:  # a program that knows of no extensions
+            np.testing.assert_array_equal(read_image([tmp_path / f"b{ending}"]).array[0].T, VOXELS)
 
 
 @pytest.mark.parametrize("magic", [b"\0\0\0\0", b"abcd"])

@@ -287,11 +287,15 @@ def test_float_labels_must_be_whole(tmp_path: Path) -> None:
     found, _ = read_labels(tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(found, labels)
     assert found.dtype.kind == "i"
-    for wrong in (0.5, np.nan, 1e12):
+    fraction, large = "whole numbers, but this one holds ", "holds the value {}, too large for a label"
+    for wrong, said in {
+        0.5: f"{fraction}0.5", np.nan: f"{fraction}nan", np.inf: f"{fraction}inf",
+        2.0**40: large.format(1099511627776), -(2.0**31) - 1: large.format(-2147483649), 1e300: large.format("1.0.*"),
+    }.items():  # fmt: skip
         bad = labels.astype(np.float64)
         bad[1, 2, 3] = wrong
         sitk.WriteImage(itk_image(bad), tmp_path / "b.nii.gz")
-        with pytest.raises(ImageFileError, match="whole numbers"):
+        with pytest.raises(ImageFileError, match=said):
             read_labels(tmp_path / "b.nii.gz")
 
 
