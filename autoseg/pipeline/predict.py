@@ -49,10 +49,9 @@ def predict(
             folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(folder)
         todo = [case for case in cases if overwrite or not stages.finished(case.key)]
-        on_network_grid = ordered_map(stages.prepared, todo, workers=1)
-        on_file_grid = stages.all_predicted(on_network_grid, len(todo))
+        on_network_grid = ordered_map(stages.prepared, todo, workers=1, stopped=stages.stopped)
         attempts = []
-        for attempt in progress(ordered_map(stages.written, on_file_grid, workers=1), len(todo), "predicting"):
+        for attempt in progress(stages.all_written(on_network_grid, len(todo)), len(todo), "predicting"):
             if attempt.error is not None:
                 LOG.error("%s: %s", attempt.key, attempt.error)
             attempts.append(attempt)

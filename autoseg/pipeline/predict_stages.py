@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -29,6 +30,7 @@ from ..parts.readers import read_header, read_image, refuse_unwritable, write_ch
 from ..settings import resolve
 
 LOG = logging.getLogger("autoseg")
+Out = TypeVar("Out")
 PROBABILITY_ENDING = ".nii.gz"  # holds channels of any type, whatever the images were
 MANY = 4  # cases per thread; with fewer, threads would have nothing to do at the end
 
@@ -74,24 +76,31 @@ class Stages:
         weighed = attempt.then("read", lambda case: self._needed(case.key, read_header(Path(case.images[0])).geometry))
         if weighed.result is not None:
             self.gate.enter(case.key, weighed.result)
-        prepared = weighed.then("read", lambda _: _read(case)).then("prepare", self.model.prepare)
+        with self._leaving(case.key) as through:
+            prepared = through(weighed.then("read", lambda _: _read(case)).then("prepare", self.model.prepare))
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 
-    def all_predicted(self, cases: Iterable[Attempt[Any]], count: int) -> Iterator[Attempt[Prediction]]:
+    def all_written(self, cases: Iterable[Attempt[Any]], count: int) -> Iterator[Attempt[Path]]:
         """All of ``count`` cases in order.
 
         Where there are many, a processor works on as many at once as it has threads, each by itself: threads that share
         the arithmetic of one case wait for each other a tenth of the time, more where another program wants a core.
+
+        Asking ``cases`` for the next one may wait at the gate for any earlier one. So whatever was asked for is written
+        without another question: by the thread that predicts it, or by one that only writes.
         """
         threads = self.model.settings.threads
         processor = resolve(self.model.settings).device.type == "cpu"
         workers = threads if processor and count >= MANY * threads else 1
         if workers == 1:
-            yield from (self.predicted(attempt, workers) for attempt in cases)
+            yield from ordered_map(self.written, (self.predicted(attempt, workers) for attempt in cases), workers=1)
             return
         try:
-            yield from ordered_map(lambda attempt: self.predicted(attempt, workers), cases, workers, 0, self.stopped)
+            through = ordered_map(
+                lambda attempt: self.written(self.predicted(attempt, workers)), cases, workers, 0, self.stopped
+            )
+            yield from through
         finally:
             torch.set_num_threads(threads)  # also for threads that begin later
 
@@ -105,7 +114,8 @@ class Stages:
             wanted = Wanted(self.probabilities, self.output, self.kept(attempt.key))
             return self.model.decide(case, self.options, wanted, space=space, clock=attempt.clock)
 
-        return attempt.then("network", decided)
+        with self._leaving(attempt.key) as through:
+            return through(attempt.then("network", decided))
 
     def written(self, attempt: Attempt[Prediction]) -> Attempt[Path]:
         """The label map comes last: where it exists, the case is finished. Where probabilities are kept, their record
@@ -126,6 +136,23 @@ class Stages:
         finally:
             self.gate.leave(attempt.key)
             process.give_back_freed(above=self.gate.budget // 2)
+
+    @contextmanager
+    def _leaving(self, key: str) -> Iterator[Callable[[Attempt[Out]], Attempt[Out]]]:
+        """Yields what lets the attempt through. A case that does not get through a stage, for whatever reason, holds no
+        memory any more and leaves the gate at once: others may wait for it."""
+        inside = False
+
+        def through(attempt: Attempt[Out]) -> Attempt[Out]:
+            nonlocal inside
+            inside = attempt.result is not None
+            return attempt
+
+        try:
+            yield through
+        finally:
+            if not inside:
+                self.gate.leave(key)
 
     def _needed(self, key: str, geometry: Geometry) -> int:
         """Bytes of memory. Raises AutosegError for an image of which no label map could be made or written."""

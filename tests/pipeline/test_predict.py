@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from torch import nn
 
 from autoseg.dataset import Case
 from autoseg.errors import UsageError
+from autoseg.inference.memory import Gate
 from autoseg.inference.model import Model
 from autoseg.inference.probabilities import KINDS
+from autoseg.pipeline import predict as story
 from autoseg.pipeline import predict_stages
 from autoseg.pipeline.predict import predict
 from autoseg.settings import RunSettings
@@ -151,6 +154,73 @@ def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, ca
     with pytest.raises(ValueError, match="a defect"):
         predict(model, cases, tmp_path / "out")
     assert threading.active_count() == before
+
+
+@pytest.fixture
+def unhanging(monkeypatch):
+    """Runs a function in a thread; whoever still waits at the gate after a minute is let go, and the test fails."""
+    gates: list[Gate] = []
+
+    class Watched(Gate):
+        def __init__(self, budget: int) -> None:
+            super().__init__(budget)
+            gates.append(self)
+
+    monkeypatch.setattr(story, "Gate", Watched)
+
+    def run(function):
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(function)
+            hung = not wait([future], timeout=15).done
+            for gate in gates if hung else ():
+                gate.__exit__(None, None, None)
+            assert not hung, "cases waited for each other for ever"
+            return future.result()
+
+    return run
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("memory", [1, 10**9])
+def test_cases_that_have_to_go_alone_never_wait_for_each_other(model, tmp_path, unhanging, threads, memory):
+    cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(13)]
+    huge = sitk.ReadImage(cases[5].images[0])
+    huge.SetSpacing((2000.0,) * 3)  # takes more than any machine has
+    sitk.WriteImage(huge, cases[5].images[0])
+    Path(cases[7].images[0]).write_bytes(b"not an image")
+    Path(cases[11].images[0]).write_bytes(b"not an image")
+    settings = replace(model.settings, threads=threads, memory=memory)
+    before = torch.get_num_threads()
+    try:
+        report = unhanging(lambda: predict(replace(model, settings=settings), cases, tmp_path / "out"))
+    finally:
+        torch.set_num_threads(before)
+    assert list(report.failed) == ["case.05", "case.07", "case.11"]
+    assert len(report.written) == 10
+
+
+@pytest.mark.parametrize("stage", ["read_image", "decide", "write_labels"])
+def test_a_defect_while_others_wait_for_memory_hangs_nowhere(model, tmp_path, unhanging, stage, monkeypatch):
+    cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(9)]
+    seen: list[int] = []
+
+    def defect(*_: object, **__: object) -> None:
+        raise ValueError("a defect")
+
+    def fourth(*given: object, **named: object) -> object:
+        seen.append(1)
+        return (defect if len(seen) == 4 else genuine)(*given, **named)
+
+    place = Model if stage == "decide" else predict_stages
+    genuine = getattr(place, stage)
+    monkeypatch.setattr(place, stage, fourth)
+    settings = replace(model.settings, threads=2, memory=1)
+    before = torch.get_num_threads()
+    try:
+        with pytest.raises(ValueError, match="a defect"):
+            unhanging(lambda: predict(replace(model, settings=settings), cases, tmp_path / "out"))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_many_cases_are_predicted_at_once_and_come_in_order(model, tmp_path):
