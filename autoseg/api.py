@@ -147,9 +147,13 @@ def predict(
     probabilities: str | None = None,
     tta: str = "auto",
     step: float = 0.5,
+    existing: str = "refuse",
     settings: RunSettings | None = None,
 ) -> PredictReport:
     """Segments image files (or a folder of them) into ``output``; for one image in memory see ``Model.predict``.
+
+    Label maps that an earlier call wrote there are replaced. Other files of these names are refused; ``existing``
+    ``"replace"`` replaces them, too, and ``"keep"`` predicts only what is not there, or cannot be used.
 
     ``probabilities`` (``uint8``, ``uint16`` or ``float32``) are written beside the label maps where asked for.
     ``tta`` is ``auto``, ``none`` or ``full`` (mirror images of every patch are averaged), ``step`` the distance between
@@ -165,5 +169,13 @@ def predict(
         model = Model.read(Path(model), settings=settings or RunSettings())
     paths = [Path(path) for path in ([images] if isinstance(images, str | Path) else images)]
     story.refuse_among_images(paths, Path(output))
-    cases = find_images(paths, len(model.plan.channels))
-    return story.predict(model, cases, Path(output), options=PredictOptions(tta, step), probabilities=probabilities)
+    cases, refused = find_images(paths, len(model.plan.channels))
+    return story.predict(
+        model,
+        cases,
+        Path(output),
+        options=PredictOptions(tta, step),
+        probabilities=probabilities,
+        existing=existing,
+        refused=refused,
+    )

@@ -10,12 +10,14 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ..errors import WorkspaceError
 from .process import began
@@ -232,6 +234,19 @@ def _abandoned(leftover: Path, process: int) -> bool:
     # In a container every run has the same small number: a file older than the process is none of its own.
     start = began(process)
     return start is not None and touched < start - CLOCK_STEP
+
+
+def regular_file(path: Path) -> IO[bytes]:
+    """Opens a file that somebody named, to read it.
+
+    Raises OSError for anything else: a pipe or a device might never end, or never begin.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no file but a pipe, socket or device", str(path))
+    return path.open("rb")
 
 
 def content_hash(*paths: Path) -> str:

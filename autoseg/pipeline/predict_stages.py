@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from ..inference.predictor import Predictor, Prepared
 from ..inference.window import Space
 from ..parts.readers import read_header, read_image, refuse_unwritable, write_channels, write_labels
 from ..settings import resolve
+from .results import Results
 
 LOG = logging.getLogger("autoseg")
 Out = TypeVar("Out")
@@ -45,6 +47,8 @@ class Stages:
     probabilities: str | None
     keep: Path | None
     gate: Gate
+    results: Results
+    """What earlier runs wrote into ``output``."""
     sources: Mapping[str, Path]
     """The first image of every case: label maps get the grid of its header."""
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -60,12 +64,21 @@ class Stages:
         """The probabilities in little space."""
         return self.keep / f"{key}{KEPT_ENDING}" if self.keep else None
 
+    def files(self, key: str) -> list[Path]:
+        """What is written into the output folder, the label map last."""
+        beside = [self._probabilities(key)] if self.probabilities else []
+        return [*beside, self.target(key)]
+
     def finished(self, key: str) -> bool:
-        """Whether an earlier run wrote all that is wanted, and it still is what was written."""
+        """Whether an earlier run wrote all that is wanted, and it can still be used; says so where it cannot."""
         kept = self.kept(key)
-        if kept is None:
-            return self.target(key).exists()
-        problem = kept_problem(kept, self.target(key))
+        if kept is not None:
+            problem = kept_problem(kept, self.target(key))
+        elif all(map(os.path.lexists, self.files(key))):
+            problems = (self.results.problem(path, self.sources[key]) for path in self.files(key))
+            problem = next(filter(None, problems), None)
+        else:
+            problem = ""
         if problem:
             LOG.warning("case %s: %s; it is predicted again", key, problem)
         return problem is None
@@ -122,20 +135,34 @@ class Stages:
         says so."""
 
         def write(prediction: Prediction) -> Path:
-            source = self.sources[attempt.key]
+            source, target = self.sources[attempt.key], self.target(attempt.key)
             if chances := prediction.probabilities:
-                beside = self.output / "probabilities" / f"{attempt.key}{PROBABILITY_ENDING}"
-                write_channels(chances.stored, prediction.geometry, beside, chances.scale, like=source)
-            write_labels(prediction.labels, prediction.geometry, self.target(attempt.key), like=source)
+                with self._noted(self._probabilities(attempt.key)) as beside:
+                    write_channels(chances.stored, prediction.geometry, beside, chances.scale, like=source)
+            with self._noted(target):
+                write_labels(prediction.labels, prediction.geometry, target, like=source)
             if kept := self.kept(attempt.key):
-                note_label_map(kept, self.target(attempt.key))
-            return self.target(attempt.key)
+                note_label_map(kept, target)
+            return target
 
         try:
             return attempt.then("write", write)
         finally:
             self.gate.leave(attempt.key)
             process.give_back_freed(above=self.gate.budget // 2)
+
+    @contextmanager
+    def _noted(self, path: Path) -> Iterator[Path]:
+        """What is written inside is noted as ours. Kept probabilities have records of their own."""
+        if self.keep is not None:
+            yield path
+            return
+        self.results.begin(path)
+        yield path
+        self.results.end(path)
+
+    def _probabilities(self, key: str) -> Path:
+        return self.output / "probabilities" / f"{key}{PROBABILITY_ENDING}"
 
     @contextmanager
     def _leaving(self, key: str) -> Iterator[Callable[[Attempt[Out]], Attempt[Out]]]:
