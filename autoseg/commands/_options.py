@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,12 +85,14 @@ def dataset_folder(options: Namespace, writing: bool = False) -> DatasetFolder:
 
 
 def output_file(path: Path | None) -> Path | None:
-    """``path``, if a file can be written there. Raises UsageError or OSError."""
+    """``path``, if a new file can be written there. Raises UsageError or OSError."""
     from ..core.files import refuse_unwritable, remove_unfinished
 
     if path is not None:
         if path.is_dir():
             raise UsageError(f"{path} is a folder; give -o the name of a file")
+        if os.path.lexists(path):
+            raise UsageError(f"{path} exists already; remove it or choose another name with -o")
         refuse_unwritable(path.absolute().parent)
         remove_unfinished(path.absolute().parent)
     return path

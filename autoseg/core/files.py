@@ -14,7 +14,7 @@ import stat
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -28,6 +28,7 @@ CLOCK_STEP = 120.0  # seconds by which the clocks of a disk and of this machine 
 LOOKS = 5  # at a folder that seems to be somebody's
 ATTEMPTS = 20  # to replace a folder that others replace at the same moment
 WRITERS = ("inline_container", "NDArray")  # what torch and Blosc2 speak of when they could not write
+LOOKED_THROUGH = 1 << 24  # bytes of a file that marks a folder as ours
 PROBE = 1 << 12  # bytes that must fit onto a disk which is asked whether it can be written to
 ROOM = 1 << 22  # bytes; where they do not fit, a library that could not write has found the disk full
 
@@ -56,28 +57,28 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
+def atomic_folder(path: Path, mark: str, words: Sequence[str] = ()) -> Iterator[Path]:
     """Yields a temporary folder beside ``path``; on success it replaces ``path``, on failure it vanishes.
 
-    Only a folder that holds a file called ``mark``, as all do that are made here, or nothing at all is replaced. Raises
-    WorkspaceError for any other: it is somebody's.
+    Only a folder that holds a file called ``mark`` in which ``words`` stand, as all do that are made here, or nothing
+    at all is replaced. Raises WorkspaceError for any other: it is somebody's.
     """
     temporary = unfinished(path)
     with _named(path, temporary):
         make_folder(path.parent)
-        _refuse_foreign(path, mark)
+        _refuse_foreign(path, mark, words)
         temporary.mkdir()
         try:
             yield temporary
-            _replace_folder(path, temporary, mark)
+            _replace_folder(path, temporary, mark, words)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _replace_folder(path: Path, by: Path, mark: str) -> None:
+def _replace_folder(path: Path, by: Path, mark: str, words: Sequence[str]) -> None:
     """The old folder is moved away in one step, never half removed, also where another process replaces it, too."""
     for _ in range(ATTEMPTS):
-        _refuse_foreign(path, mark)
+        _refuse_foreign(path, mark, words)
         old = unfinished(path)
         try:
             if path.exists():
@@ -170,21 +171,32 @@ def refuse_folder(path: Path) -> None:
         raise WorkspaceError(f"{path} is a folder, in the place of a file that is to be written; move it away")
 
 
-def _refuse_foreign(path: Path, mark: str) -> None:
+def _refuse_foreign(path: Path, mark: str, words: Sequence[str]) -> None:
     for _ in range(LOOKS):
-        if _is_ours(path, mark):
+        if _is_ours(path, mark, words):
             return
         time.sleep(0.001)  # another process may have replaced it between two questions
-    raise WorkspaceError(f"{path} was not made by autoseg (there is no {mark} in it); move it away, or rename it")
+    raise WorkspaceError(
+        f"{path} was not made by autoseg (there is no {mark} of ours in it); move it away, or rename it"
+    )
 
 
-def _is_ours(path: Path, mark: str) -> bool:
+def _is_ours(path: Path, mark: str, words: Sequence[str]) -> bool:
     try:
         return not os.path.lexists(path) or (
-            path.is_dir() and not path.is_symlink() and ((path / mark).is_file() or not any(path.iterdir()))
+            path.is_dir() and not path.is_symlink() and (holds(path / mark, words) or not any(path.iterdir()))
         )
     except FileNotFoundError:
         return True
+
+
+def holds(path: Path, words: Sequence[str]) -> bool:
+    """Whether ``path`` is a file in which all ``words`` stand, between its beginning and ``LOOKED_THROUGH``."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        content = file.read(LOOKED_THROUGH)
+    return all(word.encode() in content for word in words)
 
 
 @contextmanager

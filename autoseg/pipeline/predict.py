@@ -44,11 +44,12 @@ def predict(
     The next case is read and prepared while the network works on this one and the last one is written, as far as
     memory allows; a processor works on several cases at once where there are many. A case that fails is reported and
     the others go on; so are those of ``refused``, with the reason why they were not even tried. ``probabilities`` is
-    one of ``inference.probabilities.KINDS``. What earlier runs wrote is replaced; ``existing``, one of ``EXISTING``,
-    says what becomes of other files in their place: ``refuse`` raises UsageError, ``replace`` replaces them, and
-    ``keep`` predicts only what is not there, whoever wrote it, or cannot be used. ``keep`` is a folder for the probabilities in the form that
-    ``autoseg select`` reads: then ``output`` is a folder of autoseg's own. Raises UsageError when a label map would
-    replace one of the images.
+    one of ``inference.probabilities.KINDS``.
+
+    What earlier runs wrote is replaced; ``existing``, one of ``EXISTING``, says what becomes of other files in their
+    place: ``refuse`` raises UsageError, ``replace`` replaces them, and ``keep`` predicts only what is not there,
+    whoever wrote it, or cannot be used. ``keep`` is a folder for the probabilities in the form that ``autoseg select``
+    reads: then ``output`` is a folder of autoseg's own. Raises UsageError when a label map would replace an image.
     """
     if existing not in EXISTING:
         raise UsageError(f"existing {existing!r} is unknown; choose one of {', '.join(EXISTING)}")
