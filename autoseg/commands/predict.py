@@ -32,6 +32,26 @@ def add_flags(command: ArgumentParser) -> None:
         const="uint8",
         help="also write OUT/probabilities/CASE.nii.gz, in 8 bits (default), 16 bits or as float",
     )
+    _add_existing(command)
+    command.add_argument(
+        "--tta",
+        choices=("auto", "none", "full"),
+        default="auto",
+        help="average over mirror images of every patch (default: auto, where it pays)",
+    )
+    command.add_argument(
+        "--step",
+        type=_flags.number(_flags.LEAST_STEP, 1),
+        default=0.5,
+        metavar="SHARE",
+        help="distance of patches, in patches (default: 0.5)",
+    )
+    _flags.add_machine(command)
+    _flags.add_memory(command)
+
+
+def _add_existing(command: ArgumentParser) -> None:
+    """What becomes of files that lie in OUT already."""
     existing = command.add_mutually_exclusive_group()
     existing.add_argument(
         "--continue",
@@ -48,21 +68,6 @@ def add_flags(command: ArgumentParser) -> None:
         const="replace",
         help="replace files in OUT that predict did not write (its own it replaces anyway)",
     )
-    command.add_argument(
-        "--tta",
-        choices=("auto", "none", "full"),
-        default="auto",
-        help="average over mirror images of every patch (default: auto, where it pays)",
-    )
-    command.add_argument(
-        "--step",
-        type=_flags.number(_flags.LEAST_STEP, 1),
-        default=0.5,
-        metavar="SHARE",
-        help="distance of patches, in patches (default: 0.5)",
-    )
-    _flags.add_machine(command)
-    _flags.add_memory(command)
 
 
 def run(options: Namespace) -> int:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ..errors import WorkspaceError
+from ..errors import UsageError, WorkspaceError
 from .process import began
 
 _UNFINISHED = re.compile(r"\.writing-(\d+)-[0-9a-f]{8}-.+", re.DOTALL)
@@ -246,6 +246,16 @@ def _abandoned(leftover: Path, process: int) -> bool:
     # In a container every run has the same small number: a file older than the process is none of its own.
     start = began(process)
     return start is not None and touched < start - CLOCK_STEP
+
+
+def named_path(name: object, what: str) -> Path:
+    """The path that somebody gave. Raises UsageError, beginning with ``what`` it is of, for what can be none."""
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"{what} must be a path, as text or Path, found {type(name).__name__}")
+    text = os.fspath(name)
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise UsageError(f"{what} {text!r:.100} is no path")
+    return Path(text)
 
 
 def regular_file(path: Path) -> IO[bytes]:

@@ -64,8 +64,7 @@ def train(
         _refuse_devices(at_once, team, settings)
         todo = [splits[name] for name in names if extend or not files.run(chosen, name).scores.exists()]
         _refuse_lost_images(dataset, todo)
-        if (drafted := files.read_plan(trusted)).draft:
-            refuse_early(drafted, changes, trusted)
+        refuse_early(files.read_plan(trusted), changes, trusted)
         here = partial(measure_here, files=files, seconds=seconds, settings=settings, trusted=trusted)
         team.led(partial(settle_plan, files, at_once.plan if at_once else here, trusted))
         stages = _effective(files, configuration, epochs, changes, trusted)
