@@ -249,9 +249,12 @@ class Workspace:
         """Raises WorkspaceError for a name that leads elsewhere."""
         return DatasetFolder(self.root / _named(name, "dataset"))
 
-    def folder_for(self, images: Path) -> DatasetFolder:
-        """What is written for the dataset in the folder ``images``. Raises WorkspaceError where that is the same."""
-        files = self.dataset_folder(images.absolute().name)
+    def folder_for(self, images: Path, name: str | None = None) -> DatasetFolder:
+        """What is written for the dataset in the folder ``images``, under that folder's name if no ``name`` is given.
+
+        Raises WorkspaceError where that is the same folder.
+        """
+        files = self.dataset_folder(name or images.absolute().name)
         if os.path.realpath(files.root) == os.path.realpath(images):
             raise WorkspaceError(
                 f"{images} holds the images, and in the workspace {self.root} it would also hold what autoseg writes; "

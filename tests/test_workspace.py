@@ -61,7 +61,7 @@ def test_a_workspace_that_would_write_among_the_images_is_refused(
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
     for workspace in (".", str(tmp_path), "link"):
-        for command in ("plan_and_preprocess", "fingerprint"):
+        for command in ("plan_and_preprocess", "fingerprint", "plan", "preprocess"):
             assert main([command, "mine", "--workspace", workspace]) == 2
             assert "mine holds the images" in (told := capsys.readouterr().err) and "another --workspace" in told
     assert sorted(tmp_path.rglob("*")) == before

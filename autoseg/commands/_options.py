@@ -78,7 +78,8 @@ def dataset_folder(options: Namespace, writing: bool = False) -> DatasetFolder:
     from ..dataset_names import find_dataset
 
     root = workspace(options)
-    files = root.dataset_folder(find_dataset(options.dataset, root).name)
+    found = find_dataset(options.dataset, root)
+    files = root.folder_for(found.folder, found.name)
     if writing:
         refuse_unwritable(files.root)
     return files

@@ -10,6 +10,7 @@ somebody corrected by hand is theirs from then on.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
@@ -83,16 +84,13 @@ class Results:
         self._note(path, Mark.of(path))
 
     def _note(self, path: Path, mark: Mark | None) -> None:
-        line = json.dumps({"file": self._name(path)} | (to_json(mark) if mark else {})).encode()
-        record = self.folder / RECORD
-        # A line end in front, too: what a power cut left of the last line must not take this one along.
-        descriptor = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            if os.write(descriptor, b"\n" + line + b"\n") < len(line) + 2:
-                raise OSError(28, "No space left on device", str(record))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        line = json.dumps({"file": self._name(path)} | (to_json(mark) if mark else {})).encode() + b"\n"
+        with (self.folder / RECORD).open("a+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+                line = b"\n" + line  # what a power cut left of the last line must not take this one along
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / RECORD))
+            os.fsync(file.fileno())
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
