@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +46,7 @@ def plan_and_preprocess(
     many. ``memory`` (``"8GB"``) and ``minutes`` are what one training may take, on ``target`` if that is not this
     machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError.
     """
-    from .core.amounts import read_bytes
+    from .core.files import named_path
     from .folds import FoldRules
     from .pipeline import plan_and_preprocess as story
     from .pipeline.decide import Request
@@ -52,13 +54,13 @@ def plan_and_preprocess(
     from .settings import RunSettings
     from .workspace import Workspace
 
-    wishes = Wishes(spacing, mirror, slices, None if memory is None else read_bytes(memory), minutes and 60 * minutes)
+    wishes = Wishes(_lengths(spacing), _axes(mirror), _count(slices, "slices"), _bytes(memory), _seconds(minutes))
     return story.plan_and_preprocess(
-        Path(folder),
-        Workspace(Path(workspace)),
+        named_path(folder, "the dataset's folder"),
+        Workspace(named_path(workspace, "the workspace")),
         Request(
             planner=planner,
-            plans=None if plans is None else Path(plans),
+            plans=None if plans is None else named_path(plans, "plans"),
             wishes=wishes,
             target=target,
             changes=changes,
@@ -87,18 +89,19 @@ def train(
     to the workspace, ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises TrainingError, WorkspaceError or
     UsageError.
     """
+    from .core.files import named_path
     from .dataset_names import find_dataset
     from .pipeline import train as story
     from .workspace import Workspace
 
-    root = Workspace(Path(workspace))
-    files = root.dataset_folder(find_dataset(dataset, root).name)
-    seconds = None if minutes is None else 60 * minutes
+    seconds, length = _seconds(minutes), _count(epochs, "epochs")
+    root = Workspace(named_path(workspace, "the workspace"))
+    files = root.dataset_folder(find_dataset(_name(dataset), root).name)
     return story.train(
         files,
         str(fold),
         configuration=configuration,
-        epochs=epochs,
+        epochs=length,
         seconds=seconds,
         changes=changes,
         extend=extend,
@@ -118,12 +121,13 @@ def select(
 
     ``configurations`` and ``folds`` None take all. Raises WorkspaceError, ModelError or UsageError.
     """
+    from .core.files import named_path
     from .dataset_names import find_dataset
     from .pipeline import select as story
     from .workspace import Workspace
 
-    root = Workspace(Path(workspace))
-    files = root.dataset_folder(find_dataset(dataset, root).name)
+    root = Workspace(named_path(workspace, "the workspace"))
+    files = root.dataset_folder(find_dataset(_name(dataset), root).name)
     chosen = None if folds is None else [str(fold) for fold in folds]
     return story.select(files, configurations=configurations, folds=chosen, settings=settings)
 
@@ -132,11 +136,12 @@ def newest_model(
     dataset: str | None = None, workspace: str | Path = WORKSPACE, *, configuration: str | None = None
 ) -> Path:
     """Folder of the model that was trained or selected last. Raises WorkspaceError when there is none."""
+    from .core.files import named_path
     from .dataset_names import find_dataset
     from .workspace import Workspace
 
-    root = Workspace(Path(workspace))
-    return root.newest_model(find_dataset(dataset, root).name if dataset else None, configuration)
+    root = Workspace(named_path(workspace, "the workspace"))
+    return root.newest_model(find_dataset(_name(dataset), root).name if dataset else None, configuration)
 
 
 def predict(
@@ -147,23 +152,91 @@ def predict(
     probabilities: str | None = None,
     tta: str = "auto",
     step: float = 0.5,
+    existing: str = "refuse",
     settings: RunSettings | None = None,
 ) -> PredictReport:
     """Segments image files (or a folder of them) into ``output``; for one image in memory see ``Model.predict``.
+
+    Label maps that an earlier call wrote there are replaced. Other files of these names are refused; ``existing``
+    ``"replace"`` replaces them, too, and ``"keep"`` predicts only what is not there, or cannot be used.
 
     ``probabilities`` (``uint8``, ``uint16`` or ``float32``) are written beside the label maps where asked for.
     ``tta`` is ``auto``, ``none`` or ``full`` (mirror images of every patch are averaged), ``step`` the distance between
     patches as a share of the patch. Raises ModelError or UsageError.
     """
+    from .core.files import named_path
     from .inference.model import Model
     from .inference.options import PredictOptions
+    from .inference.predictor import Predictor
     from .layouts import find_images
     from .pipeline import predict as story
     from .settings import RunSettings
 
-    if isinstance(model, str | Path):
-        model = Model.read(Path(model), settings=settings or RunSettings())
-    paths = [Path(path) for path in ([images] if isinstance(images, str | Path) else images)]
-    story.refuse_among_images(paths, Path(output))
-    cases = find_images(paths, len(model.plan.channels))
-    return story.predict(model, cases, Path(output), options=PredictOptions(tta, step), probabilities=probabilities)
+    if not isinstance(model, Predictor):
+        model = Model.read(model, settings=settings or RunSettings())
+    listed = images if isinstance(images, list | tuple) else [images]
+    paths, folder = [named_path(path, "an image") for path in listed], named_path(output, "the output folder")
+    story.refuse_among_images(paths, folder)
+    cases, refused = find_images(paths, len(model.plan.channels))
+    return story.predict(
+        model,
+        cases,
+        folder,
+        options=PredictOptions(tta, step),
+        probabilities=probabilities,
+        existing=existing,
+        refused=refused,
+    )
+
+
+def _name(dataset: object) -> str:
+    from .errors import UsageError
+
+    if not isinstance(dataset, str | Path) or not str(dataset).strip() or "\0" in str(dataset):
+        raise UsageError(f"the dataset must be a name, a number as text or a path, found {dataset!r:.100}")
+    return str(dataset)
+
+
+def _number(value: object, what: str, condition: str, fits: Callable[[float], bool]) -> float:
+    from .errors import UsageError
+
+    if isinstance(value, bool) or not isinstance(value, Real) or not fits(float(value)):
+        raise UsageError(f"{what} must be {condition}, found {value!r:.100}")
+    return float(value)
+
+
+def _seconds(minutes: object) -> float | None:
+    if minutes is None:
+        return None
+    return 60 * _number(minutes, "minutes", "a number above 0", lambda found: 0 < found < math.inf)
+
+
+def _count(value: object, what: str) -> int | None:
+    if value is None:
+        return None
+    return int(_number(value, what, "a whole number of 1 or more", lambda found: found >= 1 and found.is_integer()))
+
+
+def _bytes(memory: object) -> int | None:
+    from .core.amounts import read_bytes
+
+    return None if memory is None else read_bytes(str(memory))
+
+
+def _lengths(spacing: Sequence[object] | None) -> tuple[float, float, float] | None:
+    from .errors import UsageError
+
+    if spacing is None:
+        return None
+    if not isinstance(spacing, Sequence) or len(spacing) != 3:
+        raise UsageError(f"spacing must be three numbers (z, y, x), found {spacing!r:.100}")
+    z, y, x = (_number(each, "spacing", "three numbers of millimetres", lambda found: True) for each in spacing)
+    return z, y, x
+
+
+def _axes(mirror: Sequence[object] | None) -> tuple[int, ...] | None:
+    if mirror is None:
+        return None
+    axes = mirror if isinstance(mirror, list | tuple) else [mirror]
+    some = "some of the axes 0 (z), 1 and 2"
+    return tuple(int(_number(axis, "mirror", some, lambda found: found in (0, 1, 2))) for axis in axes)

@@ -5,6 +5,7 @@ AutosegError
 ├── DatasetError         the user's images, labels or dataset.json; may carry a table of problems
 ├── ImageFileError       one file that cannot be read or written
 ├── RecordError          a JSON file (plan, fingerprint, ...) with a missing, unknown or impossible field
+│   ├── MistypedError    a value of another kind than its field, whatever the other fields hold
 │   └── UnknownPartError a part's name that no module carries
 ├── PlanningError        a dataset for which no sensible plan exists
 ├── WorkspaceError       a step whose predecessor has not run, or a folder that is in use
@@ -35,6 +36,10 @@ class ImageFileError(AutosegError):
 
 class RecordError(AutosegError):
     """A JSON record has a missing, unknown or impossible field."""
+
+
+class MistypedError(RecordError):
+    """A value is of another kind than its field: text for a number, or a number that none can hold."""
 
 
 class UnknownPartError(RecordError):

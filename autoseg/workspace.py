@@ -20,9 +20,11 @@ workspace/
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .core.files import holds
 from .core.names import path_name
 from .core.records import Record, read_json
 from .core.weights import is_whole
@@ -229,6 +231,11 @@ class DatasetFolder:
         try:
             return read_json(path, kind, trusted)
         except RecordError as error:
+            if path == self.dataset and not holds(path, ('"folder"', '"layout"')):
+                raise type(error)(
+                    f"{path} was not written by autoseg: {path.parent} seems to be a dataset of yours, and not a "
+                    "folder of a workspace; choose another --workspace"
+                ) from None
             raise type(error)(f"{error} (in {path.parent}). {_MENDS[path.name]}") from None
 
 
@@ -241,6 +248,19 @@ class Workspace:
     def dataset_folder(self, name: str) -> DatasetFolder:
         """Raises WorkspaceError for a name that leads elsewhere."""
         return DatasetFolder(self.root / _named(name, "dataset"))
+
+    def folder_for(self, images: Path, name: str | None = None) -> DatasetFolder:
+        """What is written for the dataset in the folder ``images``, under that folder's name if no ``name`` is given.
+
+        Raises WorkspaceError where that is the same folder.
+        """
+        files = self.dataset_folder(name or images.absolute().name)
+        if os.path.realpath(files.root) == os.path.realpath(images):
+            raise WorkspaceError(
+                f"{images} holds the images, and in the workspace {self.root} it would also hold what autoseg writes; "
+                "choose another --workspace"
+            )
+        return files
 
     @property
     def models(self) -> Path:

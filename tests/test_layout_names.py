@@ -83,14 +83,15 @@ def test_files_that_are_no_whole_case_are_refused(tmp_path: Path, names: list[st
     ],
 )
 def test_whole_cases_are_taken(tmp_path: Path, names: list[str], channels: int, keys: list[str]) -> None:
-    assert [case.key for case in find_images(images(tmp_path, *names), channels)] == keys
+    cases, refused = find_images(images(tmp_path, *names), channels)
+    assert [case.key for case in cases] == keys and not refused
 
 
 def test_the_name_that_is_proposed_for_numbered_cases_works(tmp_path: Path) -> None:
     refused(images(tmp_path, "scan_0000", "scan_0001"), 1)
     for number in ("0000", "0001"):
         (tmp_path / f"scan_{number}.nii.gz").rename(tmp_path / f"scan-{number}.nii.gz")
-    assert [case.key for case in find_images(tmp_path, 1)] == ["scan-0000", "scan-0001"]
+    assert [case.key for case in find_images(tmp_path, 1)[0]] == ["scan-0000", "scan-0001"]
 
 
 def test_a_number_that_may_be_a_channel_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -119,12 +120,12 @@ def test_no_file_is_ever_another_channel_than_its_name_says(
     for name in {key + number for key, number in files}:
         os.link(template, folder / f"{name}.nii.gz")
     try:
-        cases = find_images(folder, channels)
+        cases, refused = find_images(folder, channels)
     except DatasetError as error:
         assert len(str(error)) < 2000
         return
     taken = [path for case in cases for path in case.images]
-    assert sorted(taken) == sorted(str(path) for path in folder.iterdir())
+    assert refused or sorted(taken) == sorted(str(path) for path in folder.iterdir())
     for case in cases:
         assert len(case.images) == channels
         if channels > 1:
@@ -137,13 +138,17 @@ def test_a_file_that_cannot_be_read_is_left_to_prediction(tmp_path: Path) -> Non
     images(tmp_path, "a_0000", "a_0001", "b_0000", "b_0001", "c")
     for name in ("b_0001", "c"):
         (tmp_path / f"{name}.nii.gz").write_bytes(b"nothing")
-    assert [case.key for case in find_images(tmp_path, 2)] == ["a", "b", "c"]
+    assert [case.key for case in find_images(tmp_path, 2)[0]] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("name", ["a:b", " a", "con", "x" * 160, "a\nb", "a\u202eb"])
 def test_a_name_that_cannot_be_written_everywhere_is_refused_with_its_file(tmp_path: Path, name: str) -> None:
     images(tmp_path, "fine", name)
-    assert "1 files need another name" in refused(tmp_path, 1)
+    cases, wrong = find_images(tmp_path, 1)
+    assert [case.key for case in cases] == ["fine"]
+    assert list(wrong) == [name] and "needs another name" in wrong[name]
+    (tmp_path / "fine.nii.gz").unlink()
+    assert "needs another name" in refused(tmp_path, 1)
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,8 @@ def test_a_large_label_map_that_fits_no_image_is_not_unpacked(tmp_path: Path) ->
 def test_images_to_predict_are_grouped_by_channel(tmp_path: Path) -> None:
     for name in ("b_0000", "b_0001", "a_0001", "a_0000"):
         image(tmp_path / f"{name}.nii.gz")
-    cases = find_images(tmp_path, 2)
+    cases, refused = find_images(tmp_path, 2)
+    assert not refused
     assert [case.key for case in cases] == ["a", "b"]
     assert [Path(path).name for path in cases[0].images] == ["a_0000.nii.gz", "a_0001.nii.gz"]
     assert cases[0].label is None
@@ -215,23 +216,31 @@ def test_images_to_predict_are_grouped_by_channel(tmp_path: Path) -> None:
 def test_one_file_may_hold_all_channels(tmp_path: Path) -> None:
     image(tmp_path / "a_0000.nii.gz", channels=2)
     image(tmp_path / "b.nii.gz", channels=2)
-    assert [case.key for case in find_images([tmp_path / "b.nii.gz", tmp_path / "a_0000.nii.gz"], 2)] == ["a", "b"]
+    assert [case.key for case in find_images([tmp_path / "b.nii.gz", tmp_path / "a_0000.nii.gz"], 2)[0]] == ["a", "b"]
 
 
 def test_numbered_images_are_cases_when_none_is_number_0000(tmp_path: Path) -> None:
     for number in (1, 2):
         image(tmp_path / f"scan_{number:04d}.nii.gz")
-    assert [case.key for case in find_images(tmp_path, 1)] == ["scan_0001", "scan_0002"]
+    assert [case.key for case in find_images(tmp_path, 1)[0]] == ["scan_0001", "scan_0002"]
 
 
-def test_all_cases_with_missing_channels_are_named(tmp_path: Path) -> None:
-    for name in ("a_0000", "b_0000", "b_0001", "c_0000"):
+def test_all_cases_with_missing_channels_are_named_and_the_others_taken(tmp_path: Path) -> None:
+    for name in ("a_0000", "b_0000", "b_0001", "c_0000", "d:_0000", "d:_0001"):
         image(tmp_path / f"{name}.nii.gz")
-    with pytest.raises(DatasetError) as caught:
+    image(tmp_path / "e_0000.nii.gz", channels=3)
+    image(tmp_path / "f_0000.nii.gz")
+    image(tmp_path / "f_0002.nii.gz")
+    cases, refused = find_images(tmp_path, 2)
+    assert [case.key for case in cases] == ["b"]
+    assert sorted(refused) == ["a", "c", "d:", "e", "f"]
+    assert refused["a"] == "the model needs 2 channels, found a_0000.nii.gz; a_0001 is missing"
+    assert "needs another name" in refused["d:"]
+    assert refused["e"] == "the model needs 2 channels, found e_0000.nii.gz (holds 3 channels)"
+    assert "_0001 is missing" in refused["f"]
+    (tmp_path / "b_0001.nii.gz").unlink()
+    with pytest.raises(DatasetError, match=r"case a: the model needs 2 channels(.|\n)*case b: the model"):
         find_images(tmp_path, 2)
-    assert "case a: the model needs 2 channels, found a_0000.nii.gz; a_0001 is missing" in str(caught.value)
-    assert "case c" in str(caught.value)
-    assert "case b" not in str(caught.value)
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

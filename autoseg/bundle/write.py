@@ -70,6 +70,9 @@ def copy_bundle(bundle: Bundle, target: Path, manifest: Manifest | None = None) 
         add(MANIFEST, [_text(manifest or bundle.manifest)])
 
 
+MARKS = ('"format"', '"configurations"', '"files"')  # names in every manifest
+
+
 @contextmanager
 def _new(target: Path, overwrite: bool = False) -> Iterator[Add]:
     if os.path.lexists(target) and not overwrite:
@@ -78,7 +81,7 @@ def _new(target: Path, overwrite: bool = False) -> Iterator[Add]:
         with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             yield lambda name, content: _add_to_zip(archive, name, content)
     else:
-        with atomic_folder(target, mark=MANIFEST) as folder:
+        with atomic_folder(target, mark=MANIFEST, words=MARKS) as folder:
             yield lambda name, content: _add_to_folder(folder, name, content)
 
 

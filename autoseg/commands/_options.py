@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,19 +78,22 @@ def dataset_folder(options: Namespace, writing: bool = False) -> DatasetFolder:
     from ..dataset_names import find_dataset
 
     root = workspace(options)
-    files = root.dataset_folder(find_dataset(options.dataset, root).name)
+    found = find_dataset(options.dataset, root)
+    files = root.folder_for(found.folder, found.name)
     if writing:
         refuse_unwritable(files.root)
     return files
 
 
 def output_file(path: Path | None) -> Path | None:
-    """``path``, if a file can be written there. Raises UsageError or OSError."""
+    """``path``, if a new file can be written there. Raises UsageError or OSError."""
     from ..core.files import refuse_unwritable, remove_unfinished
 
     if path is not None:
         if path.is_dir():
             raise UsageError(f"{path} is a folder; give -o the name of a file")
+        if os.path.lexists(path):
+            raise UsageError(f"{path} exists already; remove it or choose another name with -o")
         refuse_unwritable(path.absolute().parent)
         remove_unfinished(path.absolute().parent)
     return path

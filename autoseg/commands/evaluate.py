@@ -26,21 +26,24 @@ def add_flags(command: ArgumentParser) -> None:
     _flags.add_machine(command)
 
 
-def run(options: Namespace) -> None:
+def run(options: Namespace) -> int:
     from ..core.files import refuse_unwritable
     from ..evaluation.scores import table
     from ..pipeline import evaluate as story
 
     if options.output is not None:
         refuse_unwritable(options.output)
+    failed: dict[str, str] = {}
     summary = story.evaluate(
         options.reference,
         options.predictions,
         labels=options.labels,
         output=options.output,
+        failed=failed,
         tolerance=options.tolerance,
         group=options.group,
         group_file=options.group_file,
         workers=_options.settings(options).threads,
     )
     sys.stdout.write(table(summary) + "\n")
+    return 1 if failed else 0

@@ -19,5 +19,5 @@ def run(options: Namespace) -> None:
     from ..pipeline import plan_and_preprocess as story
 
     folder, workspace = _options.raw_folder(options, writing=True), _options.workspace(options)
-    with alone(workspace.dataset_folder(folder.absolute().name).plan_lock, "fingerprint"):
+    with alone(workspace.folder_for(folder).plan_lock, "fingerprint"):
         story.fingerprint(folder, workspace, settings=_options.settings(options))

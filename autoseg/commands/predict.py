@@ -32,7 +32,7 @@ def add_flags(command: ArgumentParser) -> None:
         const="uint8",
         help="also write OUT/probabilities/CASE.nii.gz, in 8 bits (default), 16 bits or as float",
     )
-    command.add_argument("--continue", action="store_true", dest="resume", help="keep the label maps that are in OUT")
+    _add_existing(command)
     command.add_argument(
         "--tta",
         choices=("auto", "none", "full"),
@@ -48,6 +48,26 @@ def add_flags(command: ArgumentParser) -> None:
     )
     _flags.add_machine(command)
     _flags.add_memory(command)
+
+
+def _add_existing(command: ArgumentParser) -> None:
+    """What becomes of files that lie in OUT already."""
+    existing = command.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--continue",
+        action="store_const",
+        dest="existing",
+        const="keep",
+        default="refuse",
+        help="keep the label maps that are in OUT, whoever made them, unless they cannot be used",
+    )
+    existing.add_argument(
+        "--overwrite",
+        action="store_const",
+        dest="existing",
+        const="replace",
+        help="replace files in OUT that predict did not write (its own it replaces anyway)",
+    )
 
 
 def run(options: Namespace) -> int:
@@ -71,13 +91,14 @@ def run(options: Namespace) -> int:
         path = workspace.newest_model(named, options.configuration)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=tuple(options.trust))
-    cases = find_images(options.input, len(model.plan.channels))
+    cases, refused = find_images(options.input, len(model.plan.channels))
     report = story.predict(
         model,
         cases,
         options.output,
         probabilities=options.probabilities,
         options=PredictOptions(options.tta, options.step),
-        overwrite=not options.resume,
+        existing=options.existing,
+        refused=refused,
     )
     return 1 if report.failed else 0

@@ -10,14 +10,16 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from ..errors import WorkspaceError
+from ..errors import UsageError, WorkspaceError
 from .process import began
 
 _UNFINISHED = re.compile(r"\.writing-(\d+)-[0-9a-f]{8}-.+", re.DOTALL)
@@ -26,6 +28,7 @@ CLOCK_STEP = 120.0  # seconds by which the clocks of a disk and of this machine 
 LOOKS = 5  # at a folder that seems to be somebody's
 ATTEMPTS = 20  # to replace a folder that others replace at the same moment
 WRITERS = ("inline_container", "NDArray")  # what torch and Blosc2 speak of when they could not write
+LOOKED_THROUGH = 1 << 24  # bytes of a file that marks a folder as ours
 PROBE = 1 << 12  # bytes that must fit onto a disk which is asked whether it can be written to
 ROOM = 1 << 22  # bytes; where they do not fit, a library that could not write has found the disk full
 
@@ -54,28 +57,28 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
+def atomic_folder(path: Path, mark: str, words: Sequence[str] = ()) -> Iterator[Path]:
     """Yields a temporary folder beside ``path``; on success it replaces ``path``, on failure it vanishes.
 
-    Only a folder that holds a file called ``mark``, as all do that are made here, or nothing at all is replaced. Raises
-    WorkspaceError for any other: it is somebody's.
+    Only a folder that holds a file called ``mark`` in which ``words`` stand, as all do that are made here, or nothing
+    at all is replaced. Raises WorkspaceError for any other: it is somebody's.
     """
     temporary = unfinished(path)
     with _named(path, temporary):
         make_folder(path.parent)
-        _refuse_foreign(path, mark)
+        _refuse_foreign(path, mark, words)
         temporary.mkdir()
         try:
             yield temporary
-            _replace_folder(path, temporary, mark)
+            _replace_folder(path, temporary, mark, words)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _replace_folder(path: Path, by: Path, mark: str) -> None:
+def _replace_folder(path: Path, by: Path, mark: str, words: Sequence[str]) -> None:
     """The old folder is moved away in one step, never half removed, also where another process replaces it, too."""
     for _ in range(ATTEMPTS):
-        _refuse_foreign(path, mark)
+        _refuse_foreign(path, mark, words)
         old = unfinished(path)
         try:
             if path.exists():
@@ -168,21 +171,32 @@ def refuse_folder(path: Path) -> None:
         raise WorkspaceError(f"{path} is a folder, in the place of a file that is to be written; move it away")
 
 
-def _refuse_foreign(path: Path, mark: str) -> None:
+def _refuse_foreign(path: Path, mark: str, words: Sequence[str]) -> None:
     for _ in range(LOOKS):
-        if _is_ours(path, mark):
+        if _is_ours(path, mark, words):
             return
         time.sleep(0.001)  # another process may have replaced it between two questions
-    raise WorkspaceError(f"{path} was not made by autoseg (there is no {mark} in it); move it away, or rename it")
+    raise WorkspaceError(
+        f"{path} was not made by autoseg (there is no {mark} of ours in it); move it away, or rename it"
+    )
 
 
-def _is_ours(path: Path, mark: str) -> bool:
+def _is_ours(path: Path, mark: str, words: Sequence[str]) -> bool:
     try:
         return not os.path.lexists(path) or (
-            path.is_dir() and not path.is_symlink() and ((path / mark).is_file() or not any(path.iterdir()))
+            path.is_dir() and not path.is_symlink() and (holds(path / mark, words) or not any(path.iterdir()))
         )
     except FileNotFoundError:
         return True
+
+
+def holds(path: Path, words: Sequence[str]) -> bool:
+    """Whether ``path`` is a file in which all ``words`` stand, between its beginning and ``LOOKED_THROUGH``."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        content = file.read(LOOKED_THROUGH)
+    return all(word.encode() in content for word in words)
 
 
 @contextmanager
@@ -232,6 +246,29 @@ def _abandoned(leftover: Path, process: int) -> bool:
     # In a container every run has the same small number: a file older than the process is none of its own.
     start = began(process)
     return start is not None and touched < start - CLOCK_STEP
+
+
+def named_path(name: object, what: str) -> Path:
+    """The path that somebody gave. Raises UsageError, beginning with ``what`` it is of, for what can be none."""
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"{what} must be a path, as text or Path, found {type(name).__name__}")
+    text = os.fspath(name)
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise UsageError(f"{what} {text!r:.100} is no path")
+    return Path(text)
+
+
+def regular_file(path: Path) -> IO[bytes]:
+    """Opens a file that somebody named, to read it.
+
+    Raises OSError for anything else: a pipe or a device might never end, or never begin.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no file but a pipe, socket or device", str(path))
+    return path.open("rb")
 
 
 def content_hash(*paths: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecordError
+from .files import regular_file
 from .names import short
 
 LARGEST = 64 << 20  # bytes; a dataset.json with 100 000 cases has 40 MB
@@ -22,7 +23,8 @@ def read_json_value(path: Path) -> Any:
         size = path.stat().st_size
         if size > LARGEST:
             raise RecordError(f"{path}: {size / 1e6:.0f} MB are too many for such a file; is it the right one?")
-        text = path.read_bytes()
+        with regular_file(path) as file:
+            text = file.read()
     except FileNotFoundError:
         raise RecordError(f"{path}: there is no such file") from None
     except OSError as error:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..errors import RecordError, UnknownPartError
+from ..errors import MistypedError, RecordError, UnknownPartError
 from .family import Family
 from .files import atomic_file
 from .json_text import LARGEST_NUMBER, read_json_value
@@ -221,7 +221,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 def _scalar(kind: Any, value: Any, where: str) -> Any:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if whole and not -LARGEST_NUMBER <= value < LARGEST_NUMBER:
-        raise RecordError(f"{where}: the number is beyond 64 bits")
+        raise MistypedError(f"{where}: the number is beyond 64 bits")
     if kind is float and whole:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -236,6 +236,6 @@ def _step(where: str, key: str) -> str:
     return short(f"{where}.{key if key.isprintable() else repr(key)}", LONGEST_PLACE)
 
 
-def _unexpected(kind: str, value: Any, where: str) -> RecordError:
+def _unexpected(kind: str, value: Any, where: str) -> MistypedError:
     found = reprlib.repr(value) if isinstance(value, list | dict) else repr(value)  # never of millions of values
-    return RecordError(f"{where}: expected {kind}, found {short(found)}")
+    return MistypedError(f"{where}: expected {kind}, found {short(found)}")

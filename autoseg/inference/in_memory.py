@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.geometry import Geometry, Image
+from ..core.limits import refuse_larger
+from ..core.names import short
 from ..errors import ModelError
 from ..parts.readers import read_image
 from .export import Prediction
@@ -49,15 +52,17 @@ def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.n
     _refuse_unreal(array.dtype)
     if array.ndim not in (3, 4):
         raise ModelError(f"an array must be (z, y, x) or (channels, z, y, x), found {array.ndim} axes")
-    if affine is not None:
-        if spacing is not None or np.shape(affine) != (4, 4):
-            raise ModelError(f"give spacing=(z, y, x), or affine with 4 x 4 numbers, found {np.shape(affine)}")
-        spacing = np.linalg.norm(np.asarray(affine, float)[:3, 2::-1], axis=0).tolist()  # its columns are x, y, z
-    if spacing is None or len(spacing) != 3 or not min(spacing) > 0:
-        raise ModelError(f"an array needs spacing=(z, y, x) in millimetres or an affine, found {spacing}")
-    z, y, x = array.shape[-3:]
+    refuse_larger(4 * array.size, "the image", error=ModelError)  # a view may be larger than what it shows
     with _worded():
-        geometry = Geometry.plain((z, y, x), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
+        if affine is not None:
+            if spacing is not None or np.shape(affine) != (4, 4):
+                raise ModelError(f"give spacing=(z, y, x), or affine with 4 x 4 numbers, found {np.shape(affine)}")
+            spacing = np.linalg.norm(np.asarray(affine, float)[:3, 2::-1], axis=0).tolist()  # its columns are x, y, z
+        lengths = np.asarray([] if spacing is None else spacing, float)
+        if lengths.shape != (3,) or not (lengths > 0).all():
+            raise ModelError(f"an array needs spacing=(z, y, x) in millimetres or an affine, found {short(spacing)}")
+        z, y, x = array.shape[-3:]
+        geometry = Geometry.plain((z, y, x), (float(lengths[0]), float(lengths[1]), float(lengths[2])))
         return Image(array.reshape(-1, z, y, x).astype(np.float32), geometry)
 
 
@@ -115,6 +120,7 @@ def _grid(source: Any) -> Any:
 def _from_nibabel(source: Any) -> Image:
     """nibabel's arrays are (x, y, z[, channels]); the affine gives the spacing."""
     _refuse_unreal(source.dataobj.dtype)
+    refuse_larger(4 * prod(source.shape), "the image", error=ModelError)
     array = np.asarray(source.dataobj, dtype=np.float32)
     if array.ndim not in (3, 4):
         raise ModelError(f"a nibabel image must have 3 axes, or 4 with channels last, found {array.ndim}")

@@ -120,7 +120,11 @@ def budget(memory: int | None) -> int:
 
 
 class Gate:
-    """Lets a case in when what is left of the budget suffices for it, or when no other is inside."""
+    """Lets a case in when what is left of the budget suffices for it, or when no other is inside.
+
+    A case that waits here may wait for any that is inside: so nothing that one of these still needs, to its end, may
+    itself wait for the one that waits, and whoever does not get to its end has to leave, too.
+    """
 
     def __init__(self, budget: int) -> None:
         self.budget = budget

@@ -16,6 +16,7 @@ from torch import nn
 
 from ..bundle.trained import Trained, read_trained
 from ..core.clock import Clock
+from ..core.files import named_path
 from ..core.geometry import Geometry, Image
 from ..corrections import Correction
 from ..errors import ModelError
@@ -56,7 +57,7 @@ class Model(Predictor[PreparedCase]):
     @classmethod
     def read(
         cls,
-        path: Path,
+        path: str | Path,
         folds: Sequence[str] | None = None,
         *,
         settings: RunSettings | None = None,
@@ -69,7 +70,7 @@ class Model(Predictor[PreparedCase]):
         What is read is a ``Model``, or an ``Ensemble`` of several.
         """
         settings = settings or RunSettings()
-        trained = read_trained(path, folds, trusted)
+        trained = read_trained(named_path(path, "the model"), folds, trusted)
         torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
         manifest = trained.manifest
         if manifest.exact and settings.precision == "auto" and resolve(settings).device.type == "cpu":

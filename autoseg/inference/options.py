@@ -25,8 +25,8 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if self.tta not in TTA:
             raise UsageError(f"tta {self.tta!r} is unknown; choose one of {', '.join(TTA)}")
-        if not 0 < self.step <= 1:
-            raise UsageError(f"step must be above 0 and at most 1 (patches would leave gaps), found {self.step}")
+        if not isinstance(self.step, int | float) or not 0 < self.step <= 1:
+            raise UsageError(f"step must be above 0 and at most 1 (patches would leave gaps), found {self.step!r:.100}")
 
     def mirror_axes(self, trained: Sequence[int], pays: bool | None) -> tuple[int, ...]:
         """The axes to mirror along. ``pays`` is what cross-validation found, None where nobody has measured it."""

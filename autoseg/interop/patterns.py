@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ..core.files import regular_file
 from ..core.names import short
 from ..errors import DatasetError
 from .conversion import Found, FoundCase, ImageFile, LabelMap, Wanted, label_source, numbered
@@ -150,7 +151,8 @@ def _read_table(path: Path) -> dict[str, int]:
     try:
         if path.stat().st_size > LARGEST_TABLE:
             raise ValueError("it is too large")
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
+        with regular_file(path) as file:
+            rows = list(csv.DictReader(file.read().decode("utf-8-sig").splitlines(), delimiter="\t"))
         named = {row["name"].strip(): int(row["index"]) for row in rows}
     except (OSError, UnicodeDecodeError, KeyError, ValueError, AttributeError, csv.Error) as error:
         raise DatasetError(

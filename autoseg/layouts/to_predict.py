@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..core.names import first_of, short
+from ..core.names import first_of, path_name, short
 from ..dataset import Case
 from ..errors import DatasetError, ImageFileError
 from ..parts.readers import ending_of, read_header
@@ -17,12 +17,13 @@ from .grouping import CHANNEL, cases_of, channel_number, grouped, misnumbered
 LOG = logging.getLogger("autoseg")
 
 
-def find_images(source: Path | Sequence[Path], channels: int) -> tuple[Case, ...]:
-    """The cases to predict in a file, a folder or several files, sorted by key.
+def find_images(source: Path | Sequence[Path], channels: int) -> tuple[tuple[Case, ...], dict[str, str]]:
+    """The cases to predict in a file, a folder or several files, sorted by key, and what is wrong with others.
 
     ``CASE_0000``, ``CASE_0001``, ... are the channels of CASE. Files that end in other numbers, without a ``_0000``,
-    are cases of their own where they hold all channels. Raises DatasetError naming the cases whose files do not add up
-    to ``channels``; a file that cannot be read is left to prediction, which reports its case.
+    are cases of their own where they hold all channels. Something is wrong with cases whose files do not add up to
+    ``channels`` or whose names cannot be those of label maps; raises DatasetError naming them where there is no other
+    case. A file that cannot be read is left to prediction, which reports its case.
     """
     paths: list[Path] = []
     for path in [source] if isinstance(source, Path) else source:
@@ -37,11 +38,20 @@ def find_images(source: Path | Sequence[Path], channels: int) -> tuple[Case, ...
     groups = grouped(paths, lambda name: f"{name}_0000" in numbered)
     wrong = {key: problem for key, files in groups.items() if (problem := _problem(key, files, channels))}
     wrong |= _channels_alone(groups, channels, wrong)
-    if wrong:
+    wrong |= {key: problem for key in groups if key not in wrong and (problem := _wrong_name(key, groups[key][0]))}
+    if len(wrong) == len(groups):
         lines = [f"case {short(key)}: {short(problem, 600)}" for key, problem in sorted(wrong.items())]
         raise DatasetError(first_of(lines, 5 if len(lines[0]) > 200 else 10))
     _tell_collisions(groups)
-    return tuple(cases_of((key, files, None) for key, files in sorted(groups.items())))
+    return tuple(cases_of((key, files, None) for key, files in sorted(groups.items()) if key not in wrong)), wrong
+
+
+def _wrong_name(key: str, path: Path) -> str | None:
+    try:
+        path_name(key, "case")
+    except ValueError as error:
+        return f"{short(repr(str(path)), 150)} needs another name: {error}"
+    return None
 
 
 def _problem(key: str, files: list[Path], channels: int) -> str | None:
@@ -60,11 +70,17 @@ def _problem(key: str, files: list[Path], channels: int) -> str | None:
         return _cases_or_channels(key, files, channels)
     if sum(each or 1 for each in found) == channels:  # what cannot be read has one channel, as far as one can see
         return misnumbered(key, files, len(files))
-    detail = misnumbered(key, files, channels) or f"found {', '.join(short(path.name) for path in files[:5])}"
+    detail = misnumbered(key, files, channels) or f"found {_told(files[:5], found)}"
     if len(files) == 1 and channel_number(files[0], key) == 0 and channels > (found[0] or 1):
         missing = ", ".join(f"{key}_{number:04d}" for number in range(1, channels))
         detail += f"; {missing} {'is' if channels == 2 else 'are'} missing"
     return f"the model needs {channels} channel{'s' * (channels > 1)}, {detail}"
+
+
+def _told(files: Sequence[Path], channels: Sequence[int | None]) -> str:
+    """Names, and of files that hold several channels how many."""
+    holding = [f" (holds {count} channels)" if count not in (None, 1) else "" for count in channels]
+    return ", ".join(f"{short(path.name)}{held}" for path, held in zip(files, holding))
 
 
 def _cases_or_channels(key: str, files: list[Path], channels: int) -> str:

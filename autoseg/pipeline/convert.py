@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..core.family import Family
-from ..core.files import atomic_file, remove_unfinished
+from ..core.files import atomic_file, regular_file, remove_unfinished
 from ..core.labels import MOST_LABELS
 from ..core.names import first_of, path_name, short, shown_name
 from ..core.parallel import ordered_map
@@ -95,18 +97,26 @@ def _write_table(cases: list[FoundCase], table: Path) -> None:
     """CSV; a value that a spreadsheet would compute is quoted for it."""
     columns = ["case", *dict.fromkeys(name for case in cases for name in case.origin)]
     rows = [{"case": _safe(case.key)} | case.origin for case in cases]
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+    writer.writerows({name: f"'{text}" if text[:1] in COMPUTED else text for name, text in row.items()} for row in rows)
+    content = file.getvalue().encode(errors="replace")
     try:
-        with (
-            atomic_file(table) as temporary,
-            temporary.open("w", encoding="utf-8", errors="replace", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(
-                {name: f"'{text}" if text[:1] in COMPUTED else text for name, text in row.items()} for row in rows
-            )
+        if os.path.lexists(table):
+            _refuse_other(table, content)
+            return
+        with atomic_file(table) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise DatasetError(f"{table}: cannot be written ({error.strerror or error})") from None
+
+
+def _refuse_other(table: Path, content: bytes) -> None:
+    """Raises DatasetError unless ``table`` is what an interrupted conversion of the same cases has written."""
+    with regular_file(table) as file:
+        if file.read(len(content) + 1) != content:
+            raise DatasetError(f"{table} exists already; move it away, or give --table another name")
 
 
 def _conversion(kind: str, trusted: tuple[str, ...]) -> Conversion:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..changes import PARTS, changed
+from ..changes import changed
 from ..core.amounts import bytes_text
 from ..core.family import Family
 from ..dataset import Dataset
-from ..errors import RecordError, UnknownPartError, UsageError
+from ..errors import MistypedError, RecordError, UnknownPartError, UsageError
 from ..fingerprint import Fingerprint
 from ..interop.nnunet_planner import PlansFile
-from ..plan import Plan
+from ..plan import Configuration, Plan
 from ..planning.measured import MeasuringPlanner
 from ..planning.search import Bench
 from ..planning.target import read_target
@@ -69,7 +70,7 @@ def decide(request: Request, dataset: Dataset, fingerprint: Fingerprint, kept: P
     """
     planner = PlansFile(request.plans) if request.plans else _planner(request)
     if isinstance(planner, MeasuringPlanner):
-        _refuse_early(planner.draft(dataset, fingerprint), request)
+        refuse_early(planner.draft(dataset, fingerprint), request.changes, request.trusted)
         planned = planner.plan(dataset, fingerprint, request.wishes, _bench(request, kept))
     elif request.target or request.wishes.memory or request.wishes.seconds:
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
@@ -78,21 +79,23 @@ def decide(request: Request, dataset: Dataset, fingerprint: Fingerprint, kept: P
     return changed(planned, request.changes, request.trusted)
 
 
-def _refuse_early(drafted: Plan, request: Request) -> None:
+def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -> None:
     """Raises for changes that fit no plan, before a machine is measured for a minute.
 
     Those of configurations that only measuring may give, and values that hang on others, have to wait.
     """
-    for change in request.changes:
+    known = {*drafted.configurations, *(field.name for field in dataclasses.fields(Configuration))}
+    for change in changes:
         field = change.partition("=")[0].strip()
-        if "." in field and field.partition(".")[0] not in (*PARTS, *drafted.configurations):
+        if "." in field and field.partition(".")[0] not in known:
             continue
         try:
-            changed(drafted, [change], request.trusted)
-        except (UsageError, UnknownPartError):
+            changed(drafted, [change], trusted)
+        except (UsageError, UnknownPartError, MistypedError):
             raise
         except RecordError:
-            continue
+            if "training" in field.split(".")[:2]:  # hangs on nothing else
+                raise
 
 
 def _planner(request: Request) -> Any:

@@ -137,7 +137,7 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     plan_and_preprocess(raw, workspace, Request(planner="tiny", settings=settings))
     trained = train(workspace.dataset_folder(NAME), "0", epochs=epochs, settings=settings)
     model = Model.read(trained, settings=settings)
-    cases = find_images([raw / "imagesTs"], len(CHANNELS))
+    cases, _ = find_images([raw / "imagesTs"], len(CHANNELS))
     predict(model, cases, predictions)
     summary = evaluate(raw / "labelsTs", predictions, workers=settings.threads)
     for case in cases:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import dataset_json
 from ..core.labels import ExclusiveLabels, Labels
+from ..core.names import first_of
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import from_json
@@ -21,8 +22,10 @@ from ..evaluation.scores import CaseScores, Summary, score_case, standard_metric
 from ..folds import FoldRules, likely_group
 from ..parts.readers import ENDINGS, differences, ending_of, read_labels
 from .plan_folds import patients_of
+from .replaced import refuse_others_scores
 
 LOG = logging.getLogger("autoseg")
+MOST_VALUES = 500  # that are taken for labels where none are named
 
 
 def evaluate(
@@ -31,6 +34,7 @@ def evaluate(
     *,
     labels: Path | None = None,
     output: Path | None = None,
+    failed: dict[str, str] | None = None,
     tolerance: float = 1.0,
     group: str | None = None,
     group_file: str | None = None,
@@ -42,12 +46,15 @@ def evaluate(
     ``dataset.json`` that names the labels; None takes the one beside or in the reference's folder, or else every value
     that occurs. ``tolerance`` in mm is that of the surface Dice. ``group`` and ``group_file`` name the patients, as in
     ``FoldRules``; intervals then resample patients. Writes scores.csv and scores.json into ``output`` (None: beside the
-    predictions). Raises DatasetError naming the case that cannot be scored, UsageError where patients are not named.
+    predictions), where they replace only those of before. Raises DatasetError naming the case that cannot be scored,
+    unless a dictionary ``failed`` is given, which then holds what is wrong with it; UsageError where patients are not
+    named.
     """
     pairs, missing = find_pairs(reference, predictions)
     if missing:
         LOG.warning("%d cases have no prediction in %s: %s", len(missing), predictions, ", ".join(missing))
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
+    refuse_others_scores(folder)
     patients = patients_of(list(pairs), FoldRules(group, group_file))
     likely = likely_group(pairs)
     if likely and not patients:
@@ -55,7 +62,9 @@ def evaluate(
             "several cases seem to belong to one patient; intervals that resample patients: --group '%s'", likely
         )
     named = _labels(reference, labels, pairs)
-    return score_pairs(pairs, named, folder, missing=missing, patients=patients, tolerance=tolerance, workers=workers)
+    return score_pairs(
+        pairs, named, folder, failed=failed, missing=missing, patients=patients, tolerance=tolerance, workers=workers
+    )
 
 
 Pair = tuple[Path, Path]
@@ -67,6 +76,7 @@ def score_pairs(
     labels: Labels,
     output: Path,
     *,
+    failed: dict[str, str] | None = None,
     missing: Sequence[str] = (),
     patients: Mapping[str, str] | None = None,
     tolerance: float = 1.0,
@@ -76,9 +86,12 @@ def score_pairs(
 
     ``patients`` maps case to patient; None or empty: each case is one.
     """
-    score = partial(_score, labels=labels, metrics=standard_metrics(tolerance))
+    score = partial(_score, labels=labels, metrics=standard_metrics(tolerance), failed=failed)
     scored = progress(ordered_map(score, pairs.items(), workers), len(pairs), "scoring")
-    summary = summarise(dict(scored), missing=missing, patients=patients)
+    cases = {key: scores for key, scores in scored if scores is not None}
+    if failed and not cases:
+        raise DatasetError(f"no case can be scored: {first_of(list(failed.values()), 3)}")
+    summary = summarise(cases, missing=missing, patients=patients)
     write_scores(output, summary)
     return summary
 
@@ -142,22 +155,45 @@ def _labels(reference: Path, given: Path | None, pairs: dict[str, Pair]) -> Labe
 
 def _inferred_labels(pairs: dict[str, Pair]) -> Labels:
     """Every value of either label map but 0, so that a value only predicted counts as wrong."""
-    values = sorted({int(v) for pair in pairs.values() for path in pair for v in np.unique(read_labels(path)[0])} - {0})
+    found: set[int] = set()
+    for path in (path for pair in pairs.values() for path in pair):
+        try:
+            found |= set(np.unique(read_labels(path)[0]).tolist())
+        except AutosegError:  # scoring says so
+            continue
+        if len(found) > MOST_VALUES:
+            raise DatasetError(
+                f"{path}: {len(found)} different values so far are too many for labels, this looks like an image; give "
+                "label maps, or name the labels with --labels"
+            )
+    values = sorted(found - {0})
     if not values:
         raise DatasetError("every label map holds 0 only, so there is nothing to score; name the labels with --labels")
     LOG.info("no dataset.json beside the reference: 0 is background and a label each are %s", values)
     return ExclusiveLabels({"background": 0} | {f"label_{value}": value for value in values})
 
 
-def _score(case: tuple[str, Pair], *, labels: Labels, metrics: Sequence[Any]) -> tuple[str, CaseScores]:
-    key, (true, predicted) = case
+def _score(
+    case: tuple[str, Pair], *, labels: Labels, metrics: Sequence[Any], failed: dict[str, str] | None
+) -> tuple[str, CaseScores | None]:
+    key, pair = case
+    try:
+        return key, _scores(key, pair, labels, metrics)
+    except AutosegError as error:
+        told = f"case {key!r} ({', '.join(map(str, pair))}): {error}"
+        if failed is None:
+            raise DatasetError(told) from None
+        failed[key] = told
+        LOG.error("%s", told)
+        return key, None
+
+
+def _scores(key: str, pair: Pair, labels: Labels, metrics: Sequence[Any]) -> CaseScores:
+    true, predicted = pair
     reference, geometry = read_labels(true)
     prediction, other = read_labels(predicted)
     if reference.shape == prediction.shape:
         for difference in differences(geometry, other):
             if not difference.rounding:
                 LOG.warning("%s: %s and %s lie on different grids: %s", key, true, predicted, difference.what)
-    try:
-        return key, score_case(reference, prediction, labels, geometry, metrics)
-    except AutosegError as error:
-        raise DatasetError(f"case {key!r} ({true}, {predicted}): {error}") from None
+    return score_case(reference, prediction, labels, geometry, metrics)

@@ -56,7 +56,7 @@ def plan_and_preprocess(
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
     that were planned. Raises DatasetError with a table of all problems.
     """
-    files = workspace.dataset_folder(folder.absolute().name)
+    files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(folder, workspace, settings=request.settings)
         result = draft(request, dataset, measured)
@@ -72,8 +72,8 @@ def plan_and_preprocess(
 
 def fingerprint(folder: Path, workspace: Workspace, *, settings: RunSettings) -> tuple[Dataset, Fingerprint]:
     """Reads the layout, checks every file, measures every case; cases that did not change are not read again."""
+    files = workspace.folder_for(folder)
     dataset = read_dataset(folder)
-    files = workspace.dataset_folder(dataset.name)
     LOG.info("%s: %d cases, channels %s", dataset.name, len(dataset.cases), ", ".join(dataset.channels))
     report(check_headers(dataset, settings.threads), dataset)
     remove_unfinished(files.measured)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..core.files import regular_file
 from ..core.names import short
 from ..core.records import write_json
 from ..dataset import Dataset
@@ -132,7 +133,8 @@ def read_column(source: str, keys: Sequence[str], flag: str) -> Mapping[str, str
         raise UsageError(f"{flag} {source!r} is no table; give FILE.csv or FILE.csv:COLUMN")
     path, column = Path(match[1]), match[2]
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with regular_file(path) as file:
+            text = file.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{flag}: {path} cannot be read ({error})") from None
     header = text.split("\n", 1)[0]

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ..core.files import remove_unfinished
+from ..core.names import short
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..dataset import Case
 from ..errors import UsageError
+from ..inference.attempt import Attempt
 from ..inference.memory import Gate, budget
 from ..inference.options import DEFAULT, PredictOptions
 from ..inference.predictor import Predictor
 from ..inference.report import PredictReport
 from .predict_stages import Stages
+from .results import Results
 
 LOG = logging.getLogger("autoseg")
+EXISTING = ("refuse", "keep", "replace")
 
 
 def predict(
@@ -29,32 +35,41 @@ def predict(
     *,
     options: PredictOptions = DEFAULT,
     probabilities: str | None = None,
-    overwrite: bool = True,
+    existing: str = "refuse",
     keep: Path | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> PredictReport:
     """Writes ``output/<case><ending>`` for every case, and ``output/probabilities/<case>.nii.gz`` where asked for.
 
     The next case is read and prepared while the network works on this one and the last one is written, as far as
     memory allows; a processor works on several cases at once where there are many. A case that fails is reported and
-    the others go on. ``probabilities`` is one of ``inference.probabilities.KINDS``; ``overwrite`` False keeps the label
-    maps that an earlier run finished; ``keep`` is a folder for the probabilities in the form that ``autoseg select``
-    reads. Raises UsageError when a label map would replace one of the images.
+    the others go on; so are those of ``refused``, with the reason why they were not even tried. ``probabilities`` is
+    one of ``inference.probabilities.KINDS``.
+
+    What earlier runs wrote is replaced; ``existing``, one of ``EXISTING``, says what becomes of other files in their
+    place: ``refuse`` raises UsageError, ``replace`` replaces them, and ``keep`` predicts only what is not there,
+    whoever wrote it, or cannot be used. ``keep`` is a folder for the probabilities in the form that ``autoseg select``
+    reads: then ``output`` is a folder of autoseg's own. Raises UsageError when a label map would replace an image.
     """
+    if existing not in EXISTING:
+        raise UsageError(f"existing {existing!r} is unknown; choose one of {', '.join(EXISTING)}")
     start = time.monotonic()
-    with Gate(budget(model.settings.memory)) as gate:
-        sources = {case.key: Path(case.images[0]) for case in cases}
-        stages = Stages(model, output, options, probabilities, keep, gate, sources)
-        _spare_images(cases, stages)
-        for folder in (output, *([output / "probabilities"] if probabilities else []), *([keep] if keep else [])):
-            folder.mkdir(parents=True, exist_ok=True)
-            remove_unfinished(folder)
-        todo = [case for case in cases if overwrite or not stages.finished(case.key)]
-        on_network_grid = ordered_map(stages.prepared, todo, workers=1)
-        on_file_grid = stages.all_predicted(on_network_grid, len(todo))
-        attempts = []
-        for attempt in progress(ordered_map(stages.written, on_file_grid, workers=1), len(todo), "predicting"):
-            if attempt.error is not None:
-                LOG.error("%s: %s", attempt.key, attempt.error)
+    gate = Gate(budget(model.settings.memory))
+    sources = {case.key: Path(case.images[0]) for case in cases}
+    stages = Stages(model, output, options, probabilities, keep, gate, Results.read(output), sources)
+    _spare_images(cases, stages)
+    todo = [case for case in cases if existing != "keep" or not stages.finished(case.key)]
+    if existing != "replace" and keep is None:
+        _spare_others(todo, stages, existing)
+    for folder in (output, *([output / "probabilities"] if probabilities else []), *([keep] if keep else [])):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
+    attempts: list[Attempt[Path]] = [Attempt(key, None, error=why) for key, why in (refused or {}).items()]
+    on_network_grid = ordered_map(stages.prepared, todo, workers=1, stopped=stages.stopped)
+    with closing(on_network_grid), gate:  # the gate opens first: whoever waits there is waited for
+        _tell(attempts)
+        for attempt in progress(stages.all_written(on_network_grid, len(todo)), len(todo), "predicting"):
+            _tell([attempt])
             attempts.append(attempt)
     skipped = sorted({case.key for case in cases} - {case.key for case in todo})
     report = PredictReport.of(attempts, skipped, time.monotonic() - start)
@@ -62,18 +77,47 @@ def predict(
     return report
 
 
+def _tell(attempts: Sequence[Attempt[Path]]) -> None:
+    """Says what has failed."""
+    for attempt in attempts:
+        if attempt.error is not None:
+            LOG.error("%s: %s", attempt.key, attempt.error)
+
+
 def refuse_among_images(images: Sequence[Path], output: Path) -> None:
     """Raises UsageError where ``output`` is one of the folders with images: the next time, label maps beside them would
     be taken for images."""
-    if any(path.is_dir() and path.resolve() == output.resolve() for path in images):
+    if any(path.is_dir() and os.path.realpath(path) == os.path.realpath(output) for path in images):
         raise UsageError(
             f"{output} holds the images, among which label maps would be taken for images; give another -o"
         )
 
 
 def _spare_images(cases: Sequence[Case], stages: Stages) -> None:
-    images = {Path(path).resolve() for case in cases for path in case.images}
+    images = {os.path.realpath(path) for case in cases for path in case.images}
     targets = [stages.target(case.key) for case in cases]
-    replaced = [path for path in targets if path.resolve() in images]
+    replaced = [path for path in targets if os.path.realpath(path) in images]
     if replaced:
         raise UsageError(f"the label map {replaced[0]} would replace an image; choose another output folder")
+
+
+def _spare_others(cases: Sequence[Case], stages: Stages, existing: str) -> None:
+    """Raises UsageError for files that would be replaced and that `predict` did not write."""
+    files = {path: Path(case.images[0]) for case in cases for path in stages.files(case.key)}
+    results, damaged = stages.results, existing == "keep"
+    others = [
+        path
+        for path, image in files.items()
+        if os.path.lexists(path)
+        and not results.is_own(path)
+        and not (damaged and results.is_noted(path) and results.problem(path, image))
+    ]
+    if not others:
+        return
+    names = short(", ".join(path.name for path in others[:3]), 300) + (", ..." if len(others) > 3 else "")
+    keeping = "" if existing == "keep" else "--continue keeps label maps that are there; "
+    raise UsageError(
+        f"{len(others)} of {len(files)} files to be written lie in {stages.output} already, and are not what "
+        f"`autoseg predict` wrote there: {names}. Nothing was predicted. Give another -o; {keeping}--overwrite "
+        "replaces them"
+    )

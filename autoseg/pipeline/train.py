@@ -25,6 +25,7 @@ from ..workspace import DatasetFolder
 from .at_once import AtOnce
 from .before_training import measure_here, prepare_missing, settle_plan
 from .cascade import bring_to_grid, tell_first, unfinished
+from .decide import refuse_early
 from .plan_and_preprocess import preparation_keys
 from .recorded import recorded
 from .train_fold import FoldRun, Wanted, prepared_cases, train_fold
@@ -64,6 +65,7 @@ def train(
         _refuse_devices(at_once, team, settings)
         todo = [splits[name] for name in names if extend or not files.run(chosen, name).scores.exists()]
         _refuse_lost_images(dataset, todo)
+        refuse_early(files.read_plan(trusted), changes, trusted)
         here = partial(measure_here, files=files, seconds=seconds, settings=settings, trusted=trusted)
         team.led(partial(settle_plan, files, at_once.plan if at_once else here, trusted))
         stages = _effective(files, configuration, epochs, changes, trusted)

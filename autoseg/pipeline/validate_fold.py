@@ -31,7 +31,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
         return
     model = Model.read(folder.root, settings=settings, trusted=run.trusted)
     cases = [dataset.case(key) for key in split.validation]
-    report = predict(model, cases, folder.validation, overwrite=False, keep=folder.probabilities)
+    report = predict(model, cases, folder.validation, existing="keep", keep=folder.probabilities)
     if report.failed:
         raise TrainingError(f"{len(report.failed)} validation cases could not be predicted; the messages above say why")
     pairs = {case.key: (case.files[-1], folder.validation / f"{case.key}{model.plan.file_ending}") for case in cases}

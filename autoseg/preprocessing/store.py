@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import atomic_folder
+from ..core.files import atomic_folder, holds
 from ..core.geometry import Box, Geometry
 from ..core.integrity import Mark, damage
 from ..core.json_text import read_json_value
@@ -35,6 +35,7 @@ LARGEST_HALF = 2048.0  # above it float16 no longer tells neighbouring integers 
 RECORD = "case.json"
 IMAGE, LABELS, VOXELS, PARTS = FILES = ("image.b2nd", "labels.b2nd", "locations.npy", "locations.npz")
 OLDER = "is of another version of autoseg, without checksums"
+MARKS = ('"content"', '"geometry"', '"record"')  # names in every record, of any version
 CHUNK_EDGE = 64  # where no patch size is known
 
 
@@ -166,7 +167,7 @@ class CaseStore:
         assert prepared.labels is not None and prepared.foreground is not None, "only labelled cases are stored"
         channels, *shape = prepared.image.shape
         _remove_torn(self.folder / key)
-        with atomic_folder(self.folder / key, mark=RECORD) as folder:
+        with atomic_folder(self.folder / key, mark=RECORD, words=MARKS) as folder:
             write_array(folder / IMAGE, _half(prepared.image), self.patch_size)
             write_array(folder / LABELS, prepared.labels, self.patch_size)
             _write_locations(folder, prepared.foreground)
@@ -186,9 +187,10 @@ def _is_of_before(path: Path) -> bool:
 
 
 def _remove_torn(folder: Path) -> None:
-    """A case that has lost its record and holds nothing else than a case does."""
-    if folder.is_dir() and not folder.is_symlink() and not (folder / RECORD).is_file():
-        if {path.name for path in folder.iterdir()} <= {RECORD, *FILES}:
+    """A case that has lost its record, or what stands in it, and holds nothing else than a case does."""
+    if folder.is_dir() and not folder.is_symlink() and not holds(folder / RECORD, MARKS):
+        names = {path.name for path in folder.iterdir()}
+        if names & {*FILES} and names <= {RECORD, *FILES}:
             shutil.rmtree(folder)
 
 

@@ -6,6 +6,8 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from autoseg.core.files import (
     atomic_folder,
     content_hash,
     refuse_unwritable,
+    regular_file,
     remove_unfinished,
     unfinished,
 )
@@ -57,6 +60,25 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path) -> None:
             pytest.fail("nothing should be written")
     assert (thesis / "chapter1.tex").read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "thesis"]
+
+
+def test_a_mark_is_more_than_the_name_of_a_file(tmp_path) -> None:
+    for content, ours in (('{"patient": 7}', False), ('{"content": "x", "record": 1}', True)):
+        (tmp_path / "case").mkdir(exist_ok=True)
+        (tmp_path / "case" / "case.json").write_text(content)
+        with (
+            nullcontext() if ours else pytest.raises(WorkspaceError, match="not made by autoseg"),
+            atomic_folder(tmp_path / "case", "case.json", ('"content"', '"record"')),
+        ):
+            assert ours
+    assert list((tmp_path / "case").iterdir()) == []
+
+
+def test_only_a_file_is_opened(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in ((tmp_path / "pipe", "pipe"), (Path("/dev/zero"), "device"), (tmp_path, "[Dd]irectory")):
+        with pytest.raises(OSError, match=said):
+            regular_file(path)
 
 
 def test_an_empty_folder_is_nobodys(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Whatever bytes come as JSON: a value, or one sentence that names the file."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -65,3 +66,6 @@ def test_a_folder_or_nothing_in_place_of_a_file_is_said(tmp_path):
         read_json_value(tmp_path)
     with pytest.raises(RecordError, match="no such file"):
         read_json_value(tmp_path / "x.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(RecordError, match="pipe"):
+        read_json_value(tmp_path / "pipe.json")

@@ -273,3 +273,22 @@ def test_a_training_that_was_killed_while_measuring_holds_nobody_up(files: Datas
     holder.wait()
     holder.stdout.close()
     assert not plan_of(files)["draft"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("training.epochs=1e400", "training.epochs: expected int, found '1e400'"),
+        ("3d_fullres.training.epochs=0", "epochs must be at least 1"),
+        ("batch_size=" + "9" * 30, "batch_size: expected int"),
+        ("optimizer.learning_rate=fast", "learning_rate: expected float, found 'fast'"),
+    ],
+)
+@pytest.mark.parametrize("command", [("plan", NAME, "--planner", "lab.small"), ("train", NAME, "0")])
+def test_a_value_that_fits_no_plan_is_refused_before_anything_is_measured(
+    files: DatasetFolder, command: tuple[str, ...], change: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = plan_of(files)
+    assert call(files, *command, "--set", change, *HERE) == 2
+    assert said in capsys.readouterr().err
+    assert plan_of(files) == before and not files.steps.exists()

@@ -308,6 +308,21 @@ def test_a_patient_called_like_a_path_stays_in_the_dataset(name: str, flags: lis
     assert not any(cell.strip().startswith(("=", "+", "-", "@")) for cell in cells)
 
 
+def test_a_table_of_somebody_else_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study(tmp_path / "s" / "folder", 1)
+    table = tmp_path / "patients.csv"
+    table.write_text("patient,age\n1,70\n")
+    words = ["convert", "dicom", str(tmp_path / "s"), str(tmp_path / "D"), "--table", str(table)]
+    assert main(words) == 2
+    assert f"{table} exists already" in capsys.readouterr().err
+    assert table.read_text() == "patient,age\n1,70\n" and not (tmp_path / "D").exists()
+    table.unlink()
+    assert main(words) == 0
+    written = table.read_bytes()
+    assert main(words) == 0  # as after an interruption
+    assert table.read_bytes() == written
+
+
 def test_a_label_is_found_by_the_patients_name_and_never_elsewhere(tmp_path: Path) -> None:
     study(tmp_path / "s" / "x", 1, t0010_0020="../secret")
     label = sitk.GetImageFromArray(np.ones((4, 30, 20), np.uint8))

@@ -14,7 +14,7 @@ from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import read_json, write_json
 from autoseg.dataset import Dataset
-from autoseg.errors import DatasetError
+from autoseg.errors import DatasetError, UsageError
 from autoseg.evaluation.scores import Summary
 from autoseg.parts.readers import write_labels
 from autoseg.pipeline.evaluate import evaluate
@@ -217,3 +217,43 @@ def test_patients_that_are_not_named_stop_it_before_anything_is_scored(dataset, 
     assert main(["evaluate", *map(str, dataset), "--group", "^q"]) == 2
     assert "does not match case 'p0_0'" in capsys.readouterr().err
     assert not (dataset[1] / "scores.json").exists()
+
+
+def test_a_label_map_that_cannot_be_read_fails_and_the_others_are_scored(dataset, capsys) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map())
+    (predictions / "a.nii.gz").write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match=r"a\.nii\.gz"):
+        evaluate(reference, predictions)
+    assert main(["evaluate", str(reference), str(predictions)]) == 1
+    told = capsys.readouterr()
+    assert "a.nii.gz: cannot be read" in told.err and "1.000" in told.out
+    assert list(read_json(predictions / "scores.json", Summary).cases) == ["b"]
+    (reference.parent / "dataset.json").unlink()
+    assert main(["evaluate", str(reference), str(predictions)]) == 1
+    (predictions / "b.nii.gz").write_bytes(b"nothing")
+    (reference.parent / "dataset.json").write_text('{"labels": {"background": 0, "organ": 205}, "channel_names": {}}')
+    assert main(["evaluate", str(reference), str(predictions)]) == 2
+    assert "no case can be scored" in capsys.readouterr().err
+
+
+def test_images_are_not_taken_for_label_maps(tmp_path) -> None:
+    image = np.arange(4 * 16 * 16, dtype=np.int16).reshape(4, 16, 16)
+    geometry = Geometry.plain(image.shape, (1.0, 1.0, 1.0))
+    for folder in ("one", "two"):
+        write(tmp_path / folder, geometry, a=image, b=image)
+    with pytest.raises(DatasetError, match=r"1024 different values .* looks like an image"):
+        evaluate(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("name", ["scores.json", "scores.csv"])
+@pytest.mark.parametrize("content", ["mine: 1", '{"overall": 1}', "case;label", ""])
+def test_scores_of_somebody_else_are_never_replaced(dataset, name, content) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map())
+    evaluate(reference, predictions)
+    evaluate(reference, predictions)  # its own it replaces
+    (predictions / name).write_text(content)
+    with pytest.raises(UsageError, match=f"{name} is not what `autoseg evaluate` writes"):
+        evaluate(reference, predictions)
+    assert (predictions / name).read_text() == content

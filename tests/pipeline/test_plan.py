@@ -162,3 +162,15 @@ def test_cases_that_are_trained_on_are_not_prepared_otherwise(
         assert main([*plan, "--spacing", "3,2,2"]) == 2
         assert "is being trained on them" in capsys.readouterr().err
     assert main([*plan, "--spacing", "3,2,2"]) == 0
+
+
+@pytest.mark.parametrize("flags", [[], ["--format", "nnunet"]])
+def test_a_file_that_is_there_is_never_replaced_by_a_plan(
+    workspace: Path, tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.json").write_text("mine")
+    words = ["plan", NAME, "--planner", "tiny", "--workspace", str(workspace), *flags, "-o"]
+    assert main([*words, str(tmp_path / "mine.json")]) == 2
+    assert "mine.json exists already" in capsys.readouterr().err
+    assert (tmp_path / "mine.json").read_text() == "mine"
+    assert main([*words, str(tmp_path / "new.json")]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,10 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, content: str | Non
         (tmp_path / "t.csv").write_text(content)
     with pytest.raises(UsageError, match=f"--stratify.*{wrong}"):
         read_column(str(tmp_path / source), ["a", "b"], "--stratify")
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "sites.csv")
+    for flag in ("--group-file", "--stratify"):
+        with pytest.raises(UsageError, match=f"{flag}: .*no file but a pipe"):
+            read_column(str(tmp_path / "sites.csv"), ["a", "b"], flag)

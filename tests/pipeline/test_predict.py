@@ -1,7 +1,9 @@
 """Prediction of many cases: every outcome is told, nothing half written, one bad case harms no other."""
 
+import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +16,14 @@ from torch import nn
 
 from autoseg.dataset import Case
 from autoseg.errors import UsageError
+from autoseg.inference.memory import Gate
 from autoseg.inference.model import Model
 from autoseg.inference.probabilities import KINDS
+from autoseg.layouts import find_images
+from autoseg.pipeline import predict as story
 from autoseg.pipeline import predict_stages
 from autoseg.pipeline.predict import predict
+from autoseg.pipeline.results import RECORD
 from autoseg.settings import RunSettings
 
 
@@ -153,6 +159,73 @@ def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, ca
     assert threading.active_count() == before
 
 
+@pytest.fixture
+def unhanging(monkeypatch):
+    """Runs a function in a thread; whoever still waits at the gate after a minute is let go, and the test fails."""
+    gates: list[Gate] = []
+
+    class Watched(Gate):
+        def __init__(self, budget: int) -> None:
+            super().__init__(budget)
+            gates.append(self)
+
+    monkeypatch.setattr(story, "Gate", Watched)
+
+    def run(function):
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(function)
+            hung = not wait([future], timeout=60).done
+            for gate in gates if hung else ():
+                gate.__exit__(None, None, None)
+            assert not hung, "cases waited for each other for ever"
+            return future.result()
+
+    return run
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("memory", [1, 10**9])
+def test_cases_that_have_to_go_alone_never_wait_for_each_other(model, tmp_path, unhanging, threads, memory):
+    cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(13)]
+    huge = sitk.ReadImage(cases[5].images[0])
+    huge.SetSpacing((2000.0,) * 3)  # takes more than any machine has
+    sitk.WriteImage(huge, cases[5].images[0])
+    Path(cases[7].images[0]).write_bytes(b"not an image")
+    Path(cases[11].images[0]).write_bytes(b"not an image")
+    settings = replace(model.settings, threads=threads, memory=memory)
+    before = torch.get_num_threads()
+    try:
+        report = unhanging(lambda: predict(replace(model, settings=settings), cases, tmp_path / "out"))
+    finally:
+        torch.set_num_threads(before)
+    assert list(report.failed) == ["case.05", "case.07", "case.11"]
+    assert len(report.written) == 10
+
+
+@pytest.mark.parametrize("stage", ["read_image", "decide", "write_labels"])
+def test_a_defect_while_others_wait_for_memory_hangs_nowhere(model, tmp_path, unhanging, stage, monkeypatch):
+    cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(9)]
+    seen: list[int] = []
+
+    def defect(*_: object, **__: object) -> None:
+        raise ValueError("a defect")
+
+    def fourth(*given: object, **named: object) -> object:
+        seen.append(1)
+        return (defect if len(seen) == 4 else genuine)(*given, **named)
+
+    place = Model if stage == "decide" else predict_stages
+    genuine = getattr(place, stage)
+    monkeypatch.setattr(place, stage, fourth)
+    settings = replace(model.settings, threads=2, memory=1)
+    before = torch.get_num_threads()
+    try:
+        with pytest.raises(ValueError, match="a defect"):
+            unhanging(lambda: predict(replace(model, settings=settings), cases, tmp_path / "out"))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_many_cases_are_predicted_at_once_and_come_in_order(model, tmp_path):
     cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(9)]
     seen: set[tuple[int, int]] = set()
@@ -220,7 +293,7 @@ def test_a_label_map_never_replaces_an_image(model, cases, tmp_path):
 def test_finished_cases_are_kept_on_request(model, cases, tmp_path):
     predict(model, cases[:2], tmp_path / "out")
     before = (tmp_path / "out" / "case.0.nii.gz").stat().st_mtime_ns
-    report = predict(model, cases, tmp_path / "out", overwrite=False)
+    report = predict(model, cases, tmp_path / "out", existing="keep")
     assert report.skipped == ("case.0", "case.1") and len(report.written) == 3
     assert (tmp_path / "out" / "case.0.nii.gz").stat().st_mtime_ns == before
 
@@ -284,3 +357,133 @@ def test_label_maps_do_not_go_among_the_images(tmp_path: Path) -> None:
             refuse_among_images([tmp_path / "images"], output)
     refuse_among_images([tmp_path / "images"], tmp_path / "out")
     refuse_among_images([tmp_path / "images" / "scan_0000.nii.gz"], tmp_path / "images")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_predicting_again_replaces_what_predicting_wrote(model, cases, tmp_path):
+    first = predict(model, cases, tmp_path / "out", probabilities="uint8")
+    before = content(tmp_path / "out")
+    assert len(predict(model, cases, tmp_path / "out", probabilities="uint8").written) == len(first.written) == 5
+    after = content(tmp_path / "out")
+    assert before.pop(RECORD) and after.pop(RECORD) and after == before
+
+
+@pytest.mark.parametrize("existing", ["refuse", "keep"])
+def test_files_that_predict_did_not_write_are_never_replaced(model, cases, tmp_path, existing):
+    truth = tmp_path / "labelsTr"
+    truth.mkdir()
+    for case in cases[1:3]:
+        (truth / f"{case.key}.nii.gz").write_bytes(b"hours of work")
+    before = content(truth)
+    with pytest.raises(UsageError, match=r"2 of \d files .* wrote there: case\.1\.nii\.gz, case\.2.*--overwrite"):
+        predict(model, cases, truth, existing=existing)
+    assert content(truth) == before
+    assert len(predict(model, cases, truth, existing="replace").written) == 5
+    assert len(predict(model, cases, truth).written) == 5  # they are its own now
+
+
+@pytest.mark.parametrize("place", ["probabilities/case.1.nii.gz", "case.1.nii.gz"])
+@pytest.mark.parametrize("kind", ["file", "link", "nowhere", "folder"])
+def test_whatever_lies_in_the_place_of_a_result_is_spared(model, cases, tmp_path, place, kind):
+    path = tmp_path / "out" / place
+    path.parent.mkdir(parents=True)
+    (tmp_path / "mine").write_bytes(b"mine")
+    if kind == "file":
+        path.write_bytes(b"mine")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / ("mine" if kind == "link" else "gone"))
+    with pytest.raises(UsageError, match=r"1 of 10 files .*: case\.1\.nii\.gz\. Nothing was predicted"):
+        predict(model, cases, tmp_path / "out", probabilities="uint8")
+    assert os.path.lexists(path)
+    assert not (tmp_path / "out" / "case.0.nii.gz").exists()
+
+
+def test_a_label_map_that_was_corrected_by_hand_is_spared_and_kept(model, cases, tmp_path):
+    predict(model, cases, tmp_path / "out")
+    path = tmp_path / "out" / "case.1.nii.gz"
+    labels = sitk.ReadImage(path)
+    labels[0, 0, 0] = 0
+    sitk.WriteImage(labels, path)
+    corrected = path.read_bytes()
+    with pytest.raises(UsageError, match=r"1 of 5 files .*case\.1\.nii\.gz"):
+        predict(model, cases, tmp_path / "out")
+    assert predict(model, cases, tmp_path / "out", existing="keep").skipped == tuple(case.key for case in cases)
+    assert path.read_bytes() == corrected
+
+
+def test_label_maps_without_a_record_are_kept_on_request(model, cases, tmp_path):
+    """As autoseg wrote them before there was one."""
+    predict(model, cases, tmp_path / "out")
+    (tmp_path / "out" / RECORD).unlink()
+    with pytest.raises(UsageError, match="--continue keeps label maps that are there; --overwrite replaces"):
+        predict(model, cases, tmp_path / "out")
+    assert len(predict(model, cases, tmp_path / "out", existing="keep").skipped) == 5
+
+
+@pytest.mark.parametrize("killed", ["before", "after"])
+def test_what_a_killed_run_wrote_is_its_own(model, cases, tmp_path, killed, monkeypatch):
+    class Killed(BaseException):
+        """As good as kill -9: nothing is tidied up or noted after it."""
+
+    def write(*given: object, **named: object) -> None:
+        if killed == "after":
+            genuine(*given, **named)
+        raise Killed
+
+    genuine = predict_stages.write_labels
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(predict_stages, "write_labels", write)
+        predict(model, cases, tmp_path / "out")
+    with (tmp_path / "out" / RECORD).open("ab") as file:
+        file.write(b'{"file": "case.4.nii')  # a power cut
+    assert len(predict(model, cases, tmp_path / "out").written) == 5
+    assert len(predict(model, cases, tmp_path / "out").written) == 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "half", "shape", "grid"])
+def test_a_damaged_result_is_not_kept_but_predicted_again(model, cases, tmp_path, damage, caplog):
+    predict(model, cases, tmp_path / "out")
+    path = tmp_path / "out" / "case.1.nii.gz"
+    whole = path.read_bytes()
+    if damage in ("cut", "half"):
+        path.write_bytes(whole[: 60 if damage == "cut" else len(whole) - 20])
+    else:
+        labels = sitk.ReadImage(path)
+        labels.SetSpacing((2.0, 2.0, 3.0))
+        sitk.WriteImage(labels[:, :, :-1] if damage == "shape" else labels, path)
+    report = predict(model, cases, tmp_path / "out", existing="keep")
+    assert [path.name for path in report.written] == ["case.1.nii.gz"]
+    assert path.read_bytes() == whole
+    assert "case case.1: " in caplog.text and "it is predicted again" in caplog.text
+
+
+def test_probabilities_that_are_missing_are_predicted(model, cases, tmp_path):
+    predict(model, cases, tmp_path / "out")
+    report = predict(model, cases, tmp_path / "out", existing="keep", probabilities="uint8")
+    assert len(report.written) == 5
+    assert len(predict(model, cases, tmp_path / "out", existing="keep", probabilities="uint8").skipped) == 5
+
+
+def test_a_record_that_is_a_pipe_is_refused(model, cases, tmp_path):
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / RECORD)
+    with pytest.raises(OSError, match="pipe"):
+        predict(model, cases, tmp_path / "out")
+
+
+def test_links_that_lead_in_a_circle_are_reported_and_the_others_go_on(model, cases, tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / "images" / f"{name}_0000.nii.gz").symlink_to(tmp_path / "images" / f"{other}_0000.nii.gz")
+    found, refused = find_images(tmp_path / "images", 1)
+    report = predict(model, found, tmp_path / "out", refused=refused)
+    assert sorted(report.failed) == ["a", "b"] and len(report.written) == 5
+
+
+def test_cases_that_were_refused_are_in_the_report(model, cases, tmp_path):
+    report = predict(model, cases, tmp_path / "out", refused={"odd": "it has 3 channels"})
+    assert report.failed == {"odd": "it has 3 channels"} and len(report.written) == 5

@@ -179,3 +179,27 @@ def test_a_case_without_its_record_is_written_anew(tmp_path: Path, way: str) -> 
     assert store.look("a")[0] is None and store.look("a")[1]
     store.write("a", make_case(), "key")
     assert store.look("a") == ("key", None)
+
+
+@pytest.mark.parametrize("content", ['{"patient": 7}', "", "not JSON"])
+def test_a_folder_of_somebody_else_is_spared_whatever_its_files_are_called(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "case.json").write_text(content)
+    (folder / "notes.txt").write_text("years of work")
+    with pytest.raises(WorkspaceError, match=r"was not made by autoseg \(there is no case\.json of ours in it\)"):
+        CaseStore(tmp_path).write("a", make_case(), "key")
+    (folder / "notes.txt").unlink()
+    with pytest.raises(WorkspaceError, match="was not made by autoseg"):
+        CaseStore(tmp_path).write("a", make_case(), "key")
+    assert (folder / "case.json").read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", '{"cont', None])
+def test_a_case_whose_record_was_destroyed_is_prepared_anew(tmp_path: Path, content: str | None) -> None:
+    CaseStore(tmp_path).write("a", make_case(), "key")
+    (tmp_path / "a" / "case.json").unlink()
+    if content is not None:
+        (tmp_path / "a" / "case.json").write_text(content)
+    CaseStore(tmp_path).write("a", make_case(), "key")
+    assert CaseStore(tmp_path).look("a") == ("key", None)

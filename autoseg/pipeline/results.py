@@ -1,0 +1,105 @@
+"""Which files of a folder `predict` wrote, so that it replaces these and nobody else's.
+
+<folder>/
+    predicted.jsonl     a line of JSON for every file before it is written, and another one after: with what it must be
+
+A line is added in one step and never changed: a killed run leaves a record of whatever it wrote, and several runs may
+write into one folder. Whether a file is still what was written is told by its size and checksum, so a label map that
+somebody corrected by hand is theirs from then on.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.files import regular_file
+from ..core.integrity import Mark, damage
+from ..core.mishaps import explained
+from ..core.records import to_json
+from ..parts.readers import differences, ending_of, read_header, read_labels
+
+RECORD = "predicted.jsonl"
+LARGEST = 1 << 28  # bytes of a record
+
+
+@dataclass(frozen=True)
+class Results:
+    """The record of one folder."""
+
+    folder: Path
+    _marks: dict[str, Mark | None] = field(default_factory=dict)
+    """Name within the folder to what the file must be; None while it is written."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Results:
+        """What can be read of it: a line that was cut off, or that somebody edited, speaks of no file.
+
+        Raises OSError where the record is no file.
+        """
+        path = folder / RECORD
+        if not os.path.lexists(path):
+            return cls(folder)
+        with regular_file(path) as file:
+            lines = file.read(LARGEST).splitlines()
+        return cls(folder, dict(filter(None, map(_read, lines))))
+
+    def is_noted(self, path: Path) -> bool:
+        """Whether `predict` has written a file there, which may be another one now."""
+        return self._name(path) in self._marks
+
+    def is_own(self, path: Path) -> bool:
+        """Whether ``path`` is what `predict` wrote there, or was writing when it was killed."""
+        if not self.is_noted(path) or path.is_symlink() or not path.is_file():
+            return False
+        mark = self._marks[self._name(path)]
+        return mark is None or damage(path, mark) is None
+
+    def problem(self, path: Path, image: Path) -> str | None:
+        """Why an earlier label map, or file of probabilities, cannot be kept for ``image``; None where it can."""
+        try:
+            found, expected = read_header(path).geometry, read_header(image).geometry
+            same = [ending_of(each).lower().removesuffix(".gz") for each in (path, image)]
+            apart = [difference.what for difference in differences(expected, found) if not difference.rounding]
+            if found.shape != expected.shape or (apart and len({*same}) == 1):  # pictures know no millimetres
+                return f"{path} does not lie on the grid of the image ({'; '.join(apart)})"
+            if self._marks.get(self._name(path)) is None or not self.is_own(path):
+                read_labels(path)
+        except Exception as error:
+            said = explained(error)
+            if said is None:
+                raise
+            return said
+        return None
+
+    def begin(self, path: Path) -> None:
+        """Notes that ``path`` is written from now on."""
+        self._note(path, None)
+
+    def end(self, path: Path) -> None:
+        """Notes that ``path`` has been written, and what it is."""
+        self._note(path, Mark.of(path))
+
+    def _note(self, path: Path, mark: Mark | None) -> None:
+        line = json.dumps({"file": self._name(path)} | (to_json(mark) if mark else {})).encode() + b"\n"
+        with (self.folder / RECORD).open("a+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+                line = b"\n" + line  # what a power cut left of the last line must not take this one along
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / RECORD))
+            os.fsync(file.fileno())
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
+def _read(line: bytes) -> tuple[str, Mark | None] | None:
+    try:
+        found = json.loads(line)
+        size, crc32 = found.get("size"), found.get("crc32")
+        return str(found["file"]), Mark(int(size), int(crc32)) if size is not None else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
