@@ -64,6 +64,7 @@ EFFECT = (
     Scenario("20 cases, one fold, nine of ten pieces wrong", 20, folds=1, spoilt=0.7, wrong=0.9),
     Scenario("40 cases, nine of ten pieces wrong", 40, wrong=0.9),
     Scenario("40 cases, three labels, nine of ten pieces of one wrong", 40, labels=3, wrong=0.9),
+    Scenario("40 cases, three labels, every piece of one wrong", 40, labels=3, wrong=1.0),
     Scenario("100 cases, eight labels, nine of ten pieces of one wrong", 100, labels=8, wrong=0.9),
     Scenario("40 cases, a quarter of which have a piece, every one wrong", 40, spoilt=0.25, wrong=1.0),
 )

@@ -10,7 +10,7 @@ import pytest
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.corrections import Correction
-from autoseg.evaluation.learn import Held, chosen, held_out, improves, learn, next_step, parts
+from autoseg.evaluation.learn import Held, _surely_harmed, chosen, held_out, improves, learn, next_step, parts
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
 
 LABELS = ExclusiveLabels({"background": 0, "organ": 1, "lesion": 2})
@@ -139,6 +139,22 @@ def test_a_gain_of_few_patients_is_not_sure() -> None:
     assert improves(after, before, np.arange(10))
     assert not improves(after[:5], before[:5], np.arange(5))
     assert not improves(after, before, np.arange(10) // 2)
+
+
+def test_a_step_is_one_of_as_many_as_are_tried() -> None:
+    """Eight that gain are chance once in 256 times: sure of one trial, not of a hundred."""
+    scores, cases = np.stack([np.full((8, 1), 0.5), np.full((8, 1), 0.6)]), np.arange(8)
+    assert next_step(scores, cases, cases, trials=8) == 1
+    assert next_step(scores, cases, cases, trials=100) == 0
+
+
+def test_a_label_that_surely_loses_on_held_out_cases_forbids_what_gains_in_the_mean() -> None:
+    before, random = np.full((20, 2), 0.5), np.random.default_rng(0)
+    noise = 0.02 * random.normal(size=20)
+    surely, perhaps = before + [0.2, -0.02], before + np.stack([np.full(20, 0.2), noise - noise.mean() - 1e-4], 1)
+    patients = np.arange(20)
+    assert _surely_harmed(surely + 0.001 * random.normal(size=(20, 2)), before, patients)
+    assert not _surely_harmed(perhaps, before, patients)
 
 
 def test_cases_of_one_fold_are_parted_by_patient() -> None:
