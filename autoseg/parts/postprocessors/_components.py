@@ -6,14 +6,16 @@ Sizes and what goes are found a piece at a time: acvl-utils itself counts in 64-
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
 from ...core.geometry import bounding_slices
 
 VOXELS = 1 << 18  # counted at a time: counting makes 64-bit numbers of them
-FACES = {2: 4, 3: 6}  # what cc3d calls it when voxels that share a face belong together
-CORNERS = {2: 8, 3: 26}  # or a face, an edge or a corner
+Connectivity = Literal[4, 6, 8, 26]
+FACES: dict[int, Connectivity] = {2: 4, 3: 6}  # what cc3d calls it when voxels that share a face belong together
+CORNERS: dict[int, Connectivity] = {2: 8, 3: 26}  # or a face, an edge or a corner
 
 
 def without(mask: np.ndarray, unwanted: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -46,7 +48,7 @@ def without_holes(mask: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _components(mask: np.ndarray, connectivity: dict[int, int]) -> np.ndarray:
+def _components(mask: np.ndarray, connectivity: dict[int, Connectivity]) -> np.ndarray:
     """Numbers from 1, unsigned, in the order of the axes of the mask; 0 outside of it.
 
     cc3d 4.1.1 must be asked with care: it forgets single pixels of 2-D bool arrays (and takes twice the memory for any
