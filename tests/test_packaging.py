@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import importlib
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+IMPORTED_AS = {"scikit-image": "skimage", "pillow": "PIL", "acvl-utils": "acvl_utils"}  # unless by the name itself
 
 
 def options() -> configparser.ConfigParser:
@@ -21,6 +24,19 @@ def test_every_package_on_the_disk_is_listed() -> None:
         "autoseg.planners"
     }
     assert listed == on_disk
+
+
+def test_every_requirement_is_imported() -> None:
+    imported = set()
+    for path in [*(ROOT / "autoseg").rglob("*.py"), *(ROOT / "planners").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(str(node.module).split(".")[0])
+    lines = options()["options"]["install_requires"].split("\n")
+    required = [re.split("[<>=!~;[ ]", line)[0] for line in lines if line]
+    assert {IMPORTED_AS.get(name, name) for name in required} - imported == set()
 
 
 def test_planners_are_imported_as_part_of_autoseg_and_only_so() -> None:

@@ -146,9 +146,19 @@ def nonzero_box(array: np.ndarray) -> Box:
 
     An image without any nonzero voxel is kept whole.
     """
-    any_channel = (array != 0).any(axis=0)
-    if not any_channel.any():
-        return Box.whole(any_channel.shape)
-    hits = [np.flatnonzero(any_channel.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    (z0, z1), (y0, y1), (x0, x1) = ((int(hit[0]), int(hit[-1]) + 1) for hit in hits)
+    found = bounding_slices((array != 0).any(axis=0))
+    if found is None:
+        return Box.whole(array.shape[1:])
+    (z0, z1), (y0, y1), (x0, x1) = ((along.start, along.stop) for along in found)
     return Box((z0, y0, x0), (z1, y1, x1))
+
+
+def bounding_slices(mask: np.ndarray) -> tuple[slice, ...] | None:
+    """The smallest box that holds every voxel of a bool array, of any number of axes; None for an empty one."""
+    found = []
+    for axis in range(mask.ndim):
+        hits = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if not hits.size:
+            return None
+        found.append(slice(int(hits[0]), int(hits[-1]) + 1))
+    return tuple(found)

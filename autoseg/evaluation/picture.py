@@ -138,11 +138,12 @@ def _outline(panel: Any, label_map: np.ndarray, labels: Labels) -> None:
 
 
 def _contour(panel: Any, mask: np.ndarray, colour: tuple[float, ...], style: str, width: float) -> None:
-    if not mask.any():
-        return
-    rows, columns = (np.arange(-1, n + 1) for n in mask.shape)
+    from matplotlib.collections import LineCollection
+    from skimage.measure import find_contours
+
     closed = np.pad(mask, 1).astype(float)  # so that an outline that meets the image's border is closed there
-    panel.contour(columns, rows, closed, levels=[0.5], colors=[colour], linewidths=width, linestyles=style)
+    lines = [line[:, ::-1] - 1 for line in find_contours(closed, 0.5)]  # (x, y) as matplotlib has them
+    panel.add_collection(LineCollection(lines, colors=[colour], linewidths=width, linestyles=style))
 
 
 def _legend(figure: Any, labels: Labels, outlined: bool) -> None:

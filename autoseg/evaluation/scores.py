@@ -14,12 +14,11 @@ Voxels with the ignore label in the reference count for nothing.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +31,11 @@ from ..core.records import write_json
 from ..errors import DatasetError
 from .resampling import drawn_weights, interval, known_mean, patient_numbers, patients_with_number, weighted_means
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 METRICS = Family("autoseg.parts.metrics", "Spec")
+NUMBER = "%.6g"  # in tables
 
 CaseScores = dict[str, dict[str, float]]
 """Label name to metric name to number; NaN where there is none."""
@@ -183,31 +186,32 @@ def _estimate(mean: float, resampled: np.ndarray, cases: int, patients: int) -> 
     return Estimate(float(mean), *interval(resampled, int(patients)), int(cases))
 
 
+def frame(summary: Summary) -> DataFrame:
+    """The cases as a table: a row per case and label, which are its index, a column per metric, NaN for no number."""
+    from pandas import DataFrame, MultiIndex
+
+    rows = {(key, label): row for key, case in summary.cases.items() for label, row in case.items()}
+    index = MultiIndex.from_tuples(rows, names=["case", "label"])
+    return DataFrame(list(rows.values()), index, list(summary.overall), float)
+
+
 def write_scores(folder: Path, summary: Summary) -> None:
     """Writes ``scores.json`` (everything) and ``scores.csv`` (a row per case and label, an empty cell for NaN)."""
     write_json(folder / "scores.json", summary, sealed=True)
-    with atomic_file(folder / "scores.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["case", "label", *summary.overall])
-        for key, case in summary.cases.items():
-            for label, row in case.items():
-                writer.writerow([key, label, *("" if value is None else f"{value:.6g}" for value in row.values())])
+    with atomic_file(folder / "scores.csv") as temporary:
+        frame(summary).to_csv(temporary, float_format=NUMBER, encoding="utf-8", lineterminator="\r\n")
 
 
 def table(summary: Summary) -> str:
     """The summary as aligned text for a terminal; IoU (it follows from Dice) and voxel counts are in the files only."""
     metrics = [name for name in summary.overall if name not in ("dice", "iou") and not name.endswith("_voxels")]
-    rows = [["label", "cases", "dice", "(95 % interval)", *metrics]]
-    for label, estimates in [*summary.labels.items(), ("mean over labels", summary.overall)]:
+    rows = []
+    for estimates in [*summary.labels.values(), summary.overall]:
         dice = estimates["dice"]
         interval = "" if dice.low is None else f"({dice.low:.3f}-{dice.high:.3f})"
-        means = [_text(estimates[name].mean) for name in metrics]
-        rows.append([label, str(dice.cases), _text(dice.mean), interval, *means])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
-        for row in rows
-    ]
+        rows.append([dice.cases, dice.mean, interval, *(estimates[name].mean for name in metrics)])
+    names, columns = [*summary.labels, "mean over labels"], ["label", "cases", "dice", "(95 % interval)", *metrics]
+    lines = [aligned(names, rows, columns)]
     if summary.patients:
         patients = patient_numbers(list(summary.cases), summary.patients).max() + 1
         lines.append(f"{len(summary.cases)} cases of {patients} patients; intervals resample patients")
@@ -218,5 +222,10 @@ def table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def aligned(names: Sequence[str], rows: Sequence[Sequence[object]], columns: Sequence[str]) -> str:
+    """A table as text: the first of ``columns`` is that of the ``names`` of the rows; no number is a dash."""
+    from pandas import DataFrame
+
+    cells = [[math.nan if cell is None else cell for cell in row] for row in rows]
+    table = DataFrame(cells, names, columns[1:]).rename_axis(columns=columns[0])
+    return table.to_string(float_format="{:.3f}".format, na_rep="-")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from .counts import named, overall
 from .learn import Learned
 from .paired import SURE, Paired, paired
 from .resampling import patient_numbers
-from .scores import summarise
+from .scores import NUMBER, aligned, summarise
 
 Members = tuple[str, ...]
 
@@ -91,26 +90,32 @@ def rank(
 
 def write_selection(folder: Path, selection: Selection) -> None:
     """Writes ``selection.json`` (everything) and ``selection.csv`` (a row per model)."""
+    from pandas import DataFrame, Index
+
     write_json(folder / "selection.json", selection)
     labels = list(selection.chosen.labels)
-    with atomic_file(folder / "selection.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["model", "dice", "low", "high", "to_chosen", "to_chosen_low", "to_chosen_high", "p", *labels])
-        for model in selection.compared:
-            against = model.to_chosen
-            difference = against.difference if against else Estimate(None, None, None, 0)
-            numbers = [
+    rows = []
+    for model in selection.compared:
+        against = model.to_chosen
+        difference = against.difference if against else Estimate(None, None, None, 0)
+        rows.append(
+            [
                 *(model.dice.mean, model.dice.low, model.dice.high),
                 *(difference.mean, difference.low, difference.high),
                 against.p if against else None,
                 *(model.labels[label].mean for label in labels),
             ]
-            writer.writerow([model.name, *("" if number is None else f"{number:.6g}" for number in numbers)])
+        )
+    names = Index([model.name for model in selection.compared], name="model")
+    columns = ["dice", "low", "high", "to_chosen", "to_chosen_low", "to_chosen_high", "p", *labels]
+    with atomic_file(folder / "selection.csv") as temporary:
+        table = DataFrame(rows, names, columns, float)
+        table.to_csv(temporary, float_format=NUMBER, encoding="utf-8", lineterminator="\r\n")
 
 
 def report(selection: Selection) -> str:
     """The comparison as aligned text for a terminal, and what follows from it."""
-    lines = _table(selection)
+    lines = [_table(selection)]
     for name, why in selection.missing.items():
         lines.append(f"not compared: {name}: {why}")
     rivals = [model for model in selection.compared[1:] if len(model.members) < len(selection.chosen.members)]
@@ -143,20 +148,16 @@ def _postprocessing(selection: Selection) -> list[str]:
     return ["postprocessing: none, no correction surely helps"]
 
 
-def _table(selection: Selection) -> list[str]:
+def _table(selection: Selection) -> str:
     labels = list(selection.chosen.labels)
-    rows = [["model", "dice (95 % interval)", "to the chosen", "p", *labels]]
+    rows = []
     for model in selection.compared:
         against = model.to_chosen
         difference = _signed(against.difference) if against else "chosen"
         p = "" if against is None or against.p is None else f"{against.p:.2g}"
-        means = (model.labels[label].mean for label in labels)
-        rows.append([model.name, _interval(model.dice), difference, p, *(_text(mean) for mean in means)])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
-        for row in rows
-    ]
+        rows.append([_interval(model.dice), difference, p, *(model.labels[label].mean for label in labels)])
+    names = [model.name for model in selection.compared]
+    return aligned(names, rows, ["model", "dice (95 % interval)", "to the chosen", "p", *labels])
 
 
 def _interval(estimate: Estimate) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from torch import Tensor, nn
 
 from ..core.clock import Clock
-from ..core.geometry import Box
 from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
 from ..errors import ModelError, NotFiniteError
@@ -76,7 +76,7 @@ class Sweep:
         self._places = self.readout.maps if self.readout else [slice(0, heads)] * len(networks)
         self._share = 1 / (1 if self.readout else len(networks))
         self._values = self._places[-1].stop
-        padded, self._inner = _pad(image, patch)
+        padded, (_, *self._inner) = pad_nd_image(np.ascontiguousarray(image, np.float32), patch, return_slicer=True)
         self._image = _with_neighbours(padded, slices) if self._flat else torch.from_numpy(padded)
         self._height = padded.shape[1]
         self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
@@ -96,7 +96,8 @@ class Sweep:
 
         Raises NotFiniteError when a network computed infinity or NaN.
         """
-        (front, *_), (_, rows, columns) = self._inner.start, self._inner.slices
+        depth, rows, columns = self._inner
+        front = int(depth.start)
         while self._next < len(self._tiles) and self._tiles[self._next].box.start[0] < stop + front:
             with self._clock.stage("network"):
                 self._advance()
@@ -201,16 +202,3 @@ def _with_neighbours(image: np.ndarray, slices: int) -> Tensor:
 def _spatial(flips: Sequence[int]) -> tuple[int, ...]:
     """Axes of a patch as axes of (channels, *patch)."""
     return tuple(axis + 1 for axis in flips)
-
-
-def _pad(image: np.ndarray, patch: Shape) -> tuple[np.ndarray, Box]:
-    """The image with zeros around it, centred, to at least the patch; and where the image lies in it."""
-    shape = image.shape[1:]
-    missing = [max(0, p - n) for n, p in zip(shape, patch)]
-    before = [m // 2 for m in missing]
-    inner = Box(tuple(before), tuple(b + n for b, n in zip(before, shape)))
-    if not any(missing):
-        return np.ascontiguousarray(image, np.float32), inner
-    padded = np.zeros((image.shape[0], *(n + m for n, m in zip(shape, missing))), np.float32)
-    padded[(slice(None),) + inner.slices] = image
-    return padded, inner

@@ -12,8 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from ..core.geometry import Geometry, Image, nonzero_box
+from ..core.geometry import Geometry, Image, bounding_slices, nonzero_box
 from ..errors import DatasetError
+from ..parts.postprocessors._components import without_holes
 from ..plan import Configuration, Plan
 from .locations import Locations, class_locations
 from .sizes import refuse_impossible
@@ -96,9 +97,7 @@ def _outside(array: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
     So are labelled voxels, as in nnU-Net v2 2.8.1. In prediction nobody knows them: it is for the few that annotators
     draw beyond the edge of a brain mask, say.
     """
-    from scipy.ndimage import binary_fill_holes
-
-    outside: np.ndarray = ~binary_fill_holes((array != 0).any(axis=0))
+    outside = ~without_holes((array != 0).any(axis=0))
     if indices is not None:
         outside &= indices == 0
     return outside
@@ -106,10 +105,10 @@ def _outside(array: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
 
 def _touches_zero(array: np.ndarray, indices: np.ndarray | None) -> bool:
     """Whether a labelled voxel may lie beside one that is zero in all channels: only there "outside" matters."""
-    if indices is None or not indices.any():
+    box = None if indices is None else bounding_slices(indices)
+    if box is None:
         return False
-    hits = [np.flatnonzero(indices.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    beside = (slice(None), *(slice(max(0, int(hit[0]) - 1), int(hit[-1]) + 2) for hit in hits))
+    beside = (slice(None), *(slice(max(0, along.start - 1), along.stop + 1) for along in box))
     return bool((array[beside] == 0).all(axis=0).any())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import sys
@@ -16,9 +15,11 @@ from ..core.files import atomic_file, make_folder
 from ..errors import WorkspaceError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from tqdm import tqdm
 
 LOG = logging.getLogger("autoseg")
+COUNTS = {"epoch": int, "iteration": int}  # columns that every row has
 
 
 @dataclass
@@ -26,7 +27,8 @@ class MetricsTable:
     """Mutable: the rows of ``metrics.csv``, one per epoch."""
 
     path: Path
-    rows: list[dict[str, str]]
+    rows: list[dict[str, float]]
+    """Column to its number; NaN where there is none."""
 
     @classmethod
     def open(cls, path: Path, iteration: int) -> MetricsTable:
@@ -37,37 +39,43 @@ class MetricsTable:
         if not path.exists():
             return cls(path, [])
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, ValueError, csv.Error) as error:
+            rows, damaged = _read(path)
+        except (OSError, ValueError) as error:
             LOG.warning("%s is damaged (%s); it begins anew", path, error)
             return cls(path, [])
-        whole = [row for row in rows if _is_whole(row)]
-        if len(whole) < len(rows):
-            LOG.warning("%s is damaged: %d of %d rows are left out", path, len(rows) - len(whole), len(rows))
-        return cls(path, [row for row in whole if float(row["iteration"]) <= iteration])
+        if damaged:
+            LOG.warning("%s is damaged: %d of %d rows are left out", path, damaged, damaged + len(rows))
+        return cls(path, [row for row in rows.to_dict("records") if row["iteration"] <= iteration])
 
     def add(self, row: dict[str, float]) -> None:
         """Appends a row and writes the file anew, complete at any moment; where that fails, the next time."""
-        self.rows.append({name: f"{value:.6g}" for name, value in row.items()})
-        names = list(dict.fromkeys(name for written in self.rows for name in written))
+        from pandas import DataFrame
+
+        self.rows.append(row)
         try:
-            with atomic_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, names)
-                writer.writeheader()
-                writer.writerows(self.rows)
+            with atomic_file(self.path) as temporary:
+                table = DataFrame(self.rows).astype(COUNTS)
+                table.to_csv(temporary, index=False, float_format="%.6g", na_rep="nan", lineterminator="\r\n")
         except (OSError, WorkspaceError) as error:
             LOG.warning("%s could not be written (%s)", self.path, error)
 
 
-def _is_whole(row: dict[str, str]) -> bool:
-    """Whether there is a number in every column, or nothing where the column came later."""
-    try:
-        return all(isinstance(float("nan" if text == "" else text), float) for text in row.values()) and math.isfinite(
-            float(row["iteration"])
-        )
-    except (KeyError, TypeError, ValueError):
-        return False
+def _read(path: Path) -> tuple[DataFrame, int]:
+    """The rows in which every column holds a number, or nothing, and how many others there are.
+
+    Raises OSError, or ValueError for what is no table.
+    """
+    from pandas import read_csv, to_numeric
+
+    too_long: list[list[str]] = []
+    # With the names of the columns as a row like any other, one that is too long is told from its first on.
+    cells = read_csv(path, header=None, dtype=str, keep_default_na=False, engine="python", on_bad_lines=too_long.append)
+    text = cells[1:].set_axis(cells.iloc[0].tolist(), axis=1)
+    numbers = text.apply(to_numeric, errors="coerce").astype(float)
+    whole = (numbers.notna() | text.isin(["", "nan"])).all(axis=1)  # a row that is too short has None at its end
+    counts = numbers.reindex(columns=list(COUNTS))
+    whole &= counts.abs().lt(math.inf).all(axis=1)
+    return numbers[whole], len(too_long) + int((~whole).sum())
 
 
 class _LogFile(logging.FileHandler):

@@ -55,6 +55,21 @@ def test_components_below_the_minimum_go_and_the_others_stay(mask: np.ndarray, s
     assert sorted(sizes(after)) == sorted(count for count in sizes(mask) if count >= size / voxel)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_voxels_in_one_line_are_those_of_the_mask(axis: int) -> None:
+    mask = np.zeros((6, 7, 8), bool)
+    np.moveaxis(mask, axis, 0)[[1, 2, 4], 3, 3] = True
+    after = corrected(largest_component.Spec(), mask)
+    assert np.argwhere(np.moveaxis(after, axis, 0)).tolist() == [[1, 3, 3], [2, 3, 3]]
+
+
+def test_a_single_pixel_of_a_picture_is_a_component() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[1:4, 1:4] = mask[6, 6] = True
+    after = corrected(minimum_size.Spec(1.0), mask)  # mm2, two pixels
+    assert np.argwhere(mask & ~after).tolist() == [[6, 6]]
+
+
 @settings(max_examples=50, deadline=None)
 @given(masks())
 def test_holes_are_filled_and_nothing_else(mask: np.ndarray) -> None:

@@ -14,7 +14,7 @@ LOG = logging.getLogger("autoseg")
 
 
 def epochs(path: Path, iteration: int = 100) -> list[str]:
-    return [row["epoch"] for row in MetricsTable.open(path, iteration).rows]
+    return [f"{row['epoch']:.0f}" for row in MetricsTable.open(path, iteration).rows]
 
 
 def test_rows_beyond_an_iteration_are_written_again(tmp_path: Path) -> None:
@@ -33,6 +33,7 @@ def test_rows_beyond_an_iteration_are_written_again(tmp_path: Path) -> None:
         (WHOLE.replace("iteration", "iterat").encode(), []),
         (WHOLE.replace("0.25,", "").encode(), ["1", "3"]),
         (WHOLE.replace("0.25,", "0.25,1,2,").encode(), ["1", "3"]),
+        (WHOLE.replace("0.5,\n", "0.5,1,2,\n").encode(), ["2", "3"]),
         (WHOLE[:40].encode(), ["1"]),
         (b"case,label,dice\na,organ,0.5\n", []),
     ],
@@ -43,7 +44,7 @@ def test_rows_that_cannot_be_read_are_left_out(
     path = tmp_path / "metrics.csv"
     path.write_bytes(content)
     table = MetricsTable.open(path, 100)
-    assert [row["epoch"] for row in table.rows] == left
+    assert [f"{row['epoch']:.0f}" for row in table.rows] == left
     assert content == b"" or "metrics.csv is damaged" in caplog.text
     table.add({"epoch": 4.0, "iteration": 8.0})
     assert epochs(path) == [*left, "4"]
@@ -52,7 +53,8 @@ def test_rows_that_cannot_be_read_are_left_out(
 def test_a_training_of_a_million_iterations_reads_its_own_table(tmp_path: Path) -> None:
     table = MetricsTable.open(tmp_path / "metrics.csv", 0)
     table.add({"epoch": 1.0, "iteration": 1234567.0})
-    assert epochs(tmp_path / "metrics.csv", 2000000) == ["1"]
+    assert epochs(tmp_path / "metrics.csv", 1234567) == ["1"]
+    assert epochs(tmp_path / "metrics.csv", 1234566) == []
 
 
 def test_a_folder_in_the_place_of_a_file_is_told_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,41 +1,61 @@
-"""Connected components, looked for only in the box that holds the mask."""
+"""Connected components by cc3d, which comes with acvl-utils and numbers them in a sixth of SciPy's time.
+
+Sizes and what goes are found a piece at a time: acvl-utils itself counts in 64-bit copies of the whole volume.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
-VOXELS = 1 << 20  # counted at a time: counting makes 64-bit numbers of them
+from ...core.geometry import bounding_slices
 
-
-def box_of(mask: np.ndarray) -> tuple[slice, ...] | None:
-    """The smallest box that holds every voxel of the mask; None for an empty one."""
-    box = []
-    for axis in range(mask.ndim):
-        hits = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        if not hits.size:
-            return None
-        box.append(slice(int(hits[0]), int(hits[-1]) + 1))
-    return tuple(box)
+VOXELS = 1 << 18  # counted at a time: counting makes 64-bit numbers of them
+Connectivity = Literal[4, 6, 8, 26]
+FACES: dict[int, Connectivity] = {2: 4, 3: 6}  # what cc3d calls it when voxels that share a face belong together
+CORNERS: dict[int, Connectivity] = {2: 8, 3: 26}  # or a face, an edge or a corner
 
 
 def without(mask: np.ndarray, unwanted: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """The mask without some of its components; ``unwanted`` is given their sizes in voxels and says which go."""
-    from scipy.ndimage import label
-
-    box = box_of(mask)
+    box = bounding_slices(mask)
     if box is None:
         return mask
-    components, count = label(mask[box], np.ones((3,) * mask.ndim))
-    gone, sizes = np.zeros(count + 1, bool), np.zeros(count + 1, np.int64)
+    components = _components(mask[box], CORNERS)
     flat = components.reshape(-1)
+    sizes = np.zeros(int(flat.max()) + 1, np.int64)
     for start in range(0, flat.size, VOXELS):
-        sizes += np.bincount(flat[start : start + VOXELS], minlength=count + 1)
-    gone[1:] = unwanted(sizes[1:])
-    if not gone.any():
+        sizes += np.bincount(flat[start : start + VOXELS], minlength=len(sizes))
+    stays = np.zeros(len(sizes), bool)  # 0 is the background
+    stays[1:] = ~unwanted(sizes[1:])
+    if stays[1:].all():
         return mask
     kept = mask.copy()
     for part, numbers in zip(kept[box], components):
-        part &= ~gone[numbers]
+        part[...] = np.take(stays, numbers, mode="clip")  # no number is too large, and the default would look for one
     return kept
+
+
+def without_holes(mask: np.ndarray) -> np.ndarray:
+    """The mask and the background that it encloses: from there no way through faces leads out of the image."""
+    around = np.ones([size + 2 for size in mask.shape], bool)
+    inside = (slice(1, -1),) * mask.ndim
+    np.logical_not(mask, out=around[inside])
+    components = _components(around, FACES)
+    filled: np.ndarray = components[inside] != components.flat[0]
+    return filled
+
+
+def _components(mask: np.ndarray, connectivity: dict[int, Connectivity]) -> np.ndarray:
+    """Numbers from 1, unsigned, in the order of the axes of the mask; 0 outside of it.
+
+    cc3d 4.1.1 must be asked with care: it forgets single pixels of 2-D bool arrays (and takes twice the memory for any
+    bool array), and reads what lies between the voxels of a view along one axis.
+    """
+    from cc3d import connected_components
+
+    whole = np.ascontiguousarray(mask).view(np.uint8)
+    numbered: np.ndarray = connected_components(whole, connectivity=connectivity[mask.ndim])
+    return numbered

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ._components import box_of
+from ...core.geometry import bounding_slices
+from ._components import without_holes
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,9 @@ class Spec:
 
     def apply(self, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
         """A hole that touches the image's border is open and stays."""
-        from scipy.ndimage import binary_fill_holes
-
-        box = box_of(mask)
+        box = bounding_slices(mask)
         if box is None:
             return mask
         filled = mask.copy()
-        filled[box] = binary_fill_holes(mask[box])
+        filled[box] = without_holes(mask[box])
         return filled
