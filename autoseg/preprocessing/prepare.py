@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
+from ..core.components import without_holes
 from ..core.geometry import Geometry, Image, bounding_slices, nonzero_box
 from ..errors import DatasetError
-from ..parts.postprocessors._components import without_holes
 from ..plan import Configuration, Plan
 from .locations import Locations, class_locations
 from .sizes import refuse_impossible

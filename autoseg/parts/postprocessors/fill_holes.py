@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.components import without_holes
 from ...core.geometry import bounding_slices
-from ._components import without_holes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ._components import without
+from ...core.components import without
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...core.geometry import bounding_slices
+from .geometry import bounding_slices
 
 VOXELS = 1 << 18  # counted at a time: counting makes 64-bit numbers of them
 Connectivity = Literal[4, 6, 8, 26]
