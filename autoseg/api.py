@@ -47,21 +47,22 @@ def plan_and_preprocess(
     machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError.
     """
     from .core.files import named_path
-    from .folds import FoldRules
+    from .data.folds import FoldRules
     from .pipeline import plan_and_preprocess as story
-    from .pipeline.decide import Request
-    from .planning.wishes import Wishes
+    from .pipeline.make_plan import PlanRequest
+    from .planning.constraints import PlanConstraints
     from .settings import RunSettings
     from .workspace import Workspace
 
-    wishes = Wishes(_lengths(spacing), _axes(mirror), _count(slices, "slices"), _bytes(memory), _seconds(minutes))
+    count = _count(slices, "slices")
+    constraints = PlanConstraints(_lengths(spacing), _axes(mirror), count, _bytes(memory), _seconds(minutes))
     return story.plan_and_preprocess(
         named_path(folder, "the dataset's folder"),
         Workspace(named_path(workspace, "the workspace")),
-        Request(
+        PlanRequest(
             planner=planner,
             plans=None if plans is None else named_path(plans, "plans"),
-            wishes=wishes,
+            constraints=constraints,
             target=target,
             changes=changes,
             settings=settings or RunSettings(),
@@ -165,10 +166,10 @@ def predict(
     patches as a share of the patch. Raises ModelError or UsageError.
     """
     from .core.files import named_path
+    from .data.layouts import find_images
     from .inference.model import Model
     from .inference.options import PredictOptions
     from .inference.predictor import Predictor
-    from .layouts import find_images
     from .pipeline import predict as story
     from .settings import RunSettings
 

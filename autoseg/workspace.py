@@ -28,10 +28,10 @@ from .core.files import holds
 from .core.names import path_name
 from .core.records import Record, read_json
 from .core.weights import is_whole
-from .dataset import Dataset
+from .data.dataset import Dataset
+from .data.fingerprint import Fingerprint
+from .data.folds import Folds
 from .errors import RecordError, WorkspaceError
-from .fingerprint import Fingerprint
-from .folds import Folds
 from .plan import Plan
 
 _MENDS = {

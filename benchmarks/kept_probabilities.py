@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.inference.kept import open_kept
+from autoseg.inference.stored_probabilities import open_stored
 from autoseg.parts.readers import read_labels
 from autoseg.pipeline.compare import decided
 from autoseg.plan import read_plan
@@ -28,7 +28,7 @@ def measure(run: Path) -> dict[str, object]:
     stored = plain = voxels = foreground = different = 0
     files = sorted((run / "validation" / "probabilities").glob("*.b2nd"))
     for path in files:
-        kept = open_kept(path)
+        kept = open_stored(path)
         labels, _ = read_labels(run / "validation" / f"{path.stem}{plan.file_ending}")
         found = np.array(plan.labels.values)[decided(kept.read(slice(0, kept.shape[1])), kept.one, plan.labels)]
         inner = kept.before.apply(labels, not_resampled)

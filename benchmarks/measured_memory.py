@@ -19,8 +19,8 @@ from typing import Any
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.process import keep_freed, peak_memory_bytes
-from autoseg.dataset import Case, Dataset
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.plan import Plan
 
 # planner, shape, spacing, channels, batch, precision
@@ -34,7 +34,7 @@ PLANS: tuple[tuple[str, tuple[int, int, int], tuple[float, float, float], int, i
 
 
 def plan_of(planner: str, shape: Any, spacing: Any, channels: int, batch: int) -> Plan:
-    from autoseg.pipeline.decide import PLANNERS
+    from autoseg.pipeline.make_plan import PLANNERS
 
     keys = [f"case_{index}" for index in range(50)]
     cases = tuple(Case(key, (f"{key}.nii.gz",), f"{key}.nii.gz") for key in keys)
@@ -60,7 +60,7 @@ def measure(planner: str, shape: Any, spacing: Any, channels: int, batch: int, p
     from autoseg.training.arithmetic import arithmetic
     from autoseg.training.state import start
     from autoseg.training.step import Step
-    from autoseg.training.trial import made_up_batch
+    from autoseg.training.timed_steps import made_up_batch
 
     plan = plan_of(planner, shape, spacing, channels, batch)
     _, configuration = plan.configuration()

@@ -10,13 +10,13 @@ import zlib
 from autoseg.planners import measured
 
 from autoseg.core.labels import ExclusiveLabels
-from autoseg.dataset import Case, Dataset
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.plan import Configuration, Plan, StepMemory
+from autoseg.planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from autoseg.planning.memory import elements_of_step
 from autoseg.planning.search import Bench
 from autoseg.planning.target import Target
-from autoseg.planning.wishes import NO_WISHES, Wishes
 
 BYTES_PER_ELEMENT = 5.5
 
@@ -59,12 +59,12 @@ def planned(
     shape: tuple[int, ...],
     spacing: tuple[float, ...],
     target: Target,
-    wishes: Wishes = NO_WISHES,
+    constraints: PlanConstraints = NO_CONSTRAINTS,
     cases: int = 60,
 ) -> Plan:
     """By the default planner."""
     bench: Bench = Formula(target)
-    return measured.PLANNER.plan(*task(shape, spacing, cases), wishes, bench)
+    return measured.PLANNER.plan(*task(shape, spacing, cases), constraints, bench)
 
 
 def iterations(configuration: Configuration) -> int:

@@ -16,9 +16,9 @@ from autoseg.changes import changed
 from autoseg.core.family import Family
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import to_json, write_json
-from autoseg.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.errors import RecordError, UnknownPartError, UsageError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.parts.augmentations import none, standard
 from autoseg.parts.losses import top_k
 from autoseg.parts.normalizers import zscore

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoseg import dataset_json
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
-from autoseg.dataset import Dataset
+from autoseg.data import dataset_json
+from autoseg.data.dataset import Dataset
+from autoseg.data.layouts import read_dataset
 from autoseg.inspection.check import check_headers
 from autoseg.inspection.extract import extract_fingerprint
-from autoseg.layouts import read_dataset
 from autoseg.parts.readers import write_channels, write_labels
 
 EXAMPLES = Path(__file__).parents[1] / "dataset_json_examples"

@@ -8,7 +8,7 @@ import pytest
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import write_json
-from autoseg.dataset import Dataset
+from autoseg.data.dataset import Dataset
 from autoseg.dataset_names import find_dataset
 from autoseg.errors import UsageError
 from autoseg.workspace import Workspace

@@ -26,14 +26,14 @@ from autoseg.core.family import Family
 from autoseg.core.json_text import parse_json
 from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.core.records import from_json, read_json, to_json
-from autoseg.dataset import Case, Dataset
-from autoseg.dataset_json import channels_of, labels_of
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.dataset_json import channels_of, labels_of
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
+from autoseg.data.folds import make_folds
 from autoseg.errors import AutosegError, DatasetError, PlanningError, RecordError, UsageError
 from autoseg.evaluation.learn import Learned
 from autoseg.evaluation.paired import Paired
 from autoseg.evaluation.selection import Compared, Selection
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
-from autoseg.folds import make_folds
 from autoseg.parts.augmentations import standard
 from autoseg.parts.networks import residual_unet
 from autoseg.plan import Configuration, Plan, StepCost, StepMemory

@@ -12,9 +12,9 @@ import pytest
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import from_json, read_json, to_json, write_json
-from autoseg.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.layouts import read_dataset
 from autoseg.errors import DatasetError, RecordError
-from autoseg.layouts import read_dataset
 from autoseg.parts.readers import write_channels, write_labels
 from autoseg.plan import Plan
 

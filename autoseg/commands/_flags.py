@@ -11,7 +11,7 @@ from pathlib import Path
 from ..core.amounts import read_bytes
 from ..core.names import path_name
 from ..errors import UsageError
-from ..planning.wishes import MOST_SLICES
+from ..planning.constraints import MOST_SLICES
 from ..settings import DEVICE, MOST_THREADS, PRECISIONS
 
 LONGEST = 10 * 365 * 24 * 3600.0  # seconds

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..folds import FoldRules
-    from ..pipeline.decide import Request
+    from ..data.folds import FoldRules
+    from ..pipeline.make_plan import PlanRequest
     from ..settings import RunSettings
     from ..workspace import DatasetFolder, Workspace
 
@@ -25,16 +25,18 @@ def settings(options: Namespace) -> RunSettings:
     return RunSettings(device=options.device, precision=options.precision, **given)
 
 
-def request(options: Namespace) -> Request:
+def request(options: Namespace) -> PlanRequest:
     """What the planning flags say."""
-    from ..pipeline.decide import Request
-    from ..planning.wishes import Wishes
+    from ..pipeline.make_plan import PlanRequest
+    from ..planning.constraints import PlanConstraints
 
-    wishes = Wishes(options.spacing, options.mirror, options.slices, options.training_memory, options.training_time)
-    return Request(
+    constraints = PlanConstraints(
+        options.spacing, options.mirror, options.slices, options.training_memory, options.training_time
+    )
+    return PlanRequest(
         planner=options.planner,
         plans=options.plans,
-        wishes=wishes,
+        constraints=constraints,
         target=options.target,
         changes=options.changes,
         settings=settings(options),
@@ -44,7 +46,7 @@ def request(options: Namespace) -> Request:
 
 def fold_rules(options: Namespace) -> FoldRules | None:
     """None when no flag says anything about folds."""
-    from ..folds import FoldRules
+    from ..data.folds import FoldRules
 
     rules = FoldRules(options.group, options.group_file, options.stratify)
     return None if rules == FoldRules() else rules

@@ -23,9 +23,9 @@ def add_flags(command: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     from ..core.files import remove_unfinished
+    from ..data.layouts import read_dataset
     from ..inspection.check import fix, table
     from ..inspection.extract import check_dataset
-    from ..layouts import read_dataset
 
     dataset = read_dataset(_options.raw_folder(options))
     if options.fix:

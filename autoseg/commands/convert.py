@@ -82,7 +82,7 @@ def label(text: str) -> tuple[str, tuple[int, ...]]:
 
 def run(options: Namespace) -> None:
     from ..core.files import refuse_unwritable
-    from ..interop.conversion import Wanted
+    from ..interop.conversion import ConversionOptions
     from ..pipeline import convert as story
 
     refuse_unwritable(options.target)
@@ -93,7 +93,7 @@ def run(options: Namespace) -> None:
         options.kind,
         options.source,
         options.target,
-        wanted=Wanted(
+        wanted=ConversionOptions(
             dict(options.channel), options.label, dict(options.keep), options.keep_names, options.keep_headers
         ),
         leave_out=options.leave_out,

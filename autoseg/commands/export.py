@@ -30,7 +30,7 @@ def add_flags(command: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     from ..core.files import file_digest, refuse_unwritable, remove_unfinished
     from ..model_names import find_model
-    from ..pipeline import share as story
+    from ..pipeline import export_bundle as story
 
     target = options.output or Path("NAME.zip")
     refuse_unwritable(target.absolute().parent)
@@ -54,7 +54,7 @@ def run(options: Namespace) -> None:
 def _for_nnunet(options: Namespace) -> None:
     from ..interop.nnunet_export import export_nnunet
     from ..model_names import find_model
-    from ..pipeline import share as story
+    from ..pipeline import export_bundle as story
 
     trained, manifest = story.described(
         find_model(options.model, _options.workspace(options), options.configuration),

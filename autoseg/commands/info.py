@@ -21,7 +21,7 @@ def run(options: Namespace) -> None:
     from ..bundle.card import card
     from ..bundle.trained import read_trained
     from ..model_names import find_model
-    from ..pipeline.share import describe
+    from ..pipeline.export_bundle import describe
 
     path = find_model(options.model, _options.workspace(options), options.configuration)
     trained = read_trained(path, trusted=tuple(options.trust))

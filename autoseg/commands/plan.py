@@ -13,7 +13,7 @@ from ..errors import UsageError
 from . import _flags, _options
 
 if TYPE_CHECKING:
-    from ..pipeline.decide import Request
+    from ..pipeline.make_plan import PlanRequest
 
 HELP = "decide plan.json and folds.json from the fingerprint"
 
@@ -81,7 +81,7 @@ def run(options: Namespace) -> None:
 def _compare(options: Namespace) -> None:
     from dataclasses import replace
 
-    from ..pipeline.decide import decide
+    from ..pipeline.make_plan import make_plan
     from ..pipeline.plan_from_fingerprint import plan_from_fingerprint
     from ..planning.explain import comparison
 
@@ -89,7 +89,7 @@ def _compare(options: Namespace) -> None:
     if options.from_fingerprint is None:
         files = _options.dataset_folder(options)
         measured = files.read_dataset(), files.read_fingerprint(), files.steps
-        plans = [decide(request, *measured) for request in requests]
+        plans = [make_plan(request, *measured) for request in requests]
     else:
         paths = options.from_fingerprint, _described(options)
         plans = [plan_from_fingerprint(*paths, request)[0] for request in requests]
@@ -102,7 +102,7 @@ def _described(options: Namespace) -> Path:
     return described
 
 
-def _for_nnunet(request: Request) -> Request:
+def _for_nnunet(request: PlanRequest) -> PlanRequest:
     """By default what nnU-Net would plan."""
     from dataclasses import replace
 

@@ -73,10 +73,10 @@ def _add_existing(command: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     from ..core import process
     from ..core.files import refuse_unwritable
+    from ..data.layouts import find_images
     from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..inference.options import PredictOptions
-    from ..layouts import find_images
     from ..model_names import find_model
     from ..pipeline import predict as story
 

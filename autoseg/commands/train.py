@@ -9,7 +9,7 @@ from ..errors import UsageError
 from . import _flags, _options
 
 if TYPE_CHECKING:
-    from ..pipeline.at_once import AtOnce
+    from ..pipeline.fold_processes import FoldProcesses
     from ..pipeline.train_fold import FoldRun
     from ..plan import Plan
 
@@ -77,16 +77,16 @@ def run(options: Namespace) -> None:
         checkpoint_every=options.checkpoint_every,
         extend=options.extend,
         only=[options.only] if options.only else options.folds,
-        at_once=_at_once(options) if options.devices else None,
+        fold_processes=_fold_processes(options) if options.devices else None,
         settings=_options.settings(options),
         trusted=tuple(options.trust),
     )
 
 
-def _at_once(options: Namespace) -> AtOnce:
+def _fold_processes(options: Namespace) -> FoldProcesses:
     """Every fold by this command's own words, with the last word on fold, device and share of the threads."""
     from ..core.imports import again
-    from ..pipeline.at_once import AtOnce
+    from ..pipeline.fold_processes import FoldProcesses
 
     threads = max(1, _options.settings(options).threads // len(options.devices))
 
@@ -100,4 +100,4 @@ def _at_once(options: Namespace) -> AtOnce:
         words += ["--time", f"{options.time}s"] if options.time else []
         return [*again(), *words, *(f"--trust={name}" for name in options.trust)]
 
-    return AtOnce(options.devices, command, planning)
+    return FoldProcesses(options.devices, command, planning)

@@ -22,7 +22,7 @@ from ..core.labels import Labels
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..corrections import POSTPROCESSORS, Correction, change
-from ..folds import make_folds
+from ..data.folds import make_folds
 from .counts import confusion, dice, mean_over_cases, overall
 from .paired import EQUAL, SURE, Paired, paired
 from .resampling import patient_numbers

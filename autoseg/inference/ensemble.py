@@ -20,13 +20,13 @@ from ..plan import Plan
 from ..preprocessing.prepare import PreparedCase
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings
-from .kept import mean_logits
+from .accumulator import Space
 from .memory import Need
 from .options import PredictOptions
 from .predictor import Predictor, Slabs
 from .readout import Slab
 from .sliding_window import ANYWHERE
-from .window import Space
+from .stored_probabilities import mean_logits
 
 Stream = Iterator[tuple[slice, Tensor]]
 """Consecutive ranges of slices and their logits (z, y, x, heads)."""

@@ -24,6 +24,7 @@ from ..plan import Configuration, Plan
 from ..preprocessing.prepare import PreparedCase, prepare
 from ..preprocessing.priors import on_grid
 from ..settings import Resolved, RunSettings, resolve
+from .accumulator import Space
 from .ensemble import Ensemble
 from .export import Prediction
 from .memory import Need, need
@@ -32,8 +33,7 @@ from .options import DEFAULT, LABELS_ONLY, PredictOptions, Wanted
 from .predictor import Predictor, Slabs
 from .readout import Readout
 from .resampled import Logits, Whole, needs_whole, resampled_slabs
-from .sliding_window import ANYWHERE, Sweep
-from .window import Space
+from .sliding_window import ANYWHERE, SlidingWindow
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ class Model(Predictor[PreparedCase]):
         space: Space = ANYWHERE,
         clock: Clock | None = None,
         whole: bool = False,
-    ) -> Sweep:
+    ) -> SlidingWindow:
         _, resampling = prepared.record.split()
-        return Sweep(
+        return SlidingWindow(
             self.networks,
             prepared.image if self.previous is None else self._with_prior(prepared, options, space, clock),
             self.configuration.patch_size,

@@ -18,15 +18,15 @@ from ..errors import NotFiniteError
 from ..plan import Plan
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings, resolve
+from .accumulator import Space
 from .export import Prediction, export
 from .in_memory import opened
-from .kept import keeping
 from .memory import Need, budget
 from .options import DEFAULT, LABELS_ONLY, STEP, PredictOptions, Wanted
 from .probabilities import Probabilities
 from .readout import Slab
 from .sliding_window import ANYWHERE
-from .window import Space
+from .stored_probabilities import storing
 
 LOG = logging.getLogger("autoseg")
 
@@ -144,7 +144,7 @@ class Predictor(ABC, Generic[Case]):
         """What the slabs decide, on the grid of the image that was prepared; nothing is corrected."""
         labels, record, geometry = self.plan.labels, prepared.record, prepared.geometry
         kind, keep = wanted.probabilities, wanted.keep
-        with keeping(keep, record, geometry, labels) if keep else nullcontext() as watch:
+        with storing(keep, record, geometry, labels) if keep else nullcontext() as watch:
             return export(
                 slabs,
                 record,

@@ -21,11 +21,11 @@ from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
 from ..errors import ModelError, NotFiniteError
 from ..settings import Resolved
+from .accumulator import Accumulator, Space
 from .mirroring import mirrorings
 from .options import STEP
 from .readout import Readout
 from .tiles import Shape, Tile, tiles
-from .window import Space, Window
 
 PATCHES_ON_PROCESSOR = 2  # keep torch from its slow convolution for single inputs; more fall out of the caches
 LARGE = 1 << 20  # voxels of a patch from which on, in float32, a second one saves less than a twentieth of the time
@@ -42,7 +42,7 @@ def patches_at_once(voxels: int, values: int, run: Resolved) -> int:
     return max(1, min(wanted, OUTPUT_BYTES // (4 * values * voxels)))
 
 
-class Sweep:
+class SlidingWindow:
     """Logits that are computed as they are read (see ``resampled.Logits``)."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Sweep:
         cuts = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
         plane = (*padded.shape[2:], self._values)
         height = self._height if whole else patch[0]
-        self._window = Window(plane, [0, self._height] if whole else cuts, height, run.device, space)
+        self._window = Accumulator(plane, [0, self._height] if whole else cuts, height, run.device, space)
 
     def read(self, start: int, stop: int) -> Tensor:
         """Slices ``start`` to ``stop`` as (z, y, x, values). ``start`` never decreases from call to call.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..dataset import Case
-from ..fingerprint import ChannelFingerprint
+from ..data.dataset import Case
+from ..data.fingerprint import ChannelFingerprint
 from .problem import Problem
 
 LOOKED_AT = 1024  # voxels, at regular distances

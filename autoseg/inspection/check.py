@@ -15,10 +15,10 @@ from pathlib import Path
 from ..core.geometry import Geometry
 from ..core.names import short
 from ..core.parallel import ordered_map
-from ..dataset import Case, Dataset
+from ..data.dataset import Case, Dataset
+from ..data.layouts.folders import not_a_file, stem
+from ..data.layouts.grouping import CHANNEL, misnumbered
 from ..errors import ImageFileError
-from ..layouts.folders import not_a_file, stem
-from ..layouts.grouping import CHANNEL, misnumbered
 from ..parts.readers import Header, copy_grid, differences, read_header
 from .outliers import ALL, alike_names, unusual_grids
 from .problem import Problem, table

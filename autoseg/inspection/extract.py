@@ -18,9 +18,9 @@ from ..core.files import atomic_file, content_hash
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import from_json, to_json
-from ..dataset import Case, Dataset
-from ..fingerprint import CaseFingerprint, Fingerprint, Intensities, usual_orientation
-from ..folds import Folds
+from ..data.dataset import Case, Dataset
+from ..data.fingerprint import CaseFingerprint, Fingerprint, Intensities, usual_orientation
+from ..data.folds import Folds
 from .check import check_headers
 from .moments import pooled, turned
 from .outliers import absent_labels, copies, untrained_labels, unusual_values

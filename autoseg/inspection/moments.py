@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.geometry import axis_along
 from ..core.labels import Labels
-from ..fingerprint import Structure
+from ..data.fingerprint import Structure
 
 VOXELS_AT_ONCE = 1 << 20
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))

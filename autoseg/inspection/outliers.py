@@ -14,8 +14,8 @@ import numpy as np
 from ..core.geometry import Geometry
 from ..core.labels import Labels
 from ..core.names import short
-from ..fingerprint import CaseFingerprint, ChannelFingerprint, Fingerprint
-from ..folds import Folds
+from ..data.fingerprint import CaseFingerprint, ChannelFingerprint, Fingerprint
+from ..data.folds import Folds
 from .problem import Problem
 
 ALL = "all cases"

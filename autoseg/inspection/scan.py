@@ -13,9 +13,9 @@ from ..core.files import content_hash
 from ..core.geometry import Image, nonzero_box
 from ..core.labels import Labels
 from ..core.seeds import generator
-from ..dataset import Case, Dataset
+from ..data.dataset import Case, Dataset
+from ..data.fingerprint import CaseFingerprint, ChannelFingerprint
 from ..errors import DatasetError, ImageFileError
-from ..fingerprint import CaseFingerprint, ChannelFingerprint
 from ..parts.readers import read_image, read_labels
 from .channels import channel_fingerprint, same_channels
 from .check import unfit, unreadable

@@ -35,7 +35,7 @@ LabelMap = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ConversionOptions:
     """What the user says beside the source; empty: as the converter thinks best."""
 
     channels: dict[str, str] = field(default_factory=dict)
@@ -141,12 +141,12 @@ class Conversion(Protocol):
         """What it is for, in one line."""
         ...
 
-    def find(self, source: Path, wanted: Wanted) -> Found:
+    def find(self, source: Path, wanted: ConversionOptions) -> Found:
         """Looks through the folder ``source``. Raises DatasetError when it is no such source, or nothing is in it."""
         ...
 
 
-def label_source(path: Path, labels: LabelMap, wanted: Wanted) -> Source:
+def label_source(path: Path, labels: LabelMap, wanted: ConversionOptions) -> Source:
     return Relabelled(path, labels) if labels else ImageFile(path, wanted.keep_headers)
 
 

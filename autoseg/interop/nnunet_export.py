@@ -16,8 +16,8 @@ from ..core.geometry import SLICE_SPACING_2D
 from ..core.labels import ExclusiveLabels, Labels
 from ..core.records import write_json
 from ..corrections import Correction
+from ..data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..errors import ModelError, RecordError
-from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..parts.normalizers import ct
 from ..parts.postprocessors import largest_component
 from ..plan import Configuration, Plan

@@ -14,12 +14,12 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import dataset_json
 from ..bundle.bundle import Bundle
 from ..bundle.manifest import Manifest
 from ..bundle.write import write_bundle
 from ..core.files import remove_unfinished, unfinished
 from ..core.progress import progress
+from ..data import dataset_json
 from ..errors import ModelError
 from ..plan import Configuration, Plan
 from .checkpoint import Checkpoint, StoredTensor

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.names import short
-from ..dataset import Dataset
+from ..data.dataset import Dataset
+from ..data.fingerprint import Fingerprint
 from ..errors import RecordError, UsageError
-from ..fingerprint import Fingerprint
 from ..plan import Plan
+from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from ..planning.mirror import mirror_axes
-from ..planning.wishes import NO_WISHES, Wishes
 from .nnunet_configurations import intensities, read_plan_of
 from .nnunet_json import read_object
 
@@ -26,13 +26,14 @@ class PlansFile:
     def description(self) -> str:
         return f"as decided in {self.path}"
 
-    def plan(self, dataset: Dataset, fingerprint: Fingerprint, wishes: Wishes = NO_WISHES) -> Plan:
+    def plan(self, dataset: Dataset, fingerprint: Fingerprint, constraints: PlanConstraints = NO_CONSTRAINTS) -> Plan:
         """The file's decisions for ``dataset``, whose labels and channels count; nnU-Net's training recipe.
 
         Which axes are mirrored is not said in a plans file: it follows from the labels, as with any planner. Raises
-        RecordError for a file that is not for these channels, UsageError for wishes that a finished plan cannot grant.
+        RecordError for a file that is not for these channels, UsageError for constraints that a finished plan cannot
+        meet.
         """
-        if wishes.spacing is not None or wishes.slices is not None:
+        if constraints.spacing is not None or constraints.slices is not None:
             raise UsageError("--spacing and --slices are for planners; change the plans that are read, or use --set")
         where = str(self.path)
         plans = read_object(self.path)
@@ -43,7 +44,7 @@ class PlansFile:
                 f"{where} is for {channels} channels, {dataset.name} has {len(dataset.channels)}: {named}"
             )
         planned = read_plan_of(plans, dataset.channels, dataset.labels, dataset.file_ending, where)
-        axes, why = mirror_axes(dataset.labels, fingerprint, wish=wishes.mirror, orientation=planned.orientation)
+        axes, why = mirror_axes(dataset.labels, fingerprint, wish=constraints.mirror, orientation=planned.orientation)
         mirrored = tuple(index for index, axis in enumerate(planned.axis_order) if axis in axes)
         reasons = (*planned.reasons, f"mirroring: {why}")
         return replace(planned, dataset=dataset.name, mirror_axes=mirrored, reasons=reasons)

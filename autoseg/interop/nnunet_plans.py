@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import dataset_json
 from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from ..core.records import read_json, to_json
-from ..dataset import Case, Dataset
+from ..data import dataset_json
+from ..data.dataset import Case, Dataset
+from ..data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..errors import RecordError
-from ..fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..parts.resamplers import spline
 from ..plan import NETWORKS, NORMALIZERS, Configuration, Plan
 from ..planning import rules

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.json_text import read_json_value
+from ..data.folds import Folds, given_folds
 from ..errors import DatasetError, RecordError
-from ..folds import Folds, given_folds
 from .nnunet_json import refuse_large
 
 NAME = "splits_final.json"

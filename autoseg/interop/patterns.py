@@ -14,7 +14,7 @@ from pathlib import Path
 from ..core.files import regular_file
 from ..core.names import short
 from ..errors import DatasetError
-from .conversion import Found, FoundCase, ImageFile, LabelMap, Wanted, label_source, numbered
+from .conversion import ConversionOptions, Found, FoundCase, ImageFile, LabelMap, label_source, numbered
 from .expressions import expression, pattern, refuse_slow
 
 LOG = logging.getLogger("autoseg")
@@ -50,7 +50,7 @@ class Patterns:
         for text in (*self.channels.values(), *self.label, self.table or "", *self.not_images):
             pattern(text)
 
-    def find(self, source: Path, wanted: Wanted) -> Found:
+    def find(self, source: Path, wanted: ConversionOptions) -> Found:
         """Every case of ``source``. Raises DatasetError when no file fits a pattern."""
         files = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
         files = [name for name in files if not any(part.startswith(".") for part in name.split("/"))]

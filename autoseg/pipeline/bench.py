@@ -151,14 +151,14 @@ class TimingBench(CountingBench):
 
     def _tried(self, plan: Plan, name: str) -> StepTime | None:
         """None where memory does not suffice."""
-        from ..training.trial import trial
+        from ..training.timed_steps import time_steps
 
         configuration = plan.configurations[name]
         network, patch = configuration.network, " x ".join(map(str, configuration.patch_size))
         features = f"{network.features[0]} to {max(network.features)} feature maps"
         what = f"{name}, patch {patch}, batch {configuration.batch_size}, {features}"
         LOG.info("timing training steps: %s", what)
-        seen = trial(plan, configuration, self._settings)
+        seen = time_steps(plan, configuration, self._settings)
         if seen is None:
             LOG.info("  there is too little memory for such a step")
             return None

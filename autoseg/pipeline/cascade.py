@@ -17,8 +17,8 @@ from ..bundle.trained import OF_THE_PLAN
 from ..core.files import content_hash, remove_unfinished
 from ..core.parallel import ordered_map
 from ..core.progress import progress
+from ..data.folds import Folds
 from ..errors import TrainingError
-from ..folds import Folds
 from ..parts.readers import read_labels
 from ..plan import Plan
 from ..preprocessing.priors import CaseWithPrior, PriorStore, on_grid

@@ -16,7 +16,7 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..errors import ModelError
 from ..evaluation.counts import confusion
-from ..inference.kept import KeptCase, open_kept
+from ..inference.stored_probabilities import StoredProbabilities, open_stored
 from ..parts.readers import read_labels
 from ..preprocessing.spatial import not_resampled
 
@@ -36,9 +36,9 @@ class Unseen:
     kept: Mapping[str, Path]
     """By configuration."""
 
-    def opened(self, members: Sequence[str]) -> list[KeptCase]:
+    def opened(self, members: Sequence[str]) -> list[StoredProbabilities]:
         """Raises ModelError when the configurations did not see the same voxels."""
-        found = [open_kept(self.kept[name]) for name in members]
+        found = [open_stored(self.kept[name]) for name in members]
         for name, case in zip(members, found):
             if (case.shape, case.geometry, case.before) != (found[0].shape, found[0].geometry, found[0].before):
                 raise ModelError(
@@ -131,5 +131,5 @@ def _values(labels: Labels) -> np.ndarray:
     return values.astype(np.min_scalar_type(values.max()) if values.min() >= 0 else np.int64)
 
 
-def _slabs(case: KeptCase) -> list[slice]:
+def _slabs(case: StoredProbabilities) -> list[slice]:
     return [slice(start, start + case.thickness) for start in range(0, case.shape[1], case.thickness)]

@@ -24,7 +24,7 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import read_json, write_json
 from ..errors import AutosegError, DatasetError
-from ..interop.conversion import ENDING, Conversion, Found, FoundCase, Source, Wanted
+from ..interop.conversion import ENDING, Conversion, ConversionOptions, Found, FoundCase, Source
 from ..interop.patterns import Patterns
 from ..parts.readers import differences, read_labels
 from ..settings import RunSettings
@@ -41,7 +41,7 @@ def convert(
     source: Path,
     target: Path,
     *,
-    wanted: Wanted | None = None,
+    wanted: ConversionOptions | None = None,
     leave_out: bool = False,
     table: Path | None = None,
     settings: RunSettings | None = None,
@@ -59,7 +59,7 @@ def convert(
         raise DatasetError(f"{source}: there is no such folder")
     if (target / "dataset.json").exists():
         raise DatasetError(f"{target} is a dataset already; remove it, or choose another folder")
-    found = _conversion(kind, trusted).find(source.absolute(), wanted or Wanted())
+    found = _conversion(kind, trusted).find(source.absolute(), wanted or ConversionOptions())
     _refuse_names(found)
     cases, problems = _sound(found, settings.threads)
     _report(problems, leave_out, len(cases))

@@ -19,7 +19,7 @@ from ..core.files import atomic_file
 from ..core.geometry import Geometry
 from ..core.progress import duration
 from ..core.seeds import generator
-from ..dataset import Case
+from ..data.dataset import Case
 from ..evaluation.picture import overview
 from ..evaluation.scores import Summary, table
 from ..parts.readers import read_image, read_labels, write_channels, write_labels
@@ -121,10 +121,10 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     continues where it was.
     """
     # Here and not above, so that the dataset can be had without torch.
+    from ..data.layouts import find_images
     from ..inference.model import Model
-    from ..layouts import find_images
-    from .decide import Request
     from .evaluate import evaluate
+    from .make_plan import PlanRequest
     from .plan_and_preprocess import plan_and_preprocess
     from .predict import predict
     from .train import train
@@ -134,7 +134,7 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     if not (raw / "dataset.json").exists():  # written last
         make_dataset(raw)
     workspace, predictions = Workspace(folder / "workspace"), folder / "predictions"
-    plan_and_preprocess(raw, workspace, Request(planner="tiny", settings=settings))
+    plan_and_preprocess(raw, workspace, PlanRequest(planner="tiny", settings=settings))
     trained = train(workspace.dataset_folder(NAME), "0", epochs=epochs, settings=settings)
     model = Model.read(trained, settings=settings)
     cases, _ = find_images([raw / "imagesTs"], len(CHANNELS))

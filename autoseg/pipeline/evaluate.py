@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import dataset_json
 from ..core.labels import ExclusiveLabels, Labels
 from ..core.names import first_of
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import from_json
-from ..dataset import Dataset
+from ..data import dataset_json
+from ..data.dataset import Dataset
+from ..data.folds import FoldRules, likely_group
 from ..errors import AutosegError, DatasetError
 from ..evaluation.scores import CaseScores, Summary, score_case, standard_metrics, summarise, write_scores
-from ..folds import FoldRules, likely_group
 from ..parts.readers import ENDINGS, differences, ending_of, read_labels
 from .plan_folds import patients_of
 from .replaced import refuse_others_scores

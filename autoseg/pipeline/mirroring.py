@@ -14,7 +14,7 @@ import numpy as np
 from ..bundle.manifest import MirroringTest
 from ..core.labels import Labels
 from ..core.parallel import ordered_map
-from ..dataset import Dataset
+from ..data.dataset import Dataset
 from ..errors import ModelError
 from ..evaluation.counts import confusion, dice, named, overall
 from ..evaluation.paired import paired

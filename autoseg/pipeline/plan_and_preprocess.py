@@ -18,13 +18,13 @@ from ..core.names import first_of
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import to_json, write_json
-from ..dataset import Case, Dataset
+from ..data.dataset import Case, Dataset
+from ..data.fingerprint import Fingerprint
+from ..data.folds import FoldRules
+from ..data.layouts import read_dataset
 from ..errors import AutosegError, DatasetError, ImageFileError, WorkspaceError
-from ..fingerprint import Fingerprint
-from ..folds import FoldRules
 from ..inspection.check import Problem, check_headers, table
 from ..inspection.extract import extract_fingerprint
-from ..layouts import read_dataset
 from ..parts.readers import read_image, read_labels
 from ..plan import Configuration, Plan
 from ..preprocessing.prepare import prepare
@@ -33,9 +33,9 @@ from ..preprocessing.store import OLDER, CaseStore
 from ..run_status import is_held
 from ..settings import RunSettings
 from ..workspace import DatasetFolder, RunFolder, Workspace
-from .decide import Request, decide, draft
+from .make_plan import PlanRequest, draft, make_plan
+from .plan_file import is_measured, write_plan
 from .plan_folds import decide_folds, write_folds
-from .written import is_measured, write_plan
 
 LOG = logging.getLogger("autoseg")
 MOST_SHOWN = 10  # problems; `autoseg check` shows all
@@ -45,7 +45,7 @@ PREPARED_VERSION = 2  # raise it when preparing the same files with the same pla
 def plan_and_preprocess(
     folder: Path,
     workspace: Workspace,
-    request: Request,
+    request: PlanRequest,
     *,
     folds: FoldRules | None = None,
     configurations: Sequence[str] | None = None,
@@ -107,10 +107,10 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
     LOG.info("%s: %d notes\n%s", dataset.name, len(problems), text)
 
 
-def plan(files: DatasetFolder, request: Request, *, folds: FoldRules | None = None) -> Plan:
+def plan(files: DatasetFolder, request: PlanRequest, *, folds: FoldRules | None = None) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
     decided = decide_folds(files, folds, request.plans)  # may refuse the rules: before the machine is measured
-    result = decide(request, files.read_dataset(), files.read_fingerprint(), files.steps)
+    result = make_plan(request, files.read_dataset(), files.read_fingerprint(), files.steps)
     write_plan(files, result, request.trusted)
     write_folds(files, decided)
     return result

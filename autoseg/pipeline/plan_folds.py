@@ -12,10 +12,10 @@ from pathlib import Path
 from ..core.files import regular_file
 from ..core.names import short
 from ..core.records import write_json
-from ..dataset import Dataset
+from ..data.dataset import Dataset
+from ..data.fingerprint import Fingerprint
+from ..data.folds import FoldRules, Folds, Traits, fold_table, likely_group, make_folds, named_patients
 from ..errors import DatasetError, UsageError
-from ..fingerprint import Fingerprint
-from ..folds import FoldRules, Folds, Traits, fold_table, likely_group, make_folds, named_patients
 from ..interop.nnunet_splits import NAME as SPLITS
 from ..interop.nnunet_splits import read_splits
 from ..workspace import DatasetFolder

@@ -14,7 +14,7 @@ from ..core.files import remove_unfinished
 from ..core.names import short
 from ..core.parallel import ordered_map
 from ..core.progress import progress
-from ..dataset import Case
+from ..data.dataset import Case
 from ..errors import UsageError
 from ..inference.attempt import Attempt
 from ..inference.memory import Gate, budget

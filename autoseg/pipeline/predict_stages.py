@@ -17,16 +17,16 @@ from ..core import process
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.parallel import ordered_map
-from ..dataset import Case
+from ..data.dataset import Case
 from ..errors import ModelError
+from ..inference.accumulator import Space
 from ..inference.attempt import Attempt
 from ..inference.export import Prediction
-from ..inference.kept import ENDING as KEPT_ENDING
-from ..inference.kept import kept_problem, note_label_map
 from ..inference.memory import Gate
 from ..inference.options import PredictOptions, Wanted
 from ..inference.predictor import Predictor, Prepared
-from ..inference.window import Space
+from ..inference.stored_probabilities import ENDING as KEPT_ENDING
+from ..inference.stored_probabilities import note_label_map, stored_problem
 from ..parts.readers import read_header, read_image, refuse_unwritable, write_channels, write_labels
 from ..settings import resolve
 from .results import Results
@@ -73,7 +73,7 @@ class Stages:
         """Whether an earlier run wrote all that is wanted, and it can still be used; says so where it cannot."""
         kept = self.kept(key)
         if kept is not None:
-            problem = kept_problem(kept, self.target(key))
+            problem = stored_problem(kept, self.target(key))
         elif all(map(os.path.lexists, self.files(key))):
             problems = (self.results.problem(path, self.sources[key]) for path in self.files(key))
             problem = next(filter(None, problems), None)

@@ -10,21 +10,21 @@ from ..core.mishaps import explained
 from ..errors import StoppedError
 from ..run_status import StatusFile, held
 from ..training.log import written_to
-from ..training.requests import outliving_save_requests
+from ..training.signals import outliving_save_signals
 from ..workspace import RunFolder
 
 
 @contextmanager
-def recorded(folder: RunFolder, leads: bool = True) -> Iterator[StatusFile | None]:
+def recorded(folder: RunFolder, is_main: bool = True) -> Iterator[StatusFile | None]:
     """Also writes the log. None for a process that does not lead the others: it leaves all that to the one that does.
 
     Raises WorkspaceError when another process trains in ``folder``.
     """
-    if not leads:
-        with outliving_save_requests():
+    if not is_main:
+        with outliving_save_signals():
             yield None
         return
-    with held(folder), written_to(folder.log), outliving_save_requests():
+    with held(folder), written_to(folder.log), outliving_save_signals():
         remove_unfinished(folder.root)
         status = StatusFile.of(folder)
         status.tell()

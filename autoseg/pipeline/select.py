@@ -15,12 +15,12 @@ from ..bundle.write import write_bundle
 from ..core.locks import alone
 from ..core.parallel import ordered_map
 from ..core.progress import progress
-from ..dataset import Dataset
+from ..data.dataset import Dataset
+from ..data.folds import Folds
 from ..errors import ModelError, UsageError, WorkspaceError
 from ..evaluation.counts import dice
 from ..evaluation.learn import Held, Learned, learn
 from ..evaluation.selection import Members, Selection, rank, write_selection
-from ..folds import Folds
 from ..parts.readers import write_labels
 from ..settings import RunSettings
 from ..workspace import DatasetFolder

@@ -12,23 +12,23 @@ from typing import NoReturn
 from ..changes import changed
 from ..core.machine import give_back_unused
 from ..core.regions import refuse_lossy
-from ..dataset import Dataset
+from ..data.dataset import Dataset
+from ..data.fingerprint import Fingerprint
+from ..data.folds import Fold, Folds
 from ..errors import DatasetError, UsageError
-from ..fingerprint import Fingerprint
-from ..folds import Fold, Folds
 from ..plan import Plan
 from ..preprocessing.store import StoredCase
 from ..settings import RunSettings, resolve
 from ..training.fit import CHECKPOINT_SECONDS
-from ..training.team import Team, team_of
+from ..training.process_group import ProcessGroup, process_group_of
 from ..workspace import DatasetFolder
-from .at_once import AtOnce
-from .before_training import measure_here, prepare_missing, settle_plan
 from .cascade import bring_to_grid, tell_first, unfinished
-from .decide import refuse_early
+from .finish_plan import finish_plan, measure_here, prepare_missing
+from .fold_processes import FoldProcesses
+from .make_plan import refuse_early
 from .plan_and_preprocess import preparation_keys
 from .recorded import recorded
-from .train_fold import FoldRun, Wanted, prepared_cases, train_fold
+from .train_fold import FoldRun, TrainingLength, prepared_cases, train_fold
 from .validate_fold import validate_fold
 
 LOG = logging.getLogger("autoseg")
@@ -45,7 +45,7 @@ def train(
     checkpoint_every: float = CHECKPOINT_SECONDS,
     extend: bool = False,
     only: Sequence[str] | None = None,
-    at_once: AtOnce | None = None,
+    fold_processes: FoldProcesses | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Path:
@@ -55,41 +55,42 @@ def train(
     until the length that is asked for where ``extend`` is True. ``epochs`` or ``seconds`` replace the plan's length,
     ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
     for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
-    that are wanted; ``at_once`` trains them side by side. Where planning has left it to training, this machine is
-    measured first, and what is missing is prepared. Raises TrainingError, UsageError or WorkspaceError.
+    that are wanted; ``fold_processes`` trains them side by side. This machine is measured first where the plan is a
+    draft, and missing cases are prepared. Raises TrainingError, UsageError or WorkspaceError.
     """
     dataset, folds = _read_usable(files)
-    chosen = configuration or files.read_plan(trusted).default
+    drafted = files.read_plan(trusted)
     names, splits = _named(fold, only, dataset, folds)
-    with team_of(settings or RunSettings()) as (team, settings):
-        _refuse_devices(at_once, team, settings)
-        todo = [splits[name] for name in names if extend or not files.run(chosen, name).scores.exists()]
-        _refuse_lost_images(dataset, todo)
-        refuse_early(files.read_plan(trusted), changes, trusted)
+    with process_group_of(settings or RunSettings()) as (group, settings):
+        _refuse_devices(fold_processes, group, settings)
+        runs = {name: files.run(configuration or drafted.default, name) for name in names}
+        _refuse_lost_images(dataset, [splits[name] for name, run in runs.items() if extend or not run.scores.exists()])
+        refuse_early(drafted, changes, trusted)
         here = partial(measure_here, files=files, seconds=seconds, settings=settings, trusted=trusted)
-        team.led(partial(settle_plan, files, at_once.plan if at_once else here, trusted))
+        group.on_main(partial(finish_plan, files, fold_processes.plan if fold_processes else here, trusted))
         stages = _effective(files, configuration, epochs, changes, trusted)
-        team.led(partial(prepare_missing, files, stages, settings, trusted))
+        group.on_main(partial(prepare_missing, files, stages, settings, trusted))
 
         def run_of(plan: Plan, name: str) -> FoldRun:
-            return FoldRun(files, plan, name, splits[name], settings, trusted, team)
+            return FoldRun(files, plan, name, splits[name], settings, trusted, group)
 
-        run_all = at_once or partial(_in_turn, wanted=Wanted(seconds, checkpoint_every, extend), dataset=dataset)
+        length = TrainingLength(seconds, checkpoint_every, extend)
+        run_all = fold_processes or partial(_in_turn, length=length, dataset=dataset)
         wanted = [run_of(stages[-1], name) for name in names]
         cases = _all_prepared(stages, wanted)
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
             missing = unfinished(files, earlier, folds, trusted, settings.threads)
             tell_first(earlier, plan, missing)
             run_all([run_of(earlier, name) for name in missing])
-            team.led(partial(bring_to_grid, files, earlier, plan, on_grid, settings.threads))
+            group.on_main(partial(bring_to_grid, files, earlier, plan, on_grid, settings.threads))
         run_all(wanted)
     return files.runs(stages[-1].default)
 
 
-def _in_turn(runs: Sequence[FoldRun], *, wanted: Wanted, dataset: Dataset) -> None:
+def _in_turn(runs: Sequence[FoldRun], *, length: TrainingLength, dataset: Dataset) -> None:
     for run in runs:
-        with recorded(run.folder, run.team.leads) as status:
-            train_fold(run, wanted, status)
+        with recorded(run.folder, run.group.is_main) as status:
+            train_fold(run, length, status)
             give_back_unused(resolve(run.settings).device)  # prediction asks how much memory is left
             if status is not None:
                 status.tell(phase="validating")
@@ -124,11 +125,11 @@ def _no_folds(dataset: Dataset) -> NoReturn:
     raise UsageError(f"{dataset.name} has {why}no folds to validate on; train with fold `all`")
 
 
-def _refuse_devices(at_once: AtOnce | None, team: Team, settings: RunSettings) -> None:
+def _refuse_devices(fold_processes: FoldProcesses | None, group: ProcessGroup, settings: RunSettings) -> None:
     """Before anything begins, and not when it is the turn of the one that is not there."""
-    if at_once and team.size > 1:
+    if fold_processes and group.size > 1:
         raise UsageError("give either torchrun (one fold in several processes) or --devices (a fold in each)")
-    for device in at_once.devices if at_once else (settings.device,):
+    for device in fold_processes.devices if fold_processes else (settings.device,):
         resolve(replace(settings, device=device))
 
 

@@ -11,8 +11,8 @@ from ..core.files import make_folder, refuse_folder
 from ..core.progress import duration
 from ..core.records import write_json
 from ..core.weights import read_weights
+from ..data.folds import Fold
 from ..errors import ModelError, TrainingError, WorkspaceError
-from ..folds import Fold
 from ..plan import Configuration, Plan
 from ..preprocessing.store import CaseStore, StoredCase
 from ..run_status import StatusFile
@@ -21,12 +21,12 @@ from ..training.batches import training_sampler, validation_sampler
 from ..training.budget import Budget
 from ..training.cases import ReadableCase
 from ..training.fit import CHECKPOINT_SECONDS, Course, fit
+from ..training.process_group import SINGLE_PROCESS, ProcessGroup, refuse_small_batch
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
-from ..training.team import ALONE, Team, refuse_small_batch
 from ..workspace import DatasetFolder, RunFolder
 from .cascade import with_priors
 from .plan_and_preprocess import preparation_keys, prepared_as
-from .watch import watcher
+from .validation_monitor import validation_monitor
 
 LOG = logging.getLogger("autoseg")
 
@@ -43,7 +43,7 @@ class FoldRun:
     split: Fold
     settings: RunSettings
     trusted: tuple[str, ...] = ()
-    team: Team = ALONE
+    group: ProcessGroup = SINGLE_PROCESS
     """The processes that train it together."""
 
     @property
@@ -60,7 +60,7 @@ class FoldRun:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TrainingLength:
     """How long to train, and how that is watched."""
 
     seconds: float | None = None
@@ -71,7 +71,7 @@ class Wanted:
     """Whether a fold that has finished goes on until this length."""
 
 
-def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -> None:
+def train_fold(run: FoldRun, length: TrainingLength, status: StatusFile | None = None) -> None:
     """Trains until the budget is spent and writes the weights; a fold that has finished is left alone or extended.
 
     While it is extended, its old weights stay what they were. Weights that are damaged or gone are written anew from
@@ -79,29 +79,29 @@ def train_fold(run: FoldRun, wanted: Wanted, status: StatusFile | None = None) -
     """
     folder, plan, configuration = run.folder, run.plan, run.configuration
     finished = _is_finished(run)
-    if finished and not wanted.extend:
+    if finished and not length.extend:
         folder.read_plan(run.trusted)  # which prediction needs, too
         LOG.info("%s has finished; train it longer with --extend, or remove %s to start anew", run.name, folder.root)
         return
-    refuse_small_batch(configuration.batch_size, run.team)
+    refuse_small_batch(configuration.batch_size, run.group)
     _refuse_folders(folder)
     _refuse_another_plan(run)
     cases = _prepared(run)
     state = start(plan, configuration, run.settings)
-    budget = Budget.of(configuration, wanted.seconds)
+    budget = Budget.of(configuration, length.seconds)
     if resume(state, folder.checkpoints):
         parts = f", each batch in {state.parts} parts since memory was too little" if state.parts > 1 else ""
         LOG.info("continuing after iteration %d (%s)%s", state.iteration, duration(state.seconds_trained), parts)
-    if state.ended and wanted.extend:
+    if state.ended and length.extend:
         state.final, state.volumes_iteration = None, state.iteration
     if finished and not _extended(run, state, budget):
         return
-    run.team.refuse_other("checkpoint", state.iteration)
-    if state.ended and not wanted.extend:
+    run.group.refuse_other("checkpoint", state.iteration)
+    if state.ended and not length.extend:
         LOG.info("%s had come to its end: its weights are written from its last checkpoint", run.name)
     else:
-        _fit(run, wanted, state, cases, budget, status)
-    if not run.team.leads:
+        _fit(run, length, state, cases, budget, status)
+    if not run.group.is_main:
         return
     if not state.ended:
         shutil.rmtree(folder.validation, ignore_errors=True)  # of the weights that are replaced now
@@ -133,22 +133,22 @@ def _refuse_folders(folder: RunFolder) -> None:
 
 def _fit(
     run: FoldRun,
-    wanted: Wanted,
+    length: TrainingLength,
     state: TrainingState,
     cases: Mapping[str, ReadableCase],
     budget: Budget,
     status: StatusFile | None,
 ) -> None:
     folder, plan, configuration, split, settings = run.folder, run.plan, run.configuration, run.split, run.settings
-    if run.team.leads:
+    if run.group.is_main:
         write_json(folder.effective, plan, sealed=True)
     _announce(run, budget)
-    sampled = training_sampler(cases, split.train, plan, configuration, settings.seed, run.team)
+    sampled = training_sampler(cases, split.train, plan, configuration, settings.seed, run.group)
     patches = validation_sampler(cases, split.validation, plan, configuration, settings.seed)
     if configuration.training.patience and not split.validation:
         LOG.warning("fold all has no validation cases: --patience cannot end its training early")
-    watch = watcher(cases, split.validation, plan, configuration, settings) if split.validation else None
-    course = Course(budget, wanted.checkpoint_every, watch, status, run.team)
+    monitor = validation_monitor(cases, split.validation, plan, configuration, settings) if split.validation else None
+    course = Course(budget, length.checkpoint_every, monitor, status, run.group)
     validation = patches if split.validation else None
     state.ended = False
     fit(state, plan, configuration, sampled, validation, course=course, settings=settings, folder=folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..dataset import Dataset
+from ..data.dataset import Dataset
 from ..errors import TrainingError
 from ..evaluation.scores import table
 from ..inference.model import Model

@@ -10,7 +10,7 @@ from ..core.parallel import ordered_map
 from ..core.records import read_json
 from ..errors import RecordError
 from ..evaluation.scores import Summary
-from ..inference.kept import kept_problem
+from ..inference.stored_probabilities import stored_problem
 from ..workspace import RunFolder
 
 LOG = logging.getLogger("autoseg")
@@ -23,7 +23,7 @@ def problems(run: RunFolder, keys: Sequence[str], ending: str, workers: int) -> 
 
 
 def _problem(key: str, *, run: RunFolder, ending: str) -> str | None:
-    return kept_problem(run.kept(key), run.validation / f"{key}{ending}")
+    return stored_problem(run.kept(key), run.validation / f"{key}{ending}")
 
 
 def is_scored(run: RunFolder, keys: Sequence[str]) -> bool:

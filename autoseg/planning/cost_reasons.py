@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..core.amounts import bytes_text
 from ..core.progress import duration
 from ..plan import Configuration, StepCost, TrainingRules
+from .constraints import PlanConstraints
 from .target import Target
-from .wishes import Wishes
 
 LIMITS = {
     "memory": "the memory limits patch and batch",
@@ -23,7 +23,7 @@ def draft(dataset: str) -> str:
     )
 
 
-def target(target: Target, memory: int, seconds: float | None, asked: Wishes) -> str:
+def target(target: Target, memory: int, seconds: float | None, asked: PlanConstraints) -> str:
     """``memory`` in bytes and ``seconds`` are what one training may take."""
     by_hand = ", as you asked"
     much = f"{bytes_text(memory)} of memory{by_hand if asked.memory else ''}"

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..dataset import Dataset
+from ..data.dataset import Dataset
+from ..data.fingerprint import Fingerprint
 from ..errors import UsageError
-from ..fingerprint import Fingerprint
 from ..plan import Configuration, Plan
 from . import cost_reasons
+from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .default import default_configuration
 from .length import at_least, at_most, full_training, rated
 from .planner import Planner
 from .search import OVERHEAD, Bench, Rung, Search, like
-from .wishes import NO_WISHES, Wishes
 
 SETTLED = ("3d_fullres", "2d")  # whose grids follow from the images alone: that of 3d_lowres follows from the patch
 NNUNETS = "as many voxels as nnU-Net's training sees"
@@ -40,14 +40,18 @@ class MeasuringPlanner:
     """nnU-Net's: a training is long enough that sees as many voxels as its training would."""
 
     def plan(
-        self, dataset: Dataset, fingerprint: Fingerprint, wishes: Wishes = NO_WISHES, bench: Bench | None = None
+        self,
+        dataset: Dataset,
+        fingerprint: Fingerprint,
+        constraints: PlanConstraints = NO_CONSTRAINTS,
+        bench: Bench | None = None,
     ) -> Plan:
         """Every decision for ``dataset``. Raises PlanningError when no sensible plan exists."""
         if bench is None:
             raise UsageError(f"planner {self.name} needs a machine to plan for")
-        seconds = wishes.seconds or (None if bench.target.gpu else self.patience)
-        task = (dataset, fingerprint, replace(wishes, memory=None, seconds=None))
-        search = Search(task, bench, self.reference.plan(*task), wishes.memory or bench.target.allowed, seconds)
+        seconds = constraints.seconds or (None if bench.target.gpu else self.patience)
+        task = (dataset, fingerprint, replace(constraints, memory=None, seconds=None))
+        search = Search(task, bench, self.reference.plan(*task), constraints.memory or bench.target.allowed, seconds)
         rung, why = search.highest(self.rungs)
         planned = search.grown(rung)
         limits = {name: search.limit(rung, planned, name) for name in planned.configurations}
@@ -55,8 +59,8 @@ class MeasuringPlanner:
             name: self._costed(search, planned, name, (f"network: {why}", limit)) for name, limit in limits.items()
         }
         planned = replace(planned, planner=self.name, configurations=configurations)
-        default, why = default_configuration(planned, limits, grid_is_wished=wishes.spacing is not None)
-        reason = cost_reasons.target(bench.target, search.memory, seconds, asked=wishes)
+        default, why = default_configuration(planned, limits, grid_is_wished=constraints.spacing is not None)
+        reason = cost_reasons.target(bench.target, search.memory, seconds, asked=constraints)
         return replace(planned, default=default, reasons=(reason, why, *planned.reasons))
 
     def draft(self, dataset: Dataset, fingerprint: Fingerprint) -> Plan:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.geometry import axis_along
 from ..core.labels import Labels
-from ..fingerprint import Fingerprint, Structure
+from ..data.fingerprint import Fingerprint, Structure
 
 _LEFTS_AND_RIGHTS = (
     ("left l lt lft", "right r rt rgt"),

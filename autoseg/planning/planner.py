@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from ..core.labels import ExclusiveLabels, Labels
-from ..dataset import Dataset
+from ..data.dataset import Dataset
+from ..data.fingerprint import Fingerprint
 from ..errors import PlanningError
-from ..fingerprint import Fingerprint
 from ..parts.augmentations import standard
 from ..parts.losses import dice_ce
 from ..parts.resamplers import spline
 from ..plan import Configuration, Plan, TrainingRules
 from . import reasons, rules
+from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .mirror import mirror_axes
 from .neighbours import with_neighbours
 from .patch import Budget, Fit, UNetSizes, fit
 from .topology import Topology
-from .wishes import NO_WISHES, Wishes
 
 DUMMY_2D_ABOVE = 3.0  # longest edge over the first: a patch this flat is rotated within its slices, by any angle
 STANDARD = standard.Spec()
@@ -58,7 +58,7 @@ class Planner:
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     """Of single configurations by name, instead of those of their dimensions."""
 
-    def plan(self, dataset: Dataset, fingerprint: Fingerprint, wishes: Wishes = NO_WISHES) -> Plan:
+    def plan(self, dataset: Dataset, fingerprint: Fingerprint, constraints: PlanConstraints = NO_CONSTRAINTS) -> Plan:
         """Every decision for ``dataset``. Raises PlanningError when no sensible plan exists."""
         if not fingerprint.cases:
             raise PlanningError(f"{dataset.name} has no training cases to plan for")
@@ -67,20 +67,20 @@ class Planner:
                 f"{dataset.name} has {len(dataset.channels)} channels, its fingerprint {len(fingerprint.intensities)}; "
                 f"run `autoseg fingerprint {dataset.name}` again"
             )
-        wish = None if wishes.spacing is None else (wishes.spacing, "as you asked")
+        wish = None if constraints.spacing is None else (constraints.spacing, "as you asked")
         spacing, why_spacing = wish or rules.target_spacing(fingerprint)
         order = rules.axis_order(spacing)
         shape = rules.median_shape(fingerprint, spacing)[list(order)]
         grid = _Grid(np.array(spacing)[list(order)], shape, float(np.prod(shape)), why_spacing)
         normalizers, why_normalized = rules.normalizers(dataset.channels, fingerprint)
-        mirrored, why_mirrored = mirror_axes(dataset.labels, fingerprint, planned=self.mirror, wish=wishes.mirror)
+        mirrored, why_mirrored = mirror_axes(dataset.labels, fingerprint, planned=self.mirror, wish=constraints.mirror)
         draft = _Draft(self, len(fingerprint.cases), _names(dataset.labels), normalizers)
         configurations, why_stages = draft.configurations(grid)
         if self.dice_by_labels:
             configurations = {
                 name: rules.with_batch_dice(one, fingerprint, order) for name, one in configurations.items()
             }
-        seen = configurations.get("2d"), self.slices, wishes.slices
+        seen = configurations.get("2d"), self.slices, constraints.slices
         more, why_slices = with_neighbours(*seen, grid.spacing.tolist(), float(grid.shape[0]))
         return Plan(
             dataset=dataset.name,

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.fingerprint import Fingerprint, Intensities
 from ..errors import PlanningError
-from ..fingerprint import Fingerprint, Intensities
 from ..parts.losses import dice_ce
 from ..parts.normalizers import ct, none, rescale, rgb, zscore
 from ..plan import Configuration

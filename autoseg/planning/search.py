@@ -13,15 +13,15 @@ from typing import Protocol
 
 from ..core.amounts import bytes_text
 from ..core.progress import duration
-from ..dataset import Dataset
+from ..data.dataset import Dataset
+from ..data.fingerprint import Fingerprint
 from ..errors import PlanningError
-from ..fingerprint import Fingerprint
 from ..plan import Configuration, Plan, StepCost, StepMemory
+from .constraints import PlanConstraints
 from .memory import elements_of_step
 from .patch import SMALLEST_BATCH, Budget, uncut_patch
 from .planner import Planner
 from .target import Target
-from .wishes import Wishes
 
 WELL_USED = 0.93  # of the memory: no better patch is looked for
 SAFE = 0.99  # of the memory is aimed at, since one patch's bytes per element are taken for another
@@ -61,7 +61,7 @@ class Rung:
 class Search:
     """Mutable: remembers how quick steps were."""
 
-    task: tuple[Dataset, Fingerprint, Wishes]
+    task: tuple[Dataset, Fingerprint, PlanConstraints]
     bench: Bench
     reference: Plan
     """Whose batches are no more than a full training may take, however small the planner's own largest."""

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from ..core.amounts import bytes_text
 from ..core.geometry import Box, axis_along
 from ..core.machine import memory_bytes
+from ..data.fingerprint import CaseFingerprint
 from ..errors import DatasetError
-from ..fingerprint import CaseFingerprint
 from ..plan import Configuration, Plan
 from .spatial import Resample, Shape, numbers, spatial_record
 

@@ -19,7 +19,7 @@ from ..plan import Configuration, Plan
 from ..preprocessing.locations import Locations
 from .cases import CACHE_SHARE, CaseCache, ReadableCase, read_padded, read_slices
 from .draws import Draws
-from .team import ALONE, Team
+from .process_group import SINGLE_PROCESS, ProcessGroup
 
 AHEAD_SHARE = 0.1  # of the main memory, for patches that are read before their turn
 NUMBER_BYTES = 4  # of the largest numbers that cases are stored in
@@ -82,7 +82,7 @@ class PatchSampler:
     """With an ignore label, patches not centred on foreground still hold an annotated voxel, any of them alike."""
     seed: int = 0
     purpose: str = "patches"
-    share: range | None = None
+    shard: range | None = None
     """Which patches of every batch are read here; None: all."""
     shapes: Callable[[int], Sequence[tuple[int, ...]]] | None = None
     """What is read of each patch of a batch, with the same centre; beyond the image it is 0 and background. None:
@@ -104,7 +104,7 @@ class PatchSampler:
         first, shapes = number * self.batch_size, self.shapes(number) if self.shapes is not None else None
         return [
             Patch(first + place, place >= self.batch_size - forced, shapes[place] if shapes else self.patch_size)
-            for place in (range(self.batch_size) if self.share is None else self.share)
+            for place in (range(self.batch_size) if self.shard is None else self.shard)
         ]
 
     def bytes_of(self, patch: Patch) -> int:
@@ -170,13 +170,13 @@ def training_sampler(
     plan: Plan,
     configuration: Configuration,
     seed: int,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> PatchSampler:
     """What a configuration trains on: of each patch what its augmentation needs, cases kept in memory."""
     rules = configuration.training
     maps = 1 if configuration.previous is None else 2
     return PatchSampler(
-        CaseCache(cases, int(CACHE_SHARE * memory_bytes()) // team.beside),
+        CaseCache(cases, int(CACHE_SHARE * memory_bytes()) // group.beside),
         tuple(keys),
         configuration.patch_size,
         configuration.batch_size,
@@ -187,10 +187,10 @@ def training_sampler(
         configuration.slices,
         plan.labels.ignore_index,
         seed,
-        share=team.share(configuration.batch_size),
-        shapes=Draws.of(plan, configuration, seed, team).shapes,
+        shard=group.shard(configuration.batch_size),
+        shapes=Draws.of(plan, configuration, seed, group).shapes,
         voxel_bytes=NUMBER_BYTES * (len(plan.channels) * configuration.slices + maps),
-        room=AHEAD_SHARE * memory_bytes() / team.beside,
+        room=AHEAD_SHARE * memory_bytes() / group.beside,
     )
 
 
@@ -234,7 +234,7 @@ def batches(sampler: PatchSampler, first: int, workers: int, ahead: int) -> Gene
     The patches of a batch are spread over ``workers`` threads. Of patches that are being read or wait there are at most
     ``workers``, ``ahead`` batches more, and as many as ``sampler.room`` holds, but always one.
     """
-    share = sampler.batch_size if sampler.share is None else len(sampler.share)
+    share = sampler.batch_size if sampler.shard is None else len(sampler.shard)
     patches = chain.from_iterable(map(sampler.patches, count(first)))
     read = ordered_map(sampler.read, patches, workers, ahead * share, size=sampler.bytes_of, room=sampler.room)
     with closing(read):

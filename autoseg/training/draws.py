@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.seeds import generator
 from ..plan import Configuration, Plan
-from .team import ALONE, Team
+from .process_group import SINGLE_PROCESS, ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,23 @@ class Draws:
     prior_labels: int
     """Labels, without background, of a label map that comes in with the images; 0: none comes."""
     seed: int
-    team: Team = ALONE
+    group: ProcessGroup = SINGLE_PROCESS
 
     @classmethod
-    def of(cls, plan: Plan, configuration: Configuration, seed: int, team: Team = ALONE) -> Draws:
+    def of(cls, plan: Plan, configuration: Configuration, seed: int, group: ProcessGroup = SINGLE_PROCESS) -> Draws:
         """For the batches of a plan's configuration."""
         skipped = 3 - configuration.dimensions  # a 2-D patch has no z axis
         axes = tuple(axis - skipped for axis in plan.mirror_axes if axis >= skipped)
         prior_labels = 0 if configuration.previous is None else len(plan.labels.values) - 1
-        return cls(configuration, len(plan.channels), axes, prior_labels, seed, team)
+        return cls(configuration, len(plan.channels), axes, prior_labels, seed, group)
 
-    def of_share(self, iteration: int) -> tuple[Any, int]:
+    def of_shard(self, iteration: int) -> tuple[Any, int]:
         """What the augmentation drew for this process's patches, and a seed for whatever else is random in the step."""
         params, seed = self._of_batch(iteration)
         if params is not None:
-            share = self.team.share(self.configuration.batch_size)
+            share = self.group.shard(self.configuration.batch_size)
             params = params.of_patches(share.start, share.stop)
-        return params, seed + self.team.rank
+        return params, seed + self.group.rank
 
     def shapes(self, iteration: int) -> list[tuple[int, ...]]:
         """Voxels that are to be read of every patch of the batch, with the patch's centre."""

@@ -13,9 +13,9 @@ from ..plan import Configuration, Plan
 from ..settings import Resolved
 from .batches import PatchSampler
 from .budget import Budget
+from .early_stopping import ValidationMonitor, look
 from .log import MetricsTable
 from .online import online_dice
-from .plateau import Watch, look
 from .state import TrainingState
 
 LOG = logging.getLogger("autoseg")
@@ -34,8 +34,8 @@ class Epoch:
     budget: Budget
     resolved: Resolved
     table: MetricsTable
-    watch: Watch | None = None
-    leads: bool = True
+    monitor: ValidationMonitor | None = None
+    is_main: bool = True
     """Whether this process looks, writes and tells; if not, it only counts."""
     iterations: int = 0
     seconds_waiting: float = 0.0
@@ -61,7 +61,7 @@ class Epoch:
     def end(self, state: TrainingState) -> None:
         """Looks at the validation cases, adds a row to the table, logs a line, and begins the next epoch."""
         pace = self.pace
-        if self.leads:
+        if self.is_main:
             self._report(state, time.monotonic() - self.began, pace)
         state.losses, self.pace_before = [], pace
         self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()
@@ -69,7 +69,7 @@ class Epoch:
     def _report(self, state: TrainingState, seconds: float, pace: float) -> None:
         rules = self.configuration.training
         dice = self._look(state)
-        whole = look(state, rules, self.watch) if self.watch and rules.patience else None
+        whole = look(state, rules, self.monitor) if self.monitor and rules.patience else None
         row = {
             "epoch": float(-(-state.iteration // rules.iterations_per_epoch)),
             "iteration": float(state.iteration),
@@ -81,7 +81,7 @@ class Epoch:
             "dice": fmean(dice.values()) if dice else nan,
         }
         names = {f"dice_{name}": dice.get(name, nan) for name in self.plan.labels.foreground}
-        volumes = {"dice_volumes": nan if whole is None else whole} if self.watch and rules.patience else {}
+        volumes = {"dice_volumes": nan if whole is None else whole} if self.monitor and rules.patience else {}
         self.table.add(row | (names if self.validation else {}) | volumes)
         LOG.info(
             "epoch %d: loss %.4f, learning rate %.2g, %.3f s per iteration (%.0f %% waiting)%s, %s left",

@@ -13,17 +13,17 @@ from ..plan import Configuration, Plan, TrainingRules
 from ..run_status import StatusFile
 from ..settings import Resolved, RunSettings, resolve
 from ..workspace import RunFolder
-from .ahead import Ahead
 from .arithmetic import arithmetic, chosen_forward
 from .batches import PatchSampler, batches
 from .budget import Budget, final_phase
+from .early_stopping import ValidationMonitor, on_plateau
 from .epoch import Epoch
 from .log import MetricsTable, advance, bar
-from .plateau import Watch, on_plateau
-from .requests import Requests, requests
+from .prefetch import Prefetch
+from .process_group import SINGLE_PROCESS, ProcessGroup
+from .signals import Signals, signals
 from .state import TrainingState, save
 from .step import Step
-from .team import ALONE, Team
 
 LOG = logging.getLogger("autoseg")
 CHECKPOINT_SECONDS = 600.0
@@ -37,10 +37,10 @@ class Course:
 
     budget: Budget
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    watch: Watch | None = None
+    monitor: ValidationMonitor | None = None
     """What ``TrainingRules.patience`` looks at; None: training does not end before its budget is spent."""
     status: StatusFile | None = None
-    team: Team = ALONE
+    group: ProcessGroup = SINGLE_PROCESS
 
 
 def fit(
@@ -60,21 +60,21 @@ def fit(
     of threads, a training that was killed and resumed ends bit-identical to one that was not. Raises StoppedError when
     it was asked to stop, after saving, and TrainingError when three steps in a row give no finite loss.
     """
-    resolved, team, rules = resolve(settings), course.team, configuration.training
+    resolved, group, rules = resolve(settings), course.group, configuration.training
     table = MetricsTable.open(folder.metrics, state.iteration)
     readers = 1 if resolved.device.type == "cpu" else settings.threads  # a CPU's cores belong to the network
     origin = time.monotonic() - state.seconds_trained
     skipped: list[tuple[str, ...]] = []
     with (
         arithmetic(settings, resolved),
-        requests(folder.stop) as asked,
+        signals(folder.stop) as asked,
         closing(batches(training, state.iteration, readers, ahead=2)) as source,
-        bar(course.budget.progress(state), hidden=not team.leads) as shown,
+        bar(course.budget.progress(state), hidden=not group.is_main) as shown,
     ):
         step = _step(state, plan, configuration, settings, resolved, course)
-        epoch = Epoch(plan, configuration, validation, course.budget, resolved, table, course.watch, team.leads)
+        epoch = Epoch(plan, configuration, validation, course.budget, resolved, table, course.monitor, group.is_main)
         attend = _Attendant(course, rules, folder, asked)
-        ahead = Ahead(source, step.augmented, state.iteration, resolved.device)
+        ahead = Prefetch(source, step.augmented, state.iteration, resolved.device)
         while (progress := attend(state, epoch)) < 1:
             inputs = ahead.take()
             factor, parts = configuration.schedule.factor(progress, state.iteration), state.parts
@@ -102,14 +102,14 @@ def _step(
     course: Course,
 ) -> Step:
     """Compiles the network where that pays."""
-    team, channels = course.team, len(plan.channels) * configuration.slices + (configuration.previous is not None)
-    shape = (len(team.share(configuration.batch_size)), channels, *configuration.patch_size)
+    group, channels = course.group, len(plan.channels) * configuration.slices + (configuration.previous is not None)
+    shape = (len(group.shard(configuration.batch_size)), channels, *configuration.patch_size)
 
     def seconds_left(pace: float) -> float:
         return course.budget.seconds_left(state, pace)
 
-    forward = team.together(chosen_forward(state.network, shape, settings, resolved, seconds_left))
-    return Step.of(plan, configuration, resolved, settings.seed, forward, team)
+    forward = group.data_parallel(chosen_forward(state.network, shape, settings, resolved, seconds_left))
+    return Step.of(plan, configuration, resolved, settings.seed, forward, group)
 
 
 @dataclass
@@ -119,7 +119,7 @@ class _Attendant:
     course: Course
     rules: TrainingRules
     folder: RunFolder
-    asked: Requests
+    asked: Signals
     saved: float = field(default_factory=time.monotonic)
 
     def __call__(self, state: TrainingState, epoch: Epoch) -> float:
@@ -127,7 +127,7 @@ class _Attendant:
         progress = self.course.budget.progress(state)
         ending = progress < 1 and state.final is None and (self.asked.finish() or on_plateau(state, self.rules))
         due = ending or self.asked.due() or time.monotonic() - self.saved >= self.course.checkpoint_seconds
-        progress, state.seconds_trained, *orders = self.course.team.agreed(
+        progress, state.seconds_trained, *orders = self.course.group.agreed(
             progress, state.seconds_trained, ending, due, self.asked.stop.is_set()
         )
         ending, due, stopping = map(bool, orders)
@@ -161,7 +161,7 @@ class _Attendant:
         """
         every = self.course.checkpoint_seconds
         try:
-            if self.course.team.leads:
+            if self.course.group.is_main:
                 save(state, self.folder.checkpoints, ended=ended)
         except (OSError, RuntimeError, WorkspaceError) as error:
             again = min(every, SECONDS_UNTIL_ANOTHER_TRY)

@@ -17,8 +17,8 @@ from .arithmetic import Forward, autocast
 from .batches import Batch, network_input
 from .deep_supervision import DeepSupervision, Measures
 from .draws import Draws
+from .process_group import SINGLE_PROCESS, ProcessGroup
 from .state import TrainingState
-from .team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Step:
     resolved: Resolved
     forward: Forward
     """The network, or what stands for it."""
-    team: Team = ALONE
+    group: ProcessGroup = SINGLE_PROCESS
 
     @classmethod
     def of(
@@ -56,12 +56,12 @@ class Step:
         resolved: Resolved,
         seed: int,
         forward: Forward,
-        team: Team = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> Step:
         """The step that a plan's configuration prescribes."""
         loss = configuration.loss.build(plan.labels)
         supervision = DeepSupervision.of(loss, configuration.training.deep_supervision)
-        return cls(configuration, supervision, Draws.of(plan, configuration, seed, team), resolved, forward, team)
+        return cls(configuration, supervision, Draws.of(plan, configuration, seed, group), resolved, forward, group)
 
     def __call__(
         self, state: TrainingState, inputs: Inputs, factor: float, meanwhile: Callable[[], None] | None = None
@@ -104,14 +104,14 @@ class Step:
         """
         state.optimizer.zero_grad(set_to_none=True)
         try:
-            if state.parts > 1 and self.team.size == 1:
+            if state.parts > 1 and self.group.size == 1:
                 return self._in_parts(state, inputs)
             torch.manual_seed(inputs.seed)
             loss = self.loss_of(inputs.images, inputs.targets)
-            state.scaler.scale(loss * self.team.size).backward()  # of the processes' gradients the mean is taken
+            state.scaler.scale(loss * self.group.size).backward()  # of the processes' gradients the mean is taken
             return loss.detach()
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or self.team.size > 1 or state.parts >= len(inputs.images):
+            if not out_of_memory(error) or self.group.size > 1 or state.parts >= len(inputs.images):
                 raise
         return None
 
@@ -147,7 +147,7 @@ class Step:
         """Of what the network sees and should say; the patches of the other processes count as much as these."""
         size = self.configuration.batch_size
         measures = self._measured(images, targets)
-        return self.supervision.judge([[self.team.whole_batch(each, size) for each in scale] for scale in measures])
+        return self.supervision.judge([[self.group.whole_batch(each, size) for each in scale] for scale in measures])
 
     def _measured(self, images: Tensor, targets: Tensor) -> Measures:
         """What the loss has to know of these patches, each by itself."""
@@ -157,7 +157,7 @@ class Step:
 
     def augmented(self, batch: Batch, iteration: int) -> Inputs:
         """The network's inputs of this iteration, from this process's share of the patches."""
-        params, seed = self.draws.of_share(iteration)
+        params, seed = self.draws.of_shard(iteration)
         torch.manual_seed(seed)  # for augmentations of others that draw from torch
         augmentation, patch_size = self.configuration.augmentation, self.configuration.patch_size
         images, targets = augmentation.apply(self._there(batch.images), self._there(batch.targets), params, patch_size)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from autoseg.core.records import write_json
+from autoseg.data.folds import make_folds
 from autoseg.evaluation.scores import summarise, write_scores
-from autoseg.folds import make_folds
 from autoseg.workspace import Workspace
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "judge.py"

@@ -22,9 +22,9 @@ from autoseg.corrections import Correction
 from autoseg.errors import ModelError
 from autoseg.inference import resampled
 from autoseg.inference.ensemble import Ensemble, in_step
-from autoseg.inference.kept import mean_logits, open_kept
 from autoseg.inference.model import Model
 from autoseg.inference.options import Wanted
+from autoseg.inference.stored_probabilities import mean_logits, open_stored
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings
@@ -135,7 +135,7 @@ def test_probabilities_of_an_ensemble_are_kept_as_those_of_a_configuration_are(s
     model = Model.read(path, settings=SETTINGS)
     prepared = model.prepare(image())
     found = model.decide(prepared, wanted=Wanted(keep=tmp_path / "case.b2nd"))
-    kept = open_kept(tmp_path / "case.b2nd")
+    kept = open_stored(tmp_path / "case.b2nd")
     inside = kept.read(slice(0, kept.shape[1])).argmax(0).numpy()
     decided = np.array(EXCLUSIVE.values)[inside]
     expected = kept.before.apply(found.labels, lambda array, *_: array)

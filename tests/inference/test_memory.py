@@ -11,10 +11,10 @@ from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.process import MemoryPeak, resident_bytes
 from autoseg.corrections import Correction, corrected
+from autoseg.inference.accumulator import Accumulator, Space
 from autoseg.inference.memory import CORRECTING, Gate, Need, budget, need, working_bytes
 from autoseg.inference.model import Model
 from autoseg.inference.sliding_window import patches_at_once
-from autoseg.inference.window import Space, Window
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
 from autoseg.settings import Resolved, RunSettings, computes
@@ -154,7 +154,7 @@ def test_sums_lie_on_a_gpu_where_they_take_half_of_what_this_process_may_use(mon
     def lies_on() -> str:
         for name, value in told.items():
             monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
-        return Window(plane, [0, height], height, torch.device("cuda"), Space())._device.type
+        return Accumulator(plane, [0, height], height, torch.device("cuda"), Space())._device.type
 
     assert lies_on() == "cuda"
     told["memory_allocated"] = 2 * needed + 1

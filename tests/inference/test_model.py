@@ -15,8 +15,8 @@ from torch import nn
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.records import write_json
 from autoseg.errors import ModelError, UnknownPartError
+from autoseg.inference.accumulator import Accumulator
 from autoseg.inference.model import Model
-from autoseg.inference.window import Window
 from autoseg.plan import Plan
 from autoseg.settings import Resolved, RunSettings
 
@@ -291,7 +291,7 @@ def test_what_overflows_in_half_precision_is_computed_again_in_float32(small_pla
     class OverflowsInHalf(AboveHalf):
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
             (logits,) = super().forward(x)
-            windows = sum(type(each) is Window for each in gc.get_objects())
+            windows = sum(type(each) is Accumulator for each in gc.get_objects())
             assert windows == 1  # that of the pass that failed is gone when the next begins
             return [logits * torch.inf if torch.is_autocast_enabled("cpu") else logits]
 

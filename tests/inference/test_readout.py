@@ -12,7 +12,7 @@ from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.inference.model import Model
 from autoseg.inference.readout import Readout, Slab
-from autoseg.inference.sliding_window import Sweep
+from autoseg.inference.sliding_window import SlidingWindow
 from autoseg.parts.networks._one_hot import OneHotLast
 from autoseg.parts.networks.plain_unet import Spec
 from autoseg.settings import RunSettings, resolve
@@ -45,7 +45,7 @@ def network(seed: int, dimensions: int = 3, heads: int = MANY) -> nn.Module:
 
 
 def logits(networks, image, patch, slices=(0, 5, 20)) -> torch.Tensor:
-    sweep = Sweep(
+    sweep = SlidingWindow(
         networks, image, patch, heads=MANY, batch_size=2, mirror_axes=(1, 2), run=resolve(SETTINGS, predicting=True)
     )
     parts = [sweep.read(start, stop) for start, stop in pairwise(slices)]

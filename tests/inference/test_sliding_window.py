@@ -13,10 +13,10 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from autoseg.errors import ModelError
+from autoseg.inference.accumulator import Space
 from autoseg.inference.mirroring import mirrorings
-from autoseg.inference.sliding_window import Sweep
+from autoseg.inference.sliding_window import SlidingWindow
 from autoseg.inference.tiles import axis_weights, starts, tiles
-from autoseg.inference.window import Space
 from autoseg.settings import RunSettings, resolve
 
 CPU = resolve(RunSettings(device="cpu", precision="float32"))
@@ -24,7 +24,7 @@ CPU = resolve(RunSettings(device="cpu", precision="float32"))
 
 def sliding_window(networks, image, patch, *, mirror_axes=(), batch_size=2, heads=2, **options) -> np.ndarray:
     """All logits at once, (heads, z, y, x)."""
-    sweep = Sweep(
+    sweep = SlidingWindow(
         networks,
         image,
         patch,
@@ -220,7 +220,7 @@ def test_slices_read_in_turn_are_those_read_at_once(shape, patch, thickness, ste
     image = np.random.default_rng(1).normal(size=(1, *shape)).astype(np.float32)
     expected = sliding_window([Position()], image, patch, heads=1, mirror_axes=(0, 1, 2), step=step)
     space = Space(room=0 if mapped else None)
-    sweep = Sweep(
+    sweep = SlidingWindow(
         [Position()], image, patch, heads=1, batch_size=2, mirror_axes=(0, 1, 2), step=step, run=CPU, space=space
     )
     found = [sweep.read(z, min(z + thickness, shape[0])).clone() for z in range(0, shape[0], thickness)]
@@ -230,7 +230,7 @@ def test_slices_read_in_turn_are_those_read_at_once(shape, patch, thickness, ste
 def test_slices_may_be_read_again_with_the_next_ones():
     image = np.random.default_rng(1).normal(size=(1, 30, 6, 6)).astype(np.float32)
     expected = sliding_window([Position()], image, (8, 6, 6), heads=1)
-    sweep = Sweep([Position()], image, (8, 6, 6), heads=1, batch_size=2, mirror_axes=(), run=CPU)
+    sweep = SlidingWindow([Position()], image, (8, 6, 6), heads=1, batch_size=2, mirror_axes=(), run=CPU)
     for z in range(28):
         np.testing.assert_array_equal(sweep.read(z, z + 3).movedim(-1, 0).numpy(), expected[:, z : z + 3])
 
@@ -238,7 +238,7 @@ def test_slices_may_be_read_again_with_the_next_ones():
 @pytest.mark.parametrize("patch", [(8, 6, 6), (6, 6)])
 def test_only_as_many_slices_exist_as_a_patch_is_thick(patch):
     image = np.random.default_rng(1).normal(size=(1, 400, 9, 6)).astype(np.float32)
-    sweep = Sweep([Position()], image, patch, heads=1, batch_size=2, mirror_axes=(), run=CPU)
+    sweep = SlidingWindow([Position()], image, patch, heads=1, batch_size=2, mirror_axes=(), run=CPU)
     held = []
     for z in range(399):
         sweep.read(z, z + 2)

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import tifffile
 
 from autoseg.core.labels import ExclusiveLabels
-from autoseg.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset
 from autoseg.inspection.check import Problem, check_headers, fix, table
 from autoseg.inspection.scan import scan_case
 from autoseg.parts.readers import read_header

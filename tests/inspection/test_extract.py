@@ -15,8 +15,8 @@ import pytest
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.core.records import from_json, to_json
-from autoseg.dataset import Case, Dataset
-from autoseg.fingerprint import Fingerprint
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.inspection import extract, scan
 from autoseg.inspection.extract import extract_fingerprint
 from autoseg.inspection.scan import scan_case

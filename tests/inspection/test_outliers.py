@@ -16,12 +16,12 @@ import SimpleITK as sitk
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
-from autoseg.fingerprint import CaseFingerprint, ChannelFingerprint, Fingerprint
-from autoseg.folds import Fold, Folds
+from autoseg.data.fingerprint import CaseFingerprint, ChannelFingerprint, Fingerprint
+from autoseg.data.folds import Fold, Folds
+from autoseg.data.layouts import read_dataset
 from autoseg.inspection.check import Problem, table
 from autoseg.inspection.extract import check_dataset, extract_fingerprint
 from autoseg.inspection.outliers import absent_labels, copies, untrained_labels, unusual_grids, unusual_values
-from autoseg.layouts import read_dataset
 from autoseg.parts.readers import write_channels, write_labels
 
 FOLDER = os.environ.get("AUTOSEG_TEST_DATA")

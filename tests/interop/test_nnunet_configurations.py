@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autoseg import dataset_json
+from autoseg.data import dataset_json
 from autoseg.errors import RecordError
 from autoseg.interop.nnunet_configurations import read_plan_of, resolved
 from autoseg.interop.nnunet_plans import nnunet_plans, read_fingerprint

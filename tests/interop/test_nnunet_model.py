@@ -17,8 +17,8 @@ from safetensors.torch import load
 from autoseg.bundle.bundle import Bundle
 from autoseg.cli import main
 from autoseg.core.labels import ExclusiveLabels
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.errors import ModelError, RecordError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.inference.model import Model
 from autoseg.interop.nnunet_model import import_nnunet
 from autoseg.interop.nnunet_plans import nnunet_plans

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from autoseg.data.folds import Fold
 from autoseg.errors import DatasetError
-from autoseg.folds import Fold
 from autoseg.interop.nnunet_splits import read_splits
 
 KEYS = ("a", "b", "c", "d")

@@ -14,22 +14,22 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from autoseg.cli import main
 from autoseg.core.records import read_json, write_json
-from autoseg.dataset import Dataset
+from autoseg.data.dataset import Dataset
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanningError, UnknownPartError, UsageError
-from autoseg.fingerprint import Fingerprint
 from autoseg.parts.networks._unet import UNet
 from autoseg.pipeline.bench import Steps, StepTime, TimingBench, this_machine
-from autoseg.pipeline.decide import Request, decide
 from autoseg.pipeline.demo import NAME, make_dataset
+from autoseg.pipeline.make_plan import PlanRequest, make_plan
 from autoseg.plan import Plan
+from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.search import Rung
-from autoseg.planning.wishes import Wishes
 from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 
 SETTINGS = RunSettings(device="cpu", threads=2)
-WISHES = Wishes(memory=int(2e9), seconds=4.0)
+WISHES = PlanConstraints(memory=int(2e9), seconds=4.0)
 SMALL = replace(tiny.PLANNER, budget_3d=replace(tiny.PLANNER.budget_3d, elements=0.5e6))
 PLANNER = MeasuringPlanner("small", "", (Rung(SMALL, 100),), patience=60.0, reference=plain_unet.PLANNER)
 
@@ -199,5 +199,5 @@ def test_a_change_that_fits_no_plan_is_refused_before_the_machine_is_measured(
 ) -> None:
     for change, error in (("batch_sice=2", UsageError), ("network=nope", UnknownPartError), ("x", UsageError)):
         with pytest.raises(error):
-            decide(Request(changes=(change,), settings=SETTINGS), *task, tmp_path / "steps.json")
+            make_plan(PlanRequest(changes=(change,), settings=SETTINGS), *task, tmp_path / "steps.json")
     assert not (tmp_path / "steps.json").exists()

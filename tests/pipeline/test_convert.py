@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from autoseg.cli import main
-from autoseg.layouts import read_dataset
+from autoseg.data.layouts import read_dataset
 
 RANDOM = np.random.default_rng(0)
 

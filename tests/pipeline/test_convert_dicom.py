@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from dicom_files import write_series, write_slice
 
 from autoseg.cli import main
-from autoseg.layouts import read_dataset
+from autoseg.data.layouts import read_dataset
 
 AXES = np.eye(3)
 

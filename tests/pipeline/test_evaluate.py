@@ -13,7 +13,7 @@ from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import read_json, write_json
-from autoseg.dataset import Dataset
+from autoseg.data.dataset import Dataset
 from autoseg.errors import DatasetError, UsageError
 from autoseg.evaluation.scores import Summary
 from autoseg.parts.readers import write_labels

@@ -10,10 +10,10 @@ import pytest
 
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.records import read_json, write_json
-from autoseg.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint
+from autoseg.data.folds import FoldRules, Folds, make_folds
 from autoseg.errors import UsageError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint
-from autoseg.folds import FoldRules, Folds, make_folds
 from autoseg.pipeline.plan_folds import decide_folds, label_presence, read_column, write_folds
 from autoseg.workspace import DatasetFolder
 

@@ -14,12 +14,12 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from autoseg.dataset import Case
+from autoseg.data.dataset import Case
+from autoseg.data.layouts import find_images
 from autoseg.errors import UsageError
 from autoseg.inference.memory import Gate
 from autoseg.inference.model import Model
 from autoseg.inference.probabilities import KINDS
-from autoseg.layouts import find_images
 from autoseg.pipeline import predict as story
 from autoseg.pipeline import predict_stages
 from autoseg.pipeline.predict import predict

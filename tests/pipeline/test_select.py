@@ -21,14 +21,14 @@ from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.core.records import read_json, write_json
 from autoseg.corrections import Correction
-from autoseg.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.folds import make_folds
 from autoseg.errors import ModelError, UsageError, WorkspaceError
 from autoseg.evaluation.counts import confusion
 from autoseg.evaluation.learn import Learned
 from autoseg.evaluation.scores import Summary, score_case, summarise, write_scores
 from autoseg.evaluation.selection import report
-from autoseg.folds import make_folds
-from autoseg.inference import kept
+from autoseg.inference import stored_probabilities as kept
 from autoseg.parts.postprocessors import largest_component
 from autoseg.parts.readers import read_labels, write_labels
 from autoseg.pipeline import compare
@@ -104,7 +104,7 @@ def train(files: DatasetFolder, dataset: Dataset, plan: Plan, fold: str, keys: t
     record = spatial_record(GEOMETRY.shape, GEOMETRY.spacing, order, box, plan.configuration()[1].spacing)
     for key in keys:
         found = logits(int(key[5:]), seed)
-        with kept.keeping(run.kept(key), record, GEOMETRY, plan.labels) as watch:
+        with kept.storing(run.kept(key), record, GEOMETRY, plan.labels) as watch:
             watch(slice(0, 11), found.movedim(0, -1))
         predicted = (7 * (found[1] > found[0])).permute(1, 2, 0).numpy().astype(np.uint8)
         write_labels(predicted, GEOMETRY, run.validation / f"{key}.nii.gz")
@@ -133,10 +133,10 @@ def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels:
     for name in "abc"[:count]:
         found = scale * torch.randn(labels.heads, *box.shape)
         paths[name] = folder / f"{name}.b2nd"
-        with pytest.MonkeyPatch.context() as patch, kept.keeping(paths[name], record, geometry, labels) as watch:
+        with pytest.MonkeyPatch.context() as patch, kept.storing(paths[name], record, geometry, labels) as watch:
             patch.setattr(kept, "CHUNK_VOXELS", 2 * 81)
             watch(slice(0, 8), found.movedim(0, -1))
-        chances[name] = kept.open_kept(paths[name]).read(slice(0, 8)).long()
+        chances[name] = kept.open_stored(paths[name]).read(slice(0, 8)).long()
     case = compare.Unseen("case", 0, "case", folder / "reference.nii.gz", paths)
     tried = compare.ensembles(list(paths))
     assert len(tried) == 2**count - 1

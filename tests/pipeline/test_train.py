@@ -23,12 +23,12 @@ from autoseg.core.records import read_json, write_json
 from autoseg.errors import AutosegError, DatasetError, TrainingError
 from autoseg.evaluation.scores import Summary
 from autoseg.parts.networks._unet import UNet
-from autoseg.pipeline.decide import Request
 from autoseg.pipeline.demo import NAME, make_dataset
+from autoseg.pipeline.make_plan import PlanRequest
 from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
+from autoseg.pipeline.plan_file import is_measured, is_untouched_draft, write_plan
 from autoseg.pipeline.status import all_runs
 from autoseg.pipeline.train import train
-from autoseg.pipeline.written import is_measured, is_untouched_draft, write_plan
 from autoseg.settings import RunSettings
 from autoseg.training.state import TrainingState, iteration_of
 from autoseg.workspace import DatasetFolder, RunFolder, Workspace
@@ -44,7 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("train")
     raw = make_dataset(root / NAME, cases=5, tests=0)
     workspace = Workspace(root / "workspace")
-    request = Request(planner="tiny", changes=SMALL, settings=SETTINGS)
+    request = PlanRequest(planner="tiny", changes=SMALL, settings=SETTINGS)
     plan_and_preprocess(raw, workspace, request, configurations=["3d_fullres"])
     train(workspace.dataset_folder(NAME), "0", epochs=2, settings=SETTINGS)
     return root / "workspace"

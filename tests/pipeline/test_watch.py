@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
-from autoseg.inference.sliding_window import Sweep
+from autoseg.inference.sliding_window import SlidingWindow
 from autoseg.parts.networks import plain_unet
-from autoseg.pipeline.watch import overlap, watcher
+from autoseg.pipeline.validation_monitor import overlap, watcher
 from autoseg.plan import Plan
 from autoseg.preprocessing.prepare import class_locations
 from autoseg.settings import Resolved, RunSettings
@@ -23,12 +23,14 @@ MANY = ExclusiveLabels({"background": 0} | {f"label {index}": index for index in
 REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2), ignore=9)
 
 
-def sweep(labels: Labels, image: np.ndarray, *, whole: bool) -> Sweep:
+def sweep(labels: Labels, image: np.ndarray, *, whole: bool) -> SlidingWindow:
     """Of a network with random weights and four feature maps, in patches of 8 x 16 x 16."""
     torch.manual_seed(0)
     strides = ((1, 1, 1), (2, 2, 2))
     network = plain_unet.Spec((4, 8), ((3, 3, 3),) * 2, strides, (1, 1), (1,)).build(1, labels.heads).eval()
-    return Sweep([network], image, (8, 16, 16), heads=labels.heads, batch_size=2, mirror_axes=(), run=CPU, whole=whole)
+    return SlidingWindow(
+        [network], image, (8, 16, 16), heads=labels.heads, batch_size=2, mirror_axes=(), run=CPU, whole=whole
+    )
 
 
 @pytest.mark.parametrize("labels", [MANY, REGIONS], ids=["exclusive", "regions"])
@@ -45,14 +47,14 @@ def test_counts_of_a_few_slices_at_a_time_are_those_of_the_whole_image(labels: L
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     """By the height of an image, the bytes of sums that existed at most."""
-    most, advance = dict[int, int](), Sweep._advance
+    most, advance = dict[int, int](), SlidingWindow._advance
 
-    def watched(one: Sweep) -> None:
+    def watched(one: SlidingWindow) -> None:
         advance(one)
         now = sum(block.values.untyped_storage().nbytes() for block in one._window._blocks.values())
         most[one.shape[0]] = max(most.get(one.shape[0], 0), now)
 
-    monkeypatch.setattr(Sweep, "_advance", watched)
+    monkeypatch.setattr(SlidingWindow, "_advance", watched)
     return most
 
 

@@ -17,9 +17,9 @@ from autoseg import planners
 from autoseg.core.family import Family
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import from_json, to_json
-from autoseg.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
 from autoseg.errors import PlanningError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
 from autoseg.plan import Plan, StepMemory
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.memory import elements_of_step

@@ -9,16 +9,16 @@ from formula import planned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.default import ENOUGH, images_seen
 from autoseg.planning.explain import explanation
 from autoseg.planning.target import TARGETS, Target
-from autoseg.planning.wishes import Wishes
 
 HEARTS = ((10, 256, 220), (10.0, 1.52, 1.52))
 HIPPOCAMPI = ((36, 50, 35), (1.0, 1.0, 1.0))
 HEADS = ((183, 146, 144), (1.0, 1.0, 1.0))
 FLAT = ((6, 473, 474), (9.0, 0.8, 0.8))
-QUARTER = Wishes(seconds=900.0)
+QUARTER = PlanConstraints(seconds=900.0)
 SHAPES = st.tuples(st.integers(1, 300), st.integers(16, 600), st.integers(16, 600))
 SPACINGS = st.tuples(st.floats(0.5, 8), st.floats(0.3, 2), st.floats(0.3, 2))
 
@@ -43,7 +43,7 @@ def test_hearts_are_seen_in_whole_slices_where_the_time_leaves_3d_a_tenth_of_the
 def test_where_the_steps_are_enough_the_finest_is_taken_in_3d(
     shape: tuple[int, ...], spacing: tuple[float, ...], speed: float, seconds: float
 ) -> None:
-    plan = planned(shape, spacing, processor(speed), Wishes(seconds=seconds), cases=40)
+    plan = planned(shape, spacing, processor(speed), PlanConstraints(seconds=seconds), cases=40)
     assert plan.default == "3d_fullres"
 
 
@@ -86,7 +86,7 @@ def test_without_a_limit_of_time_nothing_but_the_images_decides(
 def test_the_default_sees_enough_or_at_least_as_much_as_3d_fullres(
     shape: tuple[int, int, int], spacing: tuple[float, float, float], speed: float, seconds: float, cases: int
 ) -> None:
-    plan = planned(shape, spacing, processor(speed), Wishes(seconds=seconds), cases)
+    plan = planned(shape, spacing, processor(speed), PlanConstraints(seconds=seconds), cases)
     seen = images_seen(plan.configuration()[1])
     first = images_seen(plan.configurations.get("3d_fullres", plan.configurations[plan.default]))
     assert seen >= min(first, ENOUGH)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import from_json, to_json
-from autoseg.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.errors import PlanningError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.plan import Plan
 
 Task = tuple[Dataset, Fingerprint]

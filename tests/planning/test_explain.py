@@ -8,12 +8,12 @@ import pytest
 from autoseg.planners import cpu, plain_unet, residual_l
 
 from autoseg.core.labels import ExclusiveLabels
-from autoseg.dataset import Case, Dataset
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.plan import Plan
+from autoseg.planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from autoseg.planning.explain import WIDTH, comparison, explanation
 from autoseg.planning.planner import Planner
-from autoseg.planning.wishes import NO_WISHES, Wishes
 
 LABELS = ExclusiveLabels({"background": 0, "left_x": 1, "right_x": 2})
 ANY = Intensities(40.0, 41.0, 20.0, -900.0, 900.0, -81.5, 210.0)
@@ -24,14 +24,14 @@ def planned(
     *,
     shape: tuple[int, int, int] = (40, 250, 250),
     spacing: tuple[float, float, float] = (5.0, 0.75, 0.75),
-    wishes: Wishes = NO_WISHES,
+    constraints: PlanConstraints = NO_CONSTRAINTS,
     fraction: float = 0.4,
 ) -> Plan:
     keys = [f"case_{index}" for index in range(10)]
     cases = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
     dataset = Dataset("Dataset001_Made", "/d", ("CT", "T1"), LABELS, cases, ".nii.gz", "nnunet")
     measured = CaseFingerprint(shape, spacing, shape, fraction, "", left_right=2)
-    return planner.plan(dataset, Fingerprint(dict.fromkeys(keys, measured), (ANY, ANY)), wishes)
+    return planner.plan(dataset, Fingerprint(dict.fromkeys(keys, measured), (ANY, ANY)), constraints)
 
 
 def words(text: str) -> str:
@@ -63,9 +63,15 @@ def test_every_decision_is_told_with_its_numbers(said: str) -> None:
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        (planned(wishes=Wishes(spacing=(1.0, 1.0, 4.0))), "axis order x, z, y of the files: x, the coarsest with 4 mm"),
-        (planned(wishes=Wishes(spacing=(1.0, 1.0, 4.0))), "4 x 1 x 1 mm: as you asked"),
-        (planned(wishes=Wishes(mirror=(0,))), "along z of the files, as you asked; otherwise it would be not along x"),
+        (
+            planned(constraints=PlanConstraints(spacing=(1.0, 1.0, 4.0))),
+            "axis order x, z, y of the files: x, the coarsest with 4 mm",
+        ),
+        (planned(constraints=PlanConstraints(spacing=(1.0, 1.0, 4.0))), "4 x 1 x 1 mm: as you asked"),
+        (
+            planned(constraints=PlanConstraints(mirror=(0,))),
+            "along z of the files, as you asked; otherwise it would be not along x",
+        ),
         (planned(cpu.PLANNER), "mirroring along no axis, this planner never mirrors"),
         (planned(shape=(400, 400, 400), spacing=(1.0, 1.0, 1.0)), "low resolution 3d_lowres, since a patch has only"),
         (planned(shape=(400, 400, 400), spacing=(1.0, 1.0, 1.0)), "the finest grid, in steps of 3%, of which a patch"),

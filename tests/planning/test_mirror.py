@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from autoseg.core.geometry import axis_along
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Structure
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Structure
+from autoseg.data.layouts import read_dataset
 from autoseg.inspection.extract import extract_fingerprint
-from autoseg.layouts import read_dataset
 from autoseg.planning.mirror import mirror_axes, mirror_images, overlap
 
 FOLDER = os.environ.get("AUTOSEG_TEST_DATA")

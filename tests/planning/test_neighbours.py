@@ -9,13 +9,13 @@ from autoseg.planners import cpu, plain_unet
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import to_json
-from autoseg.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.errors import UsageError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.interop.nnunet_plans import nnunet_plans
 from autoseg.plan import Plan
+from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.planner import Planner
-from autoseg.planning.wishes import Wishes
 
 LABELS = ExclusiveLabels({"background": 0, "organ": 1})
 THICK, CUBES = (8.0, 1.0, 1.0), (1.0, 1.0, 1.0)
@@ -28,7 +28,7 @@ def planned(
     dataset = Dataset("Dataset001_Made", "/d", ("MR",), LABELS, (case,), ".nii.gz", "nnunet")
     measured = CaseFingerprint(shape, spacing, shape, 1.0, "")
     fingerprint = Fingerprint({"a": measured}, (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),))
-    return planner.plan(dataset, fingerprint, Wishes(slices=slices)), fingerprint
+    return planner.plan(dataset, fingerprint, PlanConstraints(slices=slices)), fingerprint
 
 
 def why(plan: Plan) -> str:
@@ -83,7 +83,7 @@ def test_a_request_that_the_images_cannot_fulfil_is_refused(
 @pytest.mark.parametrize("slices", [0, 2, -3])
 def test_an_even_number_of_slices_has_no_middle(slices: int) -> None:
     with pytest.raises(UsageError, match="odd"):
-        Wishes(slices=slices)
+        PlanConstraints(slices=slices)
 
 
 def test_nnunets_plans_leave_it_out_and_say_so(caplog: pytest.LogCaptureFixture) -> None:

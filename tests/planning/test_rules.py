@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
 from autoseg.errors import PlanningError
-from autoseg.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
 from autoseg.parts.normalizers import ct, none, rescale, rgb, zscore
 from autoseg.plan import Plan
 from autoseg.planning import rules

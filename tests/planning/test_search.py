@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from autoseg.errors import PlanningError, UsageError
 from autoseg.plan import Plan
+from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.memory import elements_of_step
 from autoseg.planning.search import OVERHEAD
 from autoseg.planning.target import Target, gpu
-from autoseg.planning.wishes import Wishes
 
 PLANNER = measured.PLANNER
 CPU = Target("a processor", int(32e9), int(0.5e9), 0.3, False, 45e6, share=0.5)
@@ -45,8 +45,8 @@ def rung(plan: Plan, name: str) -> tuple[type, int]:
 def test_memory_is_never_exceeded_and_used_well_unless_the_data_are_too_small(
     shape: tuple[int, int, int], spacing: tuple[float, float, float], memory: float, cases: int
 ) -> None:
-    plan = planned(shape, spacing, gpu("any", memory, 1e12), Wishes(), cases)
-    roomy = planned(shape, spacing, gpu("roomy", 100 * memory, 1e12), Wishes(), cases)
+    plan = planned(shape, spacing, gpu("any", memory, 1e12), PlanConstraints(), cases)
+    roomy = planned(shape, spacing, gpu("roomy", 100 * memory, 1e12), PlanConstraints(), cases)
     for name, configuration in plan.configurations.items():
         cost = configuration.cost
         assert cost is not None
@@ -65,7 +65,7 @@ def test_a_training_never_takes_longer_than_it_may(
     shape: tuple[int, int, int], spacing: tuple[float, float, float], seconds: float
 ) -> None:
     for target in (CPU, A_GPU):
-        for configuration in planned(shape, spacing, target, Wishes(seconds=seconds)).configurations.values():
+        for configuration in planned(shape, spacing, target, PlanConstraints(seconds=seconds)).configurations.values():
             assert configuration.cost is not None
             took = 3600 * hours(configuration) * OVERHEAD
             assert took <= seconds or configuration.training.epochs == 1
@@ -74,7 +74,7 @@ def test_a_training_never_takes_longer_than_it_may(
 @pytest.mark.parametrize(("shape", "spacing"), [HIPPOCAMPUS, LARGE])
 @pytest.mark.parametrize("target", [CPU, A_GPU])
 def test_more_time_is_never_spent_on_less(shape: tuple[int, ...], spacing: tuple[float, ...], target: Target) -> None:
-    plans = [planned(shape, spacing, target, Wishes(seconds=3600 * hour)) for hour in (0.3, 2.0, 12.0, 100.0)]
+    plans = [planned(shape, spacing, target, PlanConstraints(seconds=3600 * hour)) for hour in (0.3, 2.0, 12.0, 100.0)]
     widths = [plan.configuration()[1].network.features[0] for plan in plans]
     work = [elements_of_step(one, 3) * iterations(one) for one in (plan.configuration()[1] for plan in plans)]
     assert widths == sorted(widths)
@@ -82,7 +82,7 @@ def test_more_time_is_never_spent_on_less(shape: tuple[int, ...], spacing: tuple
 
 
 def test_a_processor_learns_a_small_dataset_in_minutes() -> None:
-    plan = planned(*HIPPOCAMPUS, CPU, Wishes(), cases=200)
+    plan = planned(*HIPPOCAMPUS, CPU, PlanConstraints(), cases=200)
     name, found = plan.configuration()
     assert (name, found.patch_size, found.batch_size) == ("3d_fullres", (40, 56, 40), 2)
     assert found.network.features == (32, 64, 128, 256)
@@ -91,7 +91,7 @@ def test_a_processor_learns_a_small_dataset_in_minutes() -> None:
 
 
 def test_a_gpu_gets_nnunets_networks_and_a_full_training() -> None:
-    _, found = planned(*LARGE, gpu("large", 40e9, 1.5e12), Wishes(), cases=200).configuration()
+    _, found = planned(*LARGE, gpu("large", 40e9, 1.5e12), PlanConstraints(), cases=200).configuration()
     assert found.network.features[0] == 32
     assert math.prod(found.patch_size) > 128**3
     assert any("as many voxels as nnU-Net's training sees" in reason for reason in found.reasons)
@@ -101,8 +101,8 @@ def test_batches_of_a_full_training_end_at_nnunets_and_of_a_short_one_at_32_slic
     """5 % of all voxels are 273 patches here, which take a while."""
     card = gpu("large", 80e9, 2e12)
     full, short = (
-        planned(*HIPPOCAMPUS, card, wishes, cases=200).configuration("2d")[1]
-        for wishes in (Wishes(), Wishes(seconds=3600.0))
+        planned(*HIPPOCAMPUS, card, constraints, cases=200).configuration("2d")[1]
+        for constraints in (PlanConstraints(), PlanConstraints(seconds=3600.0))
     )
     nnunets = plain_unet.PLANNER.plan(*task(*HIPPOCAMPUS, cases=200)).configurations["2d"]
     assert full.batch_size == nnunets.batch_size > 32
@@ -111,14 +111,14 @@ def test_batches_of_a_full_training_end_at_nnunets_and_of_a_short_one_at_32_slic
 
 
 def test_wishes_come_before_what_the_machine_has() -> None:
-    _, found = planned(*LARGE, A_GPU, Wishes(memory=int(5e9))).configuration()
+    _, found = planned(*LARGE, A_GPU, PlanConstraints(memory=int(5e9))).configuration()
     assert found.cost is not None
     assert 0.85 * 5e9 <= found.cost.memory <= found.cost.allowed == 5e9
 
 
 def test_the_network_says_why_it_is_not_larger() -> None:
     short, small, all_there_is = (
-        str(planned(*LARGE, target, Wishes(seconds=seconds)).configuration()[1].reasons)
+        str(planned(*LARGE, target, PlanConstraints(seconds=seconds)).configuration()[1].reasons)
         for target, seconds in ((CPU, 1200.0), (replace(A_GPU, memory=int(3e9)), None), (A_GPU, None))
     )
     assert "1000 iterations, in which it would earn its size, take" in short
@@ -129,7 +129,7 @@ def test_the_network_says_why_it_is_not_larger() -> None:
 @pytest.mark.parametrize("memory", [int(0.6e9), int(0.95e9)])
 def test_too_little_memory_is_refused_with_the_numbers(memory: int) -> None:
     with pytest.raises(PlanningError, match=r"memory"):
-        planned(*LARGE, A_GPU, Wishes(memory=memory))
+        planned(*LARGE, A_GPU, PlanConstraints(memory=memory))
 
 
 def test_a_planner_that_measures_needs_a_machine() -> None:

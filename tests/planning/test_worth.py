@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from autoseg.parts.optimizers import muon, sgd
 from autoseg.pipeline.bench import of_target
 from autoseg.plan import Configuration
+from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.length import rated
 from autoseg.planning.patch import coverage, is_wasteful
 from autoseg.planning.target import TARGETS, Target, gpu
-from autoseg.planning.wishes import Wishes
 
 BRATS = ((138, 169, 138), (1.0, 1.0, 1.0))
 PROSTATE = ((20, 320, 320), (3.6, 0.62, 0.62))
@@ -72,7 +72,7 @@ def test_many_small_images_make_a_batch_and_not_two() -> None:
 @pytest.mark.parametrize("seconds", range(480, 1200, 60))
 def test_a_small_image_is_not_cut_by_a_few_voxels(seconds: float) -> None:
     """Where 28 of 32 slices fit into the time, every image would be predicted in two pieces that overlap."""
-    found = planned(*CUBES, slow(10.5e6), Wishes(seconds=float(seconds)), cases=50).configuration()[1]
+    found = planned(*CUBES, slow(10.5e6), PlanConstraints(seconds=float(seconds)), cases=50).configuration()[1]
     share = coverage(found.patch_size, found.median_shape)
     assert share == 1.0 or share < 0.75
 
@@ -83,8 +83,8 @@ def test_a_small_image_is_not_cut_by_a_few_voxels(seconds: float) -> None:
 def test_no_axis_goes_beyond_the_image_while_another_is_cut(
     shape: tuple[int, int, int], spacing: tuple[float, float, float], memory: float, cases: int, hurried: bool
 ) -> None:
-    wishes = Wishes(seconds=7200.0) if hurried else Wishes()
-    for configuration in planned(shape, spacing, gpu("any", memory, 1e12), wishes, cases).configurations.values():
+    constraints = PlanConstraints(seconds=7200.0) if hurried else PlanConstraints()
+    for configuration in planned(shape, spacing, gpu("any", memory, 1e12), constraints, cases).configurations.values():
         whole = configuration.median_shape[-configuration.dimensions :]
         assert not is_wasteful(configuration.patch_size, whole)
 

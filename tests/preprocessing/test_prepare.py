@@ -15,8 +15,8 @@ from scipy.ndimage import binary_fill_holes
 
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels, Labels
+from autoseg.data.layouts import read_dataset_labels
 from autoseg.errors import DatasetError
-from autoseg.layouts import read_dataset_labels
 from autoseg.parts.normalizers import ct, none, rescale, zscore
 from autoseg.parts.readers import read_image, read_labels
 from autoseg.parts.resamplers import spline

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.machine import memory_bytes
 from autoseg.core.process import MemoryPeak
-from autoseg.dataset import Case
+from autoseg.data.dataset import Case
+from autoseg.data.fingerprint import CaseFingerprint
 from autoseg.errors import DatasetError
-from autoseg.fingerprint import CaseFingerprint
 from autoseg.parts.readers import read_image, write_labels
 from autoseg.plan import Plan
 from autoseg.preprocessing.prepare import prepare

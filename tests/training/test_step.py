@@ -16,9 +16,9 @@ from autoseg.parts.optimizers import adamw, muon, sgd
 from autoseg.plan import LOSSES
 from autoseg.settings import RunSettings, resolve
 from autoseg.training.batches import Batch
+from autoseg.training.process_group import ProcessGroup
 from autoseg.training.state import start
 from autoseg.training.step import Inputs, Step
-from autoseg.training.team import Team
 
 SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 OFTEN = {name: 0.7 for name in vars(standard.Spec()) if name.endswith("_probability")} | {"mirror_probability": 0.5}
@@ -40,14 +40,14 @@ def test_the_shares_of_two_processes_are_augmented_as_the_whole_batch(small_plan
     targets = torch.from_numpy(random.integers(0, 2, (3, *shape)).astype(np.uint8))
     prior = torch.from_numpy(random.integers(0, 2, (3, *shape)).astype(np.uint8)) if with_prior else None
 
-    def augmented(team):
-        share = slice(team.share(3).start, team.share(3).stop)
+    def augmented(group):
+        share = slice(group.shard(3).start, group.shard(3).stop)
         batch = Batch(images[share], targets[share], ("a", "b", "c"), None if prior is None else prior[share])
-        step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, torch.nn.Identity(), team)
+        step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, torch.nn.Identity(), group)
         inputs = step.augmented(batch, 5)
         return inputs.images, inputs.targets
 
-    whole, parts = augmented(Team()), [augmented(Team(rank, 2)) for rank in range(2)]
+    whole, parts = augmented(ProcessGroup()), [augmented(ProcessGroup(rank, 2)) for rank in range(2)]
     for expected, first, second in zip(whole, *parts):
         torch.testing.assert_close(torch.cat((first, second)), expected)
 
@@ -164,12 +164,12 @@ def test_what_does_not_fit_is_computed_in_parts_once_the_failed_pass_is_gone(sma
     assert step(state, made(small_plan.labels), 1.0) > 0 and limited.seen == [1] * 6
 
 
-@pytest.mark.parametrize(("most", "team"), [(0, Team()), (1, Team(0, 2))])
-def test_where_one_patch_does_not_fit_or_others_wait_the_error_is_raised(small_plan, most, team):
+@pytest.mark.parametrize(("most", "team"), [(0, ProcessGroup()), (1, ProcessGroup(0, 2))])
+def test_where_one_patch_does_not_fit_or_others_wait_the_error_is_raised(small_plan, most, group):
     configuration = replace(small_plan.configuration()[1], batch_size=3)
     state = start(small_plan, configuration, SETTINGS)
     before = flat(state.network)
-    step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, Limited(state.network, most), team)
+    step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, Limited(state.network, most), group)
     with pytest.raises(torch.OutOfMemoryError):
         step(state, made(small_plan.labels), 1.0)
     assert torch.equal(flat(state.network), before)

@@ -14,7 +14,7 @@ from ...core.names import path_name, short
 from ...core.parallel import ordered_map
 from ...core.progress import progress
 from ...errors import DatasetError, ImageFileError
-from ..conversion import Found, FoundCase, Source, Wanted, label_source, numbered
+from ..conversion import ConversionOptions, Found, FoundCase, Source, label_source, numbered
 from ..dicom_damage import SEARCHED, study_of
 from ..dicom_names import neutral_names, place, study_names
 from ..dicom_series import Series, Slice, by_study, is_dicom, read_slice
@@ -30,7 +30,7 @@ class Dicom:
 
     description: str = "DICOM series: studies become cases; --channel NAME=PATTERN chooses series by description"
 
-    def find(self, source: Path, wanted: Wanted) -> Found:
+    def find(self, source: Path, wanted: ConversionOptions) -> Found:
         """Every study below ``source``. Raises DatasetError when there is none, or it is open which series to take."""
         files = sorted(path for path in source.rglob("*") if path.is_file() and not path.name.startswith("."))
         files = [path for path in files if is_dicom(path) or path.suffix.lower() in ENDINGS]
@@ -119,7 +119,7 @@ def _wrong(wrong: tuple[str, list[Series]], channels: dict[str, str], series: li
     return f"no series fits {channels[name]!r} for {name}; there are {there}"
 
 
-def _label(source: Path, called: str, wanted: Wanted) -> Path | None:
+def _label(source: Path, called: str, wanted: ConversionOptions) -> Path | None:
     """``--label`` is a path, from the source or absolute, with ``{case}`` for what the source calls the case: the
     patient, or else the folder. It stays one name of a folder or file, whatever a header says."""
     if wanted.label is None:

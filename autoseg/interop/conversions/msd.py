@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from ... import dataset_json
 from ...core.labels import ExclusiveLabels
 from ...core.names import short
-from ...dataset_json import text_of
+from ...data import dataset_json
+from ...data.dataset_json import text_of
 from ...errors import AutosegError, DatasetError
 from ...parts.readers import ending_of
-from ..conversion import Found, FoundCase, ImageFile, Wanted, label_source, numbered
+from ..conversion import ConversionOptions, Found, FoundCase, ImageFile, label_source, numbered
 
 LONGEST_TEXT = 10_000  # characters
 ABOUT = {"licence": "licence", "license": "licence", "reference": "reference", "description": "description"}
@@ -25,7 +25,7 @@ class Decathlon:
 
     description: str = "a task of the Medical Segmentation Decathlon: 4-D images become a file per channel"
 
-    def find(self, source: Path, wanted: Wanted) -> Found:
+    def find(self, source: Path, wanted: ConversionOptions) -> Found:
         """The cases of ``training`` and, unlabelled, of ``test``. Raises DatasetError for another kind of folder."""
         where = source / "dataset.json"
         if not where.is_file():

@@ -1,0 +1,1 @@
+"""What was given and what was measured of it: datasets, their layouts and splits, fingerprints."""

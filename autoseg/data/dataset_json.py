@@ -1,0 +1,147 @@
+"""What a user's ``dataset.json`` says, in nnU-Net's words or the Medical Segmentation Decathlon's, with clear refusals.
+
+Documented in nnU-Net's dataset_format.md: ``channel_names`` (formerly ``modality``), ``labels`` as name to value or,
+formerly, value to name, a list of values for a region, ``regions_class_order``, the label ``ignore``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..core.json_text import read_json_value
+from ..core.labels import ExclusiveLabels, Labels, RegionLabels
+from ..core.names import short, shown_name
+from ..errors import DatasetError, RecordError
+
+Made = TypeVar("Made", ExclusiveLabels, RegionLabels)
+_NUMBER = re.compile("0{1,18}|-?0*[1-9][0-9]{0,17}")  # int also takes -0, spaces, _ and the digits of other scripts
+MOST_VALUES = 200_000  # of all labels together: of 10 000 labels, each may belong to 20 regions
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The object in the file. Raises DatasetError."""
+    try:
+        value = read_json_value(path)
+    except RecordError as error:
+        raise DatasetError(str(error)) from None
+    if not isinstance(value, dict):
+        raise DatasetError(f"{path}: expected an object with channel_names and labels, found a {type(value).__name__}")
+    return value
+
+
+def channels_of(description: dict[str, Any], where: Path) -> tuple[str, ...]:
+    """Channel names in the order of their numbers. Raises DatasetError."""
+    named = description.get("channel_names", description.get("modality"))
+    if isinstance(named, list):
+        named = {str(number): name for number, name in enumerate(named)}
+    if not isinstance(named, dict) or not named:
+        raise DatasetError(f'{where}: give channel_names, for example {{"0": "T1", "1": "T2"}}')
+    if not all(_NUMBER.fullmatch(number) for number in named):
+        raise DatasetError(f"{where}: channel_names are keyed by number, found {short(list(named), 300)}")
+    numbers = {int(number): _channel(name, where) for number, name in named.items()}
+    if sorted(map(int, named)) != list(range(len(named))):
+        found = short(sorted(named), 300)
+        raise DatasetError(f"{where}: channel_names must be numbered 0 to {len(named) - 1}, found {found}")
+    return tuple(numbers[number] for number in sorted(numbers))
+
+
+def _channel(name: Any, where: Path) -> str:
+    """As text; people number their channels, too."""
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise DatasetError(f"{where}: the name of a channel must be text, found {short(repr(name))}")
+    try:
+        return shown_name(str(name), "channel")
+    except ValueError as error:
+        raise DatasetError(f"{where}: {error}") from None
+
+
+def labels_of(description: dict[str, Any], where: Path) -> Labels:
+    """Exclusive labels, or regions when a label is a list of values. Raises DatasetError."""
+    named = _values_by_name(description.get("labels"), where)
+    ignored = named.pop("ignore", None)
+    ignore = None if ignored is None else _one(ignored, "ignore", where)
+    background = _background(named, where)
+    if all(len(values) == 1 for values in named.values()):  # whatever regions_class_order says, as in nnU-Net
+        return _exclusive({"background": (background,)} | named, ignore, where)
+    return _made(RegionLabels, where, named, _class_order(description, named, where), background, ignore)
+
+
+def _made(kind: type[Made], where: Path, *fields: Any) -> Made:
+    try:
+        return kind(*fields)
+    except ValueError as error:
+        raise DatasetError(f"{where}: {error}") from None
+
+
+def text_of(description: dict[str, Any], *names: str) -> str:
+    """What is written under the first of these names that has a text; else nothing."""
+    found = (description.get(name) for name in names)
+    return next((text.strip() for text in found if isinstance(text, str) and text.strip()), "")
+
+
+def _values_by_name(labels: Any, where: Path) -> dict[str, tuple[int, ...]]:
+    """Name to values; ``background`` and ``ignore`` in lower case, whatever the user's."""
+    if not isinstance(labels, dict) or not labels:
+        raise DatasetError(f'{where}: give labels, for example {{"background": 0, "liver": 1}}')
+    if all(_NUMBER.fullmatch(name) and isinstance(value, str) for name, value in labels.items()):
+        labels = _names_by_value(labels, where)
+    count = sum(len(value) for value in labels.values() if isinstance(value, list))
+    if count > MOST_VALUES:
+        raise DatasetError(f"{where}: its labels list {count} values in all, more than {MOST_VALUES} cannot be used")
+    named: dict[str, tuple[int, ...]] = {}
+    for name, value in labels.items():
+        values = value if isinstance(value, list) else [value]
+        if not values or not all(isinstance(item, int) and not isinstance(item, bool) for item in values):
+            raise DatasetError(
+                f"{where}: label {short(name)!r} must be a whole number or a list of them, found {short(repr(value))}"
+            )
+        name = name.lower() if name.lower() in ("background", "ignore") else name
+        if name in named:
+            raise DatasetError(f"{where}: two labels are called {name!r}")
+        named[name] = tuple(values)
+    return named
+
+
+def _names_by_value(labels: dict[str, str], where: Path) -> dict[str, int]:
+    """The Decathlon's way round, value to name, turned."""
+    turned = {name: int(value) for value, name in labels.items()}
+    if len(turned) < len(labels):
+        raise DatasetError(f"{where}: two labels have the same name: {short(sorted(labels.values()), 300)}")
+    if len(set(turned.values())) < len(labels):
+        raise DatasetError(f"{where}: two labels share one value: {short(sorted(labels), 300)}")
+    if 0 in turned.values():  # there, 0 is the background whatever it is called
+        turned = {"background": 0} | {name: value for name, value in turned.items() if value != 0}
+    return turned
+
+
+def _background(named: dict[str, tuple[int, ...]], where: Path) -> int:
+    """Takes the background out of ``named``; where it is not named, it is 0 if no label has that value."""
+    if "background" in named:
+        return _one(named.pop("background"), "background", where)
+    if any(0 in values for values in named.values()):
+        raise DatasetError(f'{where}: name the background among the labels, for example "background": 0')
+    return 0
+
+
+def _exclusive(named: dict[str, tuple[int, ...]], ignore: int | None, where: Path) -> ExclusiveLabels:
+    return _made(ExclusiveLabels, where, {name: values[0] for name, values in named.items()}, ignore)
+
+
+def _class_order(description: dict[str, Any], named: dict[str, tuple[int, ...]], where: Path) -> tuple[int, ...]:
+    order = description.get("regions_class_order")
+    listed = order if isinstance(order, list) else []
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in listed)
+    if not whole or len(listed) != len(named):
+        raise DatasetError(
+            f"{where}: regions need regions_class_order, one value per region in the order in which they are painted; "
+            f"found {short(repr(order), 300)} for the {len(named)} regions {short(list(named), 500)}"
+        )
+    return tuple(listed)
+
+
+def _one(values: tuple[int, ...], name: str, where: Path) -> int:
+    if len(values) != 1:
+        raise DatasetError(f"{where}: {name!r} must be one value, found {short(list(values))}")
+    return values[0]

@@ -1,0 +1,121 @@
+"""What was measured on a dataset: the only thing, besides the labels, that planning looks at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..core.bounds import LARGEST_SIZE, bounded
+from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
+
+
+@dataclass(frozen=True)
+class ChannelFingerprint:
+    """One channel of one case."""
+
+    minimum: float
+    maximum: float
+    low: float
+    """The 1st percentile, of a regular sample of all voxels like what follows."""
+    median: float
+    high: float
+    """The 99th percentile."""
+    distinct: int
+    """Different values in the sample."""
+    voxels: str
+    """Equal for two channels with the same voxels, whatever their files are."""
+
+
+@dataclass(frozen=True)
+class CaseFingerprint:
+    """One case, as it lies in its file (axes (z, y, x), before any transposition)."""
+
+    shape: tuple[int, int, int]
+    """Voxels."""
+    spacing: tuple[float, float, float]
+    """Millimetres."""
+    cropped_shape: tuple[int, int, int]
+    """Voxels of the box around all nonzero voxels."""
+    cropped_fraction: float
+    """Voxels of that box divided by voxels of the image."""
+    content: str
+    """SHA-256 over the case's files: tells whether anything changed."""
+    left_right: int | None = None
+    """The axis that runs along the patient's left-right, or closest to it; None: not known."""
+    labels: tuple[int, ...] | None = None
+    """Indices, from 1 on, of the labels that the case has; None: not known."""
+    orientation: str | None = None
+    """Where x, y and z of its arrays point to in the patient, ``LPS`` for example; None: 2-D, or not known."""
+    channels: tuple[ChannelFingerprint, ...] = ()
+    """Empty: not known."""
+
+    def __post_init__(self) -> None:
+        bounded(self, "shape", "cropped_shape", least=1, most=LARGEST_SIZE)
+        bounded(self, "spacing", least=SMALLEST_SPACING, most=LARGEST_SPACING)
+        bounded(self, "cropped_fraction", above=0, most=1)
+        bounded(self, "left_right", least=0, most=2)
+        bounded(self, "labels", least=1)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Where the voxels of one label lie, over all cases that have it: lengths as shares of the box around all nonzero
+    voxels, 0 at its first edge and 1 at its last, axes as in the files of the usual orientation."""
+
+    cases: int
+    """That have the label."""
+    share: float
+    """Of the voxels of that box."""
+    centre: tuple[float, float, float]
+    covariance: tuple[float, float, float, float, float, float]
+    """zz, yy, xx, zy, zx, yx: within the cases and between them."""
+
+    def __post_init__(self) -> None:
+        bounded(self, "cases", least=1)
+        bounded(self, "share", least=0, most=1)
+        bounded(self, "centre", "covariance", least=-1, most=2)
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """Statistics of one channel over the foreground voxels of all training cases (ignored voxels left out)."""
+
+    mean: float
+    median: float
+    std: float
+    min: float
+    max: float
+    percentile_00_5: float
+    percentile_99_5: float
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """One dataset."""
+
+    cases: dict[str, CaseFingerprint]
+    intensities: tuple[Intensities, ...]
+    """One per channel."""
+    structures: tuple[Structure | None, ...] = ()
+    """One per label index from 1 on, None for a label that no case has; empty: not measured."""
+
+    @property
+    def orientation(self) -> str | None:
+        """The usual one: that of the most cases."""
+        return usual_orientation(case.orientation for case in self.cases.values())
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Cropped shapes, in the order of the cases."""
+        return [case.cropped_shape for case in self.cases.values()]
+
+    @property
+    def spacings(self) -> list[tuple[float, float, float]]:
+        return [case.spacing for case in self.cases.values()]
+
+
+def usual_orientation(orientations: Iterable[str | None]) -> str | None:
+    """The most frequent one; None where none is known."""
+    counts = Counter(each for each in orientations if each is not None)
+    return max(counts, key=lambda each: (counts[each], each), default=None)

@@ -1,0 +1,90 @@
+"""From folders to cases: nnU-Net's raw layout, the Medical Segmentation Decathlon's, or plain images/ and labels/.
+
+Which files make up a case is decided by the label files where there are any: ``CASE.nii.gz`` belongs to an image
+``CASE.nii.gz`` (all channels in one file) or to ``CASE_0000.nii.gz``, ``CASE_0001.nii.gz``, ... (a file per channel).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...core.labels import Labels
+from ...core.names import short
+from ...core.regions import refuse_lossy
+from ...errors import DatasetError
+from ...parts.readers import ending_of
+from .. import dataset_json
+from ..dataset import Case, Dataset
+from .folders import images_in, is_image, no_cases, nothing_in, others_in, stem
+from .grouping import CHANNEL, paired
+from .listed import decathlon, explicit
+from .plain import plain
+from .to_predict import find_images
+
+__all__ = ["find_images", "read_dataset", "read_dataset_labels"]
+LOG = logging.getLogger("autoseg")
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """All labelled cases in ``folder``. Raises DatasetError naming every file that does not fit."""
+    folder = folder.absolute()
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: there is no such folder")
+    if not (folder / "dataset.json").is_file():
+        return _dataset(folder, *plain(folder), "plain")
+    where = folder / "dataset.json"
+    description = dataset_json.read(where)
+    channels, labels = dataset_json.channels_of(description, where), dataset_json.labels_of(description, where)
+    refuse_lossy(labels, where)
+    layout, cases = _described(folder, description)
+    announced = description.get("numTraining")
+    if isinstance(announced, int) and announced != len(cases):
+        LOG.warning("%s: numTraining is %s, but there are %d cases; taking these", where, announced, len(cases))
+    return replace(
+        _dataset(folder, channels, labels, cases, layout),
+        licence=dataset_json.text_of(description, "licence", "license"),
+        citation=dataset_json.text_of(description, "citation", "reference"),
+    )
+
+
+def read_dataset_labels(path: Path) -> Labels:
+    """The labels that a dataset.json names. Raises DatasetError."""
+    return dataset_json.labels_of(dataset_json.read(path), path)
+
+
+def _described(folder: Path, description: dict[str, Any]) -> tuple[str, list[Case]]:
+    """Layout and cases of a folder with a dataset.json."""
+    if "dataset" in description:
+        return "listed", explicit(folder, description["dataset"])
+    training = description.get("training")
+    if isinstance(training, list) and "file_ending" not in description:
+        cases = decathlon(folder, training)
+        split = any(CHANNEL.fullmatch(stem(Path(path))) for path in cases[0].images)
+        return ("nnunet" if split else "msd"), cases
+    ending = description.get("file_ending")
+    if ending is not None and not isinstance(ending, str):
+        raise DatasetError(
+            f'{folder / "dataset.json"}: file_ending must be text such as ".nii.gz", found {short(repr(ending))}'
+        )
+    images = images_in(folder / "imagesTr") or nothing_in(folder / "imagesTr")
+    if ending:
+        chosen = [path for path in images if path.name.lower().endswith(ending.lower())]
+        found = [*images, *others_in(folder / "imagesTr")]
+        images = chosen or no_cases(folder / "imagesTr", found, short(ending))
+    return "nnunet", paired(images, folder / "labelsTr")
+
+
+def _dataset(folder: Path, channels: tuple[str, ...], labels: Labels, cases: list[Case], layout: str) -> Dataset:
+    label = str(cases[0].label)
+    if not is_image(Path(label)):
+        raise DatasetError(f"{short(label, 200)}: this kind of file cannot be read as a label map")
+    ending = ending_of(label)
+    ending = ".mha" if ending.lower() == ".mhd" else ending  # the same format in one file: that can be atomic
+    ordered = tuple(sorted(cases, key=lambda case: case.key))
+    try:
+        return Dataset(folder.name, str(folder), channels, labels, ordered, ending, layout)
+    except ValueError as error:
+        raise DatasetError(f"{folder}: {error}") from None

@@ -1,0 +1,118 @@
+"""Which files make up a case: ``CASE.nii.gz`` with all channels, or ``CASE_0000.nii.gz``, ``CASE_0001.nii.gz``, ...
+
+The number is the channel, so a gap is a file that is missing and never the next channel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ...core.names import first_of, path_name, short
+from ...errors import DatasetError
+from ..dataset import Case
+from .folders import images_in, nothing_in, others_in, stem
+
+CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
+
+
+def channel_number(path: Path, key: str) -> int | None:
+    """The channel of case ``key`` that the file's name says it is; None where it says nothing."""
+    match = CHANNEL.fullmatch(stem(path))
+    return int(match[2]) if match and match[1] == key else None
+
+
+def misnumbered(key: str, files: Sequence[Path], channels: int | None = None) -> str | None:
+    """What is wrong with the channel numbers in the file names of one case; None where nothing is.
+
+    ``channels`` is how many there should be, None where that is not known.
+    """
+    numbers = [channel_number(path, key) for path in files]
+    known = [number for number in numbers if number is not None]
+    if not known:
+        return None
+    whole = [path.name for path, number in zip(files, numbers) if number is None]
+    if whole:
+        rule = f"one file {short(key)} with all channels, or {short(key)}_0000, {short(key)}_0001, ..."
+        return f"{whole[0]} stands beside {_names(files, 1)}; a case is {rule}"
+    twice = sorted(number for number, count in Counter(known).items() if count > 1)
+    if twice:
+        there = [path.name for path, number in zip(files, numbers) if number == twice[0]]
+        return f"{', '.join(there)} are both channel {twice[0]}; keep one"
+    expected = max(known) + 1 if channels is None else channels
+    missing = [f"_{number:04d}" for number in sorted(set(range(expected)) - set(known))]
+    beyond = [f"_{number:04d}" for number in known if number >= expected]
+    if len(known) == 1 and known == [0]:
+        return None  # it may hold all channels
+    if not missing and not beyond:
+        return None
+    said = [f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []
+    last = f"_{expected - 1:04d}"
+    said += (
+        [f"{_listed(beyond)} {'is' if len(beyond) == 1 else 'are'} beyond the last channel, {last}"] if beyond else []
+    )
+    return f"found {_names(files)}; {' and '.join(said)}"
+
+
+def grouped(paths: Iterable[Path], is_case: Callable[[str], bool], whole: Iterable[str] = ()) -> dict[str, list[Path]]:
+    """Case key to files in channel order; ``CASE_0001`` is a channel of CASE if that is a case, else its own case."""
+    names, groups = set(whole), defaultdict(list)
+    for path in paths:
+        name = stem(path)
+        channel = CHANNEL.fullmatch(name)
+        key = channel[1] if channel and name not in names and is_case(channel[1]) else name
+        groups[key].append(path)
+    return {key: sorted(files, key=stem) for key, files in groups.items()}
+
+
+def paired(images: list[Path], labels_folder: Path) -> list[Case]:
+    """Cases from image files and label files, matched by name whatever their endings. Raises DatasetError."""
+    labels: dict[str, Path] = {}
+    wrong = []
+    for path in images_in(labels_folder) or nothing_in(labels_folder):
+        if stem(path) in labels:
+            wrong.append(f"case {stem(path)}: two label files, {labels[stem(path)].name} and {path.name}; keep one")
+        labels[stem(path)] = path
+    unlabelled = {stem(path) for path in images} - set(labels)
+    groups = grouped(images, lambda name: name in labels or f"{name}_0000" in unlabelled, whole=labels)
+    for key, files in groups.items():
+        names = [stem(path) for path in files]
+        if len(set(names)) < len(names):
+            wrong.append(f"case {key}: several files of one name, {_names(files)}; keep one")
+    wrong += [f"case {key}: no label in {labels_folder}" for key in groups if key not in labels]
+    without = [key for key in labels if key not in groups]
+    unread = [path.name for path in others_in(images[0].parent)] if without else []
+    for key in without:
+        near = next((name for name in unread if name.startswith((f"{key}.", f"{key}_"))), None)
+        hint = f" ({short(near)} is not read)" if near else ""
+        wrong.append(f"case {key}: {labels[key].name} has no image beside it{hint}")
+    if wrong:
+        rule = "CASE_0000.nii.gz (or CASE.nii.gz) is labelled by CASE.nii.gz; add what is missing or remove the rest"
+        told = first_of(sorted(short(line, 300) for line in wrong))
+        raise DatasetError(f"images and labels do not match ({len(wrong)}). {rule}:\n{told}")
+    return cases_of((key, files, labels[key]) for key, files in groups.items())
+
+
+def cases_of(found: Iterable[tuple[str, Sequence[Path], Path | None]]) -> list[Case]:
+    """Key, images and label of every case, as records. Raises DatasetError for every key that cannot be a file name."""
+    cases, wrong = [], []
+    for key, images, label in found:
+        try:
+            path_name(key, "case")
+            cases.append(Case(key, tuple(map(str, images)), None if label is None else str(label)))
+        except ValueError as error:
+            wrong.append(f"{short(repr(str(images[0])), 150)}: {error}")
+    if wrong:
+        raise DatasetError(f"{len(wrong)} files need another name:\n{first_of(wrong, 10)}")
+    return cases
+
+
+def _names(files: Sequence[Path], first: int = 0) -> str:
+    return _listed([path.name for path in files[first:]])
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(short(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"

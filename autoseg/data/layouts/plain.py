@@ -1,0 +1,99 @@
+"""images/ and labels/ only: channels from the files, labels from their values."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...core.labels import ExclusiveLabels, Labels
+from ...core.machine import cores
+from ...core.names import first_of, short
+from ...core.parallel import ordered_map
+from ...errors import DatasetError, ImageFileError
+from ...parts.readers import ending_of, read_header, read_labels
+from ..dataset import Case
+from .folders import images_in, nothing_in
+from .grouping import paired
+
+LOG = logging.getLogger("autoseg")
+MOST_VALUES = 1000  # a file with more distinct values than this is an image, not a label map
+LARGE = 1 << 24  # voxels of a label map, which is not unpacked in vain where its image has another shape
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+def plain(folder: Path) -> tuple[tuple[str, ...], Labels, list[Case]]:
+    """Channels, labels and cases. Raises DatasetError."""
+    images = next((folder / name for name in ("images", "imagesTr") if (folder / name).is_dir()), None)
+    labels = next((folder / name for name in ("labels", "labelsTr", "masks") if (folder / name).is_dir()), None)
+    if images is None or labels is None:
+        there = [short(path.name) for path in sorted(folder.iterdir()) if not path.name.startswith(".")][:10]
+        raise DatasetError(
+            f"{folder}: not a dataset. Expected dataset.json with imagesTr and labelsTr, or the folders images and "
+            f"labels; found {', '.join(there) or 'nothing'}"
+        )
+    cases = paired(images_in(images) or nothing_in(images), labels)
+    return _channels(cases), _inferred_labels(cases), cases
+
+
+def _channels(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Those of a case that has as many files as most, and can be read."""
+    usual = Counter(len(case.images) for case in cases).most_common(1)[0][0]
+    count = usual
+    for case in cases:
+        if len(case.images) == usual:
+            try:
+                count = sum(read_header(Path(path)).channels for path in case.images)
+            except ImageFileError:
+                continue
+            if count == 3 and usual == 1 and ending_of(case.images[0]).lower() in PICTURES:
+                return ("R", "G", "B")
+            break
+    return tuple(f"channel_{number}" for number in range(count))
+
+
+def _inferred_labels(cases: Sequence[Case]) -> Labels:
+    """Every value of every label file that can be read; 0 is background, or else the smallest value.
+
+    Files that cannot be read are left to the check, which names them with all that is wrong elsewhere.
+    """
+    read = list(ordered_map(_values, cases, cores()))
+    images = [
+        f"{case.label}: {len(values)} different values; is this an image and not a label map?"
+        for case, values in zip(cases, read)
+        if isinstance(values, np.ndarray) and len(values) > MOST_VALUES
+    ]
+    if images:
+        raise DatasetError(first_of(images, 10))
+    found = sorted({value for values in read if isinstance(values, np.ndarray) for value in values.tolist()})
+    if not found:
+        raise DatasetError("no label map can be read:\n" + first_of([str(error) for error in read], 5))
+    background = 0 if 0 in found else found[0]
+    named = {f"label_{value}": value for value in found if value != background}
+    if not named:
+        raise DatasetError(f"all label maps hold the value {background} only: there is nothing to learn")
+    LOG.info("no dataset.json: taking %d as background and %s as labels", background, short(list(named.values())))
+    return ExclusiveLabels({"background": background} | named)
+
+
+def _values(case: Case) -> np.ndarray | ImageFileError:
+    label = Path(str(case.label))
+    try:
+        shape = read_header(label).geometry.shape
+        if math.prod(shape) > LARGE and shape != (expected := _shape_of_image(case) or shape):
+            return ImageFileError(f"{label}: shape {shape}, but the image has {expected}")
+        return np.unique(read_labels(label)[0])
+    except ImageFileError as error:
+        return error
+
+
+def _shape_of_image(case: Case) -> tuple[int, int, int] | None:
+    """None where that cannot be read."""
+    try:
+        return read_header(Path(case.images[0])).geometry.shape
+    except ImageFileError:
+        return None

@@ -1,0 +1,37 @@
+"""What the user wants to decide before the planning rules do; everything else follows from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..errors import UsageError
+
+MOST_SLICES = 99  # that a 2-D network may see
+
+
+@dataclass(frozen=True)
+class PlanConstraints:
+    """Axes are (z, y, x) of the files, as in every header and in ``fingerprint.json``. None: as the rules say."""
+
+    spacing: tuple[float, float, float] | None = None
+    """Millimetres to which images are resampled, instead of the spacing that most of them have."""
+    mirror: tuple[int, ...] | None = None
+    """Axes along which images may be mirrored in training and prediction, instead of all that keep left from right."""
+    slices: int | None = None
+    """Neighbouring slices that a 2-D network is to see (configuration 2.5d); 1: no such configuration."""
+    memory: int | None = None
+    """Bytes that one training may take, all in all."""
+    seconds: float | None = None
+    """That one training may take."""
+
+    def __post_init__(self) -> None:
+        if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
+            raise UsageError(f"spacing must be three numbers of millimetres above 0, found {self.spacing}")
+        if self.slices is not None and (self.slices not in range(1, MOST_SLICES + 1) or self.slices % 2 == 0):
+            raise UsageError(
+                f"slices must be odd, so that one is in the middle, and at most {MOST_SLICES}; found {self.slices}"
+            )
+
+
+NO_CONSTRAINTS = PlanConstraints()

@@ -1,0 +1,91 @@
+"""A dataset.json that cannot be right is refused with a sentence that names what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoseg.core.labels import ExclusiveLabels, RegionLabels
+from autoseg.data.dataset_json import channels_of, labels_of, read
+from autoseg.errors import DatasetError
+
+WHERE = Path("dataset.json")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"background": 0, "a": 2}, {"background": 0, "a": 2}),
+        ({"a": 1}, {"background": 0, "a": 1}),
+        ({"Background": 0, "a": 1}, {"background": 0, "a": 1}),
+        ({"0": "nothing", "1": "a"}, {"background": 0, "a": 1}),
+        ({"00": "nothing", "01": "a", "-2": "b"}, {"background": 0, "a": 1, "b": -2}),
+        ({"background": 0, "a": [3]}, {"background": 0, "a": 3}),
+    ],
+)
+def test_labels_are_understood(labels: dict[str, Any], expected: dict[str, int]) -> None:
+    assert labels_of({"labels": labels}, WHERE) == ExclusiveLabels(expected)
+
+
+def test_ignore_is_no_label() -> None:
+    labels = labels_of({"labels": {"background": 0, "a": 1, "ignore": 2}}, WHERE)
+    assert labels == ExclusiveLabels({"background": 0, "a": 1}, ignore=2)
+
+
+def test_a_list_of_values_is_a_region() -> None:
+    description = {"labels": {"background": 0, "all": [1, 2], "core": 2}, "regions_class_order": [1, 2]}
+    assert labels_of(description, WHERE) == RegionLabels({"all": (1, 2), "core": (2,)}, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ({}, "give labels"),
+        ({"labels": {"background": 0}}, "no label besides"),
+        ({"labels": {"background": 0, "a": 1, "b": 1}}, "share the value 1"),
+        ({"labels": {"a": 0, "b": 1}}, "name the background"),
+        ({"labels": {"background": 0, "a": "1"}}, "whole number"),
+        ({"labels": {"background": 0, "a": 1.5}}, "whole number"),
+        ({"labels": {"background": 0, "a": True}}, "whole number"),
+        ({"labels": {"background": [0, 1], "a": 2}}, "one value"),
+        ({"labels": {"background": 0, "a": 1, "ignore": 1}}, "also belongs"),
+        ({"labels": {"background": 0, "a": 1, "Ignore": 2, "ignore": 3}}, "two labels are called 'ignore'"),
+        ({"labels": {"background": 0, "a\n": 1}}, "cannot be printed"),
+        ({"labels": {"0": "background", "\u00b2": "a"}}, "whole number"),
+        ({"labels": {"0": "background", "\u0663": "a"}}, "whole number"),
+        ({"labels": {"0": "background", "1": "a", "01": "b"}}, "share one value"),
+        ({"labels": {"-0": "background", "1": "a"}}, "whole number"),
+        ({"labels": {str(n): list(range(1, 1001)) for n in range(201)}}, "201000 values in all"),
+        ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [True]}, "regions_class_order"),
+        ({"labels": {"0": "background", "1": "a", "2": "a"}}, "same name"),
+        ({"labels": {"background": 0, "a": [1, 2]}}, "regions_class_order"),
+        ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [1, 2]}, "regions_class_order"),
+    ],
+)
+def test_impossible_labels_are_refused(description: dict[str, Any], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        labels_of(description, WHERE)
+
+
+def test_channels_are_ordered_by_number_and_not_by_text() -> None:
+    named = {str(number): f"c{number}" for number in reversed(range(12))}
+    assert channels_of({"channel_names": named}, WHERE) == tuple(f"c{number}" for number in range(12))
+    assert channels_of({"modality": ["CT"]}, WHERE) == ("CT",)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [None, {}, {"a": "CT"}, {"1": "CT"}, {"0": "A", "2": "B"}, {"\u0660": "CT"}, {"0": "A", "00": "B"}, {"-0": "CT"}],
+)
+def test_impossible_channels_are_refused(named: Any) -> None:
+    with pytest.raises(DatasetError, match="channel_names"):
+        channels_of({"channel_names": named}, WHERE)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '"text"'])
+def test_a_file_that_is_no_object_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(DatasetError, match=r"dataset\.json"):
+        read(tmp_path / "dataset.json")

@@ -1,0 +1,294 @@
+"""What planning leaves to training: a draft becomes a plan on the machine that trains, once, whoever comes first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoseg.cli import main
+from autoseg.core.records import write_json
+from autoseg.errors import TrainingError
+from autoseg.pipeline.demo import NAME, make_dataset
+from autoseg.pipeline.finish_plan import finish_plan, prepare_missing
+from autoseg.pipeline.make_plan import PlanRequest
+from autoseg.plan import Plan
+from autoseg.planning.constraints import PlanConstraints
+from autoseg.settings import RunSettings
+from autoseg.workspace import DatasetFolder, Workspace
+
+CASES = 3
+LAB = '''
+"""A planner that measures, for networks so small and hurried that the images get a coarser grid, too."""
+
+from dataclasses import replace
+
+from autoseg.planners import plain_unet, tiny
+from autoseg.planning.measured import MeasuringPlanner
+from autoseg.planning.search import Rung
+
+BUDGETS = {
+    "budget_2d": replace(tiny.PLANNER.budget_2d, elements=0.2e6),
+    "budget_3d": replace(tiny.PLANNER.budget_3d, elements=0.5e6),
+}
+PLANNER = MeasuringPlanner(
+    name="lab.small",
+    description="very small",
+    rungs=(Rung(replace(tiny.PLANNER, **BUDGETS), 100),),
+    patience=4.0,
+    reference=plain_unet.PLANNER,
+)
+'''
+HOLD = """
+import sys, time, filelock
+lock = filelock.FileLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+TRUST = ("--planner", "lab.small", "--trust", "lab")
+HERE = ("--device", "cpu", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("raw") / NAME, cases=CASES, tests=0)
+
+
+@pytest.fixture(scope="module")
+def drafted(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace with a draft, after a plan of ``tiny``; everything that could be prepared is."""
+    root = tmp_path_factory.mktemp("drafted")
+    (root / "lab").mkdir()
+    (root / "lab" / "small.py").write_text(LAB)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(root))
+        at = ("--workspace", str(root / "workspace"))
+        assert main(["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "2d", *at]) == 0
+        assert main(["plan_and_preprocess", str(raw), *TRUST, *at]) == 0
+        yield root / "workspace"
+
+
+@pytest.fixture
+def files(drafted: Path, tmp_path: Path) -> DatasetFolder:
+    """A copy of it."""
+    shutil.copytree(drafted, tmp_path / "workspace")
+    return Workspace(tmp_path / "workspace").dataset_folder(NAME)
+
+
+def plan_of(files: DatasetFolder) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files.plan.read_text())
+    return found
+
+
+def call(files: DatasetFolder, *words: str) -> int:
+    return main([*words, "--trust", "lab", "--workspace", str(files.root.parent)])
+
+
+def test_the_default_planner_prepares_without_torch_and_measures_nothing(raw: Path, tmp_path: Path) -> None:
+    words = ["plan_and_preprocess", str(raw), "--workspace", str(tmp_path)]
+    code = f"import sys; from autoseg.cli import main; assert main({words!r}) == 0; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    files = Workspace(tmp_path).dataset_folder(NAME)
+    plan = plan_of(files)
+    assert done.stdout.strip() == "False"
+    assert "decided when training starts, by measuring the machine that trains" in done.stderr
+    assert (plan["planner"], plan["draft"]) == ("measured", True)
+    assert [one["cost"] for one in plan["configurations"].values()] == [None, None]
+    assert not files.steps.exists()
+    for name in ("3d_fullres", "2d"):
+        assert len(list(files.prepared(name).glob("*/case.json"))) == CASES
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        PlanRequest(planner="tiny"),
+        PlanRequest(constraints=PlanConstraints(memory=1)),
+        PlanRequest(constraints=PlanConstraints(seconds=1.0)),
+        PlanRequest(constraints=PlanConstraints(spacing=(1.0, 1.0, 1.0))),
+        PlanRequest(target="a100-40g"),
+        PlanRequest(changes=("batch_size=2",)),
+        PlanRequest(plans=Path("nnUNetPlans.json")),
+        PlanRequest(settings=RunSettings(device="cpu")),
+        PlanRequest(settings=RunSettings(precision="float32")),
+    ],
+    ids=str,
+)
+def test_a_wish_is_planned_at_once(request_: PlanRequest, files: DatasetFolder) -> None:
+    from autoseg.pipeline.make_plan import draft
+
+    task = files.read_dataset(), files.read_fingerprint()
+    assert draft(request_, *task) is None
+    assert draft(PlanRequest(settings=RunSettings(threads=1)), *task) is not None
+
+
+def test_training_on_a_draft_plans_as_plan_does_and_prepares_what_only_the_plan_has(
+    files: DatasetFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in files.root.glob("prepared/*/*/case.json")}
+    kept = files.old_plan.read_bytes()
+    assert "3d_lowres" not in plan_of(files)["configurations"]
+    short = ("--epochs", "1", "--set", "training.iterations_per_epoch=1")
+    assert call(files, "train", NAME, "0", "-c", "3d_lowres", *short, *HERE) == 0
+    said, plan = capsys.readouterr().err, plan_of(files)
+    assert "one training may take" in said and "and 4 s" in said
+    assert not plan["draft"] and all(one["cost"]["timed"] for one in plan["configurations"].values())
+    assert files.run("3d_lowres", "0").scores.exists()
+    assert not json.loads(files.run("3d_lowres", "0").effective.read_text())["draft"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list(files.prepared("3d_lowres").glob("*/case.json"))) == CASES
+    assert files.old_plan.read_bytes() == kept and json.loads(kept)["planner"] == "tiny"
+
+    assert call(files, "plan", NAME, "--planner", "lab.small", *HERE) == 0
+    assert plan_of(files) == plan
+    raw = files.read_dataset().folder
+    assert call(files, "plan_and_preprocess", raw, "--planner", "lab.small", "-c", "2d", "--threads", "1") == 0
+    assert plan_of(files)["draft"] is False, "what was measured is never replaced by a draft"
+
+
+def test_the_time_of_a_training_is_what_it_is_planned_for(
+    files: DatasetFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(files, "train", NAME, "0", "--time", "2s", "-c", "4d", *HERE) == 2
+    said = capsys.readouterr().err
+    assert "for trainings of 2 s as --time says" in said and "choose one of 3d_fullres, 3d_lowres" in said
+    plan = plan_of(files)
+    assert any("and 2 s, as you asked" in reason for reason in plan["reasons"])
+    assert f"default: {plan['default']}: " in said, "which configuration the time is enough for, and why"
+
+
+def test_training_takes_the_planned_default_and_not_the_drafts(files: DatasetFolder) -> None:
+    assert plan_of(files)["default"] == "3d_fullres"
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False, default="2d")), ("lab",))
+    short = ("--epochs", "1", "--set", "training.iterations_per_epoch=1")
+    assert call(files, "train", NAME, "0", *short, *HERE) == 0
+    assert [path.name for path in files.root.glob("runs/*")] == ["2d"]
+
+
+def test_a_configuration_that_a_draft_does_not_have_is_planned_at_once(raw: Path, files: DatasetFolder) -> None:
+    words = ("plan_and_preprocess", str(raw), "--planner", "lab.small", "-c", "3d_lowres", "--threads", "1")
+    assert call(files, *words) == 0
+    assert not plan_of(files)["draft"]
+    assert len(list(files.prepared("3d_lowres").glob("*/case.json"))) == CASES
+
+
+def test_a_draft_says_who_decides_on_a_configuration_that_it_does_not_have(
+    files: DatasetFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(files, "preprocess", NAME, "-c", "3d_lowres") == 2
+    assert f"`autoseg plan {NAME}` decides whether there are more" in capsys.readouterr().err
+    assert plan_of(files)["draft"]
+
+
+def test_an_edited_draft_is_neither_measured_nor_lost(files: DatasetFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    edited = plan_of(files)
+    edited["configurations"]["3d_fullres"]["batch_size"] = 3
+    files.plan.write_text(json.dumps(edited))
+    assert call(files, "train", NAME, "0", *HERE) == 2
+    assert "a draft that was edited" in capsys.readouterr().err
+    assert plan_of(files) == edited
+    assert call(files, "plan_and_preprocess", files.read_dataset().folder, "--planner", "lab.small") == 0
+    assert json.loads(files.old_plan.read_text()) == edited
+
+
+def test_a_draft_by_a_planner_that_is_not_trusted_any_more_can_be_replaced(files: DatasetFolder) -> None:
+    draft = plan_of(files)
+    assert main(["plan", NAME, "--planner", "tiny", "--workspace", str(files.root.parent)]) == 0
+    assert json.loads(files.old_plan.read_text()) == draft
+
+
+def test_cases_that_were_never_prepared_are_prepared_when_training_starts(files: DatasetFolder) -> None:
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    shutil.rmtree(files.prepared("2d") / "demo_001")
+    before = (files.prepared("2d") / "demo_000" / "case.json").stat().st_mtime_ns
+    stage = replace(files.read_plan(), default="2d")
+    prepare_missing(files, [stage], RunSettings(threads=1), ())
+    assert len(list(files.prepared("2d").glob("*/case.json"))) == CASES
+    assert (files.prepared("2d") / "demo_000" / "case.json").stat().st_mtime_ns == before
+
+
+def test_cases_that_were_prepared_for_another_plan_are_left_to_the_user(files: DatasetFolder) -> None:
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    plan = files.read_plan()
+    coarser = replace(plan.configurations["2d"], spacing=(None, 2.0, 2.0))
+    write_json(files.plan, replace(plan, configurations=plan.configurations | {"2d": coarser}, default="2d"))
+    before = {path: path.stat().st_mtime_ns for path in files.root.glob("prepared/*/*/case.json")}
+    assert call(files, "train", NAME, "0", *HERE) == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_what_a_draft_says_in_other_words_is_no_edit(files: DatasetFolder) -> None:
+    other = plan_of(files) | {"reasons": ["draft: as an earlier version has put it"]}
+    files.plan.write_text(json.dumps(other))
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    assert not plan_of(files)["draft"]
+
+
+def test_of_trainings_that_start_together_one_measures(files: DatasetFolder) -> None:
+    measured: list[Plan] = []
+
+    def measure(plan: Plan) -> None:
+        measured.append(plan)
+        time.sleep(0.2)
+        write_json(files.plan, replace(plan, draft=False, planner="measured once"))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: finish_plan(files, measure, ("lab",)), range(3)))
+    assert len(measured) == 1
+    assert plan_of(files)["planner"] == "measured once"
+
+
+def test_a_training_that_fails_to_measure_leaves_it_to_the_next(files: DatasetFolder) -> None:
+    def fail(plan: Plan) -> None:
+        raise TrainingError("no memory")
+
+    with pytest.raises(TrainingError, match="no memory"):
+        finish_plan(files, fail, ("lab",))
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    assert not plan_of(files)["draft"]
+
+
+def test_a_training_that_was_killed_while_measuring_holds_nobody_up(files: DatasetFolder) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(files.plan_lock)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(
+            finish_plan, files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",)
+        )
+        time.sleep(0.2)
+        assert not waiting.done() and plan_of(files)["draft"]
+        holder.send_signal(signal.SIGKILL)
+        waiting.result(timeout=30)
+    holder.wait()
+    holder.stdout.close()
+    assert not plan_of(files)["draft"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("training.epochs=1e400", "training.epochs: expected int, found '1e400'"),
+        ("3d_fullres.training.epochs=0", "epochs must be at least 1"),
+        ("batch_size=" + "9" * 30, "batch_size: expected int"),
+        ("optimizer.learning_rate=fast", "learning_rate: expected float, found 'fast'"),
+    ],
+)
+@pytest.mark.parametrize("command", [("plan", NAME, "--planner", "lab.small"), ("train", NAME, "0")])
+def test_a_value_that_fits_no_plan_is_refused_before_anything_is_measured(
+    files: DatasetFolder, command: tuple[str, ...], change: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = plan_of(files)
+    assert call(files, *command, "--set", change, *HERE) == 2
+    assert said in capsys.readouterr().err
+    assert plan_of(files) == before and not files.steps.exists()

@@ -1,0 +1,54 @@
+"""A few real steps on noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg.parts.augmentations import standard
+from autoseg.parts.networks._unet import UNet
+from autoseg.plan import Plan
+from autoseg.preprocessing.locations import Locations
+from autoseg.settings import RunSettings
+from autoseg.training.batches import training_sampler
+from autoseg.training.cases import CaseInMemory
+from autoseg.training.timed_steps import made_up_batch, time_steps
+
+
+def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan) -> None:
+    _, configuration = small_plan.configuration()
+    configuration = replace(configuration, augmentation=standard.Spec())
+    made_up = made_up_batch(small_plan, configuration)
+    image, labels = np.zeros((1, 30, 30, 30), np.float16), np.zeros((30, 30, 30), np.uint8)
+    case = CaseInMemory(image, labels, Locations.of({1: np.ones((1, 3), int)}))
+    read = training_sampler({"a": case}, ["a"], small_plan, configuration, 0).batch(0)
+    for ours, theirs in ((made_up.images, read.images), (made_up.targets, read.targets)):
+        assert len(ours) == len(theirs) == configuration.batch_size
+        for one, other in zip(ours, theirs):
+            assert (one.dtype, one.dim()) == (other.dtype, other.dim())
+            assert all(largest >= edge for largest, edge in zip(one.shape, other.shape))  # as large as may be read
+    assert all(target.unique().tolist() == [0, 1] for target in made_up.targets)
+
+
+def test_real_steps_take_time(small_plan: Plan) -> None:
+    seen = time_steps(small_plan, small_plan.configuration()[1], RunSettings(device="cpu", threads=1))
+    assert seen is not None and 0 < seen.seconds < 60
+
+
+def test_a_step_for_which_memory_does_not_suffice_is_told_and_not_computed_in_parts(
+    small_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = UNet.forward
+    settings, configuration = RunSettings(device="cpu", threads=1), small_plan.configuration()[1]
+    for most, fits in ((0, False), (1, False), (2, True)):
+
+        def limited(network: UNet, images: torch.Tensor, most: int = most) -> list[torch.Tensor]:
+            if len(images) > most:
+                raise torch.OutOfMemoryError
+            return forward(network, images)
+
+        monkeypatch.setattr(UNet, "forward", limited)
+        assert (time_steps(small_plan, configuration, settings) is not None) == fits
