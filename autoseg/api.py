@@ -60,9 +60,9 @@ def plan_and_preprocess(
         named_path(folder, "the dataset's folder"),
         Workspace(named_path(workspace, "the workspace")),
         PlanRequest(
-            planner=planner,
-            plans=None if plans is None else named_path(plans, "plans"),
-            constraints=constraints,
+            planner,
+            None if plans is None else named_path(plans, "plans"),
+            constraints,
             target=target,
             changes=changes,
             settings=settings or RunSettings(),

@@ -9,7 +9,12 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IMPORTED_AS = {"scikit-image": "skimage", "pillow": "PIL", "acvl-utils": "acvl_utils"}  # unless by the name itself
+IMPORTED_AS = {  # unless by the name itself
+    "scikit-image": "skimage",
+    "pillow": "PIL",
+    "acvl-utils": "acvl_utils",
+    "connected-components-3d": "cc3d",
+}
 
 
 def options() -> configparser.ConfigParser:

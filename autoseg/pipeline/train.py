@@ -58,8 +58,7 @@ def train(
     that are wanted; ``fold_processes`` trains them side by side. This machine is measured first where the plan is a
     draft, and missing cases are prepared. Raises TrainingError, UsageError or WorkspaceError.
     """
-    dataset, folds = _read_usable(files)
-    drafted = files.read_plan(trusted)
+    (dataset, folds), drafted = _read_usable(files), files.read_plan(trusted)
     names, splits = _named(fold, only, dataset, folds)
     with process_group_of(settings or RunSettings()) as (group, settings):
         _refuse_devices(fold_processes, group, settings)
