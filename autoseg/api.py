@@ -54,19 +54,13 @@ def plan_and_preprocess(
     from .settings import RunSettings
     from .workspace import Workspace
 
+    nnunet = None if plans is None else named_path(plans, "plans")
     count = _count(slices, "slices")
     constraints = PlanConstraints(_lengths(spacing), _axes(mirror), count, _bytes(memory), _seconds(minutes))
     return story.plan_and_preprocess(
         named_path(folder, "the dataset's folder"),
         Workspace(named_path(workspace, "the workspace")),
-        PlanRequest(
-            planner,
-            None if plans is None else named_path(plans, "plans"),
-            constraints,
-            target=target,
-            changes=changes,
-            settings=settings or RunSettings(),
-        ),
+        PlanRequest(planner, nnunet, constraints, target, changes, settings or RunSettings()),
         folds=FoldRules(group, group_file, stratify) if group or group_file or stratify else None,
     )
 
