@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPMessage
+from ipaddress import ip_address
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import IO, Any, Union
@@ -141,6 +142,8 @@ def _refuse_unsafe(address: str, own_machine: bool) -> SplitResult:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
         (host or "").encode("idna")
+        if "[" in parts.netloc:
+            ip_address(host or "")  # Python 3.10 takes anything in brackets
     except ValueError as error:  # of a port, of brackets, of letters
         raise ModelError(f"{shown} is no address ({short(str(error))})") from None
     if not (parts.scheme == "https" or (parts.scheme == "http" and own_machine and host in OWN_MACHINE)):

@@ -20,7 +20,7 @@ from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_
 from autoseg.settings import Resolved, RunSettings, computes
 
 GIGABYTE = 10**9
-PIECES = 1 << 25  # below that, freed blocks of the C library's, which nothing else fits into, make a difference
+PIECES = 3 << 24  # below that, freed blocks of the C library's, which nothing else fits into, make a difference
 CPU = Resolved(torch.device("cpu"), None)
 
 
