@@ -116,6 +116,8 @@ def write_selection(folder: Path, selection: Selection) -> None:
 def report(selection: Selection) -> str:
     """The comparison as aligned text for a terminal, and what follows from it."""
     lines = [_table(selection)]
+    if selection.patients < selection.cases:
+        lines.append(f"{selection.cases} cases of {selection.patients} patients; intervals and tests go by patient")
     for name, why in selection.missing.items():
         lines.append(f"not compared: {name}: {why}")
     rivals = [model for model in selection.compared[1:] if len(model.members) < len(selection.chosen.members)]

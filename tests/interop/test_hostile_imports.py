@@ -43,8 +43,6 @@ ALLOWED = 450_000_000  # bytes of address space beyond what the process has
 LONGEST = 2000  # characters of a message
 NUMPY_1 = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 needs_numpy_2 = pytest.mark.skipif(NUMPY_1, reason="it changes a model of numpy 2")
-    np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="it changes a model of numpy 2"
-)
 
 
 @contextmanager

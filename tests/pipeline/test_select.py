@@ -252,6 +252,7 @@ def test_intervals_and_tests_go_by_patient_where_they_are_named(files):
     write_json(files.folds, replace(splits, patients=patients))
     selection = select(files, settings=SETTINGS)
     assert (selection.cases, selection.patients) == (CASES, CASES // 2)
+    assert "16 cases of 8 patients; intervals and tests go by patient" in report(selection)
     assert selection.compared[1].to_chosen.better + selection.compared[1].to_chosen.worse <= CASES // 2
     assert selection.chosen.dice.mean == by_case.chosen.dice.mean and selection.chosen.dice != by_case.chosen.dice
     assert selection.postprocessing.corrections == () and by_case.postprocessing.corrections
