@@ -13,7 +13,7 @@ import autoseg
 from autoseg.errors import AutosegError, UsageError
 from autoseg.inference.options import PredictOptions
 
-NO_PATHS: list[Any] = [None, 3, "", " ", "a\0b", b"x", ["x"], object()]
+NO_PATHS: list[Any] = [None, 3, "", " ", "a\0b", b"x", ["x"], {}]
 NO_MINUTES: list[Any] = [-1, 0, math.nan, math.inf, "5", True, [1]]
 
 
