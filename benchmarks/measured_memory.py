@@ -77,7 +77,7 @@ def measure(planner: str, shape: Any, spacing: Any, channels: int, batch: int, p
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
             step(state, step.augmented(read, 1), 1.0)
     counted = step_memory(plan, configuration, resolved, settings.threads)
-    size = read.images.nbytes + read.targets.nbytes
+    size = sum(patch.nbytes for patch in (*read.images, *read.targets))
     held = most = counted.weights + counted.optimizer + size
     events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
     for event in sorted(events, key=lambda event: event.start_ns()):
