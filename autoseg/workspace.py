@@ -231,7 +231,8 @@ class DatasetFolder:
         try:
             return read_json(path, kind, trusted)
         except RecordError as error:
-            if path == self.dataset and not holds(path, ('"folder"', '"layout"')):
+            foreign = not self.folds.exists() and not (self.root / "prepared").exists()
+            if path == self.dataset and foreign and not holds(path, ('"folder"', '"layout"')):
                 raise type(error)(
                     f"{path} was not written by autoseg: {path.parent} seems to be a dataset of yours, and not a "
                     "folder of a workspace; choose another --workspace"
