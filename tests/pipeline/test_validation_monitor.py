@@ -72,5 +72,7 @@ def test_a_watched_case_of_many_labels_is_never_there_in_logits(small_plan: Plan
     image = np.random.default_rng(1).standard_normal((1, *labels.shape)).astype(np.float16)
     case = CaseInMemory(image, labels, class_locations(labels, MANY))
     settings = RunSettings(device="cpu", threads=1, precision="float32")
-    assert 0 < validation_monitor({"a": case}, ["a"], plan, configuration, settings)(plan.network_of(configuration)) < 0.2
+    assert (
+        0 < validation_monitor({"a": case}, ["a"], plan, configuration, settings)(plan.network_of(configuration)) < 0.2
+    )
     assert 0 < held[40] <= 4 * labels.size * 4  # of four feature maps; 40 labels take ten times as much
