@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import hypothesis
-import pydicom  # noqa: F401  now, since an import that a test's limits cut short leaves half of it behind
 import pytest
 
 from autoseg.cli import CALM_THREADS
