@@ -1,4 +1,4 @@
-"""Connected components by cc3d, which comes with acvl-utils and numbers them in a sixth of SciPy's time.
+"""Connected components by cc3d, which numbers them in a sixth of SciPy's time.
 
 Sizes and what goes are found a piece at a time: acvl-utils itself counts in 64-bit copies of the whole volume.
 """

@@ -43,7 +43,7 @@ class Wanted:
     folder: Path | None = None
     """Where a file without a name holds them until they are written; None: main memory."""
     keep: Path | None = None
-    """A file for the probabilities in little space, which ``kept.open_stored`` reads again."""
+    """A file for the probabilities in little space, which ``stored_probabilities.open_stored`` reads again."""
 
 
 DEFAULT = PredictOptions()

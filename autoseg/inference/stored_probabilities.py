@@ -24,6 +24,7 @@ from ..core.integrity import Mark, damage
 from ..core.labels import Labels, RegionLabels
 from ..core.records import read_json, write_json
 from ..errors import ImageFileError, RecordError
+from ..preprocessing.arrays import read_array
 from ..preprocessing.spatial import SpatialRecord
 from .export import Watch
 
@@ -77,7 +78,8 @@ class StoredProbabilities:
 
     def read(self, rows: slice) -> torch.Tensor:
         """Codes (heads, rows, y, x), uint8 or int32: probability times ``one``. Raises ImageFileError when damaged."""
-        codes = _opened(self.path, self.record)[:, rows]
+        _refuse_damaged(self.path, self.record)
+        codes = read_array(self.path, (slice(None), rows, slice(None), slice(None)))
         return torch.from_numpy(codes if self.bits == 8 else codes.astype(np.int32))
 
 
@@ -202,11 +204,15 @@ def _thickness(shape: tuple[int, ...]) -> int:
     return min(shape[1], max(1, CHUNK_VOXELS // (shape[2] * shape[3])))
 
 
+def _refuse_damaged(path: Path, record: StoredRecord) -> None:
+    if found := damage(path, record.probabilities):
+        raise ImageFileError(f"case {path.stem}: {path} {found}; {CURE}")
+
+
 def _opened(path: Path, record: StoredRecord) -> Any:
     import blosc2
 
-    if found := damage(path, record.probabilities):
-        raise ImageFileError(f"case {path.stem}: {path} {found}; {CURE}")
+    _refuse_damaged(path, record)
     try:
         return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
     except (RuntimeError, OSError, ValueError) as error:

@@ -42,7 +42,7 @@ def validation_monitor(
         image, maps = cases[key].read(Box.whole(cases[key].shape))
         labels, *prior = torch.from_numpy(maps.astype(np.int32).reshape(-1, *cases[key].shape))
         given = network_input(torch.from_numpy(image)[None].float(), prior[0][None] if prior else None)
-        sweep = SlidingWindow(
+        window = SlidingWindow(
             [network],
             given[0].numpy(),
             configuration.patch_size,
@@ -52,7 +52,7 @@ def validation_monitor(
             slices=configuration.slices,
             run=run,
         )
-        common, predicted, present = overlap(sweep, labels, plan.labels).double().numpy()
+        common, predicted, present = overlap(window, labels, plan.labels).double().numpy()
         with np.errstate(invalid="ignore"):
             return 2.0 * common / (predicted + present)
 
@@ -67,15 +67,15 @@ def validation_monitor(
     return monitor
 
 
-def overlap(sweep: SlidingWindow, targets: torch.Tensor, labels: Labels, slab_bytes: int = SLAB_BYTES) -> torch.Tensor:
+def overlap(window: SlidingWindow, targets: torch.Tensor, labels: Labels, slab_bytes: int = SLAB_BYTES) -> torch.Tensor:
     """(3, foreground): the counts of ``overlap_counts`` over an image, whose logits exist a few slices at a time.
 
     ``targets`` are its label indices (z, y, x).
     """
     counts = torch.zeros(3, len(labels.foreground), dtype=torch.int64)
-    for rows in ranges(sweep, sweep.shape, slab_bytes):
+    for rows in ranges(window, window.shape, slab_bytes):
         truth = targets[rows].flatten()
-        for piece in Slab(sweep.read(rows.start, rows.stop), sweep.readout).pieces():  # (voxels, heads)
+        for piece in Slab(window.read(rows.start, rows.stop), window.readout).pieces():  # (voxels, heads)
             known, truth = truth[: len(piece)], truth[len(piece) :]
             counts += overlap_counts(piece.movedim(1, 0)[None], known[None].to(piece.device), labels).cpu()
     return counts

@@ -30,7 +30,7 @@ def images_seen(configuration: Configuration) -> float:
 def default_configuration(plan: Plan, limits: Mapping[str, str], *, grid_is_wished: bool) -> tuple[str, str]:
     """Its name and why. ``limits`` tells of each configuration what limits its patch: memory, time or data.
 
-    A grid that the user constraints is not left for a coarser one.
+    A grid that the user asked for is not left for a coarser one.
     """
     name, first = plan.configuration()
     if limits[name] != "time":

@@ -74,17 +74,17 @@ def fit(
         step = _step(state, plan, configuration, settings, resolved, course)
         epoch = Epoch(plan, configuration, validation, course.budget, resolved, table, course.monitor, group.is_main)
         attend = _Attendant(course, rules, folder, asked)
-        ahead = Prefetch(source, step.augmented, state.iteration, resolved.device)
+        prefetch = Prefetch(source, step.augmented, state.iteration, resolved.device)
         while (progress := attend(state, epoch)) < 1:
-            inputs = ahead.take()
+            inputs = prefetch.take()
             factor, parts = configuration.schedule.factor(progress, state.iteration), state.parts
-            loss = step(state, inputs, factor, meanwhile=ahead.prepare)
+            loss = step(state, inputs, factor, meanwhile=prefetch.prepare)
             if state.parts != parts:
                 _tell_parts(state, configuration)
             skipped = _noted(loss, state, inputs.keys, skipped)
             state.iteration += 1
             state.seconds_trained = time.monotonic() - origin
-            epoch.count(state, ahead.waited)
+            epoch.count(state, prefetch.waited)
             advance(shown, course.budget.progress(state), state.iteration, loss)
             if state.iteration % rules.iterations_per_epoch == 0:
                 epoch.end(state)

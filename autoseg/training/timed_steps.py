@@ -60,28 +60,28 @@ def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, reso
     peak = MemoryPeak()
     state, batch = start(plan, configuration, settings), made_up_batch(plan, configuration)
     step = Step.of(plan, configuration, resolved, settings.seed, state.network)
-    ahead = Prefetch(repeat(batch), step.augmented, 0, resolved.device)
-    step(state, ahead.take(), 1.0, ahead.prepare)
-    seconds = _timed(step, state, ahead, settings) if state.parts == 1 else []
+    prefetch = Prefetch(repeat(batch), step.augmented, 0, resolved.device)
+    step(state, prefetch.take(), 1.0, prefetch.prepare)
+    seconds = _timed(step, state, prefetch, settings) if state.parts == 1 else []
     if state.parts > 1:
         return None
     taken = torch.cuda.max_memory_reserved(resolved.device) if on_gpu else peak.bytes()
     return TimedSteps(fmean(seconds), taken)
 
 
-def _timed(step: Step, state: TrainingState, ahead: Prefetch, settings: RunSettings) -> list[float]:
+def _timed(step: Step, state: TrainingState, prefetch: Prefetch, settings: RunSettings) -> list[float]:
     """Seconds of some steps."""
     watch, seconds = Stopwatch(settings.threads), list[float]()
     while len(seconds) < FEWEST or (
         len(seconds) < MOST and watch.elapsed() < (SECONDS_BESIDE_OTHERS if watch.disturbed() else SECONDS)
     ):
-        seconds.append(_seconds(step, state, ahead, settings))
+        seconds.append(_seconds(step, state, prefetch, settings))
     return sorted(seconds)[: max(FEWEST, len(seconds) // 2)] if watch.disturbed() else seconds
 
 
-def _seconds(step: Step, state: TrainingState, ahead: Prefetch, settings: RunSettings) -> float:
+def _seconds(step: Step, state: TrainingState, prefetch: Prefetch, settings: RunSettings) -> float:
     watch = Stopwatch(settings.threads)
-    step(state, ahead.take(), 1.0, ahead.prepare)
+    step(state, prefetch.take(), 1.0, prefetch.prepare)
     if step.resolved.device.type == "cuda":
         torch.cuda.synchronize(step.resolved.device)
         return watch.elapsed()
