@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from .check import check_headers
 from .moments import pooled, turned
 from .outliers import absent_labels, copies, untrained_labels, unusual_values
 from .problem import Problem
-from .scan import Scan, scan_case
+from .scan import Scan, scan_case, scan_voxels
 
 VERSION = 4  # raise it when scanning the same files gives something else
 
@@ -37,39 +37,48 @@ def check_dataset(dataset: Dataset, measured_folder: Path, workers: int, folds: 
     """
     in_headers = check_headers(dataset, workers)
     broken = {problem.case for problem in in_headers if problem.severity == "error"}
-    fingerprint, found = extract_fingerprint(dataset, measured_folder, workers)
+    fingerprint, found = extract_fingerprint(dataset, measured_folder, workers, unfit=broken)
     if folds is not None:
         found += untrained_labels(fingerprint, dataset.labels, folds)
     return in_headers + [problem for problem in found if problem.case not in broken]
 
 
-def extract_fingerprint(dataset: Dataset, measured_folder: Path, workers: int) -> tuple[Fingerprint, list[Problem]]:
+def extract_fingerprint(
+    dataset: Dataset, measured_folder: Path, workers: int, *, unfit: Collection[str] | None = None
+) -> tuple[Fingerprint, list[Problem]]:
     """Scans every case, or takes what ``measured_folder`` remembers of it, and sums up.
 
-    Returns the problems of all cases; the fingerprint is meaningful only when no error is among them.
+    ``unfit`` are the cases that ``check_headers`` found errors in; they are left out. None: headers were not checked,
+    and each case's are read before its voxels. Returns the problems of all cases; the fingerprint is meaningful only
+    when no error is among them.
     """
-    scan = partial(_remembered_scan, dataset=dataset, folder=measured_folder, question=_question(dataset))
+    cases = [case for case in dataset.cases if case.key not in (unfit or ())]
+    look = scan_case if unfit is None else scan_voxels
+    scan = partial(_remembered_scan, look=look, dataset=dataset, folder=measured_folder, question=_question(dataset))
     scans = dict(
-        zip(dataset.keys, progress(ordered_map(scan, dataset.cases, workers), len(dataset.cases), "measuring cases"))
+        zip((case.key for case in cases), progress(ordered_map(scan, cases, workers), len(cases), "measuring cases"))
     )
     problems = [problem for scan in scans.values() for problem in scan.problems]
     usable = {key: scan for key, scan in scans.items() if scan.fingerprint is not None}
     samples = [scan.intensities for scan in usable.values() if scan.intensities is not None and scan.intensities.size]
-    if not samples and not any(problem.severity == "error" for problem in problems):
+    if not samples and not unfit and not any(problem.severity == "error" for problem in problems):
         cure = "Check the label values in dataset.json and the label files: there is nothing to learn."
         problems.append(Problem("all cases", "", "no foreground voxel in any case", cure))
-    cases = {
+    fingerprints = {
         key: replace(scan.fingerprint, labels=_present(scan.moments))
         for key, scan in usable.items()
         if scan.fingerprint is not None
     }
-    usual = usual_orientation(case.orientation for case in cases.values())
+    usual = usual_orientation(case.orientation for case in fingerprints.values())
     moments = [
-        turned(scan.moments, cases[key].orientation, usual) for key, scan in usable.items() if scan.moments is not None
+        turned(scan.moments, fingerprints[key].orientation, usual)
+        for key, scan in usable.items()
+        if scan.moments is not None
     ]
     structures = pooled(moments) if moments else ()
-    fingerprint = Fingerprint(cases, _intensities(samples) if samples else (), structures)
-    problems += [*unusual_values(cases, dataset.channels), *copies(cases), *absent_labels(fingerprint, dataset.labels)]
+    fingerprint = Fingerprint(fingerprints, _intensities(samples) if samples else (), structures)
+    problems += [*unusual_values(fingerprints, dataset.channels), *copies(fingerprints)]
+    problems += [] if unfit else absent_labels(fingerprint, dataset.labels)  # they may be in the cases left out
     return fingerprint, problems
 
 
@@ -100,7 +109,9 @@ def _intensities(samples: list[np.ndarray]) -> tuple[Intensities, ...]:
     return tuple(statistics)
 
 
-def _remembered_scan(case: Case, *, dataset: Dataset, folder: Path, question: str) -> Scan:
+def _remembered_scan(
+    case: Case, *, look: Callable[[Case, Dataset], Scan], dataset: Dataset, folder: Path, question: str
+) -> Scan:
     """A scan, from memory when the case's files are the same as then. Scans with errors are not remembered."""
     path = folder / f"{case.key}.npz"
     files = _file_states(case.files)
@@ -112,7 +123,7 @@ def _remembered_scan(case: Case, *, dataset: Dataset, folder: Path, question: st
         if files is not None and scan.fingerprint is not None and content_hash(*case.files) == scan.fingerprint.content:
             _remember(path, scan, case, question, files)
             return scan
-    scan = scan_case(case, dataset)
+    scan = look(case, dataset)
     # The state is that from before the reading: a file changed meanwhile will be read again.
     if files is not None and scan.fingerprint is not None:
         _remember(path, scan, case, question, files)

@@ -45,8 +45,12 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
 
     Headers come first: a file of a few megabytes may unpack to gigabytes of voxels that belong to no other file.
     """
-    if wrong := unfit(case, dataset):
-        return Scan(tuple(wrong))
+    wrong = unfit(case, dataset)
+    return Scan(tuple(wrong)) if wrong else scan_voxels(case, dataset)
+
+
+def scan_voxels(case: Case, dataset: Dataset) -> Scan:
+    """``scan_case`` where headers were compared already."""
     paths = [Path(image) for image in case.images]
     try:
         image = read_image(paths)
@@ -54,6 +58,8 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
         content = content_hash(*case.files)
     except (DatasetError, ImageFileError, OSError) as error:
         return Scan(tuple(_unreadable_files(case)) or (_unreadable(case, error),))
+    if labels.shape != image.geometry.shape:  # replaced meanwhile
+        return Scan(tuple(unfit(case, dataset)))
 
     channels = tuple(map(channel_fingerprint, image.array))
     problems = [*_voxel_problems(case, image, channels), *_label_problems(case, labels, dataset.labels)]

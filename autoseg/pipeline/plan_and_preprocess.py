@@ -77,7 +77,7 @@ def fingerprint(folder: Path, workspace: Workspace, *, settings: RunSettings) ->
     LOG.info("%s: %d cases, channels %s", dataset.name, len(dataset.cases), ", ".join(dataset.channels))
     report(check_headers(dataset, settings.threads), dataset)
     remove_unfinished(files.measured)
-    measured, problems = extract_fingerprint(dataset, files.measured, settings.threads)
+    measured, problems = extract_fingerprint(dataset, files.measured, settings.threads, unfit=())
     report(problems, dataset)
     if (before := _read_from(files)) not in (None, dataset.folder):
         LOG.warning("%s was read from %s before; this folder replaces it", dataset.name, before)

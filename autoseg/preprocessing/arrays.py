@@ -23,6 +23,7 @@ import numpy as np
 from ..errors import ImageFileError
 
 BLOCK_VOXELS = 1 << 14  # 32 KB of float16: one block stays in the first-level cache while it is unpacked
+CHUNK_VOXELS = 1 << 18  # of several slices
 IN_MEMORY = 64 << 20  # bytes: up to these an array is compressed in memory, since Blosc2 opens its file for every chunk
 C_LIBRARY = {"win32": "libblosc2.dll", "darwin": "libblosc2.dylib"}.get(sys.platform, "libblosc2.so")
 
@@ -30,11 +31,14 @@ C_LIBRARY = {"win32": "libblosc2.dll", "darwin": "libblosc2.dylib"}.get(sys.plat
 def chunks_and_blocks(shape: Sequence[int], patch_size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Chunk (unit of the file) and block (unit of reading) of an array ([channels,] z, y, x).
 
-    A chunk is a patch of all channels; a block is a part of one channel that has at most ``BLOCK_VOXELS`` voxels.
+    A chunk is a patch of all channels, or of slices as many as ``CHUNK_VOXELS`` allow: every chunk costs 0.3 ms to
+    write. A block is a part of one channel, and of one slice where patches are slices, that has at most
+    ``BLOCK_VOXELS`` voxels.
     """
     patch = (1,) * (3 - len(patch_size)) + tuple(patch_size)
     edges = [min(size, edge) for size, edge in zip(shape[-3:], patch)]
-    chunk = (*shape[:-3], *edges)
+    slices = 1 if len(patch_size) == 3 else CHUNK_VOXELS // math.prod((*shape[:-3], *edges))
+    chunk = (*shape[:-3], min(shape[-3], max(edges[0], slices)), *edges[1:])
     while math.prod(edges) > BLOCK_VOXELS:
         largest = edges.index(max(edges))
         edges[largest] = (edges[largest] + 1) // 2

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from ..core.amounts import bytes_text
 from ..core.geometry import Box, axis_along
+from ..core.limits import GRANTED
 from ..core.machine import memory_bytes
 from ..data.fingerprint import CaseFingerprint
 from ..errors import DatasetError
@@ -25,9 +26,10 @@ SOME = 16  # voxels along the longest axis of an image that does not collapse by
 def refuse_impossible(resampling: Resample, channels: int, labelled: bool, memory: int | None = None) -> None:
     """Raises DatasetError where the image would not fit into ``memory`` (None: this machine's), or nothing of it would
     be left."""
-    memory = memory_bytes() if memory is None else memory
     old, new = resampling.shape, resampling.new_shape
     needed = math.prod(new) * (IMAGE * channels + LABELS * labelled)
+    if memory is None:
+        memory = GRANTED if needed <= GRANTED else memory_bytes()
     become = (
         f"{numbers(old)} voxels of {numbers(resampling.spacing)} mm would become {numbers(new)} of "
         f"{numbers(resampling.new_spacing)} mm"

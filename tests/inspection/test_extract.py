@@ -19,7 +19,7 @@ from autoseg.data.dataset import Case, Dataset
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.inspection import extract, scan
 from autoseg.inspection.extract import extract_fingerprint
-from autoseg.inspection.scan import scan_case
+from autoseg.inspection.scan import scan_case, scan_voxels
 from autoseg.parts.readers import write_channels, write_labels
 
 SHAPE = (6, 7, 8)
@@ -298,6 +298,22 @@ def test_voxels_that_fit_no_label_are_not_unpacked(tmp_path: Path) -> None:
         assert "(500, 500, 500)" in problem.what and "(6, 7, 8)" in problem.what
         path.write_bytes(whole)
     assert scan_case(case, dataset_of(case)).problems == ()
+
+
+def test_headers_that_were_checked_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = dataset_of(random_case(tmp_path, "a", 0), random_case(tmp_path, "b", 1))
+    whole = extract_fingerprint(dataset, tmp_path / "whole", 1)
+    monkeypatch.setattr("autoseg.inspection.scan.unfit", lambda *_: pytest.fail("headers are read again"))
+    assert extract_fingerprint(dataset, tmp_path / "m", 1, unfit=()) == whole
+    found, problems = extract_fingerprint(dataset, tmp_path / "m", 1, unfit={"a"})
+    assert [*found.cases] == ["b"] and problems == []
+
+
+def test_a_label_map_that_became_another_meanwhile_is_a_problem(tmp_path: Path) -> None:
+    case = random_case(tmp_path, "a", 0)
+    nibabel.save(nibabel.Nifti1Image(np.ones((3, 4, 5), np.uint8), np.eye(4)), str(case.label))
+    (problem,) = scan_voxels(case, dataset_of(case)).problems
+    assert problem.severity == "error" and "shape" in problem.what
 
 
 def test_a_dataset_without_any_foreground_is_an_error(tmp_path: Path) -> None:

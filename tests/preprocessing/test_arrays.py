@@ -123,3 +123,15 @@ def test_chunks_hold_a_patch_and_blocks_fit_the_cache(
     assert chunk == (channels, *(min(size, edge) for size, edge in zip(shape, patch)))
     assert np.prod(block) <= module.BLOCK_VOXELS
     assert all(1 <= small <= large for small, large in zip(block, chunk))
+
+
+@given(st.tuples(*[st.integers(1, 300)] * 3), st.tuples(*[st.integers(1, 300)] * 2), st.integers(1, 4))
+def test_chunks_of_slices_hold_several_and_blocks_one(
+    shape: tuple[int, int, int], patch: tuple[int, int], channels: int
+) -> None:
+    chunk, block = chunks_and_blocks((channels, *shape), patch)
+    assert chunk[2:] == tuple(min(size, edge) for size, edge in zip(shape[1:], patch))
+    assert 1 <= chunk[1] <= shape[0]
+    assert chunk[1] == 1 or np.prod(chunk) <= module.CHUNK_VOXELS
+    assert chunk[1] == shape[0] or np.prod(chunk) // chunk[1] * (chunk[1] + 1) > module.CHUNK_VOXELS
+    assert block[:2] == (1, 1) and np.prod(block) <= module.BLOCK_VOXELS
