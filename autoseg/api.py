@@ -172,7 +172,7 @@ def predict(
     listed = images if isinstance(images, list | tuple) else [images]
     paths, folder = [named_path(path, "an image") for path in listed], named_path(output, "the output folder")
     story.refuse_among_images(paths, folder)
-    cases, refused = find_images(paths, len(model.plan.channels))
+    cases, refused = find_images(paths, len(model.task.channels))
     return story.predict(
         model,
         cases,

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .configuration import Configuration
 from .core.family import Family
 from .core.json_text import parse_json
 from .core.names import short
 from .core.records import from_json, to_json
 from .errors import RecordError, UsageError
-from .plan import Configuration, Plan
+from .plan import Plan
 
-OF_THE_PLAN = ("mirror_axes", "file_ending", "default")
+SETTABLE = ("mirror_axes", "file_ending", "default")
 """Fields of the plan itself that may be changed; the others say what the data are, or follow from one another."""
 TOLD = ("reasons", "cost")
 """Fields of a configuration that are no decisions."""
@@ -43,7 +44,7 @@ def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -
         path = _path(field.strip(), plan.configurations)
         if not equals or not all(path):
             raise UsageError(f"{short(change)!r} is no change; write FIELD=VALUE, for example batch_size=4")
-        if path[0] in OF_THE_PLAN:
+        if path[0] in SETTABLE:
             record = _Change(_value(text)).within(record, path)
         else:
             record["configurations"] = _configurations(record["configurations"], path, text.strip(), trusted)
@@ -68,7 +69,7 @@ def _configurations(
     fields = next(iter(configurations.values()))
     known = [name for name in fields if name not in TOLD]
     if path[0] not in known:
-        raise _unknown(path[0], [*known, *OF_THE_PLAN, *(f"{name}.FIELD" for name in configurations)])
+        raise _unknown(path[0], [*known, *SETTABLE, *(f"{name}.FIELD" for name in configurations)])
     change = _Change(_value(text), PARTS.get(path[0]), trusted)
     if not named and path == ["patch_size"] and isinstance(change.value, list):
         alike = [name for name in names if len(configurations[name]["patch_size"]) == len(change.value)]

@@ -1,184 +1,20 @@
-"""What was decided, as data: one JSON file with units, readable and editable by a person.
-
-Axes of everything in a ``Configuration`` are those of the network: (z, y, x) after ``Plan.axis_order`` was applied.
-"""
+"""What was decided, as data: one JSON file with units, readable and editable by a person."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .core.bounds import LARGEST_SIZE, LONGEST, bounded
-from .core.family import Family
-from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING, is_orientation
+from .configuration import Configuration
+from .core.geometry import is_orientation
 from .core.labels import Labels
 from .core.names import path_name, short, shown_name
 from .core.records import read_json
 from .errors import RecordError
-from .parts.contracts import Augmentation, Loss, Network, Normalizer, Optimizer, Resampler, Schedule
 from .parts.readers import label_ending
+from .task import Task
 
-if TYPE_CHECKING:
-    from torch import nn
-
-NORMALIZERS = Family("autoseg.parts.normalizers", "Spec")
-RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")
-NETWORKS = Family("autoseg.parts.networks", "Spec")
-LOSSES = Family("autoseg.parts.losses", "Spec")
-AUGMENTATIONS = Family("autoseg.parts.augmentations", "Spec")
-OPTIMIZERS = Family("autoseg.parts.optimizers", "Spec")
-SCHEDULES = Family("autoseg.parts.schedules", "Spec")
 MOST_CHANNELS = 10_000  # their files are numbered with four digits
-MOST_SLICES = 999
-
-
-@dataclass(frozen=True)
-class TrainingRules:
-    """How long and on what a configuration trains."""
-
-    epochs: int
-    iterations_per_epoch: int = 250
-    foreground: float = 0.33
-    """Share of the patches of a batch that are centred on a foreground voxel."""
-    balance: float = 0.5
-    """Share of those for which a label is drawn first, all alike, and then one of the cases that hold it: labels that
-    few cases hold are seen, and empty cases cost no foreground. The others take the cases in turn and a label of the
-    case, as nnU-Net does for all; so a label of one case only cannot fill the training with it."""
-    components: float = 0.25
-    """Share of those for which a connected part of the label is drawn first and then a voxel of it: small lesions
-    beside large ones are seen. The others draw from all voxels of the label, as nnU-Net does for all; so specks
-    that were labelled by mistake stay rare."""
-    deep_supervision: float = 0.5
-    """Weight of the loss at each coarser scale of the network's decoder, beside that of the scale before; the coarsest
-    has none. 0: the finest alone."""
-    gradient_clip: float = 12.0
-    """Largest norm of the gradient over all weights."""
-    ema_decay: float = 0.0
-    """Above 0: predict with the moving average of the weights, which keeps this share of itself in every iteration."""
-    patience: int = 0
-    """Epochs without a better Dice on whole validation volumes after which training is brought to its end; 0: never."""
-
-    def __post_init__(self) -> None:
-        bounded(self, "epochs", "iterations_per_epoch", least=1, most=LONGEST)
-        bounded(self, "foreground", "balance", "components", "deep_supervision", least=0, most=1)
-        bounded(self, "gradient_clip", above=0)
-        bounded(self, "ema_decay", least=0, below=1)
-        bounded(self, "patience", least=0, most=LONGEST)
-
-
-@dataclass(frozen=True)
-class StepMemory:
-    """Bytes that one training step holds, counted."""
-
-    weights: int
-    optimizer: int
-    """Its state (a momentum, for instance), and the moving average of the weights."""
-    batch: int
-    """Patches as read, those read ahead on a CPU, and what the network gets of them."""
-    activations: int
-    """Kept from the forward pass for the backward pass; what two operations keep counts once."""
-    peak: int
-    """The most at any moment: all of the above, gradients, and what an operation needs while it runs."""
-
-    def __post_init__(self) -> None:
-        bounded(self, *vars(self), least=0)
-
-    @property
-    def fixed(self) -> int:
-        """What does not depend on patch and batch, gradients included."""
-        return 2 * self.weights + self.optimizer
-
-
-@dataclass(frozen=True)
-class StepCost:
-    """What a training costs on the machine it was planned for. Sizes in bytes."""
-
-    target: str
-    """That machine."""
-    counted: StepMemory
-    memory: int
-    """Of the whole training: the step, gaps between its blocks, interpreter and libraries."""
-    allowed: int
-    """What it may take."""
-    seconds: float
-    """Per step."""
-    memory_measured: int | None = None
-    """The same by a real step; None: none was run."""
-    timed: bool = False
-    """Whether ``seconds`` comes from real steps, and not from the machine's speed in its data sheet."""
-
-    def __post_init__(self) -> None:
-        bounded(self, "memory", "memory_measured", "seconds", least=0)
-        bounded(self, "allowed", above=0)
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """One way to see the dataset: ``2d``, ``2.5d``, ``3d_fullres``, ``3d_lowres``, ``3d_cascade_fullres``."""
-
-    spacing: tuple[float | None, float, float]
-    """Target spacing in mm; None: keep each case's own slice distance (2-D)."""
-    median_shape: tuple[int, int, int]
-    """Median shape of the training cases at that spacing, voxels."""
-    patch_size: tuple[int, ...]
-    """Voxels; two entries for 2-D configurations."""
-    batch_size: int
-    normalizers: tuple[Normalizer, ...] = field(metadata={"family": NORMALIZERS})
-    """One per channel."""
-    resampler: Resampler = field(metadata={"family": RESAMPLERS})
-    network: Network = field(metadata={"family": NETWORKS})
-    loss: Loss = field(metadata={"family": LOSSES})
-    augmentation: Augmentation = field(metadata={"family": AUGMENTATIONS})
-    optimizer: Optimizer = field(metadata={"family": OPTIMIZERS})
-    schedule: Schedule = field(metadata={"family": SCHEDULES})
-    training: TrainingRules
-    previous: str | None = None
-    """The configuration whose prediction comes in as extra channels, one per label (cascade)."""
-    slices: int = 1
-    """2-D: neighbouring slices that come in as channels, the middle one is predicted. Odd."""
-    cost: StepCost | None = None
-    """None: it was not asked for, or a value was changed since."""
-    reasons: tuple[str, ...] = ()
-    """Why this was decided: ``subject: sentence with numbers``."""
-
-    def __post_init__(self) -> None:
-        bounded(self, "spacing", above=0)
-        bounded(self, "spacing", least=SMALLEST_SPACING, most=LARGEST_SPACING)
-        bounded(self, "median_shape", "patch_size", "batch_size", least=1, most=LARGEST_SIZE)
-        if self.dimensions not in (2, 3):
-            raise ValueError(f"patch_size must be 2 or 3 numbers of voxels, found {self.dimensions}")
-        if self.batch_size * math.prod(self.patch_size) > LARGEST_SIZE:
-            raise ValueError(f"batch_size and patch_size ask for more than {LARGEST_SIZE:.1g} voxels at a time")
-        if self.slices < 1 or self.slices % 2 == 0 or self.slices > MOST_SLICES:
-            raise ValueError(
-                f"slices must be odd, so that one is in the middle, and at most {MOST_SLICES}; found {self.slices}"
-            )
-        if self.slices > 1 and (self.dimensions == 3 or self.previous is not None):
-            raise ValueError(f"slices are for 2-D configurations without an earlier stage, found {self.slices}")
-        if self.previous is not None:
-            path_name(self.previous, "previous configuration")
-        _refuse_unfit_patch(self.patch_size, self.network)
-
-    @property
-    def dimensions(self) -> int:
-        return len(self.patch_size)
-
-
-def _refuse_unfit_patch(patch_size: tuple[int, ...], network: Network) -> None:
-    """Raises ValueError that names the nearest patches that fit."""
-    divisor = network.divisor
-    if len(divisor) != len(patch_size):
-        raise ValueError(f"patch_size has {len(patch_size)} entries, but the network has {len(divisor)} dimensions")
-    if any(edge % step for edge, step in zip(patch_size, divisor)):
-        up = tuple(math.ceil(edge / step) * step for edge, step in zip(patch_size, divisor))
-        down = tuple(edge // step * step or step for edge, step in zip(patch_size, divisor))
-        nearest = " or ".join(dict.fromkeys(",".join(map(str, patch)) for patch in (down, up)))
-        raise ValueError(
-            f"patch_size {','.join(map(str, patch_size))} must be a multiple of {','.join(map(str, divisor))}, "
-            f"the product of the network's strides; the nearest that fit are {nearest}"
-        )
 
 
 @dataclass(frozen=True)
@@ -257,10 +93,23 @@ class Plan:
             raise RecordError(f"the plan has no configuration {short(name)!r}; choose one of {there}{later}")
         return name, self.configurations[name]
 
-    def mirrored(self, name: str) -> tuple[int, ...]:
-        """The ``mirror_axes`` that the network of a configuration sees: a 2-D network sees no z."""
-        flat = self.configurations[name].dimensions == 2
-        return tuple(axis for axis in self.mirror_axes if not (flat and axis == 0))
+    def task(self, name: str | None = None) -> Task:
+        """What the engines need to know of a configuration; of the default one for None.
+
+        Raises RecordError listing the choices.
+        """
+        name, configuration = self.configuration(name)
+        return Task(
+            self.dataset,
+            name,
+            configuration,
+            self.channels,
+            self.labels,
+            self.axis_order,
+            self.orientation,
+            self.mirror_axes,
+            self.file_ending,
+        )
 
     def stages(self, name: str) -> tuple[str, ...]:
         """``name`` and before it the configurations whose predictions it needs.
@@ -274,20 +123,12 @@ class Plan:
             found = (previous, *found)
         return found
 
-    def network_of(self, configuration: Configuration) -> nn.Module:
-        """The network of ``configuration`` with fresh weights, for the channels and labels of this plan.
+    def differences(self, other: Plan) -> list[str]:
+        """The fields in which ``other`` sees cases otherwise; where there are any, runs of both cannot be combined."""
+        return [name for name in _OF_THE_CASES if getattr(self, name) != getattr(other, name)]
 
-        Its input has ``slices`` channels for every channel of the images, (channel, slice) in this order. In a cascade
-        one more channel holds the label indices that the earlier stage predicted.
-        """
-        channels, heads = len(self.channels) * configuration.slices, self.labels.heads
-        if configuration.previous is None:
-            network: nn.Module = configuration.network.build(channels, heads)
-            return network
-        from .parts.networks._one_hot import OneHotLast
 
-        labels = len(self.labels.values) - 1
-        return OneHotLast(configuration.network.build(channels + labels, heads), labels)
+_OF_THE_CASES = ("axis_order", "orientation", "channels", "labels", "mirror_axes")
 
 
 def read_plan(path: Path, trusted: tuple[str, ...] = ()) -> Plan:

@@ -63,20 +63,20 @@ def measure(planner: str, shape: Any, spacing: Any, channels: int, batch: int, p
     from autoseg.training.timed_steps import made_up_batch
 
     plan = plan_of(planner, shape, spacing, channels, batch)
-    _, configuration = plan.configuration()
+    task = plan.task()
     settings = RunSettings(device="cpu", precision=precision)
     resolved = resolve(settings)
     keep_freed()  # as `autoseg train` does
     with arithmetic(settings, resolved):
-        state, read = start(plan, configuration, settings), made_up_batch(plan, configuration)
-        step = Step.of(plan, configuration, resolved, 0, state.network)
+        state, read = start(task, settings), made_up_batch(task)
+        step = Step.of(task, resolved, 0, state.network)
         step(state, step.augmented(read, 0), 1.0)
         step(state, step.augmented(read, 1), 1.0)
         process = peak_memory_bytes()
         state.optimizer.zero_grad(set_to_none=True)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
             step(state, step.augmented(read, 1), 1.0)
-    counted = step_memory(plan, configuration, resolved, settings.threads)
+    counted = step_memory(task, resolved, settings.threads)
     size = sum(patch.nbytes for patch in (*read.images, *read.targets))
     held = most = counted.weights + counted.optimizer + size
     events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -87,10 +87,10 @@ def measure(planner: str, shape: Any, spacing: Any, channels: int, batch: int, p
     planned = this_machine(settings).total(counted) - ahead
     return {
         "planner": planner,
-        "patch": list(configuration.patch_size),
+        "patch": list(task.configuration.patch_size),
         "batch": batch,
         "channels": channels,
-        "features": [configuration.network.features[0], max(configuration.network.features)],
+        "features": [task.configuration.network.features[0], max(task.configuration.network.features)],
         "precision": precision,
         "counted_mb": round((counted.peak - ahead) / 1e6, 1),
         "allocated_mb": round(most / 1e6, 1),

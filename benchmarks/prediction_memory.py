@@ -24,6 +24,7 @@ import SimpleITK as sitk
 import torch
 from safetensors.torch import save_file
 
+from autoseg.configuration import Configuration, TrainingRules
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import write_json
 from autoseg.parts.augmentations import none
@@ -33,7 +34,7 @@ from autoseg.parts.normalizers import zscore
 from autoseg.parts.optimizers import sgd
 from autoseg.parts.resamplers import spline
 from autoseg.parts.schedules import polynomial
-from autoseg.plan import Configuration, Plan, TrainingRules
+from autoseg.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from autoseg.configuration import Configuration, TrainingRules
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.parallel import ordered_map
@@ -39,7 +40,7 @@ from autoseg.parts.normalizers import none
 from autoseg.parts.optimizers import sgd
 from autoseg.parts.resamplers import spline
 from autoseg.parts.schedules import polynomial
-from autoseg.plan import Configuration, Plan, TrainingRules
+from autoseg.plan import Plan
 from autoseg.preprocessing import arrays
 from autoseg.preprocessing.locations import class_locations
 from autoseg.preprocessing.prepare import PreparedCase
@@ -85,7 +86,7 @@ def measured(
     plan = plan_of(channels, shape, patch, batch)
     cases = made_up(folder, plan, channels, shape, patch)
     configuration = plan.configuration()[1]
-    drawn = training_sampler(cases, sorted(cases), plan, configuration, 0)
+    drawn = training_sampler(cases, sorted(cases), plan.task(), 0)
     drawn = replace(drawn, cases=cases)  # each from its file every time
     largest = configuration.augmentation.loaded_shape(patch)
     whole = replace(drawn, shapes=lambda number: [largest] * batch)

@@ -15,10 +15,10 @@ several times faster. Patches are rotated and scaled more often instead, since t
 dataset otherwise learn its cases by heart.
 """
 
+from autoseg.configuration import TrainingRules
 from autoseg.parts.augmentations import standard
 from autoseg.parts.optimizers import muon
 from autoseg.parts.schedules import polynomial
-from autoseg.plan import TrainingRules
 from autoseg.planning.patch import Budget, UNetSizes
 from autoseg.planning.planner import Planner
 

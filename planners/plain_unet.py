@@ -3,9 +3,9 @@
 Isensee et al. 2021; numbers from nnU-Net v2 2.8.1 ``default_experiment_planner.py``. Same fingerprint, same plan.
 """
 
+from autoseg.configuration import TrainingRules
 from autoseg.parts.optimizers import sgd
 from autoseg.parts.schedules import polynomial
-from autoseg.plan import TrainingRules
 from autoseg.planning.patch import Budget, UNetSizes
 from autoseg.planning.planner import Planner
 

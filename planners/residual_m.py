@@ -3,10 +3,10 @@
 Isensee et al. 2024; numbers from nnU-Net v2 2.8.1 ``nnUNetPlannerResEncM``. Same fingerprint, same plan.
 """
 
+from autoseg.configuration import TrainingRules
 from autoseg.parts.networks import residual_unet
 from autoseg.parts.optimizers import sgd
 from autoseg.parts.schedules import polynomial
-from autoseg.plan import TrainingRules
 from autoseg.planning.patch import Budget, UNetSizes
 from autoseg.planning.planner import Planner
 

@@ -4,9 +4,9 @@ Muon and no mirroring, as in ``cpu``: on the demo's phantoms 300 iterations give
 800, and a patch is seen once in prediction instead of eight times.
 """
 
+from autoseg.configuration import TrainingRules
 from autoseg.parts.optimizers import muon
 from autoseg.parts.schedules import polynomial
-from autoseg.plan import TrainingRules
 from autoseg.planning.patch import Budget, UNetSizes
 from autoseg.planning.planner import Planner
 

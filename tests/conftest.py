@@ -13,6 +13,7 @@ os.environ.update(CALM_THREADS)  # before torch is loaded, as the command line d
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for every core
 
+from autoseg.configuration import Configuration, TrainingRules
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.parts.augmentations import none
 from autoseg.parts.losses import dice_ce
@@ -21,7 +22,7 @@ from autoseg.parts.normalizers import none as untouched
 from autoseg.parts.optimizers import sgd
 from autoseg.parts.resamplers import spline
 from autoseg.parts.schedules import polynomial
-from autoseg.plan import Configuration, Plan, TrainingRules
+from autoseg.plan import Plan
 
 hypothesis.settings.register_profile("autoseg", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("autoseg")

@@ -9,10 +9,11 @@ import zlib
 
 from autoseg.planners import measured
 
+from autoseg.configuration import Configuration, StepMemory
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
-from autoseg.plan import Configuration, Plan, StepMemory
+from autoseg.plan import Plan
 from autoseg.planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from autoseg.planning.memory import elements_of_step
 from autoseg.planning.search import Bench
@@ -42,7 +43,7 @@ class Formula:
         return 0.97 + 0.06 * zlib.crc32(repr(plan.configurations[name].patch_size).encode()) / 2**32
 
 
-def task(
+def described(
     shape: tuple[int, ...], spacing: tuple[float, ...], cases: int, channels: int = 1
 ) -> tuple[Dataset, Fingerprint]:
     keys = [f"case_{index}" for index in range(cases)]
@@ -64,7 +65,7 @@ def planned(
 ) -> Plan:
     """By the default planner."""
     bench: Bench = Formula(target)
-    return measured.PLANNER.plan(*task(shape, spacing, cases), constraints, bench)
+    return measured.PLANNER.plan(*described(shape, spacing, cases), constraints, bench)
 
 
 def iterations(configuration: Configuration) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save
+from tasks import task_of
 
 from autoseg.bundle.bundle import read_bundle
 from autoseg.bundle.card import card
@@ -49,7 +50,7 @@ def good_entries(small_plan: Plan, folder: Path) -> Entries:
     configurations = {"3d_lowres": full, "cascade": replace(full, previous="3d_lowres"), "2d": flat}
     plan = replace(small_plan, configurations=configurations, default="cascade")
     torch.manual_seed(0)
-    weights = {name: {"0": save(plan.network_of(each).state_dict())} for name, each in configurations.items()}
+    weights = {name: {"0": save(task_of(plan, each).network().state_dict())} for name, each in configurations.items()}
     score = Estimate(0.9, 0.8, 1.0, 5)
     manifest = Manifest(
         "Small",

@@ -90,6 +90,6 @@ IMAGE = np.zeros((4, 8, 8), np.float32)
     ids=lambda value: "x".join(map(str, value.shape)) if isinstance(value, np.ndarray) else repr(value)[:60],
 )
 def test_what_is_no_image_is_refused(small_plan, image: Any, given: dict[str, Any]) -> None:
-    model = autoseg.Model(small_plan, small_plan.default, (), ("0",))
+    model = autoseg.Model(small_plan.task(), (), ("0",))
     with pytest.raises(AutosegError):
         model.predict(image, **given)

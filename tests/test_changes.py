@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoseg.changes import changed
+from autoseg.configuration import Configuration
 from autoseg.core.family import Family
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import to_json, write_json
@@ -23,7 +24,7 @@ from autoseg.parts.augmentations import none, standard
 from autoseg.parts.losses import top_k
 from autoseg.parts.normalizers import zscore
 from autoseg.parts.optimizers import adamw
-from autoseg.plan import Configuration, Plan, read_plan
+from autoseg.plan import Plan, read_plan
 
 NAME = "3d_fullres"
 

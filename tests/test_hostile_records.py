@@ -21,6 +21,7 @@ import torch
 from autoseg import changes
 from autoseg.bundle.manifest import CrossValidation
 from autoseg.changes import changed
+from autoseg.configuration import Configuration, StepCost, StepMemory
 from autoseg.core.estimate import Estimate
 from autoseg.core.family import Family
 from autoseg.core.json_text import parse_json
@@ -36,7 +37,7 @@ from autoseg.evaluation.paired import Paired
 from autoseg.evaluation.selection import Compared, Selection
 from autoseg.parts.augmentations import standard
 from autoseg.parts.networks import residual_unet
-from autoseg.plan import Configuration, Plan, StepCost, StepMemory
+from autoseg.plan import Plan
 from autoseg.planning.explain import comparison, explanation, summary
 from autoseg.run_status import RunStatus
 
@@ -152,7 +153,7 @@ def use(plan: Plan) -> None:
     """Everything that is made of a plan before the first step, without memory."""
     assert explanation(plan) and comparison([plan])
     for name, configuration in plan.configurations.items():
-        assert summary(configuration) and plan.mirrored(name) is not None
+        assert summary(configuration) and plan.task(name).mirrored is not None
         built(configuration.network, len(plan.channels) * configuration.slices, plan.labels.heads)
         use_parts(plan, configuration)
 

@@ -69,7 +69,7 @@ def test_a_cascade_sees_one_channel_per_label_and_none_for_background_or_ignored
     small_plan: Plan, labels: ExclusiveLabels | RegionLabels, channels: int
 ) -> None:
     plan = with_earlier(replace(small_plan, labels=labels), second=NAME)
-    network = plan.network_of(plan.configurations["second"])
+    network = plan.task("second").network()
     seen = []
     network.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     prior = torch.randint(0, channels + 1, (2, 1, 8, 8, 8)).float()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ..configuration import Configuration
 from ..core.estimate import Estimate
 from ..core.names import short
 from ..corrections import POSTPROCESSORS, Correction
-from ..plan import Configuration, Plan
+from ..plan import Plan
 from .manifest import Manifest, MirroringTest
 from .trained import Trained, TrainedRuns
 
@@ -70,7 +71,7 @@ def _ensemble(manifest: Manifest) -> str:
 
 
 def _mirroring(plan: Plan, name: str, test: MirroringTest | None) -> str:
-    if not plan.mirrored(name):
+    if not plan.task(name).mirrored:
         return f"{name} cannot be mirrored"
     if test is None:
         return f"{name}: not measured"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Union
+from typing import Union
 
 from ..core.names import path_name
 from ..core.weights import metadata, read_weights
@@ -70,6 +70,10 @@ class TrainedRuns:
         return str(self.stages[configuration][fold].weights)
 
 
+DECISIVE = ("spacing", "patch_size", "normalizers", "resampler", "network", "previous", "slices")
+"""Of a configuration, what changes the meaning of a prediction or how an image is prepared."""
+
+
 CURE = "train this fold again, which writes them anew from its last checkpoint; or remove its folder"
 Trained = Union[Bundle, TrainedRuns]
 
@@ -102,8 +106,7 @@ def _earlier(path: Path, previous: str, folds: tuple[str, ...], trusted: tuple[s
 
 
 def _after(earlier: TrainedRuns, later: TrainedRuns) -> TrainedRuns:
-    different = [name for name in OF_THE_PLAN if getattr(earlier.plan, name) != getattr(later.plan, name)]
-    if different:
+    if different := earlier.plan.differences(later.plan):
         raise ModelError(
             f"{later.path} and its earlier stage {earlier.path} were not trained alike: {', '.join(different)} differ; "
             "train one of them again"
@@ -171,23 +174,11 @@ def _common(plans: dict[str, Plan]) -> Plan:
     """The plan of the first fold, after checking that an ensemble with the others makes sense."""
     (first_name, first), *others = plans.items()
     for name, plan in others:
-        theirs, ours = _decisions(plan), _decisions(first)
-        different = [what for what in ours if ours[what] != theirs[what]]
-        if different:
+        theirs, ours = plan.task().configuration, first.task().configuration
+        different = [what for what in DECISIVE if getattr(ours, what) != getattr(theirs, what)]
+        if different := [*first.differences(plan), *different]:
             raise ModelError(
                 f"fold {name} and fold {first_name} were not trained alike: {', '.join(different)} differ. "
                 "Choose folds that belong together with --folds, or train them again"
             )
     return first
-
-
-def _decisions(plan: Plan) -> dict[str, Any]:
-    """Everything in a plan that changes what a prediction means or how an image is prepared."""
-    of_plan = {name: getattr(plan, name) for name in OF_THE_PLAN}
-    configuration = plan.configuration()[1]
-    names = ("spacing", "patch_size", "normalizers", "resampler", "network", "previous", "slices")
-    return of_plan | {name: getattr(configuration, name) for name in names}
-
-
-OF_THE_PLAN = ("axis_order", "orientation", "channels", "labels", "mirror_axes")
-"""What all configurations of a model have in common."""

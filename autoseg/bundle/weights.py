@@ -14,7 +14,7 @@ from ..core.json_text import parse_json
 from ..core.names import short
 from ..core.records import from_json
 from ..errors import ModelError, RecordError
-from ..plan import Configuration, Plan
+from ..task import Task
 from .trained import Trained
 
 LARGEST_HEADER = 4 << 20  # bytes; 300 tensors, as many as nnU-Net's largest preset has, take 40 kB
@@ -38,7 +38,7 @@ def read_weights(trained: Trained, name: str, fold: str) -> dict[str, Tensor]:
     where = trained.where(name, fold)
     try:
         header = read_header(trained.weight_blocks(name, fold), where)
-        _compare(header, trained.plan, trained.plan.configurations[name], where)
+        _compare(header, trained.plan.task(name), where)
         weights = load(trained.weights(name, fold))
     except (SafetensorError, OSError) as error:
         said = short(str(error), 300)
@@ -75,9 +75,9 @@ def read_header(blocks: Iterable[bytes], where: str) -> dict[str, Stored]:
     return tensors
 
 
-def _compare(found: dict[str, Stored], plan: Plan, configuration: Configuration, where: str) -> None:
-    """Raises ModelError where the weights are not those of the network that the plan describes."""
-    blocks = sum(sum(getattr(configuration.network, f"blocks_{way}", ())) for way in ("encoder", "decoder"))
+def _compare(found: dict[str, Stored], task: Task, where: str) -> None:
+    """Raises ModelError where the weights are not those of the network that the task describes."""
+    blocks = sum(sum(getattr(task.configuration.network, f"blocks_{way}", ())) for way in ("encoder", "decoder"))
     if blocks > len(found):  # every block has weights, and even one without values takes its time to be made
         raise ModelError(
             f"{where} does not belong to the plan beside it: it holds {len(found)} tensors, "
@@ -85,7 +85,7 @@ def _compare(found: dict[str, Stored], plan: Plan, configuration: Configuration,
         )
     try:
         with torch.device("meta"):
-            state = plan.network_of(configuration).state_dict()
+            state = task.network().state_dict()
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{where}: the network of the plan cannot be built ({short(str(error), 500)})") from None
     different = [f"{key} is missing" for key in state if key not in found]

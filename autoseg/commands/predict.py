@@ -91,7 +91,7 @@ def run(options: Namespace) -> int:
         path = workspace.newest_model(named, options.configuration)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=tuple(options.trust))
-    cases, refused = find_images(options.input, len(model.plan.channels))
+    cases, refused = find_images(options.input, len(model.task.channels))
     report = story.predict(
         model,
         cases,

@@ -16,10 +16,10 @@ from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.labels import Labels, RegionLabels
 from ..corrections import Correction
-from ..plan import Plan
 from ..preprocessing.prepare import PreparedCase
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings
+from ..task import Task
 from .accumulator import Space
 from .memory import Need
 from .options import PredictOptions
@@ -53,12 +53,16 @@ class PreparedTogether:
 class Ensemble(Predictor[PreparedTogether]):
     """Configurations of one plan."""
 
-    plan: Plan
     members: tuple[Predictor[PreparedCase], ...]
     weights: tuple[float, ...]
     """Of the members' probabilities; they sum to 1."""
     settings: RunSettings
     postprocessing: tuple[Correction, ...] = ()
+
+    @property
+    def task(self) -> Task:  # type: ignore[override]
+        """The first member's: channels, labels and orientation are those of all."""
+        return self.members[0].task
 
     def need(self, geometry: Geometry) -> Need:
         """What an image of this size takes of main memory."""
@@ -89,7 +93,7 @@ class Ensemble(Predictor[PreparedTogether]):
             yield rows, Slab(self._mean(slabs))
 
     def _mean(self, slabs: Sequence[Tensor]) -> Tensor:
-        labels, home = self.plan.labels, slabs[0].device
+        labels, home = self.task.labels, slabs[0].device
         total = sum(weight * probabilities(slab, labels).to(home) for weight, slab in zip(self.weights, slabs))
         assert isinstance(total, Tensor)
         return mean_logits(total, labels)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from math import prod
 from types import TracebackType
 
+from ..configuration import Configuration
 from ..core.geometry import Box, Geometry
 from ..core.machine import available_bytes
 from ..core.process import resident_bytes
 from ..parts.networks._convolution import CHUNK_BYTES
-from ..plan import Configuration, Plan
 from ..preprocessing.spatial import spatial_record, transpose
 from ..settings import Resolved
+from ..task import Task
 from .resampled import SLAB_BYTES, needs_whole
 from .sliding_window import patches_at_once
 
@@ -66,26 +67,24 @@ class Need:
         return replace(self, correcting=self.fixed + CORRECTING * prod(geometry.shape))
 
 
-def need(
-    geometry: Geometry, plan: Plan, configuration: Configuration, run: Resolved, values: int | None = None
-) -> Need:
+def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = None) -> Need:
     """For an image of this size, were nothing cropped away. ``values`` are summed per voxel; None: one per head.
 
     Raises DatasetError for more voxels than can be counted.
     """
-    transposed = transpose(plan, geometry)
+    configuration, transposed = task.configuration, transpose(task, geometry)
     turned = Box.whole(tuple(geometry.shape[axis] for axis in transposed.order))  # type: ignore[arg-type]
     record = spatial_record(geometry.shape, geometry.spacing, transposed.order, turned, configuration.spacing)
     _, resampling = record.split()
     z, y, x = resampling.new_shape
-    channels, heads, voxels = len(plan.channels), plan.labels.heads, prod(geometry.shape)
+    channels, heads, voxels = len(task.channels), task.labels.heads, prod(geometry.shape)
     patch = (1, *configuration.patch_size)[-3:]
     whole = needs_whole(resampling, configuration.resampler)
     summed = heads if whole or values is None else values
     seen = prod(patch)
     output = 4 * summed * seen * patches_at_once(seen, summed, run)
     slab = max(SLAB_BYTES, 4 * heads * (y * x + prod(resampling.shape[1:])))
-    labels = 2 * voxels * plan.labels.written.itemsize
+    labels = 2 * voxels * task.labels.written.itemsize
     height = z if whole else min(z, patch[0])
     return Need(
         reading=READING * 4 * channels * voxels,
@@ -94,11 +93,11 @@ def need(
     )
 
 
-def patch_bytes(plan: Plan, configuration: Configuration, run: Resolved) -> int:
+def patch_bytes(task: Task, run: Resolved) -> int:
     """Main memory that any image takes, however small: it is padded to a patch, and logits are summed on one."""
-    voxels, channels = prod(configuration.patch_size), len(plan.channels) * configuration.slices
-    summed = min(plan.labels.heads, configuration.network.features[0])
-    return 4 * (channels + summed) * voxels + working_bytes(configuration, summed, run)
+    configuration, labels = task.configuration, task.labels
+    summed, voxels = min(labels.heads, configuration.network.features[0]), prod(configuration.patch_size)
+    return 4 * (task.inputs.read + summed) * voxels + working_bytes(configuration, summed, run)
 
 
 def working_bytes(configuration: Configuration, values: int, run: Resolved) -> int:

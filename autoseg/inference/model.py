@@ -15,15 +15,16 @@ import torch
 from torch import nn
 
 from ..bundle.trained import Trained, read_trained
+from ..configuration import Configuration
 from ..core.clock import Clock
 from ..core.files import named_path
 from ..core.geometry import Geometry, Image
 from ..corrections import Correction
 from ..errors import ModelError
-from ..plan import Configuration, Plan
 from ..preprocessing.prepare import PreparedCase, prepare
 from ..preprocessing.priors import on_grid
 from ..settings import Resolved, RunSettings, resolve
+from ..task import Task
 from .accumulator import Space
 from .ensemble import Ensemble
 from .export import Prediction
@@ -40,8 +41,7 @@ from .sliding_window import ANYWHERE, SlidingWindow
 class Model(Predictor[PreparedCase]):
     """One configuration. The networks of several folds are an ensemble: the mean of their logits counts."""
 
-    plan: Plan
-    configuration_name: str
+    task: Task
     networks: tuple[nn.Module, ...]
     """In evaluation mode, on the device of the settings."""
     folds: tuple[str, ...]
@@ -85,33 +85,34 @@ class Model(Predictor[PreparedCase]):
         if len(members) == 1:
             return replace(members[0], postprocessing=manifest.postprocessing)
         weights = tuple(manifest.ensemble.values())
-        return Ensemble(trained.plan, members, weights, settings, manifest.postprocessing)
+        return Ensemble(members, weights, settings, manifest.postprocessing)
 
     @classmethod
     def _stage(cls, trained: Trained, name: str, settings: RunSettings, earlier: Mapping[str, Model]) -> Model:
-        before = trained.plan.configurations[name].previous
+        task = trained.plan.task(name)
+        before = task.configuration.previous
         device, there = resolve(settings).device, trained.manifest.configurations[name]
         networks = tuple(read_network(trained, name, fold, device) for fold in there)
         test = trained.manifest.mirroring.get(name)
         previous = None if before is None else earlier[before]
-        return cls(trained.plan, name, networks, there, settings, test.pays if test else None, previous)
+        return cls(task, networks, there, settings, test.pays if test else None, previous)
 
     @property
     def configuration(self) -> Configuration:
-        return self.plan.configurations[self.configuration_name]
+        return self.task.configuration
 
     def need(self, geometry: Geometry) -> Need:
         """What an image of this size takes of main memory."""
-        readout = Readout.of(self.networks, self.plan.labels.heads)
+        readout = Readout.of(self.networks, self.task.labels.heads)
         run, values = resolve(self.settings, predicting=True), readout.weight.shape[1] if readout else None
-        needed = need(geometry, self.plan, self.configuration, run, values)
+        needed = need(geometry, self.task, run, values)
         if self.previous is not None:
             needed = needed.together(self.previous.need(geometry))
         return needed.corrected(geometry) if self.postprocessing else needed
 
     def prepare(self, image: Image) -> PreparedCase:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers."""
-        expected, found = self.plan.channels, len(image.array)
+        expected, found = self.task.channels, len(image.array)
         if found != len(expected):
             raise ModelError(
                 f"the image has {found} channel{'s' * (found != 1)}, but the model was trained on {len(expected)}: "
@@ -119,7 +120,7 @@ class Model(Predictor[PreparedCase]):
             )
         if not np.isfinite(image.array).all():
             raise ModelError("the image holds NaN or infinite voxels; replace them by the value of air or background")
-        prepared = prepare(image, None, self.plan, self.configuration)
+        prepared = prepare(image, None, self.task)
         return prepared if self.previous is None else replace(prepared, previous=self.previous.prepare(image))
 
     def slabs(
@@ -159,9 +160,9 @@ class Model(Predictor[PreparedCase]):
             self.networks,
             prepared.image if self.previous is None else self._with_prior(prepared, options, space, clock),
             self.configuration.patch_size,
-            heads=self.plan.labels.heads,
+            heads=self.task.labels.heads,
             batch_size=self.configuration.batch_size,
-            mirror_axes=options.mirror_axes(self.plan.mirror_axes, self.mirroring_pays),
+            mirror_axes=options.mirror_axes(self.task.mirror_axes, self.mirroring_pays),
             step=options.step,
             slices=self.configuration.slices,
             run=run,
@@ -176,5 +177,5 @@ class Model(Predictor[PreparedCase]):
         """The image and, as one more channel, the label indices that the earlier stage predicts."""
         assert self.previous is not None and prepared.previous is not None
         found = self.previous.decide(prepared.previous, options, space=space, clock=clock)
-        prior = on_grid(found.labels, prepared.record, self.plan.labels, self.configuration.resampler)
+        prior = on_grid(found.labels, prepared.record, self.task.labels, self.configuration.resampler)
         return np.concatenate((prepared.image, prior[None].astype(np.float32)))

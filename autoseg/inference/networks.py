@@ -19,15 +19,15 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 def refuse_too_large(trained: Trained, name: str, run: Resolved) -> None:
     """Raises ModelError for a configuration whose weights or patches this machine cannot hold."""
-    most, configuration = memory_bytes(), trained.plan.configurations[name]
+    most, task = memory_bytes(), trained.plan.task(name)
     if trained.size > most:
         raise ModelError(
             f"{trained.path}: the weights take {bytes_text(trained.size)}, this machine has {bytes_text(most)} of "
             "memory; choose some of the folds with --folds"
         )
-    needed = patch_bytes(trained.plan, configuration, run)
+    needed = patch_bytes(task, run)
     if needed > most:
-        patch = " x ".join(map(str, configuration.patch_size))
+        patch = " x ".join(map(str, task.configuration.patch_size))
         raise ModelError(
             f"{trained.path}: {name} sees patches of {short(patch)} voxels, which take about {bytes_text(needed)} of "
             f"memory; this machine has {bytes_text(most)}, predict on one with more"
@@ -37,7 +37,7 @@ def refuse_too_large(trained: Trained, name: str, run: Resolved) -> None:
 def read_network(trained: Trained, name: str, fold: str, device: torch.device) -> nn.Module:
     """One network in evaluation mode. Raises ModelError for weights that are damaged, or another network's."""
     weights = read_weights(trained, name, fold)
-    network = trained.plan.network_of(trained.plan.configurations[name])
+    network = trained.plan.task(name).network()
     network.load_state_dict(weights)
     network = network.eval().to(device)
     if device.type == "cpu":

@@ -15,9 +15,9 @@ from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..corrections import Correction, corrected
 from ..errors import NotFiniteError
-from ..plan import Plan
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings, resolve
+from ..task import Task
 from .accumulator import Space
 from .export import Prediction, export
 from .in_memory import opened
@@ -55,7 +55,8 @@ Case = TypeVar("Case", bound=Prepared)
 class Predictor(ABC, Generic[Case]):
     """Reads images of one kind and decides their voxels."""
 
-    plan: Plan
+    task: Task
+    """What was learned."""
     settings: RunSettings
     postprocessing: tuple[Correction, ...]
     """What is corrected in every label map, in this order."""
@@ -136,13 +137,13 @@ class Predictor(ABC, Generic[Case]):
         if not self.postprocessing:
             return found
         with clock.stage("correct"):
-            return replace(found, labels=corrected(found.labels, self.postprocessing, self.plan.labels, found.geometry))
+            return replace(found, labels=corrected(found.labels, self.postprocessing, self.task.labels, found.geometry))
 
     def exported(
         self, prepared: Case, slabs: Slabs, wanted: Wanted = LABELS_ONLY, clock: Clock | None = None
     ) -> Prediction:
         """What the slabs decide, on the grid of the image that was prepared; nothing is corrected."""
-        labels, record, geometry = self.plan.labels, prepared.record, prepared.geometry
+        labels, record, geometry = self.task.labels, prepared.record, prepared.geometry
         kind, keep = wanted.probabilities, wanted.keep
         with storing(keep, record, geometry, labels) if keep else nullcontext() as watch:
             return export(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
+from ..configuration import Configuration, TrainingRules
 from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from ..core.labels import Labels
 from ..core.names import path_name, short
@@ -20,7 +21,7 @@ from ..parts.normalizers import ct, none, rescale, rgb, zscore
 from ..parts.optimizers import sgd
 from ..parts.resamplers import spline
 from ..parts.schedules import polynomial
-from ..plan import Configuration, Plan, TrainingRules
+from ..plan import Plan
 from ..planning.planner import augmentation_for
 from .nnunet_json import LARGEST_EDGE, number, numbers, objects, said, typed, whole
 from .nnunet_networks import read_network

@@ -20,7 +20,8 @@ from ..data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..errors import ModelError, RecordError
 from ..parts.normalizers import ct
 from ..parts.postprocessors import largest_component
-from ..plan import Configuration, Plan
+from ..plan import Plan
+from ..task import Task
 from .nnunet_files import FINAL
 from .nnunet_plans import nnunet_plans
 from .nnunet_postprocessing import LARGEST, MODULE, beyond
@@ -102,22 +103,22 @@ def dataset_json(labels: Labels, plan: Plan, manifest: Manifest) -> dict[str, An
     return described | {"numTraining": 0, "file_ending": plan.file_ending} | {k: v for k, v in about.items() if v}
 
 
-def mirror_axes(plan: Plan, configuration: Configuration) -> tuple[int, ...] | None:
+def mirror_axes(task: Task) -> tuple[int, ...] | None:
     """Counted from the first axis of the patch; nnU-Net knows no empty tuple."""
-    first = 3 - configuration.dimensions
-    return tuple(axis - first for axis in plan.mirror_axes if axis >= first) or None
+    first = 3 - task.configuration.dimensions
+    return tuple(axis - first for axis in task.mirrored) or None
 
 
 def _write_checkpoint(path: Path, trained: Trained, title: str, fold: str) -> None:
     """What nnU-Net's predictor and its fine-tuning read; a training cannot be continued from it."""
     import torch
 
-    plan, configuration = trained.plan, trained.plan.configurations[title]
+    task = trained.plan.task(title)
     checkpoint = {
-        "network_weights": to_nnunet(read_weights(trained, title, fold), configuration),
+        "network_weights": to_nnunet(read_weights(trained, title, fold), task.configuration),
         "trainer_name": TRAINER,
         "init_args": {"configuration": title, "fold": int(fold) if fold.isdecimal() else fold},
-        "inference_allowed_mirroring_axes": mirror_axes(plan, configuration),
+        "inference_allowed_mirroring_axes": mirror_axes(task),
     }
     with atomic_file(path) as temporary:
         torch.save(checkpoint, temporary)

@@ -17,11 +17,12 @@ from torch import Tensor
 from ..bundle.bundle import Bundle
 from ..bundle.manifest import Manifest
 from ..bundle.write import write_bundle
+from ..configuration import Configuration
 from ..core.files import remove_unfinished, unfinished
 from ..core.progress import progress
 from ..data import dataset_json
 from ..errors import ModelError
-from ..plan import Configuration, Plan
+from ..plan import Plan
 from .checkpoint import Checkpoint, StoredTensor
 from .nnunet_configurations import read_plan_of
 from .nnunet_files import FINAL, ModelFiles, find_model
@@ -148,7 +149,7 @@ def _mirror_axes(stored: Any, configuration: Configuration, where: str) -> tuple
 def _convert(found: Found, scratch: Path) -> dict[str, Path]:
     """Writes a safetensors file for every fold into ``scratch``."""
     configuration = found.plan.configurations[found.configuration]
-    expected = shapes(found.plan, configuration)
+    expected = shapes(found.plan.task(found.configuration))
     written = {}
     for fold in progress(found.folds, len(found.folds), f"importing {found.configuration}"):
         with found.files.checkpoint(fold, found.checkpoint) as stored:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..configuration import NETWORKS, NORMALIZERS, Configuration
 from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from ..core.records import read_json, to_json
 from ..data import dataset_json
@@ -17,7 +18,7 @@ from ..data.dataset import Case, Dataset
 from ..data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from ..errors import RecordError
 from ..parts.resamplers import spline
-from ..plan import NETWORKS, NORMALIZERS, Configuration, Plan
+from ..plan import Plan
 from ..planning import rules
 from .nnunet_json import LARGEST, LARGEST_EDGE, file_ending, refuse_large, said
 

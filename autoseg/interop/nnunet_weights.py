@@ -13,10 +13,11 @@ from typing import Any, Union
 import torch
 from torch import Tensor
 
+from ..configuration import Configuration
 from ..errors import ModelError
 from ..parts.contracts import Network
 from ..parts.networks import plain_unet, residual_unet
-from ..plan import Configuration, Plan
+from ..task import Task
 from .nnunet_json import said
 
 UNet = Union[plain_unet.Spec, residual_unet.Spec]
@@ -65,10 +66,10 @@ def to_nnunet(weights: Mapping[str, Tensor], configuration: Configuration) -> di
     return state | {copy: state[theirs] for theirs in wanted.values() for copy in copies([theirs])}
 
 
-def shapes(plan: Plan, configuration: Configuration) -> Shapes:
+def shapes(task: Task) -> Shapes:
     """Of every weight of the network that the plan builds, without building it."""
     with torch.device("meta"):
-        return {name: tuple(weight.shape) for name, weight in plan.network_of(configuration).state_dict().items()}
+        return {name: tuple(weight.shape) for name, weight in task.network().state_dict().items()}
 
 
 def copies(theirs: Iterable[str]) -> Iterator[str]:

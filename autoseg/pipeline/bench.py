@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..configuration import Configuration, StepMemory
 from ..core.amounts import bytes_text
 from ..core.machine import available_on_gpu, memory_bytes, processor
 from ..core.records import read_json, to_json, write_json
 from ..errors import PlanningError, RecordError
-from ..plan import Configuration, Plan, StepMemory
 from ..planning.memory import elements_of_step
 from ..planning.target import CPU_BESIDE, CPU_GAPS, GPU_CONTEXT, Target, gpu
 from ..settings import Resolved, RunSettings, resolve
+from ..task import Task
 
 if TYPE_CHECKING:
     import torch
@@ -66,25 +67,25 @@ class CountingBench:
         self.kept = Steps() if kept is None else _read(kept)
         """What was counted and timed."""
 
-    def memory(self, plan: Plan, name: str) -> StepMemory:
-        key = self._key(plan, name)
+    def memory(self, task: Task) -> StepMemory:
+        key = self._key(task)
         if key not in self.kept.counted:
             from ..training.accounting import step_memory
 
-            counted = step_memory(plan, plan.configurations[name], self._resolved, self._threads)
+            counted = step_memory(task, self._resolved, self._threads)
             self._keep(replace(self.kept, counted={**self.kept.counted, key: counted}))
         return self.kept.counted[key]
 
-    def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
+    def seconds(self, task: Task) -> tuple[float, int | None]:
         if self.target.speed is None:
             raise ValueError(f"the speed of {self.target.name} is not known")
-        return elements_of_step(plan.configurations[name], plan.labels.heads) / self.target.speed, None
+        return elements_of_step(task.configuration, task.labels.heads) / self.target.speed, None
 
-    def _key(self, plan: Plan, name: str, *more: str) -> str:
+    def _key(self, task: Task, *more: str) -> str:
         """Another one with anything that the cost of a step depends on."""
         import torch
 
-        what = [VERSION, _essence(plan, name), str(self._resolved.dtype), self._threads, torch.__version__, *more]
+        what = [VERSION, _essence(task), str(self._resolved.dtype), self._threads, torch.__version__, *more]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:24]
 
     def _keep(self, steps: Steps) -> None:
@@ -106,23 +107,23 @@ class TimingBench(CountingBench):
         self._works: dict[str, int] = {}
         self._too_large: dict[str, StepTime] = {}  # not kept: the next time other programs may leave more memory
 
-    def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
-        configuration = plan.configurations[name]
-        work, kind = elements_of_step(configuration, plan.labels.heads), _kind(configuration)
-        key = self._key(plan, name, self.target.name)
+    def seconds(self, task: Task) -> tuple[float, int | None]:
+        configuration = task.configuration
+        work, kind = elements_of_step(configuration, task.labels.heads), _kind(configuration)
+        key = self._key(task, self.target.name)
         known = {**self.kept.timed, **self._too_large}
-        if key not in known and self._can_reckon(plan, name, work, kind):
+        if key not in known and self._can_reckon(task, work, kind):
             return float(f"{work / self._rates[kind]:.2g}"), None
-        found = known.get(key) or self._tried(plan, name)
+        found = known.get(key) or self._tried(task)
         if found is None:
-            found = self._too_large[key] = self._reckoned(plan, name, work, kind)
+            found = self._too_large[key] = self._reckoned(task, work, kind)
         elif key not in known:
             self._keep(replace(self.kept, timed={**self.kept.timed, key: found}))
         self._rates[kind] = work / found.seconds
         self._works[kind] = work
         return found.seconds, found.bytes
 
-    def _can_reckon(self, plan: Plan, name: str, work: int, kind: str) -> bool:
+    def _can_reckon(self, task: Task, work: int, kind: str) -> bool:
         """Whether steps of the same kind were timed and these are too long to be tried, or so alike that they need not.
 
         On a GPU, and where much memory is taken, whatever can be tried is.
@@ -130,41 +131,41 @@ class TimingBench(CountingBench):
         if kind not in self._rates:
             return False
         alike = 1 / ALIKE <= work / self._works[kind] <= ALIKE
-        small = not self.target.gpu and self.target.total(self.memory(plan, name)) < self.target.allowed / 2
+        small = not self.target.gpu and self.target.total(self.memory(task)) < self.target.allowed / 2
         return work / self._rates[kind] > LONGEST_TRIAL or (alike and small)
 
-    def _reckoned(self, plan: Plan, name: str, work: int, kind: str) -> StepTime:
+    def _reckoned(self, task: Task, work: int, kind: str) -> StepTime:
         """Of a step that memory does not suffice for, with so many bytes that no planner takes it.
 
         Raises PlanningError where it does not suffice for the smallest step either.
         """
-        taken = int(TOO_MUCH * max(self.target.allowed, self.target.total(self.memory(plan, name))))
+        taken = int(TOO_MUCH * max(self.target.allowed, self.target.total(self.memory(task))))
         if kind not in self._rates:  # nobody knows how quick such steps are: a smaller one is tried
-            smaller = _smaller(plan.configurations[name])
+            smaller = _smaller(task.configuration)
             if smaller is None:
                 raise PlanningError(
                     f"{self.target.name} has too little memory for the smallest training step; end other programs on "
                     "it, or choose another --device"
                 )
-            self.seconds(replace(plan, configurations={**plan.configurations, name: smaller}), name)
-        return StepTime(f"{name}, too large for {self.target.name}", work / self._rates[kind], taken)
+            self.seconds(replace(task, configuration=smaller))
+        return StepTime(f"{task.name}, too large for {self.target.name}", work / self._rates[kind], taken)
 
-    def _tried(self, plan: Plan, name: str) -> StepTime | None:
+    def _tried(self, task: Task) -> StepTime | None:
         """None where memory does not suffice."""
         from ..training.timed_steps import time_steps
 
-        configuration = plan.configurations[name]
+        configuration = task.configuration
         network, patch = configuration.network, " x ".join(map(str, configuration.patch_size))
         features = f"{network.features[0]} to {max(network.features)} feature maps"
-        what = f"{name}, patch {patch}, batch {configuration.batch_size}, {features}"
+        what = f"{task.name}, patch {patch}, batch {configuration.batch_size}, {features}"
         LOG.info("timing training steps: %s", what)
-        seen = time_steps(plan, configuration, self._settings)
+        seen = time_steps(task, self._settings)
         if seen is None:
             LOG.info("  there is too little memory for such a step")
             return None
         beside = GPU_CONTEXT if self.target.gpu else CPU_BESIDE
         taken = None if seen.bytes is None else seen.bytes + beside
-        counted, told = self.target.total(self.memory(plan, name)), "" if taken is None else f", {bytes_text(taken)}"
+        counted, told = self.target.total(self.memory(task)), "" if taken is None else f", {bytes_text(taken)}"
         LOG.info("  %.2g s per step%s (counted: %s)", seen.seconds, told, bytes_text(counted))
         return StepTime(f"{what}, {self.target.name}", float(f"{seen.seconds:.2g}"), taken)
 
@@ -215,14 +216,14 @@ def _elsewhere(dtype: torch.dtype | None) -> Resolved:
     return Resolved(torch.device("cpu"), dtype)
 
 
-def _essence(plan: Plan, name: str) -> str:
+def _essence(task: Task) -> str:
     """All of a configuration that the cost of a step depends on."""
-    configuration = plan.configurations[name]
+    configuration = task.configuration
     any_length, any_grid = replace(configuration.training, epochs=1), (None, 1.0, 1.0)
     configuration = replace(
         configuration, training=any_length, spacing=any_grid, median_shape=(1, 1, 1), cost=None, reasons=()
     )
-    return json.dumps([to_json(configuration), len(plan.channels), to_json(plan.labels)], sort_keys=True)
+    return json.dumps([to_json(configuration), len(task.channels), to_json(task.labels)], sort_keys=True)
 
 
 def _kind(configuration: Configuration) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..bundle.trained import OF_THE_PLAN
 from ..core.files import content_hash, remove_unfinished
 from ..core.parallel import ordered_map
 from ..core.progress import progress
@@ -23,6 +22,7 @@ from ..parts.readers import read_labels
 from ..plan import Plan
 from ..preprocessing.priors import CaseWithPrior, PriorStore, on_grid
 from ..preprocessing.store import StoredCase
+from ..task import Task
 from ..workspace import DatasetFolder, RunFolder
 from .validated import is_validated
 
@@ -56,28 +56,27 @@ def unfinished(
 def _refuse_another_dataset(run: RunFolder, earlier: Plan, trusted: tuple[str, ...]) -> None:
     """Both stages must speak of the same labels: a finished one is not trained again when the dataset has changed."""
     before = run.read_plan(trusted)
-    different = [name for name in OF_THE_PLAN if getattr(before, name) != getattr(earlier, name)]
-    if different:
+    if different := before.differences(earlier):
         raise TrainingError(
             f"{run.root} was trained when {', '.join(different)} of the plan were others than now; a cascade needs "
             f"stages that belong together. Remove {run.root.parent} to train it anew"
         )
 
 
-def tell_first(earlier: Plan, plan: Plan, missing: Sequence[str]) -> None:
+def tell_first(earlier: Task, task: Task, missing: Sequence[str]) -> None:
     """Says which folds of the earlier stage will be trained, and why."""
     if missing:
         folds = f"fold {missing[0]} comes" if len(missing) == 1 else f"folds {', '.join(missing)} come"
         LOG.info(
             "%s sees what %s predicts for cases that it was not trained on: its %s first, as long as you asked for",
-            plan.default,
-            earlier.default,
+            task.name,
+            earlier.name,
             folds,
         )
 
 
-def bring_to_grid(files: DatasetFolder, earlier: Plan, plan: Plan, cases: dict[str, StoredCase], workers: int) -> None:
-    """Brings the label maps that the folds of stage ``earlier`` predicted to the grid of the stage ``plan`` trains.
+def bring_to_grid(files: DatasetFolder, earlier: Task, task: Task, cases: dict[str, StoredCase], workers: int) -> None:
+    """Brings the label maps that the folds of stage ``earlier`` predicted to the grid of the stage ``task``.
 
     ``cases`` are that stage's prepared cases. What was made from the same label maps for the same grid stays. Raises
     TrainingError for a case without such a label map.
@@ -85,45 +84,44 @@ def bring_to_grid(files: DatasetFolder, earlier: Plan, plan: Plan, cases: dict[s
     predicted = _predicted(files, earlier)
     for key in cases:
         _refuse_unpredicted(key, predicted.get(key), earlier)
-    _, configuration = plan.configuration()
-    store = PriorStore(files.priors(plan.default), configuration.patch_size)
+    store = PriorStore(files.priors(task.name), task.configuration.patch_size)
     remove_unfinished(store.folder)
     todo = [
         _Transfer(key, predicted[key], case, content)
         for key, case in cases.items()
         if store.content(key) != (content := _content(predicted[key], case))
     ]
-    work = partial(_transfer, plan=plan, store=store)
-    what = f"{earlier.default} for {plan.default}"
+    work = partial(_transfer, task=task, store=store)
+    what = f"{earlier.name} for {task.name}"
     for _ in progress(ordered_map(work, todo, workers), len(todo), what):
         pass
     LOG.info("%s: predictions of %d cases brought to its grid, %d were there", what, len(todo), len(cases) - len(todo))
 
 
-def with_priors(files: DatasetFolder, plan: Plan, cases: dict[str, StoredCase]) -> dict[str, CaseWithPrior]:
+def with_priors(files: DatasetFolder, task: Task, cases: dict[str, StoredCase]) -> dict[str, CaseWithPrior]:
     """The prepared cases together with what ``bring_to_grid`` made for them."""
-    store = PriorStore(files.priors(plan.default))
+    store = PriorStore(files.priors(task.name))
     return {key: store.open(key, case) for key, case in cases.items()}
 
 
-def _predicted(files: DatasetFolder, earlier: Plan) -> dict[str, Path]:
+def _predicted(files: DatasetFolder, earlier: Task) -> dict[str, Path]:
     """Case to the label map that the fold which validated on it has predicted."""
     return {
-        key: files.run(earlier.default, str(number)).validation / f"{key}{earlier.file_ending}"
+        key: files.run(earlier.name, str(number)).validation / f"{key}{earlier.file_ending}"
         for number, fold in enumerate(files.read_folds().folds)
         for key in fold.validation
     }
 
 
-def _refuse_unpredicted(key: str, path: Path | None, earlier: Plan) -> None:
+def _refuse_unpredicted(key: str, path: Path | None, earlier: Task) -> None:
     if path is None:
         raise TrainingError(
-            f"case {key} is in no fold's validation cases, so that every fold of {earlier.default} was trained on it; "
+            f"case {key} is in no fold's validation cases, so that every fold of {earlier.name} was trained on it; "
             "a cascade needs folds of which each case validates one"
         )
     if not path.exists():
         raise TrainingError(
-            f"{path} is missing, the label map that {earlier.default} predicted for case {key}. Remove "
+            f"{path} is missing, the label map that {earlier.name} predicted for case {key}. Remove "
             f"{path.parent} to predict it again; or, if the folds have changed, {path.parents[1]} to train anew"
         )
 
@@ -142,7 +140,7 @@ class _Transfer:
     content: str
 
 
-def _transfer(work: _Transfer, plan: Plan, store: PriorStore) -> None:
+def _transfer(work: _Transfer, task: Task, store: PriorStore) -> None:
     label_map, _ = read_labels(work.path)
-    _, configuration = plan.configuration()
-    store.write(work.key, on_grid(label_map, work.case.record, plan.labels, configuration.resampler), work.content)
+    indices = on_grid(label_map, work.case.record, task.labels, task.configuration.resampler)
+    store.write(work.key, indices, work.content)

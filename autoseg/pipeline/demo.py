@@ -23,8 +23,8 @@ from ..data.dataset import Case
 from ..evaluation.picture import overview
 from ..evaluation.scores import Summary, table
 from ..parts.readers import read_image, read_labels, write_channels, write_labels
-from ..plan import Plan
 from ..settings import RunSettings
+from ..task import Task
 from ..workspace import Workspace
 
 NAME = "Dataset999_Demo"
@@ -141,15 +141,15 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     predict(model, cases, predictions)
     summary = evaluate(raw / "labelsTs", predictions, workers=settings.threads)
     for case in cases:
-        _draw(case, raw, predictions, model.plan, summary)
+        _draw(case, raw, predictions, model.task, summary)
     taken = duration(time.monotonic() - start)
     return f"{table(summary)}\n\nplanned, trained, predicted and scored in {taken}; look at {predictions / 'pictures'}"
 
 
-def _draw(case: Case, raw: Path, predictions: Path, plan: Plan, summary: Summary) -> None:
+def _draw(case: Case, raw: Path, predictions: Path, task: Task, summary: Summary) -> None:
     path = predictions / "pictures" / f"{case.key}.png"
-    name = f"{case.key}{plan.file_ending}"
+    name = f"{case.key}{task.file_ending}"
     reference, prediction = (read_labels(folder / name)[0] for folder in (raw / "labelsTs", predictions))
     dice = ", ".join(f"{label} {scores['dice']:.2f}" for label, scores in summary.cases[case.key].items())
     title = f"{case.key}, Dice: {dice}"
-    overview(path, read_image(case.files), reference, prediction, plan.labels, title, plan.channels)
+    overview(path, read_image(case.files), reference, prediction, task.labels, title, task.channels)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..changes import changed
+from ..configuration import Configuration
 from ..core.amounts import bytes_text
 from ..core.family import Family
 from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
 from ..errors import MistypedError, RecordError, UnknownPartError, UsageError
 from ..interop.nnunet_planner import PlansFile
-from ..plan import Configuration, Plan
+from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from ..planning.measured import MeasuringPlanner
 from ..planning.search import Bench

@@ -54,13 +54,13 @@ def measure_mirroring(
             if not cases:
                 continue
             model = Model.read(run.root, settings=settings, trusted=trusted)
-            passes = 2 ** len(model.plan.mirrored(model.plan.default))
-            LOG.info("without mirroring: %s %s", model.plan.default, run.root.name)
+            passes = 2 ** len(model.task.mirrored)
+            LOG.info("without mirroring: %s %s", model.task.name, run.root.name)
             report = predict(model, cases, Path(scratch), options=PredictOptions(tta="none"))
             if report.failed:
                 raise ModelError(f"cases could not be predicted without mirroring: {', '.join(report.failed)}")
             for case in cases:
-                name = f"{case.key}{model.plan.file_ending}"
+                name = f"{case.key}{model.task.file_ending}"
                 pairs[case.key] = case.files[-1], run.validation / name, Path(scratch) / name
         found = list(ordered_map(partial(_dice, labels=dataset.labels), pairs.values(), settings.threads))
     with_it, without = (np.stack(scores) for scores in zip(*found))

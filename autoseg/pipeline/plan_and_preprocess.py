@@ -12,6 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from ..configuration import Configuration
 from ..core.files import remove_unfinished
 from ..core.locks import alone
 from ..core.names import first_of
@@ -26,12 +27,13 @@ from ..errors import AutosegError, DatasetError, ImageFileError, WorkspaceError
 from ..inspection.check import Problem, check_headers, table
 from ..inspection.extract import extract_fingerprint
 from ..parts.readers import read_image, read_labels
-from ..plan import Configuration, Plan
+from ..plan import Plan
 from ..preprocessing.prepare import prepare
 from ..preprocessing.sizes import impossible_cases
 from ..preprocessing.store import OLDER, CaseStore
 from ..run_status import is_held
 from ..settings import RunSettings
+from ..task import Task
 from ..workspace import DatasetFolder, RunFolder, Workspace
 from .make_plan import PlanRequest, draft, make_plan
 from .plan_file import is_measured, write_plan
@@ -134,11 +136,11 @@ def preprocess(
     wanted = [planned.configuration(name)[0] for name in configurations or planned.configurations]
     stages = [stage for name in wanted for stage in planned.stages(name)]
     for name in dict.fromkeys(prepared_as(planned, stage) for stage in stages):
-        configuration = planned.configurations[name]
-        _refuse_impossible(name, measured, planned)
-        store = CaseStore(files.prepared(name), configuration.patch_size)
+        task = planned.task(name)
+        _refuse_impossible(measured, task)
+        store = CaseStore(files.prepared(name), task.configuration.patch_size)
         remove_unfinished(store.folder)
-        keys = preparation_keys(measured, planned, configuration)
+        keys = preparation_keys(measured, task)
         seen = look_at(store, dataset.keys, settings.threads)
         _tell_damages(name, [(key, found) for key, (_, found) in seen.items() if found])
         todo = [
@@ -151,7 +153,7 @@ def preprocess(
                 files, [other for other in planned.configurations if prepared_as(planned, other) == name]
             )
 
-        work = partial(_prepare_one, plan=planned, configuration=configuration, store=store, keys=keys)
+        work = partial(_prepare_one, task=task, store=store, keys=keys)
         with threadpool_limits(1, user_api="blas"):  # cases are spread over threads already
             for _ in progress(ordered_map(work, todo, settings.threads), len(todo), f"preparing {name}"):
                 pass
@@ -188,23 +190,21 @@ def _tell_damages(name: str, damages: Sequence[tuple[str, str]]) -> None:
         LOG.info("%s: %d cases are of another version, without checksums; they are prepared anew", name, older)
 
 
-def _prepare_one(
-    case: Case, *, plan: Plan, configuration: Configuration, store: CaseStore, keys: dict[str, str]
-) -> None:
+def _prepare_one(case: Case, *, task: Task, store: CaseStore, keys: dict[str, str]) -> None:
     *images, label = case.files
     try:
-        prepared = prepare(read_image(images), read_labels(label)[0], plan, configuration)
+        prepared = prepare(read_image(images), read_labels(label)[0], task)
     except (DatasetError, ImageFileError) as error:
         raise DatasetError(f"case {case.key}: {error}") from None
     store.write(case.key, prepared, keys[case.key])
 
 
-def _refuse_impossible(name: str, measured: Fingerprint, plan: Plan) -> None:
+def _refuse_impossible(measured: Fingerprint, task: Task) -> None:
     """Raises DatasetError naming every case that is too large to be prepared, before any is."""
-    wrong = impossible_cases(measured.cases, plan, plan.configurations[name])
+    wrong = impossible_cases(measured.cases, task)
     if wrong:
         told = first_of([f"case {key}: {what}" for key, what in wrong.items()], 5)
-        raise DatasetError(f"{len(wrong)} of {len(measured.cases)} cases cannot be prepared for {name}:\n{told}")
+        raise DatasetError(f"{len(wrong)} of {len(measured.cases)} cases cannot be prepared for {task.name}:\n{told}")
 
 
 def prepared_as(plan: Plan, name: str) -> str:
@@ -220,9 +220,9 @@ def _preparation(configuration: Configuration) -> tuple[Any, ...]:
     return configuration.spacing, configuration.normalizers, configuration.resampler
 
 
-def preparation_keys(measured: Fingerprint, plan: Plan, configuration: Configuration) -> dict[str, str]:
+def preparation_keys(measured: Fingerprint, task: Task) -> dict[str, str]:
     """Per case, what changes when anything changes that its prepared arrays depend on: its files or these decisions."""
-    decisions = {name: to_json(configuration)[name] for name in ("spacing", "normalizers", "resampler")}
-    axes = plan.axis_order if plan.orientation is None else (plan.orientation, *plan.axis_order)
-    shared = json.dumps([PREPARED_VERSION, axes, to_json(plan.labels), decisions])
+    decisions = {name: to_json(task.configuration)[name] for name in ("spacing", "normalizers", "resampler")}
+    axes = task.axis_order if task.orientation is None else (task.orientation, *task.axis_order)
+    shared = json.dumps([PREPARED_VERSION, axes, to_json(task.labels), decisions])
     return {key: hashlib.sha256((case.content + shared).encode()).hexdigest() for key, case in measured.cases.items()}

@@ -55,7 +55,7 @@ class Stages:
 
     def target(self, key: str) -> Path:
         """The label map. Raises ModelError where it would not lie in the output folder."""
-        path = self.output / f"{key}{self.model.plan.file_ending}"
+        path = self.output / f"{key}{self.model.task.file_ending}"
         if path.parent != self.output or ".." in path.name:
             raise ModelError(f"the label map of {key} would be written outside {self.output}; no such model is used")
         return path

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..bundle.manifest import CrossValidation, Manifest, MirroringTest
-from ..bundle.trained import OF_THE_PLAN, TrainedRuns, read_trained
+from ..bundle.trained import TrainedRuns, read_trained
 from ..bundle.write import write_bundle
 from ..core.locks import alone
 from ..core.parallel import ordered_map
@@ -81,7 +81,7 @@ def _selected(
             trusted=trusted,
         )
         for name in members
-        if mirroring and trained[name].plan.mirrored(name)
+        if mirroring and trained[name].plan.task(name).mirrored
     }
     validated = _validate(files, dataset, splits, cases, held, numbers, settings.threads)
     whose = len({case.patient for case in cases})
@@ -116,8 +116,7 @@ def _trained(
         trained[name] = found
     first = trained[complete[0]].plan
     for name, each in trained.items():
-        different = [what for what in OF_THE_PLAN if getattr(each.plan, what) != getattr(first, what)]
-        if different:
+        if different := first.differences(each.plan):
             raise ModelError(
                 f"{name} and {complete[0]} were not trained alike: {', '.join(different)} differ; "
                 "train one of them again, or choose with -c"

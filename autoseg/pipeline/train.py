@@ -79,9 +79,9 @@ def train(
         cases = _all_prepared(stages, wanted)
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
             missing = unfinished(files, earlier, folds, trusted, settings.threads)
-            tell_first(earlier, plan, missing)
+            tell_first(earlier.task(), plan.task(), missing)
             run_all([run_of(earlier, name) for name in missing])
-            group.on_main(partial(bring_to_grid, files, earlier, plan, on_grid, settings.threads))
+            group.on_main(partial(bring_to_grid, files, earlier.task(), plan.task(), on_grid, settings.threads))
         run_all(wanted)
     return files.runs(stages[-1].default)
 
@@ -107,7 +107,7 @@ def _read_usable(files: DatasetFolder) -> tuple[Dataset, Folds]:
 def _all_prepared(stages: Sequence[Plan], runs: Sequence[FoldRun]) -> list[dict[str, StoredCase]]:
     """The cases of every stage; that one is missing is told now and not after hours."""
     keys = sorted({key for run in runs for key in (*run.split.train, *run.split.validation)})
-    return [prepared_cases(runs[0].files, plan, keys, runs[0].trusted) for plan in stages]
+    return [prepared_cases(runs[0].files, plan.task(), keys, runs[0].trusted) for plan in stages]
 
 
 def _named(
@@ -153,8 +153,8 @@ def _split(fold: str, dataset: Dataset, folds: Folds) -> Fold:
 def _before_training(plan: Plan, measured: Fingerprint) -> list[object]:
     """What cannot be changed any more when training begins: the prepared cases, and in which stages they are seen."""
     return [
-        (configuration.previous, preparation_keys(measured, plan, configuration))
-        for configuration in plan.configurations.values()
+        (configuration.previous, preparation_keys(measured, plan.task(name)))
+        for name, configuration in plan.configurations.items()
     ]
 
 

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..core.files import make_folder, refuse_folder
 from ..core.progress import duration
@@ -13,10 +14,11 @@ from ..core.records import write_json
 from ..core.weights import read_weights
 from ..data.folds import Fold
 from ..errors import ModelError, TrainingError, WorkspaceError
-from ..plan import Configuration, Plan
+from ..plan import Plan
 from ..preprocessing.store import CaseStore, StoredCase
 from ..run_status import StatusFile
 from ..settings import RunSettings
+from ..task import Task
 from ..training.batches import training_sampler, validation_sampler
 from ..training.budget import Budget
 from ..training.cases import ReadableCase
@@ -37,7 +39,7 @@ class FoldRun:
 
     files: DatasetFolder
     plan: Plan
-    """With the one configuration that is trained, after every change."""
+    """What is written beside the weights: the plan with the one configuration that is trained, after every change."""
     fold: str
     """A number or ``all``."""
     split: Fold
@@ -46,17 +48,17 @@ class FoldRun:
     group: ProcessGroup = SINGLE_PROCESS
     """The processes that train it together."""
 
-    @property
-    def folder(self) -> RunFolder:
-        return self.files.run(self.plan.default, self.fold)
+    @cached_property
+    def task(self) -> Task:
+        return self.plan.task()
 
     @property
-    def configuration(self) -> Configuration:
-        return self.plan.configuration()[1]
+    def folder(self) -> RunFolder:
+        return self.files.run(self.task.name, self.fold)
 
     @property
     def name(self) -> str:
-        return f"{self.plan.default} fold_{self.fold}"
+        return f"{self.task.name} fold_{self.fold}"
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,18 @@ def train_fold(run: FoldRun, length: TrainingLength, status: StatusFile | None =
     While it is extended, its old weights stay what they were. Weights that are damaged or gone are written anew from
     the last checkpoint, if training had come to its end there. Raises TrainingError or WorkspaceError.
     """
-    folder, plan, configuration = run.folder, run.plan, run.configuration
+    folder, task = run.folder, run.task
     finished = _is_finished(run)
     if finished and not length.extend:
         folder.read_plan(run.trusted)  # which prediction needs, too
         LOG.info("%s has finished; train it longer with --extend, or remove %s to start anew", run.name, folder.root)
         return
-    refuse_small_batch(configuration.batch_size, run.group)
+    refuse_small_batch(task.configuration.batch_size, run.group)
     _refuse_folders(folder)
     _refuse_another_plan(run)
     cases = _prepared(run)
-    state = start(plan, configuration, run.settings)
-    budget = Budget.of(configuration, length.seconds)
+    state = start(task, run.settings)
+    budget = Budget.of(task.configuration, length.seconds)
     if resume(state, folder.checkpoints):
         parts = f", each batch in {state.parts} parts since memory was too little" if state.parts > 1 else ""
         LOG.info("continuing after iteration %d (%s)%s", state.iteration, duration(state.seconds_trained), parts)
@@ -115,7 +117,7 @@ def _is_finished(run: FoldRun) -> bool:
     if not path.exists():
         return False
     try:
-        read_weights(path, f"{run.plan.default}/fold_{run.fold}", "they are written anew")
+        read_weights(path, f"{run.task.name}/fold_{run.fold}", "they are written anew")
     except ModelError as error:
         LOG.warning("%s", error)
         return False
@@ -139,19 +141,19 @@ def _fit(
     budget: Budget,
     status: StatusFile | None,
 ) -> None:
-    folder, plan, configuration, split, settings = run.folder, run.plan, run.configuration, run.split, run.settings
+    folder, task, split, settings = run.folder, run.task, run.split, run.settings
     if run.group.is_main:
-        write_json(folder.effective, plan, sealed=True)
+        write_json(folder.effective, run.plan, sealed=True)
     _announce(run, budget)
-    sampled = training_sampler(cases, split.train, plan, configuration, settings.seed, run.group)
-    patches = validation_sampler(cases, split.validation, plan, configuration, settings.seed)
-    if configuration.training.patience and not split.validation:
+    sampled = training_sampler(cases, split.train, task, settings.seed, run.group)
+    patches = validation_sampler(cases, split.validation, task, settings.seed)
+    if task.configuration.training.patience and not split.validation:
         LOG.warning("fold all has no validation cases: --patience cannot end its training early")
-    monitor = validation_monitor(cases, split.validation, plan, configuration, settings) if split.validation else None
+    monitor = validation_monitor(cases, split.validation, task, settings) if split.validation else None
     course = Course(budget, length.checkpoint_every, monitor, status, run.group)
     validation = patches if split.validation else None
     state.ended = False
-    fit(state, plan, configuration, sampled, validation, course=course, settings=settings, folder=folder)
+    fit(state, task, sampled, validation, course=course, settings=settings, folder=folder)
 
 
 def _extended(run: FoldRun, state: TrainingState, budget: Budget) -> bool:
@@ -171,14 +173,14 @@ def _extended(run: FoldRun, state: TrainingState, budget: Budget) -> bool:
 
 
 def _announce(run: FoldRun, budget: Budget) -> None:
-    patch = " x ".join(map(str, run.configuration.patch_size))
+    patch = " x ".join(map(str, run.task.configuration.patch_size))
     length = f"{budget.iterations} iterations" if budget.iterations else duration(budget.seconds or 0)
     LOG.info(
         "training %s on %d cases: patch %s, batch %d, %s",
         run.name,
         len(run.split.train),
         patch,
-        run.configuration.batch_size,
+        run.task.configuration.batch_size,
         length,
     )
 
@@ -200,24 +202,24 @@ def _refuse_another_plan(run: FoldRun) -> None:
 
 
 def _prepared(run: FoldRun) -> Mapping[str, ReadableCase]:
-    cases = prepared_cases(run.files, run.plan, (*run.split.train, *run.split.validation), run.trusted)
-    return cases if run.configuration.previous is None else with_priors(run.files, run.plan, cases)
+    cases = prepared_cases(run.files, run.task, (*run.split.train, *run.split.validation), run.trusted)
+    return cases if run.task.configuration.previous is None else with_priors(run.files, run.task, cases)
 
 
 def prepared_cases(
-    files: DatasetFolder, plan: Plan, keys: Iterable[str], trusted: tuple[str, ...]
+    files: DatasetFolder, task: Task, keys: Iterable[str], trusted: tuple[str, ...]
 ) -> dict[str, StoredCase]:
-    """What the configuration of ``plan`` sees of the cases.
+    """What the network of ``task`` sees of the cases.
 
     Raises WorkspaceError naming a case that was not prepared, or was prepared for other decisions.
     """
-    store = CaseStore(files.prepared(prepared_as(files.read_plan(trusted), plan.default)))
+    store = CaseStore(files.prepared(prepared_as(files.read_plan(trusted), task.name)))
     cases = {key: store.open(key) for key in keys}
-    expected = preparation_keys(files.read_fingerprint(), plan, plan.configuration()[1])
+    expected = preparation_keys(files.read_fingerprint(), task)
     stale = [key for key, stored in cases.items() if stored.case.content != expected.get(key)]
     if stale:
         raise WorkspaceError(
             f"{len(stale)} cases, {stale[0]} among them, were prepared before plan.json or their files changed; "
-            f"run `autoseg preprocess {plan.dataset}` again"
+            f"run `autoseg preprocess {task.dataset}` again"
         )
     return cases

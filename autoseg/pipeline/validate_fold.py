@@ -34,7 +34,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     report = predict(model, cases, folder.validation, existing="keep", keep=folder.probabilities)
     if report.failed:
         raise TrainingError(f"{len(report.failed)} validation cases could not be predicted; the messages above say why")
-    pairs = {case.key: (case.files[-1], folder.validation / f"{case.key}{model.plan.file_ending}") for case in cases}
+    pairs = {case.key: (case.files[-1], folder.validation / f"{case.key}{model.task.file_ending}") for case in cases}
     patients = run.files.read_folds().patients
     summary = score_pairs(pairs, dataset.labels, folder.validation, patients=patients, workers=settings.threads)
     LOG.info("validation of fold_%s, %d cases:\n%s", run.fold, len(cases), table(summary))

@@ -15,8 +15,8 @@ from ..core.seeds import generator
 from ..inference.readout import Slab
 from ..inference.resampled import SLAB_BYTES, ranges
 from ..inference.sliding_window import SlidingWindow
-from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
+from ..task import Task
 from ..training.batches import network_input
 from ..training.cases import ReadableCase
 from ..training.early_stopping import ValidationMonitor
@@ -28,31 +28,30 @@ CASES = 3  # the same ones every time
 def validation_monitor(
     cases: Mapping[str, ReadableCase],
     keys: Sequence[str],
-    plan: Plan,
-    configuration: Configuration,
+    task: Task,
     settings: RunSettings,
 ) -> ValidationMonitor:
     """Mean Dice over labels of a few of the cases ``keys``, predicted whole on the network's grid, not mirrored."""
     count = min(CASES, len(keys))
     chosen = sorted(generator(settings.seed, "watched cases").choice(sorted(keys), count, replace=False).tolist())
-    run = resolve(settings)
+    run, configuration, labels = resolve(settings), task.configuration, task.labels
 
     def dice(network: nn.Module, key: str) -> np.ndarray:
         """Per label; NaN for one that is neither there nor predicted."""
         image, maps = cases[key].read(Box.whole(cases[key].shape))
-        labels, *prior = torch.from_numpy(maps.astype(np.int32).reshape(-1, *cases[key].shape))
+        targets, *prior = torch.from_numpy(maps.astype(np.int32).reshape(-1, *cases[key].shape))
         given = network_input(torch.from_numpy(image)[None].float(), prior[0][None] if prior else None)
         window = SlidingWindow(
             [network],
             given[0].numpy(),
             configuration.patch_size,
-            heads=plan.labels.heads,
+            heads=labels.heads,
             batch_size=configuration.batch_size,
             mirror_axes=(),
             slices=configuration.slices,
             run=run,
         )
-        common, predicted, present = overlap(window, labels, plan.labels).double().numpy()
+        common, predicted, present = overlap(window, targets, labels).double().numpy()
         with np.errstate(invalid="ignore"):
             return 2.0 * common / (predicted + present)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..configuration import Configuration, StepCost, TrainingRules
 from ..core.amounts import bytes_text
 from ..core.progress import duration
-from ..plan import Configuration, StepCost, TrainingRules
 from .constraints import PlanConstraints
 from .target import Target
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..plan import Configuration, Plan
+from ..configuration import Configuration
+from ..plan import Plan
 from .patch import coverage
 from .rules import ANISOTROPY
 

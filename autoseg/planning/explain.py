@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..configuration import Configuration
 from ..core.amounts import bytes_text
 from ..core.records import to_json
-from ..plan import Configuration, Plan
+from ..plan import Plan
 
 WIDTH = 100
 DIFFERENT = "*"

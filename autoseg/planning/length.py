@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from ..configuration import Configuration, TrainingRules
 from ..parts.contracts import Optimizer
-from ..plan import Configuration, TrainingRules
 
 
 def full_training(configuration: Configuration, reference: Configuration) -> int:

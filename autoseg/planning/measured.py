@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..configuration import Configuration
 from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
 from ..errors import UsageError
-from ..plan import Configuration, Plan
+from ..plan import Plan
 from . import cost_reasons
 from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .default import default_configuration
@@ -50,8 +51,8 @@ class MeasuringPlanner:
         if bench is None:
             raise UsageError(f"planner {self.name} needs a machine to plan for")
         seconds = constraints.seconds or (None if bench.target.gpu else self.patience)
-        task = (dataset, fingerprint, replace(constraints, memory=None, seconds=None))
-        search = Search(task, bench, self.reference.plan(*task), constraints.memory or bench.target.allowed, seconds)
+        given = (dataset, fingerprint, replace(constraints, memory=None, seconds=None))
+        search = Search(given, bench, self.reference.plan(*given), constraints.memory or bench.target.allowed, seconds)
         rung, why = search.highest(self.rungs)
         planned = search.grown(rung)
         limits = {name: search.limit(rung, planned, name) for name in planned.configurations}

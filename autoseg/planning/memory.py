@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..configuration import Configuration
 from ..parts.networks import plain_unet, residual_unet
-from ..plan import Configuration
 
 
 def feature_map_elements(

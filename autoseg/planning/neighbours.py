@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..configuration import Configuration
 from ..errors import UsageError
-from ..plan import Configuration
 from .rules import ANISOTROPY
 
 

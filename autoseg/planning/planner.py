@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..configuration import Configuration, TrainingRules
 from ..core.labels import ExclusiveLabels, Labels
 from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
@@ -16,7 +17,7 @@ from ..errors import PlanningError
 from ..parts.augmentations import standard
 from ..parts.losses import dice_ce
 from ..parts.resamplers import spline
-from ..plan import Configuration, Plan, TrainingRules
+from ..plan import Plan
 from . import reasons, rules
 from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .mirror import mirror_axes

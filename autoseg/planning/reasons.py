@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..plan import TrainingRules
+from ..configuration import TrainingRules
 from .patch import Budget, coverage
 from .topology import Topology
 

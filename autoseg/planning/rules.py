@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..configuration import Configuration
 from ..data.fingerprint import Fingerprint, Intensities
 from ..errors import PlanningError
 from ..parts.losses import dice_ce
 from ..parts.normalizers import ct, none, rescale, rgb, zscore
-from ..plan import Configuration
 
 ANISOTROPY = 3.0  # one axis counts as coarse when it is more than this many times coarser and shorter than the others
 FINE_PERCENTILE = 10  # of the coarse axis' spacings: keeps the thin slices of the better scans

@@ -11,12 +11,14 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from ..configuration import Configuration, StepCost, StepMemory
 from ..core.amounts import bytes_text
 from ..core.progress import duration
 from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
 from ..errors import PlanningError
-from ..plan import Configuration, Plan, StepCost, StepMemory
+from ..plan import Plan
+from ..task import Task
 from .constraints import PlanConstraints
 from .memory import elements_of_step
 from .patch import SMALLEST_BATCH, Budget, uncut_patch
@@ -41,10 +43,10 @@ class Bench(Protocol):
     @property
     def target(self) -> Target: ...
 
-    def memory(self, plan: Plan, name: str) -> StepMemory:
-        """What a step of the configuration ``name`` holds, counted."""
+    def memory(self, task: Task) -> StepMemory:
+        """What a training step holds, counted."""
 
-    def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
+    def seconds(self, task: Task) -> tuple[float, int | None]:
         """Seconds of such a step, and the bytes a training was seen to take if real steps were run."""
 
 
@@ -61,7 +63,7 @@ class Rung:
 class Search:
     """Mutable: remembers how quick steps were."""
 
-    task: tuple[Dataset, Fingerprint, PlanConstraints]
+    given: tuple[Dataset, Fingerprint, PlanConstraints]
     bench: Bench
     reference: Plan
     """Whose batches are no more than a full training may take, however small the planner's own largest."""
@@ -76,7 +78,7 @@ class Search:
 
     @property
     def cases(self) -> int:
-        return len(self.task[1].cases)
+        return len(self.given[1].cases)
 
     def highest(self, rungs: tuple[Rung, ...]) -> tuple[Rung, str]:
         """The rung to take, and why none above it."""
@@ -91,7 +93,7 @@ class Search:
             work = self._work(plan, plan.default)
             needed = work / (TWICE_AS_QUICK * rate) * rung.iterations * OVERHEAD if rate else 0.0
             if needed <= self.seconds:
-                seconds = self.bench.seconds(plan, plan.default)[0]
+                seconds = self.bench.seconds(plan.task())[0]
                 needed, rate = seconds * rung.iterations * OVERHEAD, work / seconds
             if rung is not rungs[0] and needed > self.seconds:
                 return self._explained(rungs, chosen, needed)
@@ -111,7 +113,7 @@ class Search:
 
     def _has_room(self, rung: Rung) -> bool:
         """Whether the memory holds half of the patches that the rung is meant for, or all that the data ask for."""
-        meant = rung.planner.plan(*self.task)
+        meant = rung.planner.plan(*self.given)
         return self._work_in_memory(meant, meant.default) >= HALF * self._work(meant, meant.default)
 
     def grown(self, rung: Rung) -> Plan:
@@ -120,7 +122,7 @@ class Search:
             plan = self.within(rung, meant=True)
             for name in dict.fromkeys((plan.default, *(name for name in plan.configurations if name == "2d"))):
                 dimensions = plan.configurations[name].dimensions
-                self.rates[dimensions] = self._work(plan, name) / self.bench.seconds(plan, name)[0]
+                self.rates[dimensions] = self._work(plan, name) / self.bench.seconds(plan.task(name))[0]
         for _ in range(ROUNDS):
             plan = self.within(rung, meant=False)
             costs = [self.cost(plan, name) for name in plan.configurations]
@@ -137,7 +139,7 @@ class Search:
         """
         budgets: dict[str, Budget] = {}
         ceilings: dict[str, float] = {}
-        plan, fitting = rung.planner.plan(*self.task), None
+        plan, fitting = rung.planner.plan(*self.given), None
         for _ in range(ROUNDS):
             for name in _judged(plan, default_only):
                 taken = self._taken(plan, name)
@@ -164,7 +166,7 @@ class Search:
             if name in budgets and whole in shared:
                 shared[whole] = min(shared[whole], budgets[name], key=lambda budget: budget.elements)
         try:
-            return replace(rung.planner, budgets=shared).plan(*self.task)
+            return replace(rung.planner, budgets=shared).plan(*self.given)
         except PlanningError as error:
             raise PlanningError(f"{error}; {bytes_text(self.memory)} of memory do not hold more") from None
 
@@ -198,7 +200,7 @@ class Search:
         return SAFE * (self.memory - fixed) / per_element
 
     def _fixed(self, plan: Plan, name: str) -> int:
-        return self.bench.target.beside + self.bench.memory(plan, name).fixed
+        return self.bench.target.beside + self.bench.memory(plan.task(name)).fixed
 
     def _work_in_time(self, rung: Rung, plan: Plan, name: str) -> float:
         """Elements of a step of which the rung's iterations fit into the time.
@@ -216,15 +218,15 @@ class Search:
         return whole if WHOLE * whole <= work < whole else work
 
     def _taken(self, plan: Plan, name: str) -> float:
-        return self.excess * self.bench.target.total(self.bench.memory(plan, name))
+        return self.excess * self.bench.target.total(self.bench.memory(plan.task(name)))
 
     def _work(self, plan: Plan, name: str) -> int:
         return elements_of_step(plan.configurations[name], plan.labels.heads)
 
     def cost(self, plan: Plan, name: str) -> StepCost:
         """Of one training of a configuration."""
-        counted, target = self.bench.memory(plan, name), self.bench.target
-        seconds, measured = self.bench.seconds(plan, PARTLY.get(name, name))
+        counted, target = self.bench.memory(plan.task(name)), self.bench.target
+        seconds, measured = self.bench.seconds(plan.task(PARTLY.get(name, name)))
         return StepCost(
             target=target.name,
             counted=counted,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..configuration import StepMemory
 from ..core.amounts import read_bytes
 from ..errors import UsageError
-from ..plan import StepMemory
 
 GPU_CONTEXT = int(0.5e9)  # CUDA's own and the libraries' code: an estimate
 GPU_WORKSPACE = int(0.4e9)  # cuDNN's: for steps of 1.1 and 1.3 GB torch reserved 0.33 and 0.27 GB more (H100)

@@ -12,10 +12,11 @@ from functools import partial
 
 import numpy as np
 
+from ..configuration import Configuration
 from ..core.components import without_holes
 from ..core.geometry import Geometry, Image, bounding_slices, nonzero_box
 from ..errors import DatasetError
-from ..plan import Configuration, Plan
+from ..task import Task
 from .locations import Locations, class_locations
 from .sizes import refuse_impossible
 from .spatial import SpatialRecord, spatial_record, transpose
@@ -39,15 +40,16 @@ class PreparedCase:
     """In a cascade, a case to be predicted as the earlier stage sees it."""
 
 
-def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: Configuration) -> PreparedCase:
+def prepare(image: Image, labels: np.ndarray | None, task: Task) -> PreparedCase:
     """Brings ``image`` and the user's ``labels`` (z, y, x) to the network's grid.
 
     Raises DatasetError when channels, shapes or dimensions do not fit, a label value is unknown, or the image would be
     too large for this machine; before anything is allocated for it.
     """
-    _check(image, labels, plan)
-    _refuse_flat(image.geometry, plan, configuration)
-    resampler, transposed = configuration.resampler, transpose(plan, image.geometry)
+    _check(image, labels, task)
+    _refuse_flat(image.geometry, task)
+    configuration, transposed = task.configuration, transpose(task, image.geometry)
+    resampler = configuration.resampler
     array = transposed.apply(image.array, resampler.resample_image)
     box = nonzero_box(array)
     shape, spacing = image.geometry.shape, image.geometry.spacing
@@ -56,7 +58,7 @@ def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: 
     refuse_impossible(resampling, len(array), labels is not None)
     inside = (slice(None), *box.slices)
     cropped = array[inside]
-    indices = None if labels is None else plan.labels.encode(before.apply(labels, resampler.resample_labels))
+    indices = None if labels is None else task.labels.encode(before.apply(labels, resampler.resample_labels))
     masked = any(getattr(normalizer, "mask", False) for normalizer in configuration.normalizers)
     resized = resampling.shape != resampling.new_shape
     outside = _outside(cropped, indices) if masked or (resized and _touches_zero(cropped, indices)) else None
@@ -65,7 +67,7 @@ def prepare(image: Image, labels: np.ndarray | None, plan: Plan, configuration: 
     foreground = None
     if indices is not None:
         indices = _resampled(indices, outside, partial(resampling.apply, method=resampler.resample_labels))
-        foreground = class_locations(indices, plan.labels)
+        foreground = class_locations(indices, task.labels)
     return PreparedCase(resampled, indices, record, image.geometry, foreground)
 
 
@@ -112,21 +114,21 @@ def _touches_zero(array: np.ndarray, indices: np.ndarray | None) -> bool:
     return bool((array[beside] == 0).all(axis=0).any())
 
 
-def _refuse_flat(geometry: Geometry, plan: Plan, configuration: Configuration) -> None:
+def _refuse_flat(geometry: Geometry, task: Task) -> None:
     """Raises DatasetError for a 2-D image where the network sees volumes, or slices that a single one does not have."""
-    across = plan.axis_order[0]
-    if geometry.dimensions == 2 and (configuration.dimensions == 3 or across != 0):
-        sees = "volumes" if configuration.dimensions == 3 else f"slices of volumes across {'zyx'[across]}"
+    across, dimensions = task.axis_order[0], task.configuration.dimensions
+    if geometry.dimensions == 2 and (dimensions == 3 or across != 0):
+        sees = "volumes" if dimensions == 3 else f"slices of volumes across {'zyx'[across]}"
         raise DatasetError(
             f"the image is 2-D, but the network sees {sees}: give the whole volume, or train on images like this one"
         )
 
 
-def _check(image: Image, labels: np.ndarray | None, plan: Plan) -> None:
-    if len(image.array) != len(plan.channels):
+def _check(image: Image, labels: np.ndarray | None, task: Task) -> None:
+    if len(image.array) != len(task.channels):
         raise DatasetError(
-            f"the image has {len(image.array)} channels, the plan expects {len(plan.channels)}: "
-            f"{', '.join(plan.channels)}; give one per name, in this order"
+            f"the image has {len(image.array)} channels, the plan expects {len(task.channels)}: "
+            f"{', '.join(task.channels)}; give one per name, in this order"
         )
     if labels is not None and labels.shape != image.array.shape[1:]:
         raise DatasetError(

@@ -14,7 +14,7 @@ from ..core.limits import GRANTED
 from ..core.machine import memory_bytes
 from ..data.fingerprint import CaseFingerprint
 from ..errors import DatasetError
-from ..plan import Configuration, Plan
+from ..task import Task
 from .spatial import Resample, Shape, numbers, spatial_record
 
 IMAGE = 8  # bytes per voxel and channel: the image in float32 and, while it is resampled, as much again
@@ -46,26 +46,24 @@ def refuse_impossible(resampling: Resample, channels: int, labelled: bool, memor
         )
 
 
-def impossible_cases(
-    cases: Mapping[str, CaseFingerprint], plan: Plan, configuration: Configuration, memory: int | None = None
-) -> dict[str, str]:
-    """Case to what is wrong with it, for all that ``configuration`` cannot be prepared for."""
+def impossible_cases(cases: Mapping[str, CaseFingerprint], task: Task, memory: int | None = None) -> dict[str, str]:
+    """Case to what is wrong with it, for all that cannot be prepared for ``task``."""
     wrong = {}
     for key, case in cases.items():
-        order = _order(plan, case)
+        order = _order(task, case)
         z, y, x = (case.cropped_shape[axis] for axis in order)
         try:
-            record = spatial_record(case.shape, case.spacing, order, Box.whole((z, y, x)), configuration.spacing)
-            refuse_impossible(record.split()[1], len(plan.channels), labelled=True, memory=memory)
+            record = spatial_record(case.shape, case.spacing, order, Box.whole((z, y, x)), task.configuration.spacing)
+            refuse_impossible(record.split()[1], len(task.channels), labelled=True, memory=memory)
         except DatasetError as error:
             wrong[key] = str(error)
     return wrong
 
 
-def _order(plan: Plan, case: CaseFingerprint) -> Shape:
+def _order(task: Task, case: CaseFingerprint) -> Shape:
     """As ``transpose`` finds it in the file."""
-    if plan.orientation is None or case.orientation is None:
-        return plan.axis_order
-    turned = [axis_along(case.orientation, plan.orientation[2 - axis]) for axis in range(3)]
-    first, second, third = (turned[axis] for axis in plan.axis_order)
+    if task.orientation is None or case.orientation is None:
+        return task.axis_order
+    turned = [axis_along(case.orientation, task.orientation[2 - axis]) for axis in range(3)]
+    first, second, third = (turned[axis] for axis in task.axis_order)
     return first, second, third

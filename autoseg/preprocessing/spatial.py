@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.geometry import Box, Geometry
 from ..errors import DatasetError
-from ..plan import Plan
+from ..task import Task
 
 MOST_VOXELS = 2**31  # along an axis: compressed arrays count them so
 Shape = tuple[int, int, int]
@@ -122,13 +122,13 @@ class SpatialRecord:
         return SpatialRecord(tuple(before)), last
 
 
-def transpose(plan: Plan, geometry: Geometry) -> Transpose:
+def transpose(task: Task, geometry: Geometry) -> Transpose:
     """From the axes of a file to those of the networks."""
-    if plan.orientation is None:
-        return Transpose(plan.axis_order)
-    towards, reversed_axes = geometry.towards(plan.orientation)
-    first, second, third = (towards[axis] for axis in plan.axis_order)
-    turned = tuple(new for new, axis in enumerate(plan.axis_order) if axis in reversed_axes)
+    if task.orientation is None:
+        return Transpose(task.axis_order)
+    towards, reversed_axes = geometry.towards(task.orientation)
+    first, second, third = (towards[axis] for axis in task.axis_order)
+    turned = tuple(new for new, axis in enumerate(task.axis_order) if axis in reversed_axes)
     return Transpose((first, second, third), turned)
 
 

@@ -17,8 +17,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..plan import Configuration, Plan, StepMemory
+from ..configuration import Configuration, StepMemory
 from ..settings import Resolved
+from ..task import Task
 from .onednn import workspace
 from .step import Step
 
@@ -26,13 +27,13 @@ IN_UPDATE = 3  # an update holds so many times the weights beside its state: the
 READ_AHEAD = 2  # batches that wait in main memory while one is trained on
 
 
-def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, threads: int | None) -> StepMemory:
-    """Counts one step of ``configuration`` after the first, when the optimizer's state is there.
+def step_memory(task: Task, resolved: Resolved, threads: int | None) -> StepMemory:
+    """Counts one training step after the first, when the optimizer's state is there.
 
     With ``threads`` it is counted for a CPU: the working memory of oneDNN's convolutions on so many threads is part of
     the peak, and so are batches read ahead. cuDNN's is not: cuDNN takes what is free.
     """
-    ledger = _Ledger(threads)
+    ledger, configuration = _Ledger(threads), task.configuration
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -41,13 +42,13 @@ def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, th
         return tensor
 
     with FakeTensorMode(allow_non_fake_inputs=True), ledger, resolved.device:
-        network = plan.network_of(configuration)
+        network = task.network()
         weights = {
             weight.untyped_storage()._cdata: weight.untyped_storage().nbytes() for weight in network.parameters()
         }
-        batch, images, targets = _inputs(plan, configuration)
+        batch, images, targets = _inputs(task)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = Step.of(plan, configuration, resolved, 0, network).loss_of(images, targets)
+            loss = Step.of(task, resolved, 0, network).loss_of(images, targets)
         loss.backward()
     of_weights = sum(weights.values())
     state = int(of_weights * _state_per_weight(configuration))
@@ -63,14 +64,15 @@ def step_memory(plan: Plan, configuration: Configuration, resolved: Resolved, th
     )
 
 
-def _inputs(plan: Plan, configuration: Configuration) -> tuple[int, Tensor, Tensor]:
+def _inputs(task: Task) -> tuple[int, Tensor, Tensor]:
     """Bytes of a batch as it is read, and the augmented images and targets that come of it."""
+    configuration, inputs = task.configuration, task.inputs
     count, patch = configuration.batch_size, configuration.patch_size
-    channels, maps = len(plan.channels) * configuration.slices, 1 if configuration.previous is None else 2
     loaded = prod(configuration.augmentation.loaded_shape(patch))
-    images = torch.empty((count, channels + maps - 1, *patch))
+    images = torch.empty((count, inputs.read, *patch))
+    maps = inputs.read - inputs.image.read + 1  # of labels, those to be learned among them
     targets = torch.empty((count, *patch), dtype=torch.uint8)
-    return count * loaded * (2 * channels + maps), images, targets
+    return count * loaded * (2 * inputs.image.read + maps), images, targets
 
 
 def _state_per_weight(configuration: Configuration) -> float:

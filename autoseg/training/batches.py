@@ -15,8 +15,8 @@ from torch import Tensor
 from ..core.machine import memory_bytes
 from ..core.parallel import ordered_map
 from ..core.seeds import generator
-from ..plan import Configuration, Plan
 from ..preprocessing.locations import Locations
+from ..task import Task
 from .cases import CACHE_SHARE, CaseCache, ReadableCase, read_padded, read_slices
 from .draws import Draws
 from .process_group import SINGLE_PROCESS, ProcessGroup
@@ -167,14 +167,12 @@ class PatchSampler:
 def training_sampler(
     cases: Mapping[str, ReadableCase],
     keys: Sequence[str],
-    plan: Plan,
-    configuration: Configuration,
+    task: Task,
     seed: int,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> PatchSampler:
-    """What a configuration trains on: of each patch what its augmentation needs, cases kept in memory."""
-    rules = configuration.training
-    maps = 1 if configuration.previous is None else 2
+    """What is trained on: of each patch what its augmentation needs, cases kept in memory."""
+    configuration, rules = task.configuration, task.configuration.training
     return PatchSampler(
         CaseCache(cases, int(CACHE_SHARE * memory_bytes()) // group.beside),
         tuple(keys),
@@ -185,23 +183,21 @@ def training_sampler(
         rules.components,
         _holders(cases, keys) if rules.balance else {},
         configuration.slices,
-        plan.labels.ignore_index,
+        task.labels.ignore_index,
         seed,
         shard=group.shard(configuration.batch_size),
-        shapes=Draws.of(plan, configuration, seed, group).shapes,
-        voxel_bytes=NUMBER_BYTES * (len(plan.channels) * configuration.slices + maps),
+        shapes=Draws.of(task, seed, group).shapes,
+        voxel_bytes=NUMBER_BYTES * (task.inputs.read + 1),
         room=AHEAD_SHARE * memory_bytes() / group.beside,
     )
 
 
-def validation_sampler(
-    cases: Mapping[str, ReadableCase], keys: Sequence[str], plan: Plan, configuration: Configuration, seed: int
-) -> PatchSampler:
+def validation_sampler(cases: Mapping[str, ReadableCase], keys: Sequence[str], task: Task, seed: int) -> PatchSampler:
     """The same choice of patches on other cases, as the network sees them, for the online Dice.
 
     Nothing is kept in memory: it is the same few patches every time.
     """
-    training = training_sampler(cases, keys, plan, configuration, seed)
+    training = training_sampler(cases, keys, task, seed)
     return replace(training, cases=cases, shapes=None, purpose="validation patches")
 
 

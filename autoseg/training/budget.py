@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, inf
 
-from ..plan import Configuration
+from ..configuration import Configuration
 from .state import FinalPhase, TrainingState
 
 FINAL_SHARE = 0.05  # of the iterations trained so far, for the final phase; at least one epoch

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..configuration import Configuration
 from ..core.seeds import generator
-from ..plan import Configuration, Plan
+from ..task import Task
 from .process_group import SINGLE_PROCESS, ProcessGroup
 
 
@@ -25,12 +26,11 @@ class Draws:
     group: ProcessGroup = SINGLE_PROCESS
 
     @classmethod
-    def of(cls, plan: Plan, configuration: Configuration, seed: int, group: ProcessGroup = SINGLE_PROCESS) -> Draws:
-        """For the batches of a plan's configuration."""
-        skipped = 3 - configuration.dimensions  # a 2-D patch has no z axis
-        axes = tuple(axis - skipped for axis in plan.mirror_axes if axis >= skipped)
-        prior_labels = 0 if configuration.previous is None else len(plan.labels.values) - 1
-        return cls(configuration, len(plan.channels), axes, prior_labels, seed, group)
+    def of(cls, task: Task, seed: int, group: ProcessGroup = SINGLE_PROCESS) -> Draws:
+        skipped = 3 - task.configuration.dimensions  # a 2-D patch has no z axis
+        axes = tuple(axis - skipped for axis in task.mirrored)
+        prior_labels = sum(group.channels for group in task.inputs.extras)
+        return cls(task.configuration, task.inputs.image.channels, axes, prior_labels, seed, group)
 
     def of_shard(self, iteration: int) -> tuple[Any, int]:
         """What the augmentation drew for this process's patches, and a seed for whatever else is random in the step."""

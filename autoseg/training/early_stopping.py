@@ -7,7 +7,7 @@ from math import isnan
 
 from torch import nn
 
-from ..plan import TrainingRules
+from ..configuration import TrainingRules
 from .state import TrainingState
 
 ValidationMonitor = Callable[[nn.Module], float]

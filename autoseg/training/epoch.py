@@ -9,8 +9,8 @@ from math import nan
 from statistics import fmean
 
 from ..core.progress import duration
-from ..plan import Configuration, Plan
 from ..settings import Resolved
+from ..task import Task
 from .batches import PatchSampler
 from .budget import Budget
 from .early_stopping import ValidationMonitor, look
@@ -28,8 +28,7 @@ DICE_MEMORY = 0.9  # of the moving average of the online Dice, as nnU-Net v2 2.8
 class Epoch:
     """Mutable: the time spent since the last epoch ended, and all that is needed to report one."""
 
-    plan: Plan
-    configuration: Configuration
+    task: Task
     validation: PatchSampler | None
     budget: Budget
     resolved: Resolved
@@ -67,7 +66,7 @@ class Epoch:
         self.iterations, self.seconds_waiting, self.began = 0, 0.0, time.monotonic()
 
     def _report(self, state: TrainingState, seconds: float, pace: float) -> None:
-        rules = self.configuration.training
+        rules = self.task.configuration.training
         dice = self._look(state)
         whole = look(state, rules, self.monitor) if self.monitor and rules.patience else None
         row = {
@@ -80,7 +79,7 @@ class Epoch:
             "share_waiting": self.seconds_waiting / seconds,
             "dice": fmean(dice.values()) if dice else nan,
         }
-        names = {f"dice_{name}": dice.get(name, nan) for name in self.plan.labels.foreground}
+        names = {f"dice_{name}": dice.get(name, nan) for name in self.task.labels.foreground}
         volumes = {"dice_volumes": nan if whole is None else whole} if self.monitor and rules.patience else {}
         self.table.add(row | (names if self.validation else {}) | volumes)
         LOG.info(
@@ -97,9 +96,9 @@ class Epoch:
     def _look(self, state: TrainingState) -> dict[str, float]:
         if self.validation is None:
             return {}
-        batches = max(1, self.configuration.training.iterations_per_epoch // ITERATIONS_PER_LOOK)
-        parts = min(state.parts, self.configuration.batch_size)
-        dice = online_dice(state.result, self.validation, batches, self.plan.labels, self.resolved, parts)
+        batches = max(1, self.task.configuration.training.iterations_per_epoch // ITERATIONS_PER_LOOK)
+        parts = min(state.parts, self.task.configuration.batch_size)
+        dice = online_dice(state.result, self.validation, batches, self.task.labels, self.resolved, parts)
         if dice:
             mean, before = fmean(dice.values()), state.smooth_dice
             state.smooth_dice = mean if before is None else DICE_MEMORY * before + (1 - DICE_MEMORY) * mean

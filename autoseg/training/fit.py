@@ -7,11 +7,12 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from ..configuration import Configuration, TrainingRules
 from ..core.progress import duration
 from ..errors import StoppedError, TrainingError, WorkspaceError
-from ..plan import Configuration, Plan, TrainingRules
 from ..run_status import StatusFile
 from ..settings import Resolved, RunSettings, resolve
+from ..task import Task
 from ..workspace import RunFolder
 from .arithmetic import arithmetic, chosen_forward
 from .batches import PatchSampler, batches
@@ -45,8 +46,7 @@ class Course:
 
 def fit(
     state: TrainingState,
-    plan: Plan,
-    configuration: Configuration,
+    task: Task,
     training: PatchSampler,
     validation: PatchSampler | None,
     *,
@@ -60,7 +60,8 @@ def fit(
     of threads, a training that was killed and resumed ends bit-identical to one that was not. Raises StoppedError when
     it was asked to stop, after saving, and TrainingError when three steps in a row give no finite loss.
     """
-    resolved, group, rules = resolve(settings), course.group, configuration.training
+    resolved, group, configuration = resolve(settings), course.group, task.configuration
+    rules = configuration.training
     table = MetricsTable.open(folder.metrics, state.iteration)
     readers = 1 if resolved.device.type == "cpu" else settings.threads  # a CPU's cores belong to the network
     origin = time.monotonic() - state.seconds_trained
@@ -71,8 +72,8 @@ def fit(
         closing(batches(training, state.iteration, readers, ahead=2)) as source,
         bar(course.budget.progress(state), hidden=not group.is_main) as shown,
     ):
-        step = _step(state, plan, configuration, settings, resolved, course)
-        epoch = Epoch(plan, configuration, validation, course.budget, resolved, table, course.monitor, group.is_main)
+        step = _step(state, task, settings, resolved, course)
+        epoch = Epoch(task, validation, course.budget, resolved, table, course.monitor, group.is_main)
         attend = _Attendant(course, rules, folder, asked)
         prefetch = Prefetch(source, step.augmented, state.iteration, resolved.device)
         while (progress := attend(state, epoch)) < 1:
@@ -93,23 +94,16 @@ def fit(
         attend.last(state, epoch)
 
 
-def _step(
-    state: TrainingState,
-    plan: Plan,
-    configuration: Configuration,
-    settings: RunSettings,
-    resolved: Resolved,
-    course: Course,
-) -> Step:
+def _step(state: TrainingState, task: Task, settings: RunSettings, resolved: Resolved, course: Course) -> Step:
     """Compiles the network where that pays."""
-    group, channels = course.group, len(plan.channels) * configuration.slices + (configuration.previous is not None)
-    shape = (len(group.shard(configuration.batch_size)), channels, *configuration.patch_size)
+    group, configuration = course.group, task.configuration
+    shape = (len(group.shard(configuration.batch_size)), task.inputs.read, *configuration.patch_size)
 
     def seconds_left(pace: float) -> float:
         return course.budget.seconds_left(state, pace)
 
     forward = group.data_parallel(chosen_forward(state.network, shape, settings, resolved, seconds_left))
-    return Step.of(plan, configuration, resolved, settings.seed, forward, group)
+    return Step.of(task, resolved, settings.seed, forward, group)
 
 
 @dataclass

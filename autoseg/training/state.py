@@ -19,8 +19,8 @@ from ..core.files import atomic_file, remove_unfinished
 from ..core.seeds import generator
 from ..core.weights import RUN, metadata, sealed
 from ..errors import TrainingError
-from ..plan import Configuration, Plan
 from ..settings import RunSettings, resolve
+from ..task import Task
 from .checkpoint import DamagedError, first_line, read_checkpoint, run_of, write_checkpoint
 
 LOG = logging.getLogger("autoseg")
@@ -82,11 +82,11 @@ class TrainingState:
         return self.network if self.average is None else cast(nn.Module, self.average.module)
 
 
-def start(plan: Plan, configuration: Configuration, settings: RunSettings) -> TrainingState:
+def start(task: Task, settings: RunSettings) -> TrainingState:
     """A training at its beginning: weights depend on the seed only, the network lies on the device."""
     resolved = resolve(settings)
     torch.manual_seed(int(generator(settings.seed, "weights").integers(2**63)))
-    network = plan.network_of(configuration).to(resolved.device)
+    configuration, network = task.configuration, task.network().to(resolved.device)
     optimizer = configuration.optimizer.build(network.parameters())
     float16 = resolved.dtype == torch.float16
     scaler = torch.amp.GradScaler(resolved.device.type, enabled=float16)

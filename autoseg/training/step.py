@@ -9,10 +9,11 @@ from math import isfinite
 import torch
 from torch import Tensor, nn
 
+from ..configuration import Configuration
 from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
-from ..plan import Configuration, Plan
 from ..settings import Resolved
+from ..task import Task
 from .arithmetic import Forward, autocast
 from .batches import Batch, network_input
 from .deep_supervision import DeepSupervision, Measures
@@ -51,17 +52,17 @@ class Step:
     @classmethod
     def of(
         cls,
-        plan: Plan,
-        configuration: Configuration,
+        task: Task,
         resolved: Resolved,
         seed: int,
         forward: Forward,
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> Step:
-        """The step that a plan's configuration prescribes."""
-        loss = configuration.loss.build(plan.labels)
+        """The step that the task prescribes."""
+        configuration = task.configuration
+        loss = configuration.loss.build(task.labels)
         supervision = DeepSupervision.of(loss, configuration.training.deep_supervision)
-        return cls(configuration, supervision, Draws.of(plan, configuration, seed, group), resolved, forward, group)
+        return cls(configuration, supervision, Draws.of(task, seed, group), resolved, forward, group)
 
     def __call__(
         self, state: TrainingState, inputs: Inputs, factor: float, meanwhile: Callable[[], None] | None = None

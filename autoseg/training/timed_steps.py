@@ -14,8 +14,8 @@ from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
 from ..core.process import MemoryPeak, Stopwatch, keep_freed
 from ..core.seeds import generator
-from ..plan import Configuration, Plan
 from ..settings import Resolved, RunSettings, resolve
+from ..task import Task
 from .arithmetic import arithmetic
 from .batches import Batch
 from .prefetch import Prefetch
@@ -37,12 +37,12 @@ class TimedSteps:
     """Taken at most; None where the system does not tell."""
 
 
-def time_steps(plan: Plan, configuration: Configuration, settings: RunSettings) -> TimedSteps | None:
+def time_steps(task: Task, settings: RunSettings) -> TimedSteps | None:
     """Two steps or more, after one that warms up; None where memory does not suffice for a whole batch."""
     resolved = resolve(settings)
     try:
         with arithmetic(settings, resolved):
-            return _steps(plan, configuration, settings, resolved)
+            return _steps(task, settings, resolved)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -51,15 +51,15 @@ def time_steps(plan: Plan, configuration: Configuration, settings: RunSettings) 
     return None
 
 
-def _steps(plan: Plan, configuration: Configuration, settings: RunSettings, resolved: Resolved) -> TimedSteps | None:
+def _steps(task: Task, settings: RunSettings, resolved: Resolved) -> TimedSteps | None:
     on_gpu = resolved.device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(resolved.device)
     nn.Conv2d(1, 1, 3)(torch.zeros(1, 1, 8, 8)).sum().backward()  # what libraries load at their first use is no step's
     keep_freed()  # as a training does
     peak = MemoryPeak()
-    state, batch = start(plan, configuration, settings), made_up_batch(plan, configuration)
-    step = Step.of(plan, configuration, resolved, settings.seed, state.network)
+    state, batch = start(task, settings), made_up_batch(task)
+    step = Step.of(task, resolved, settings.seed, state.network)
     prefetch = Prefetch(repeat(batch), step.augmented, 0, resolved.device)
     step(state, prefetch.take(), 1.0, prefetch.prepare)
     seconds = _timed(step, state, prefetch, settings) if state.parts == 1 else []
@@ -88,15 +88,15 @@ def _seconds(step: Step, state: TrainingState, prefetch: Prefetch, settings: Run
     return watch.seconds()
 
 
-def made_up_batch(plan: Plan, configuration: Configuration) -> Batch:
+def made_up_batch(task: Task) -> Batch:
     """Patches of noise as a loader would give them, with every label in each."""
+    configuration, inputs = task.configuration, task.inputs
     shape = (configuration.batch_size, *configuration.augmentation.loaded_shape(configuration.patch_size))
     random = generator(0, "made-up batch")
-    channels = len(plan.channels) * configuration.slices
-    images = random.standard_normal((shape[0], channels, *shape[1:]), np.float32).astype(np.float16)
-    labels = len(plan.labels.values)
+    images = random.standard_normal((shape[0], inputs.image.read, *shape[1:]), np.float32).astype(np.float16)
+    labels = len(task.labels.values)
     maps = [
         tuple(torch.from_numpy(random.integers(0, labels, shape).astype(np.uint8 if labels < 256 else np.int32)))
-        for _ in range(1 if configuration.previous is None else 2)
+        for _ in (None, *inputs.extras)
     ]
     return Batch(tuple(torch.from_numpy(images)), maps[0], ("noise",) * shape[0], maps[1] if len(maps) > 1 else None)

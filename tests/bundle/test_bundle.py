@@ -53,7 +53,7 @@ def test_what_a_bundle_predicts_is_what_its_networks_predict(small_plan, tmp_pat
     for number in range(len(FOLDS)):
         torch.manual_seed(seed + number)
         networks.append(small_plan.configuration()[1].network.build(1, 2).eval())
-    original = Model(small_plan, small_plan.default, tuple(networks), FOLDS, SETTINGS)
+    original = Model(small_plan.task(), tuple(networks), FOLDS, SETTINGS)
     found = Model.read(target, settings=SETTINGS)
     assert found.folds == FOLDS
     np.testing.assert_array_equal(found.segment(image).labels, original.segment(image).labels)

@@ -46,7 +46,7 @@ def plan_of(small_plan: Plan, labels: Labels) -> Plan:
 
 def weights(plan: Plan, name: str, seed: int) -> bytes:
     torch.manual_seed(seed)
-    network = plan.network_of(plan.configurations[name])
+    network = plan.task(name).network()
     for parameter in network.parameters():
         parameter.data *= 2  # so that probabilities are not all alike
     return save(network.state_dict())

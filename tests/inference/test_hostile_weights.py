@@ -176,15 +176,15 @@ def test_predicting_never_writes_outside_its_folder(small_plan, tmp_path):
     from autoseg.pipeline.predict_stages import Stages
     from autoseg.pipeline.results import Results
 
-    network = small_plan.network_of(small_plan.configuration()[1])
+    network = small_plan.task().network()
     for ending in ("/../../evil.nii.gz", "/evil.nii.gz", "/../evil"):
         try:
             plan = replace(small_plan, file_ending=ending)
         except ValueError:
             continue  # not even a plan
-        model = Model(plan, plan.default, (network,), ("0",))
+        model = Model(plan.task(), (network,), ("0",))
         with pytest.raises(ModelError, match="outside"):
             Stages(model, tmp_path / "out", DEFAULT, None, None, Gate(0), Results(tmp_path / "out"), {}).target("case")
-    model = Model(small_plan, small_plan.default, (network,), ("0",))
+    model = Model(small_plan.task(), (network,), ("0",))
     stages = Stages(model, tmp_path / "out", DEFAULT, None, None, Gate(0), Results(tmp_path / "out"), {})
     assert stages.target("case") == tmp_path / "out" / "case.nii.gz"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tasks import task_of
 
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
@@ -33,8 +34,8 @@ def test_a_window_that_does_not_fit_takes_no_memory():
 
 def test_masks_count_where_the_label_map_is_corrected(small_plan):
     geometry = Geometry.plain((40, 50, 60), (2.0,) * 3)
-    network = small_plan.network_of(small_plan.configuration()[1])
-    plain = Model(small_plan, small_plan.default, (network,), ("0",), RunSettings(device="cpu"))
+    network = small_plan.task().network()
+    plain = Model(small_plan.task(), (network,), ("0",), RunSettings(device="cpu"))
     fills = replace(plain, postprocessing=(Correction("organ", fill_holes.Spec()),))
     before, after = plain.need(geometry), fills.need(geometry)
     assert before.least == max(before.reading, before.fixed)
@@ -80,10 +81,7 @@ def test_a_network_takes_no_more_than_is_counted(small_plan, family, patch_size,
 
 
 def test_the_window_is_as_high_as_a_patch_whatever_the_image(small_plan):
-    small, large = (
-        need(Geometry.plain((50, 50, height), (2.0,) * 3), small_plan, small_plan.configuration()[1], CPU)
-        for height in (30, 300)
-    )
+    small, large = (need(Geometry.plain((50, 50, height), (2.0,) * 3), small_plan.task(), CPU) for height in (30, 300))
     assert small.window == large.window == 4 * 2 * 8 * 50 * 50  # the plan turns the last axis to the front
     assert large.reading == 10 * small.reading
 
@@ -92,7 +90,7 @@ def test_cubic_logits_need_the_whole_height(small_plan):
     configuration = small_plan.configuration()[1]
     cubic = replace(configuration, resampler=replace(configuration.resampler, order_logits=3))
     geometry = Geometry.plain((50, 50, 60), (1.0,) * 3)
-    assert need(geometry, small_plan, cubic, CPU).window == 4 * 2 * 30 * 25 * 25
+    assert need(geometry, task_of(small_plan, cubic), CPU).window == 4 * 2 * 30 * 25 * 25
 
 
 def test_what_the_process_holds_already_is_not_left_for_predictions():

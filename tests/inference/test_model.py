@@ -31,7 +31,7 @@ class AboveHalf(nn.Module):
 
 
 def copying(plan: Plan) -> Model:
-    return Model(plan, plan.default, (AboveHalf(),), ("0",), SETTINGS)
+    return Model(plan.task(), (AboveHalf(),), ("0",), SETTINGS)
 
 
 def write_fold(folder: Path, plan: Plan, seed: int = 0) -> Path:
@@ -98,7 +98,7 @@ class CopyingPrior(nn.Module):
 def test_the_second_stage_of_a_cascade_sees_what_the_first_predicts(small_plan, tta):
     first = copying(changed(small_plan, spacing=(3.0, 2.0, 2.0)))
     plan = changed(small_plan, previous="3d_lowres")
-    second = Model(plan, plan.default, (CopyingPrior(),), ("0",), SETTINGS, previous=first)
+    second = Model(plan.task(), (CopyingPrior(),), ("0",), SETTINGS, previous=first)
     found = second.predict(block(), spacing=(2.0, 2.0, 2.0), tta=tta)
     np.testing.assert_array_equal(found, first.predict(block(), spacing=(2.0, 2.0, 2.0), tta=tta))
     assert (found == 7).any()
@@ -297,7 +297,7 @@ def test_what_overflows_in_half_precision_is_computed_again_in_float32(small_pla
 
     plan = small_plan
     half = Resolved(torch.device("cpu"), torch.bfloat16)
-    model = Model(plan, plan.default, (OverflowsInHalf(),), ("0",), RunSettings(device="cpu"))
+    model = Model(plan.task(), (OverflowsInHalf(),), ("0",), RunSettings(device="cpu"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autoseg.inference.predictor.resolve", lambda *_, **__: half)
         found = model.predict(block(), spacing=(2.0, 2.0, 2.0))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tasks import task_of
 from torch.nn.functional import cross_entropy
 
 from autoseg.inference.model import Model
@@ -35,9 +36,9 @@ def test_the_default_moves_no_voxel_and_bfloat16_few(small_plan, monkeypatch):
     labels = replace(small_plan.labels, names={"background": 0, "anterior": 1, "posterior": 2})
     plan = replace(small_plan, axis_order=(0, 1, 2), labels=labels, configurations={small_plan.default: configuration})
     torch.manual_seed(0)
-    trained = plan.network_of(configuration)
+    trained = task_of(plan, configuration).network()
     settings = RunSettings(device="cpu", threads=torch.get_num_threads())
-    model = Model(plan, plan.default, (trained,), ("0",), settings)
+    model = Model(plan.task(), (trained,), ("0",), settings)
     names = sorted(path.name for path in (DATA / "labelsTr").glob("*.nii.gz"))[:4]
     images = [read_image([DATA / "imagesTr" / name.replace(".nii.gz", "_0000.nii.gz")]) for name in names]
     optimizer = torch.optim.Adam(trained.parameters(), 3e-3)

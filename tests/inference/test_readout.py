@@ -102,7 +102,7 @@ def test_a_model_of_many_labels_decides_as_without_this(small_plan, labels, orde
         Geometry.plain((31, 22, 25), (1.5, 1.0, 1.0)),
     )
     found, expected = (
-        Model(plan, plan.default, (each,), ("0",), SETTINGS).segment(image, probabilities="float32")
+        Model(plan.task(), (each,), ("0",), SETTINGS).segment(image, probabilities="float32")
         for each in (network(3), OnlyLogits(network(3)))
     )
     assert len(np.unique(expected.labels)) > 1

@@ -37,10 +37,10 @@ def bundled(plan: Plan, folder: Path, postprocessing: tuple[Correction, ...] = (
     folds = ("0", "1")
     weights = {
         title: {
-            fold: save({name: torch.randn_like(w) for name, w in plan.network_of(configuration).state_dict().items()})
+            fold: save({name: torch.randn_like(w) for name, w in plan.task(title).network().state_dict().items()})
             for fold in folds
         }
-        for title, configuration in plan.configurations.items()
+        for title in plan.configurations
     }
     last = list(plan.configurations)[-1]
     manifest = Manifest("m", dict.fromkeys(weights, folds), {last: 1.0}, postprocessing, licence="CC0", citation="Doe")

@@ -40,7 +40,7 @@ def plan(small_plan: Plan) -> Plan:
 
 def weights_of(plan: Plan, title: str, seed: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
-    state: dict[str, torch.Tensor] = plan.network_of(plan.configurations[title]).state_dict()
+    state: dict[str, torch.Tensor] = plan.task(title).network().state_dict()
     return {name: torch.randn_like(weight) for name, weight in state.items()}
 
 

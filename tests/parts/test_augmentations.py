@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy import ndimage, stats
 from skimage.transform import resize
 
+from autoseg.configuration import AUGMENTATIONS
 from autoseg.parts.augmentations import none, standard
 from autoseg.parts.augmentations._damage import OPERATORS, Damage, apply_damage, dilate, draw_damage, erode
 from autoseg.parts.augmentations._intensity import blurred, change_intensities, coarsened
 from autoseg.parts.augmentations._spatial import resample_patches
-from autoseg.plan import AUGMENTATIONS
 
 PATCH = (8, 12, 10)
 STANDARD = standard.Spec()

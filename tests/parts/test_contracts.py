@@ -13,6 +13,16 @@ import pytest
 import torch
 
 from autoseg import parts
+from autoseg.configuration import (
+    AUGMENTATIONS,
+    LOSSES,
+    NETWORKS,
+    NORMALIZERS,
+    OPTIMIZERS,
+    RESAMPLERS,
+    SCHEDULES,
+    Configuration,
+)
 from autoseg.core.family import Family
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.records import from_json, to_json
@@ -22,7 +32,6 @@ from autoseg.parts import contracts
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.normalizers import ct
 from autoseg.parts.postprocessors import minimum_size
-from autoseg.plan import AUGMENTATIONS, LOSSES, NETWORKS, NORMALIZERS, OPTIMIZERS, RESAMPLERS, SCHEDULES, Configuration
 
 FAMILIES: dict[type, Family] = {
     contracts.Normalizer: NORMALIZERS,

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from autoseg.configuration import LOSSES
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.core.records import from_json, to_json
 from autoseg.errors import RecordError
@@ -28,7 +29,6 @@ from autoseg.parts.losses import (
     weighted_ce,
 )
 from autoseg.parts.losses._boundary import signed_distances
-from autoseg.plan import LOSSES
 
 EXCLUSIVE = ExclusiveLabels({"background": 0, "a": 1, "b": 2})
 SPARSE = ExclusiveLabels({"background": 0, "a": 1, "b": 2}, ignore=9)

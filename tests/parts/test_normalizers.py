@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from autoseg.configuration import NORMALIZERS
 from autoseg.core.records import from_json, to_json
 from autoseg.errors import DatasetError
 from autoseg.parts.normalizers import ct, none, rescale, rgb, zscore
-from autoseg.plan import NORMALIZERS
 
 CT = ct.Spec(mean=40.0, std=20.0, percentile_00_5=-100.0, percentile_99_5=200.0)
 CHANNELS = arrays(np.float32, (2, 3, 4), elements=st.floats(0, 255, width=32))

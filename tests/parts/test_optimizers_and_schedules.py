@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from autoseg.configuration import OPTIMIZERS, SCHEDULES
 from autoseg.parts.optimizers._muon import orthogonal
-from autoseg.plan import OPTIMIZERS, SCHEDULES
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

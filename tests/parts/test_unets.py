@@ -13,9 +13,9 @@ import torch
 from operations import Operations
 from torch import Tensor, nn
 
+from autoseg.configuration import NETWORKS
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.networks._residual_unet import AveragePool, block_means
-from autoseg.plan import NETWORKS
 from autoseg.planning.memory import feature_map_elements
 
 BOTH = pytest.mark.parametrize("part", [plain_unet.Spec, residual_unet.Spec], ids=["plain", "residual"])

@@ -36,7 +36,7 @@ class AboveHalf(nn.Module):
 
 @pytest.fixture
 def model(small_plan) -> Model:
-    return Model(small_plan, small_plan.default, (AboveHalf(),), ("0",), RunSettings(device="cpu", precision="float32"))
+    return Model(small_plan.task(), (AboveHalf(),), ("0",), RunSettings(device="cpu", precision="float32"))
 
 
 def write_case(folder: Path, key: str, seed: int) -> Case:

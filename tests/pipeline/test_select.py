@@ -97,7 +97,7 @@ def train(files: DatasetFolder, dataset: Dataset, plan: Plan, fold: str, keys: t
     run = files.run(plan.default, fold)
     write_json(run.effective, plan)
     torch.manual_seed(seed)
-    network = plan.network_of(plan.configuration()[1])
+    network = plan.task().network()
     save_file(network.state_dict(), run.weights)
     scores = {}
     order, box = plan.axis_order, Box.whole((11, 10, 12))

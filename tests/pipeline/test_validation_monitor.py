@@ -67,12 +67,9 @@ def test_what_exists_of_a_case_does_not_grow_with_its_height(held: dict[int, int
 
 def test_a_watched_case_of_many_labels_is_never_there_in_logits(small_plan: Plan, held: dict[int, int]) -> None:
     plan = replace(small_plan, labels=MANY)
-    _, configuration = plan.configuration()
     labels = np.random.default_rng(0).integers(0, 40, (40, 16, 16)).astype(np.uint8)
     image = np.random.default_rng(1).standard_normal((1, *labels.shape)).astype(np.float16)
     case = CaseInMemory(image, labels, class_locations(labels, MANY))
     settings = RunSettings(device="cpu", threads=1, precision="float32")
-    assert (
-        0 < validation_monitor({"a": case}, ["a"], plan, configuration, settings)(plan.network_of(configuration)) < 0.2
-    )
+    assert 0 < validation_monitor({"a": case}, ["a"], plan.task(), settings)(plan.task().network()) < 0.2
     assert 0 < held[40] <= 4 * labels.size * 4  # of four feature maps; 40 labels take ten times as much

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoseg import planners
+from autoseg.configuration import StepMemory
 from autoseg.core.family import Family
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import from_json, to_json
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities, Structure
 from autoseg.errors import PlanningError
-from autoseg.plan import Plan, StepMemory
+from autoseg.plan import Plan
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.memory import elements_of_step
 from autoseg.planning.target import gpu

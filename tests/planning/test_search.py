@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 from autoseg.planners import measured, plain_unet
-from formula import hours, iterations, planned, task
+from formula import described, hours, iterations, planned
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -104,7 +104,7 @@ def test_batches_of_a_full_training_end_at_nnunets_and_of_a_short_one_at_32_slic
         planned(*HIPPOCAMPUS, card, constraints, cases=200).configuration("2d")[1]
         for constraints in (PlanConstraints(), PlanConstraints(seconds=3600.0))
     )
-    nnunets = plain_unet.PLANNER.plan(*task(*HIPPOCAMPUS, cases=200)).configurations["2d"]
+    nnunets = plain_unet.PLANNER.plan(*described(*HIPPOCAMPUS, cases=200)).configurations["2d"]
     assert full.batch_size == nnunets.batch_size > 32
     assert short.batch_size == 32
     assert any("the most this planner takes" in reason for reason in short.reasons)
@@ -134,4 +134,4 @@ def test_too_little_memory_is_refused_with_the_numbers(memory: int) -> None:
 
 def test_a_planner_that_measures_needs_a_machine() -> None:
     with pytest.raises(UsageError, match="a machine"):
-        PLANNER.plan(*task(*HIPPOCAMPUS, cases=2))
+        PLANNER.plan(*described(*HIPPOCAMPUS, cases=2))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from autoseg.configuration import StepMemory
 from autoseg.errors import UsageError
-from autoseg.plan import StepMemory
 from autoseg.planning.target import GPU_CONTEXT, TARGETS, Target, gpu, read_target
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 from autoseg.planners import measured, plain_unet
-from formula import hours, iterations, planned, task
+from formula import described, hours, iterations, planned
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from autoseg.configuration import Configuration
 from autoseg.parts.optimizers import muon, sgd
 from autoseg.pipeline.bench import of_target
-from autoseg.plan import Configuration
 from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.length import rated
 from autoseg.planning.patch import coverage, is_wasteful
@@ -43,7 +43,7 @@ def slow(elements_per_second: float) -> Target:
 def test_two_whole_images_are_seen_rather_than_six_pieces() -> None:
     """BraTS on 24 GB, counted as on a real machine: 6 of 128 x 192 x 96 fill the memory, 2 whole images 69 % of it."""
     bench = of_target(TARGETS["rtx3090-24g"])
-    found = measured.PLANNER.plan(*task(*BRATS, cases=484, channels=4), bench=bench).configurations["3d_fullres"]
+    found = measured.PLANNER.plan(*described(*BRATS, cases=484, channels=4), bench=bench).configurations["3d_fullres"]
     assert (found.patch_size, found.batch_size) == ((160, 192, 160), 2)
 
 
@@ -59,7 +59,7 @@ def test_a_large_card_trains_no_longer_than_a_small_one_and_sees_as_much() -> No
 def test_the_voxels_are_seen_as_often_as_by_nnunet(
     shape: tuple[int, ...], spacing: tuple[float, ...], cases: int, card: Target
 ) -> None:
-    nnunets = plain_unet.PLANNER.plan(*task(shape, spacing, cases)).configurations
+    nnunets = plain_unet.PLANNER.plan(*described(shape, spacing, cases)).configurations
     for name, configuration in planned(shape, spacing, card, cases=cases).configurations.items():
         assert passes(configuration, cases) >= passes(nnunets[name], cases)
 

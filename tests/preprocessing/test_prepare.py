@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import binary_fill_holes
 
+from autoseg.configuration import Configuration, TrainingRules
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.data.layouts import read_dataset_labels
@@ -20,7 +21,7 @@ from autoseg.errors import DatasetError
 from autoseg.parts.normalizers import ct, none, rescale, zscore
 from autoseg.parts.readers import read_image, read_labels
 from autoseg.parts.resamplers import spline
-from autoseg.plan import Configuration, Plan, TrainingRules
+from autoseg.plan import Plan
 from autoseg.preprocessing.prepare import prepare
 
 # made by benchmarks/oracle_preprocessing.py with nnU-Net v2 2.8.1
@@ -48,7 +49,7 @@ def make_plan(
 
 def run(image: np.ndarray, labels: np.ndarray | None, spacing: tuple[float, float, float], plan: Plan) -> Any:
     geometry = Geometry.plain(image.shape[1:], spacing)
-    return prepare(Image(image, geometry), labels, plan, plan.configurations["it"])
+    return prepare(Image(image, geometry), labels, plan.task("it"))
 
 
 def plan_of(case: dict[str, Any], *, channels: int, labels: Labels = LABELS) -> Plan:
@@ -124,7 +125,7 @@ def test_real_cases_equal_nnunets(name: str) -> None:
     image = read_image(sorted((folder / "imagesTr").glob(f"{key}_*.nii.gz")))
     labels, _ = read_labels(folder / "labelsTr" / f"{key}.nii.gz")
     plan = plan_of(case, channels=len(image.array), labels=read_dataset_labels(folder / "dataset.json"))
-    ours = prepare(image, labels, plan, plan.configurations["it"])
+    ours = prepare(image, labels, plan.task("it"))
     assert ours.image.shape == tuple(case["shape"])
     found = signature(ours.image, ours.labels)
     np.testing.assert_allclose(found["percentiles"], case["percentiles"], rtol=0, atol=1e-5)
@@ -197,7 +198,7 @@ def test_a_plan_with_an_orientation_sees_the_same_however_the_file_lies(codes: s
         x, y, z = scan.GetSpacing()
         geometry = Geometry(scan.GetSize()[::-1], (z, y, x), scan.GetOrigin(), scan.GetDirection())
         voxels, values = (sitk.GetArrayFromImage(file) for file in (scan, map_of_labels))
-        done = prepare(Image(voxels[None], geometry), values, plan, plan.configurations["it"])
+        done = prepare(Image(voxels[None], geometry), values, plan.task("it"))
         return done, values
 
     stored = sitk.GetImageFromArray(labels.astype(np.uint8))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tasks import task_of
 
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.machine import memory_bytes
@@ -50,7 +51,7 @@ def test_a_header_in_other_units_is_refused_without_taking_memory(
     image = Image(np.ones((1, 64, 64, 64), np.float32), Geometry.plain((64, 64, 64), spacing))
     peak = MemoryPeak()
     with pytest.raises(DatasetError, match=r"64 x 64 x 64 voxels of .* would become .*Correct the spacing"):
-        prepare(image, None, small_plan, small_plan.configuration()[1])
+        prepare(image, None, small_plan.task())
     assert (peak.bytes() or 0) < 100e6
 
 
@@ -58,22 +59,22 @@ def test_a_header_in_other_units_is_refused_without_taking_memory(
 def test_an_image_of_which_nothing_would_be_left_is_refused(small_plan: Plan, spacing: float) -> None:
     image = Image(np.ones((1, 64, 64, 64), np.float32), Geometry.plain((64, 64, 64), (spacing,) * 3))
     with pytest.raises(DatasetError, match="would become 1 x 1 x 1 of 2 x 2 x 2 mm: nothing would be left"):
-        prepare(image, None, small_plan, small_plan.configuration()[1])
+        prepare(image, None, small_plan.task())
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 5, 5), (1, 40, 40), (15, 15, 15)])
 def test_small_images_are_no_mistake(small_plan: Plan, shape: tuple[int, int, int]) -> None:
     image = Image(np.ones((1, *shape), np.float32), Geometry.plain(shape, (0.25, 0.25, 0.25)))
-    prepare(image, None, small_plan, small_plan.configuration()[1])
+    prepare(image, None, small_plan.task())
 
 
 def test_what_is_counted_is_about_what_is_taken(small_plan: Plan) -> None:
     geometry = Geometry.plain((40, 40, 40), (10.0,) * 3)
     image = Image(np.random.default_rng(0).normal(size=(1, 40, 40, 40)).astype(np.float32), geometry)
     small = Image(image.array[:, :4, :4, :4], Geometry.plain((4, 4, 4), (10.0,) * 3))
-    prepare(small, None, small_plan, small_plan.configuration()[1])  # what is imported stays
+    prepare(small, None, small_plan.task())  # what is imported stays
     peak = MemoryPeak()
-    prepare(image, None, small_plan, small_plan.configuration()[1])
+    prepare(image, None, small_plan.task())
     taken = peak.bytes()
     if taken is None:
         pytest.skip("the system does not tell the peak")
@@ -94,7 +95,7 @@ def test_all_cases_that_cannot_be_prepared_are_found_at_once(small_plan: Plan) -
         "gone": case((1e-6, 1e-6, 1e-6)),
         "endless": case((1e7, 1.0, 1.0)),
     }
-    wrong = impossible_cases(cases, small_plan, small_plan.configuration()[1])
+    wrong = impossible_cases(cases, small_plan.task())
     assert sorted(wrong) == ["endless", "gone", "huge"]
     assert "voxels (z, y, x)" not in wrong["huge"] and "1000 x 2000 x 1000 mm" in wrong["huge"]  # as the network sees
 
@@ -104,8 +105,8 @@ def test_images_that_are_turned_are_judged_as_they_will_lie(small_plan: Plan) ->
     plan = replace(small_plan, axis_order=(0, 1, 2), orientation="LPS")
     long = {"a": replace(case((1.0, 1.0, 1.0), (3000, 2, 2)), orientation="SPL")}  # x of the turned image is z here
     memory = 10**30  # more voxels along one axis than can be counted
-    assert impossible_cases(long, plan, configuration, memory)
-    assert not impossible_cases({"a": replace(long["a"], orientation="LPS")}, plan, configuration, memory)
+    assert impossible_cases(long, task_of(plan, configuration), memory)
+    assert not impossible_cases({"a": replace(long["a"], orientation="LPS")}, task_of(plan, configuration), memory)
 
 
 def test_memory_is_the_machines_unless_said(small_plan: Plan) -> None:
@@ -123,9 +124,14 @@ def test_a_picture_is_no_volume(small_plan: Plan, tmp_path: Path) -> None:
     write_labels(np.ones((1, 40, 40), np.uint8), Geometry.plain_2d((40, 40)), tmp_path / "a.png")
     picture = read_image([Path(path) for path in Case("a", (str(tmp_path / "a.png"),)).images])
     with pytest.raises(DatasetError, match="the image is 2-D, but the network sees volumes"):
-        prepare(picture, None, small_plan, small_plan.configuration()[1])
+        prepare(picture, None, small_plan.task())
     network = replace(small_plan.configuration()[1].network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
     flat = replace(small_plan.configuration()[1], patch_size=(8, 8), spacing=(None, 1.0, 1.0), network=network)
     with pytest.raises(DatasetError, match="sees slices of volumes across x"):
-        prepare(picture, None, small_plan, flat)
-    assert prepare(picture, None, replace(small_plan, axis_order=(0, 1, 2)), flat).image.shape == (1, 1, 40, 40)
+        prepare(picture, None, task_of(small_plan, flat))
+    assert prepare(picture, None, task_of(replace(small_plan, axis_order=(0, 1, 2)), flat)).image.shape == (
+        1,
+        1,
+        40,
+        40,
+    )

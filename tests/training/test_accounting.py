@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tasks import task_of
 from torch.profiler import ProfilerActivity, profile
 
+from autoseg.configuration import Configuration
 from autoseg.core.labels import Labels, RegionLabels
 from autoseg.parts.augmentations import none
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.optimizers import adamw, muon, sgd
-from autoseg.plan import Configuration, Plan
+from autoseg.plan import Plan
 from autoseg.settings import RunSettings, computes, resolve
 from autoseg.training.accounting import step_memory
 from autoseg.training.batches import Batch
@@ -45,13 +47,13 @@ def begun(plan: Plan, precision: str) -> tuple[Configuration, TrainingState, Ste
     settings = RunSettings(device="cpu", precision=precision, threads=THREADS)
     torch.set_num_threads(THREADS)
     _, configuration = plan.configuration()
-    state = start(plan, configuration, settings)
+    state = start(task_of(plan, configuration), settings)
     shape = (configuration.batch_size, *configuration.patch_size)
     random = np.random.default_rng(0)
     images = random.standard_normal((shape[0], len(plan.channels), *shape[1:])).astype(np.float16)
     targets = random.integers(0, 2, shape).astype(np.uint8)
     batch = Batch(torch.from_numpy(images), torch.from_numpy(targets), ("case",) * shape[0])
-    return configuration, state, Step.of(plan, configuration, resolve(settings), 0, state.network), batch
+    return configuration, state, Step.of(task_of(plan, configuration), resolve(settings), 0, state.network), batch
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_what_a_backward_pass_keeps_is_counted(small_plan: Plan, precision: str,
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         step.loss_of(batch.images.float(), batch.targets)
     weights = {weight.untyped_storage().data_ptr() for weight in state.network.parameters()}
-    counted = step_memory(plan, configuration, step.resolved, THREADS)
+    counted = step_memory(task_of(plan, configuration), step.resolved, THREADS)
     really = sum(size for place, size in kept.items() if place not in weights)
     # Without data torch says that group_norm keeps its mean and deviation per channel in 16 bits; they have 32.
     assert counted.activations == (really if step.resolved.dtype is None else pytest.approx(really, rel=5e-3))
@@ -82,13 +84,13 @@ def test_what_a_backward_pass_keeps_is_counted(small_plan: Plan, precision: str,
 @pytest.mark.parametrize(("optimizer", "copies"), [(sgd.Spec(), 1), (adamw.Spec(), 2), (muon.Spec(), 1)])
 def test_an_optimizers_state_is_counted(small_plan: Plan, optimizer: Any, copies: int) -> None:
     plan = varied(small_plan, optimizer=optimizer)
-    counted = step_memory(plan, plan.configuration()[1], resolve(RunSettings(device="cpu")), THREADS)
+    counted = step_memory(plan.task(), resolve(RunSettings(device="cpu")), THREADS)
     assert counted.optimizer == copies * counted.weights
 
 
 def test_a_moving_average_of_the_weights_is_counted(small_plan: Plan) -> None:
     plain, averaged = (
-        step_memory(plan, configuration, resolve(RunSettings(device="cpu")), THREADS)
+        step_memory(task_of(plan, configuration), resolve(RunSettings(device="cpu")), THREADS)
         for plan in [varied(small_plan)]
         for configuration in (
             plan.configuration()[1],
@@ -101,7 +103,7 @@ def test_a_moving_average_of_the_weights_is_counted(small_plan: Plan) -> None:
 
 def test_a_plan_too_large_for_any_machine_can_be_counted(small_plan: Plan) -> None:
     plan = varied(small_plan, patch_size=(1024, 1024, 1024))
-    counted = step_memory(plan, plan.configuration()[1], resolve(RunSettings(device="cpu")), THREADS)
+    counted = step_memory(plan.task(), resolve(RunSettings(device="cpu")), THREADS)
     assert counted.peak > 1 << 38
 
 
@@ -117,7 +119,7 @@ def test_the_peak_is_what_torch_allocates(small_plan: Plan, precision: str, chan
     configuration, state, step, batch = begun(plan, precision)
     step(state, step.augmented(batch, 0), 1.0)
     state.optimizer.zero_grad(set_to_none=True)
-    counted = step_memory(plan, configuration, step.resolved, THREADS)
+    counted = step_memory(task_of(plan, configuration), step.resolved, THREADS)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         step(state, step.augmented(batch, 0), 1.0)
     assert profiled.profiler is not None

@@ -10,13 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks import task_of
 
+from autoseg.configuration import AUGMENTATIONS, TrainingRules
 from autoseg.core.geometry import Box
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.machine import memory_bytes
 from autoseg.parts.augmentations import standard
 from autoseg.parts.networks import plain_unet
-from autoseg.plan import AUGMENTATIONS, TrainingRules
 from autoseg.preprocessing.locations import Locations, class_locations
 from autoseg.settings import RunSettings, resolve
 from autoseg.training.batches import PatchSampler, batches, training_sampler
@@ -130,7 +131,7 @@ def test_what_is_read_is_counted_as_no_less_than_it_is(small_plan):
         (one.image[:1].astype(np.float32), one.labels.astype(np.uint16)),
     ):
         cases = {"a": replace(one, image=image, labels=labels)}
-        chosen = training_sampler(cases, ["a"], small_plan, configuration, 0)
+        chosen = training_sampler(cases, ["a"], task_of(small_plan, configuration), 0)
         for patch in chosen.patches(3):
             _, image, maps = chosen.read(patch)
             assert image.nbytes + maps.nbytes <= chosen.bytes_of(patch)
@@ -146,7 +147,7 @@ def test_only_what_the_drawn_transform_shows_is_read(small_plan, name):
     configuration = replace(plan.configuration()[1], augmentation=augmentation, patch_size=patch, batch_size=4)
     cases = {"case": Watched(case((64, 64, 64), voxels=((32, 32, 32),)), boxes.append)}
     rules = replace(configuration.training, foreground=1.0, balance=0.0)
-    chosen = training_sampler(cases, ["case"], plan, replace(configuration, training=rules), 0)
+    chosen = training_sampler(cases, ["case"], task_of(plan, replace(configuration, training=rules)), 0)
     chosen = replace(chosen, cases=cases)  # not the cache, which reads it whole
     for number in range(100):
         chosen.batch(number)
@@ -172,9 +173,9 @@ def test_inputs_are_those_of_patches_that_were_read_as_large_as_may_be(small_pla
     one = case((20, 24, 28), voxels=((10, 11, 12), (0, 0, 0)))
     maps = np.random.default_rng(0).integers(0, 2, (20, 24, 28)).astype(np.uint8)
     cases = {"a": replace(one, image=one.image[:1], labels=maps if flat else np.stack((maps, 1 - maps)))}
-    chosen = training_sampler(cases, ["a"], plan, configuration, 0)
+    chosen = training_sampler(cases, ["a"], task_of(plan, configuration), 0)
     largest = configuration.augmentation.loaded_shape(configuration.patch_size)
-    step = Step.of(plan, configuration, resolve(RunSettings(device="cpu")), 0, torch.nn.Identity())
+    step = Step.of(task_of(plan, configuration), resolve(RunSettings(device="cpu")), 0, torch.nn.Identity())
     for number in range(12):
         small = step.augmented(chosen.batch(number), number)
         whole = step.augmented(replace(chosen, shapes=lambda number: [largest] * 6).batch(number), number)
@@ -305,7 +306,7 @@ def forced(cases, small_plan, **rules):
         small_plan.configurations["3d_fullres"], training=training, patch_size=(2, 2, 2), batch_size=40
     )
     chosen = replace(
-        training_sampler(cases, sorted(cases), small_plan, configuration, 0),
+        training_sampler(cases, sorted(cases), task_of(small_plan, configuration), 0),
         patch_size=(1, 1, 1),
         shapes=None,
     )

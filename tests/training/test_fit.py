@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from tasks import task_of
 
+from autoseg.configuration import TrainingRules
 from autoseg.core.labels import RegionLabels
 from autoseg.errors import StoppedError, TrainingError
 from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce
 from autoseg.parts.networks import plain_unet
-from autoseg.plan import TrainingRules
 from autoseg.preprocessing.locations import Locations
 from autoseg.run_status import StatusFile, read_status
 from autoseg.settings import RunSettings
@@ -75,17 +76,16 @@ def train(
     status=None,
 ):
     """Starts or resumes a training in ``folder`` and trains until ``iterations``."""
-    state = start(plan, configuration, settings)
+    state = start(task_of(plan, configuration), settings)
     resume(state, folder.checkpoints)
     changes(state)
     given = given or cases()
     keys = sorted(given)
     fit(
         state,
-        plan,
-        configuration,
-        training_sampler(given, keys, plan, configuration, settings.seed),
-        validation_sampler(given, keys[:2], plan, configuration, settings.seed),
+        task_of(plan, configuration),
+        training_sampler(given, keys, task_of(plan, configuration), settings.seed),
+        validation_sampler(given, keys[:2], task_of(plan, configuration), settings.seed),
         course=Course(Budget(iterations), checkpoint_seconds, watch, status),
         settings=settings,
         folder=folder,
@@ -307,12 +307,12 @@ def test_the_average_of_the_weights_is_resumed_and_lags_behind_them(small_plan, 
     got = train(small_plan, configuration, parts, iterations=9)
     average, latest = flat(expected.result), weights(expected)
     assert torch.equal(flat(got.result), average) and not torch.equal(average, latest)
-    first = weights(start(small_plan, configuration, SETTINGS))
+    first = weights(start(task_of(small_plan, configuration), SETTINGS))
     assert (average - first).norm() < (latest - first).norm()
 
 
 def test_the_average_of_the_weights_is_the_exponential_one(small_plan):
-    state = start(small_plan, configured(small_plan, training=TrainingRules(4, ema_decay=0.5)), SETTINGS)
+    state = start(task_of(small_plan, configured(small_plan, training=TrainingRules(4, ema_decay=0.5))), SETTINGS)
     weight = next(state.network.parameters())
     expected = None
     for number in range(12):
@@ -397,13 +397,12 @@ def test_a_2d_configuration_with_regions_and_ignored_voxels_trains(small_plan, t
 
 def test_a_time_budget_ends_in_time_and_anneals(small_plan, tmp_path):
     configuration = configured(small_plan)
-    state = start(small_plan, configuration, SETTINGS)
+    state = start(task_of(small_plan, configuration), SETTINGS)
     given = cases()
-    sampler = training_sampler(given, sorted(given), small_plan, configuration, 0)
+    sampler = training_sampler(given, sorted(given), task_of(small_plan, configuration), 0)
     fit(
         state,
-        small_plan,
-        configuration,
+        task_of(small_plan, configuration),
         sampler,
         None,
         course=Course(Budget(None, 1.0)),
@@ -416,7 +415,7 @@ def test_a_time_budget_ends_in_time_and_anneals(small_plan, tmp_path):
 
 
 def test_a_budget_is_spent_by_whichever_limit_comes_first(small_plan):
-    state = start(small_plan, configured(small_plan), SETTINGS)
+    state = start(task_of(small_plan, configured(small_plan)), SETTINGS)
     state.iteration, state.seconds_trained = 5, 90.0
     assert Budget(10, 100.0).progress(state) == 0.9
     assert Budget(10).progress(state) == 0.5
@@ -429,6 +428,6 @@ def test_a_budget_is_spent_by_whichever_limit_comes_first(small_plan):
 
 
 def test_the_seed_alone_decides_the_first_weights(small_plan):
-    first, again = (start(small_plan, configured(small_plan), SETTINGS) for _ in range(2))
-    other = start(small_plan, configured(small_plan), replace(SETTINGS, seed=1))
+    first, again = (start(task_of(small_plan, configured(small_plan)), SETTINGS) for _ in range(2))
+    other = start(task_of(small_plan, configured(small_plan)), replace(SETTINGS, seed=1))
     assert torch.equal(weights(first), weights(again)) and not torch.equal(weights(first), weights(other))

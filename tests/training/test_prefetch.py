@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 import torch
+from tasks import task_of
 
 from autoseg.parts.augmentations import standard
 from autoseg.settings import RunSettings, resolve
@@ -32,8 +33,8 @@ def test_inputs_are_those_of_their_iteration_whenever_they_were_made(small_plan,
     settings = RunSettings(device=device, threads=1, precision="float32")
     configuration = replace(small_plan.configuration()[1], augmentation=standard.Spec(**OFTEN))
     shape, resolved = configuration.augmentation.loaded_shape(configuration.patch_size), resolve(settings)
-    state = start(small_plan, configuration, settings)
-    step = Step.of(small_plan, configuration, resolved, 0, state.network)
+    state = start(task_of(small_plan, configuration), settings)
+    step = Step.of(task_of(small_plan, configuration), resolved, 0, state.network)
     expected = [step.augmented(batch, 5 + index) for index, batch in enumerate(islice(made(shape), 4))]
     ahead = Prefetch(made(shape), step.augmented, 5, resolved.device)
     for inputs in expected:
@@ -47,7 +48,7 @@ def test_inputs_are_those_of_their_iteration_whenever_they_were_made(small_plan,
 def test_a_batch_for_which_memory_did_not_suffice_is_not_lost(small_plan):
     configuration = replace(small_plan.configuration()[1], augmentation=standard.Spec(**OFTEN))
     shape, resolved = configuration.augmentation.loaded_shape(configuration.patch_size), resolve(RunSettings("cpu"))
-    step = Step.of(small_plan, configuration, resolved, 0, torch.nn.Identity())
+    step = Step.of(task_of(small_plan, configuration), resolved, 0, torch.nn.Identity())
     expected, fails = step.augmented(next(made(shape)), 5), [True, False]
 
     def augmented(batch, iteration):

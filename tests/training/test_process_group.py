@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import distributed
 
+from autoseg.configuration import TrainingRules
 from autoseg.core.labels import RegionLabels
 from autoseg.core.records import write_json
 from autoseg.errors import TrainingError
@@ -22,7 +23,7 @@ from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce, top_k
 from autoseg.parts.networks import plain_unet
 from autoseg.parts.optimizers import sgd
-from autoseg.plan import Plan, TrainingRules, read_plan
+from autoseg.plan import Plan, read_plan
 from autoseg.preprocessing.prepare import class_locations
 from autoseg.settings import RunSettings
 from autoseg.training.batches import training_sampler
@@ -89,11 +90,11 @@ def train(
         if plan.labels.ignore_index is not None:
             labels[: 2 + 2 * number] = plan.labels.ignore_index
         cases[f"case{number}"] = CaseInMemory(image, labels, class_locations(labels, plan.labels))
-    state = start(plan, configuration, settings)
+    state = start(plan.task(), settings)
     resume(state, folder.checkpoints)
     course = Course(Budget.of(configuration, seconds), group=group)
-    sampler = training_sampler(cases, sorted(cases), plan, configuration, settings.seed, group)
-    fit(state, plan, configuration, sampler, None, course=course, settings=settings, folder=folder)
+    sampler = training_sampler(cases, sorted(cases), plan.task(), settings.seed, group)
+    fit(state, plan.task(), sampler, None, course=course, settings=settings, folder=folder)
     if group.is_main:
         save_weights(folder.weights, state.result, state.iteration)
     return state.iteration

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from autoseg.planners.plain_unet import PLANNER
+from tasks import task_of
 
 from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce
@@ -127,7 +128,7 @@ def test_the_plan_weighs_the_scales(small_plan: Plan, ratio: float, finest: floa
     scales = [torch.full((2, 2, edge, edge, edge), 0.0) for edge in (8, 4, 2)]
     scales[0][:, 1], scales[1][:, 1], scales[2][:, 1] = 1.0, -2.0, 5.0
     resolved = resolve(RunSettings(device="cpu", precision="float32"))
-    step = Step.of(small_plan, configuration, resolved, 0, lambda _: scales)
+    step = Step.of(task_of(small_plan, configuration), resolved, 0, lambda _: scales)
     targets = torch.ones(2, 8, 8, 8, dtype=torch.uint8)
     loss = configuration.loss.build(small_plan.labels)
     each = [loss(scale, torch.ones(2, *scale.shape[2:], dtype=torch.uint8)) for scale in scales]

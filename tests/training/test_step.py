@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from operations import Operations
+from tasks import task_of
 from torch.profiler import ProfilerActivity, profile
 
+from autoseg.configuration import LOSSES
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.parts.augmentations import batchgenerators, none, standard
 from autoseg.parts.optimizers import adamw, muon, sgd
-from autoseg.plan import LOSSES
 from autoseg.settings import RunSettings, resolve
 from autoseg.training.batches import Batch
 from autoseg.training.process_group import ProcessGroup
@@ -43,7 +44,7 @@ def test_the_shares_of_two_processes_are_augmented_as_the_whole_batch(small_plan
     def augmented(group):
         share = slice(group.shard(3).start, group.shard(3).stop)
         batch = Batch(images[share], targets[share], ("a", "b", "c"), None if prior is None else prior[share])
-        step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, torch.nn.Identity(), group)
+        step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, torch.nn.Identity(), group)
         inputs = step.augmented(batch, 5)
         return inputs.images, inputs.targets
 
@@ -56,9 +57,9 @@ def test_the_shares_of_two_processes_are_augmented_as_the_whole_batch(small_plan
 def test_a_step_with_any_augmentation_changes_the_weights(small_plan, augmentation):
     configuration = replace(small_plan.configuration()[1], augmentation=augmentation)
     shape = augmentation.loaded_shape(configuration.patch_size)
-    state = start(small_plan, configuration, SETTINGS)
+    state = start(task_of(small_plan, configuration), SETTINGS)
     before = next(state.network.parameters()).clone()
-    step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, state.network)
+    step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, state.network)
     batch = Batch(torch.randn(2, 1, *shape), torch.ones(2, *shape, dtype=torch.uint8), ("a", "b"))
     assert step(state, step.augmented(batch, 0), 1.0) > 0
     assert not torch.equal(next(state.network.parameters()), before)
@@ -102,9 +103,9 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole_batch(small_plan, loss, 
     plan, found = replace(small_plan, labels=labels), []
     configuration = replace(plan.configuration()[1], batch_size=3, loss=loss)
     for parts in (1, 2, 3):
-        state = start(plan, configuration, SETTINGS)
+        state = start(task_of(plan, configuration), SETTINGS)
         before, state.parts = flat(state.network), parts
-        value = Step.of(plan, configuration, resolve(SETTINGS), 0, state.network)(state, made(labels), 1.0)
+        value = Step.of(task_of(plan, configuration), resolve(SETTINGS), 0, state.network)(state, made(labels), 1.0)
         found.append((value, flat(state.network) - before))
     (expected, change), *others = found
     for value, changed in others:
@@ -118,8 +119,8 @@ def flat(network):
 
 def most_held(plan, configuration, images, parts):
     """Bytes of torch's allocator during one step."""
-    state = start(plan, configuration, SETTINGS)
-    state.parts, step = parts, Step.of(plan, configuration, resolve(SETTINGS), 0, state.network)
+    state = start(task_of(plan, configuration), SETTINGS)
+    state.parts, step = parts, Step.of(task_of(plan, configuration), resolve(SETTINGS), 0, state.network)
     inputs = Inputs(images, torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8), ("a",) * len(images), 0)
     step(state, inputs, 1.0)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
@@ -155,9 +156,9 @@ class Limited(torch.nn.Module):
 
 def test_what_does_not_fit_is_computed_in_parts_once_the_failed_pass_is_gone(small_plan):
     configuration = replace(small_plan.configuration()[1], batch_size=3)
-    state = start(small_plan, configuration, SETTINGS)
+    state = start(task_of(small_plan, configuration), SETTINGS)
     limited = Limited(state.network, 1)
-    step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, limited)
+    step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, limited)
     assert step(state, made(small_plan.labels), 1.0) > 0
     assert limited.seen == [3, 2, 1, 1, 1, 1, 1, 1] and state.parts == 3
     limited.seen.clear()
@@ -167,9 +168,9 @@ def test_what_does_not_fit_is_computed_in_parts_once_the_failed_pass_is_gone(sma
 @pytest.mark.parametrize(("most", "group"), [(0, ProcessGroup()), (1, ProcessGroup(0, 2))])
 def test_where_one_patch_does_not_fit_or_others_wait_the_error_is_raised(small_plan, most, group):
     configuration = replace(small_plan.configuration()[1], batch_size=3)
-    state = start(small_plan, configuration, SETTINGS)
+    state = start(task_of(small_plan, configuration), SETTINGS)
     before = flat(state.network)
-    step = Step.of(small_plan, configuration, resolve(SETTINGS), 0, Limited(state.network, most), group)
+    step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, Limited(state.network, most), group)
     with pytest.raises(torch.OutOfMemoryError):
         step(state, made(small_plan.labels), 1.0)
     assert torch.equal(flat(state.network), before)
@@ -177,7 +178,7 @@ def test_where_one_patch_does_not_fit_or_others_wait_the_error_is_raised(small_p
 
 def test_an_update_that_fails_half_way_is_not_made_twice(small_plan):
     configuration = small_plan.configuration()[1]
-    state, tried = start(small_plan, configuration, SETTINGS), []
+    state, tried = start(task_of(small_plan, configuration), SETTINGS), []
 
     def fail(*_):
         tried.append(1)
@@ -185,7 +186,9 @@ def test_an_update_that_fails_half_way_is_not_made_twice(small_plan):
 
     state.optimizer.register_step_post_hook(fail)
     with pytest.raises(torch.OutOfMemoryError):
-        Step.of(small_plan, configuration, resolve(SETTINGS), 0, state.network)(state, made(small_plan.labels), 1.0)
+        Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, state.network)(
+            state, made(small_plan.labels), 1.0
+        )
     assert tried == [1]
 
 
@@ -193,11 +196,11 @@ def ran(plan, **changes):
     """The operations of one step, the networks' aside: these take another way on a GPU."""
     configuration = replace(plan.configuration()[1], batch_size=3, **changes)
     state, shape = (
-        start(plan, configuration, SETTINGS),
+        start(task_of(plan, configuration), SETTINGS),
         configuration.augmentation.loaded_shape(configuration.patch_size),
     )
     batch = Batch(torch.randn(3, 1, *shape), torch.randint(0, 3, (3, *shape), dtype=torch.uint8), ("a", "b", "c"))
-    step = Step.of(plan, configuration, resolve(SETTINGS), 0, state.network)
+    step = Step.of(task_of(plan, configuration), resolve(SETTINGS), 0, state.network)
     with Operations() as operations:
         assert step(state, step.augmented(batch, 0), 1.0) > 0
     return operations

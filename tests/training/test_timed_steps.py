@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tasks import task_of
 
 from autoseg.parts.augmentations import standard
 from autoseg.parts.networks._unet import UNet
@@ -21,10 +22,10 @@ from autoseg.training.timed_steps import made_up_batch, time_steps
 def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan) -> None:
     _, configuration = small_plan.configuration()
     configuration = replace(configuration, augmentation=standard.Spec())
-    made_up = made_up_batch(small_plan, configuration)
+    made_up = made_up_batch(task_of(small_plan, configuration))
     image, labels = np.zeros((1, 30, 30, 30), np.float16), np.zeros((30, 30, 30), np.uint8)
     case = CaseInMemory(image, labels, Locations.of({1: np.ones((1, 3), int)}))
-    read = training_sampler({"a": case}, ["a"], small_plan, configuration, 0).batch(0)
+    read = training_sampler({"a": case}, ["a"], task_of(small_plan, configuration), 0).batch(0)
     for ours, theirs in ((made_up.images, read.images), (made_up.targets, read.targets)):
         assert len(ours) == len(theirs) == configuration.batch_size
         for one, other in zip(ours, theirs):
@@ -34,7 +35,7 @@ def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan) -> None:
 
 
 def test_real_steps_take_time(small_plan: Plan) -> None:
-    seen = time_steps(small_plan, small_plan.configuration()[1], RunSettings(device="cpu", threads=1))
+    seen = time_steps(small_plan.task(), RunSettings(device="cpu", threads=1))
     assert seen is not None and 0 < seen.seconds < 60
 
 
@@ -51,4 +52,4 @@ def test_a_step_for_which_memory_does_not_suffice_is_told_and_not_computed_in_pa
             return forward(network, images)
 
         monkeypatch.setattr(UNet, "forward", limited)
-        assert (time_steps(small_plan, configuration, settings) is not None) == fits
+        assert (time_steps(task_of(small_plan, configuration), settings) is not None) == fits
