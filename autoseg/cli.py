@@ -1,4 +1,4 @@
-"""The command line: chooses a command and turns errors into messages. The only reader of the environment.
+"""The command line: chooses a command and turns errors into messages.
 
 Nothing heavy is imported before a command has been chosen: ``autoseg --help`` must answer at once.
 """
@@ -19,23 +19,21 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from . import commands
+from .core.environment import (
+    OWN_THREADS,
+    REPEATABLE,
+    SHORT_WAITS,
+    WORKSPACE,
+    WORKSPACE_VARIABLE,
+    ask_for,
+    default_workspace,
+)
 from .core.files import lend_for_temporary_files
 from .core.imports import find_trusted
 from .core.mishaps import explained, printable
 from .errors import StoppedError
 
 LOG = logging.getLogger("autoseg")
-WORKSPACE_VARIABLE = "AUTOSEG_WORKSPACE"
-# Read by torch and numpy when they are loaded. Threads that wait for each other in a busy loop take the processor from
-# those they wait for as soon as any other program runs: a training step then took up to 9 times as long (2 cores, torch
-# 2.13), and preparing cases 12 times. A short busy wait costs nothing on a quiet machine. Our own threads fill the
-# cores, so numpy needs none of its own. Nor does Blosc2, which starts and ends two threads for every chunk unless its
-# variable forbids it, whatever the arrays' own parameters say: writing a case of 36 slices took 25 times as long.
-CALM_THREADS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "BLOSC_NTHREADS": "1"}
-
-REPEATABLE = {
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8"
-}  # without it cuBLAS is not deterministic (NVIDIA's manual of cuBLAS)
 LONGEST_PACKAGE = 200  # characters
 MOST_SAID = 1700  # bytes of a message
 STOPPED = 130
@@ -64,8 +62,7 @@ def _run(words: list[str]) -> int:
     options = parser().parse_args(words)
     options.arguments = words  # for a command that starts itself again
     find_trusted(tuple(options.trust))
-    for name, value in (CALM_THREADS | (REPEATABLE if getattr(options, "deterministic", False) else {})).items():
-        os.environ.setdefault(name, value)
+    ask_for(SHORT_WAITS, OWN_THREADS, REPEATABLE if getattr(options, "deterministic", False) else {})
     _log_to(sys.stderr)
     lend_for_temporary_files(Path(options.workspace))
     code = int(options.run(options) or 0)
@@ -218,9 +215,9 @@ def parser() -> argparse.ArgumentParser:
 def _add_to_all(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--workspace",
-        default=os.environ.get(WORKSPACE_VARIABLE, "autoseg_workspace"),
+        default=default_workspace(),
         metavar="FOLDER",
-        help=f"where everything is written (default: ${WORKSPACE_VARIABLE}, else ./autoseg_workspace)",
+        help=f"where everything is written (default: ${WORKSPACE_VARIABLE}, else ./{WORKSPACE})",
     )
     command.add_argument(
         "--trust", action="append", default=[], type=package, metavar="PACKAGE", help="allow parts of this package"

@@ -15,9 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from autoseg.cli import CALM_THREADS
+from autoseg.core.environment import OWN_THREADS, SHORT_WAITS
 
-os.environ.update(CALM_THREADS)  # before torch is loaded, as the command line does
+os.environ.update(SHORT_WAITS | OWN_THREADS)  # before torch is loaded, as the command line does
 
 import torch
 

@@ -7,9 +7,9 @@ import os
 import hypothesis
 import pytest
 
-from autoseg.cli import CALM_THREADS
+from autoseg.core.environment import OWN_THREADS, SHORT_WAITS
 
-os.environ.update(CALM_THREADS)  # before torch is loaded, as the command line does
+os.environ.update(SHORT_WAITS | OWN_THREADS)  # before torch is loaded, as the command line does
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for every core
 

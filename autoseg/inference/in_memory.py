@@ -14,8 +14,11 @@ from ..core.geometry import Geometry, Image
 from ..core.limits import refuse_larger
 from ..core.names import short
 from ..errors import ModelError
-from ..parts.readers import read_image
+from ..parts.readers import differences, read_image
+from ..parts.readers._grid import orthonormal
 from .export import Prediction
+
+_TO_LPS = np.array([-1.0, -1.0, 1.0])  # of nibabel's axes: ITK's point left and back
 
 GiveBack = Callable[[Prediction], Any]
 
@@ -34,18 +37,30 @@ def opened(
         raise ModelError("spacing and affine are for arrays; every other kind of image carries its own")
     if isinstance(source, Image):
         return source, lambda prediction: prediction
-    paths = [source] if isinstance(source, str | Path) else source
-    if isinstance(paths, list | tuple) and all(isinstance(path, str | Path) for path in paths):
-        return read_image([Path(path) for path in paths]), lambda prediction: prediction
-    library = type(source).__module__.partition(".")[0]
-    if library == "SimpleITK":
-        return _from_simpleitk(source), lambda prediction: _to_simpleitk(prediction, source)
-    if library == "nibabel":  # who hands us its image has imported it; autoseg itself never needs it
-        return _from_nibabel(source), lambda prediction: _to_nibabel(prediction, source)
+    parts = list(source) if isinstance(source, list | tuple) else [source]
+    if parts and all(isinstance(path, str | Path) for path in parts):
+        return read_image([Path(path) for path in parts]), lambda prediction: prediction
+    libraries = {type(part).__module__.partition(".")[0] for part in parts}
+    if libraries == {"SimpleITK"}:
+        return _stacked(list(map(_from_simpleitk, parts))), lambda prediction: _to_simpleitk(prediction, parts[0])
+    if libraries == {"nibabel"}:  # who hands us its image has imported it; autoseg itself never needs it
+        return _stacked(list(map(_from_nibabel, parts))), lambda prediction: _to_nibabel(prediction, parts[0])
     raise ModelError(
         f"cannot predict on {type(source).__name__}; "
-        "give a path, a SimpleITK or nibabel image, or an array (z, y, x) with spacing or affine"
+        "give a path, a SimpleITK or nibabel image (or a list of these, one per channel), or an array (z, y, x) with "
+        "spacing or affine"
     )
+
+
+def _stacked(images: Sequence[Image]) -> Image:
+    """Images of one grid as channels of one. Raises ModelError for another grid."""
+    first, *others = images
+    for number, other in enumerate(others, 1):
+        if wrong := [each.what for each in differences(first.geometry, other.geometry) if not each.rounding]:
+            raise ModelError(
+                f"image {number} lies on another grid than image 0 ({'; '.join(wrong)}); resample it to that grid"
+            )
+    return first if not others else Image(np.concatenate([image.array for image in images]), first.geometry)
 
 
 def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None) -> Image:
@@ -57,7 +72,8 @@ def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.n
         if affine is not None:
             if spacing is not None or np.shape(affine) != (4, 4):
                 raise ModelError(f"give spacing=(z, y, x), or affine with 4 x 4 numbers, found {np.shape(affine)}")
-            spacing = np.linalg.norm(np.asarray(affine, float)[:3, 2::-1], axis=0).tolist()  # its columns are x, y, z
+            z, y, x = array.shape[-3:]
+            return Image(array.reshape(-1, z, y, x).astype(np.float32), _placed((z, y, x), affine))
         lengths = np.asarray([] if spacing is None else spacing, float)
         if lengths.shape != (3,) or not (lengths > 0).all():
             raise ModelError(f"an array needs spacing=(z, y, x) in millimetres or an affine, found {short(spacing)}")
@@ -126,10 +142,25 @@ def _from_nibabel(source: Any) -> Image:
         raise ModelError(f"a nibabel image must have 3 axes, or 4 with channels last, found {array.ndim}")
     if source.affine is None:
         raise ModelError("a nibabel image needs an affine")
-    x, y, z = (float(step) for step in np.linalg.norm(source.affine[:3, :3], axis=0))
     array = array.T.reshape(-1, *array.shape[2::-1])
     with _worded():
-        return Image(np.ascontiguousarray(array), Geometry.plain(array.shape[1:], (z, y, x)))
+        return Image(np.ascontiguousarray(array), _placed(array.shape[1:], source.affine))
+
+
+def _placed(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry:
+    """Where an array (z, y, x) lies by nibabel's ``affine`` from voxel (x, y, z) to mm, which points right, front, up.
+
+    Raises ValueError for what spans no space.
+    """
+    matrix = np.asarray(affine, float)
+    if not np.isfinite(matrix).all():
+        raise ValueError("the affine holds NaN or infinity")
+    x, y, z = lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not (lengths > 0).all():
+        raise ValueError(f"voxels need a size along each axis, found {z:g}, {y:g}, {x:g} mm by the affine")
+    direction = orthonormal(_TO_LPS[:, None] * matrix[:3, :3] / lengths, "the image") + 0.0  # no negative zeros
+    origin = _TO_LPS * matrix[:3, 3] + 0.0
+    return Geometry(shape, (float(z), float(y), float(x)), tuple(origin.tolist()), tuple(direction.ravel().tolist()))
 
 
 def _to_nibabel(prediction: Prediction, source: Any) -> Any:

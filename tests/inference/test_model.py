@@ -149,7 +149,7 @@ def test_an_image_without_a_place_is_refused(small_plan, wrong):
         copying(small_plan).predict(block(), spacing=(2.0, wrong, 2.0))
     if wrong <= 0:
         return
-    with pytest.raises(ModelError, match="spacing"):
+    with pytest.raises(ModelError, match="affine"):
         copying(small_plan).predict(block(), affine=np.diag([2.0, wrong, 2.0, 1.0]))
 
 

@@ -29,12 +29,14 @@ def test_what_is_no_model_is_refused(path: Any, tmp_path: Path) -> None:
 def test_what_is_no_path_is_refused(path: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         autoseg.plan_and_preprocess(path, tmp_path)
-    for call in (autoseg.plan_and_preprocess, autoseg.select, autoseg.newest_model):
-        with pytest.raises(UsageError):
-            call(str(tmp_path), path)
-    with pytest.raises(UsageError):
-        autoseg.train(str(tmp_path), 0, path)
-    for call in (autoseg.select, lambda name, root: autoseg.train(name, 0, root)):
+    calls = (autoseg.check, autoseg.select, autoseg.newest_model, lambda name, root: autoseg.train(name, 0, root))
+    for call in (autoseg.plan_and_preprocess, *calls):
+        if path is not None:  # the workspace that commands take
+            with pytest.raises(UsageError):
+                call(str(tmp_path), path)
+    for call in calls:
+        if path is None and call is autoseg.newest_model:  # of any dataset
+            continue
         with pytest.raises(UsageError):
             call(path, tmp_path)
 

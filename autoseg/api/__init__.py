@@ -1,0 +1,23 @@
+"""The commands as plain functions for notebooks: the same code, with paths and names as arguments."""
+
+from .datasets import check, convert, plan_and_preprocess
+from .images import evaluate, predict
+from .models import export, import_model, info, install, load_model, newest_model
+from .trainings import select, status, train
+
+__all__ = [
+    "check",
+    "convert",
+    "evaluate",
+    "export",
+    "import_model",
+    "info",
+    "install",
+    "load_model",
+    "newest_model",
+    "plan_and_preprocess",
+    "predict",
+    "select",
+    "status",
+    "train",
+]

@@ -1,0 +1,124 @@
+"""What is handed to the functions, checked and brought to the form that the stories take."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.environment import default_workspace
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..data.folds import FoldRules
+    from ..planning.constraints import PlanConstraints
+    from ..workspace import DatasetFolder, Workspace
+
+
+def workspace_in(workspace: str | Path | None) -> Workspace:
+    """None is the one that commands take: of ``AUTOSEG_WORKSPACE``, or ``autoseg_workspace`` in the current folder."""
+    from ..core.files import named_path
+    from ..workspace import Workspace
+
+    return Workspace(named_path(default_workspace() if workspace is None else workspace, "the workspace"))
+
+
+def dataset_in(dataset: object, root: Workspace) -> DatasetFolder:
+    """What the workspace holds for a dataset that is named or lies in a folder."""
+    from ..dataset_names import find_dataset
+
+    found = find_dataset(name(dataset), root)
+    return root.folder_for(found.folder, found.name)
+
+
+def name(dataset: object) -> str:
+    if not isinstance(dataset, str | os.PathLike | int) or isinstance(dataset, bool):
+        raise UsageError(f"the dataset must be a name, a number or a path, found {dataset!r:.100}")
+    if not str(dataset).strip() or "\0" in str(dataset):
+        raise UsageError(f"the dataset must be a name, a number or a path, found {dataset!r:.100}")
+    return str(dataset)
+
+
+def path(value: object, what: str) -> Path:
+    from ..core.files import named_path
+
+    return named_path(value, what)
+
+
+def optional_path(value: object, what: str) -> Path | None:
+    return None if value is None else path(value, what)
+
+
+def fold_names(folds: Sequence[int | str] | None) -> list[str] | None:
+    if folds is None:
+        return None
+    if isinstance(folds, str | int):
+        raise UsageError(f"folds must be a list of folds, found {folds!r:.100}")
+    return [str(fold) for fold in folds]
+
+
+def fold_rules(group: str | None, group_file: str | None, stratify: str | None) -> FoldRules | None:
+    """None where nothing is said about folds: the rules of before stay."""
+    from ..data.folds import FoldRules
+
+    return FoldRules(group, group_file, stratify) if group or group_file or stratify else None
+
+
+def constraints(
+    *,
+    spacing: Sequence[object] | None,
+    mirror: Sequence[object] | None,
+    slices: object,
+    memory: object,
+    minutes: object,
+) -> PlanConstraints:
+    from ..planning.constraints import PlanConstraints
+
+    return PlanConstraints(
+        lengths(spacing), axes(mirror), count(slices, "slices"), memory_bytes(memory), seconds(minutes)
+    )
+
+
+def number(value: object, what: str, condition: str, fits: Callable[[float], bool]) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not fits(float(value)):
+        raise UsageError(f"{what} must be {condition}, found {value!r:.100}")
+    return float(value)
+
+
+def seconds(minutes: object, what: str = "minutes") -> float | None:
+    if minutes is None:
+        return None
+    return 60 * number(minutes, what, "a number above 0", lambda found: 0 < found < math.inf)
+
+
+def count(value: object, what: str, least: int = 1) -> int | None:
+    if value is None:
+        return None
+    whole = f"a whole number of {least} or more"
+    return int(number(value, what, whole, lambda found: found >= least and found.is_integer()))
+
+
+def memory_bytes(memory: object) -> int | None:
+    from ..core.amounts import read_bytes
+
+    return None if memory is None else read_bytes(str(memory))
+
+
+def lengths(spacing: Sequence[object] | None) -> tuple[float, float, float] | None:
+    if spacing is None:
+        return None
+    if not isinstance(spacing, Sequence) or len(spacing) != 3:
+        raise UsageError(f"spacing must be three numbers (z, y, x), found {spacing!r:.100}")
+    z, y, x = (number(each, "spacing", "three numbers of millimetres", lambda found: True) for each in spacing)
+    return z, y, x
+
+
+def axes(mirror: Sequence[object] | None) -> tuple[int, ...] | None:
+    if mirror is None:
+        return None
+    given = mirror if isinstance(mirror, list | tuple) else [mirror]
+    some = "some of the axes 0 (z), 1 and 2"
+    return tuple(int(number(axis, "mirror", some, lambda found: found in (0, 1, 2))) for axis in given)

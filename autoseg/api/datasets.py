@@ -1,0 +1,119 @@
+"""Functions about datasets: check, convert, plan and prepare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _arguments as given
+
+if TYPE_CHECKING:
+    from ..inspection.problem import Problem
+    from ..plan import Plan
+    from ..settings import RunSettings
+
+
+def check(
+    dataset: str | Path,
+    workspace: str | Path | None = None,
+    *,
+    fix: bool = False,
+    settings: RunSettings | None = None,
+) -> list[Problem]:
+    """Every problem of every case, with what to do; of ``severity`` "error" or "note".
+
+    ``fix`` repairs what is only rounding in a header. Raises DatasetError where there is no dataset.
+    """
+    from ..data.layouts import read_dataset
+    from ..dataset_names import find_dataset
+    from ..pipeline.check import check as story
+    from ..settings import RunSettings
+
+    root = given.workspace_in(workspace)
+    found = read_dataset(find_dataset(given.name(dataset), root).folder)
+    return story(found, root.dataset_folder(found.name), fix=fix, settings=settings or RunSettings())
+
+
+def convert(
+    kind: str | Path,
+    source: str | Path,
+    target: str | Path,
+    *,
+    channels: Mapping[str, str] | None = None,
+    label: str | None = None,
+    keep: Mapping[str, Sequence[int]] | None = None,
+    leave_out: bool = False,
+    keep_names: bool = False,
+    keep_headers: bool = False,
+    table: str | Path | None = None,
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> tuple[int, int]:
+    """Writes the Decathlon task, BIDS folder or DICOM series in ``source`` as the dataset ``target``.
+
+    Returns how many labelled and how many unlabelled cases it has. ``kind`` is ``"msd"``, ``"bids"``, ``"dicom"`` or a
+    JSON file that says how files are named; ``channels`` maps names to patterns of files, ``label`` is the pattern of
+    label maps, ``keep`` maps labels to be kept to their values. ``leave_out`` goes on without the cases that cannot be
+    converted, ``table`` is a CSV file to write that says which case is which. Raises DatasetError.
+    """
+    from ..interop.conversion import ConversionOptions
+    from ..pipeline.convert import convert as story
+
+    labels = {name: tuple(values) for name, values in (keep or {}).items()}
+    return story(
+        str(kind),
+        given.path(source, "the source"),
+        given.path(target, "the target"),
+        wanted=ConversionOptions(dict(channels or {}), label, labels, keep_names, keep_headers),
+        leave_out=leave_out,
+        table=given.optional_path(table, "the table"),
+        settings=settings,
+        trusted=trusted,
+    )
+
+
+def plan_and_preprocess(
+    folder: str | Path,
+    workspace: str | Path | None = None,
+    *,
+    planner: str | None = None,
+    plans: str | Path | None = None,
+    group: str | None = None,
+    group_file: str | None = None,
+    stratify: str | None = None,
+    spacing: tuple[float, float, float] | None = None,
+    mirror: tuple[int, ...] | None = None,
+    slices: int | None = None,
+    memory: str | None = None,
+    minutes: float | None = None,
+    target: str | None = None,
+    changes: Sequence[str] = (),
+    configurations: Sequence[str] | None = None,
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> Plan:
+    """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
+
+    Unless plan or machine are spoken of, it is a draft that ``train`` completes on its own machine. ``planner`` None
+    takes `measured`, unless ``plans`` is nnU-Net's ``nnUNetPlans.json``. ``group`` is a regular expression that names
+    the patient in a case name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is
+    ``"labels"`` or such a table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the
+    median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
+    many. ``memory`` (``"8GB"``) and ``minutes`` are what one training may take, on ``target`` if that is not this
+    machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``). ``configurations`` None
+    prepares all that are planned. Raises DatasetError.
+    """
+    from ..pipeline import plan_and_preprocess as story
+    from ..pipeline.make_plan import PlanRequest
+    from ..settings import RunSettings
+
+    constraints = given.constraints(spacing=spacing, mirror=mirror, slices=slices, memory=memory, minutes=minutes)
+    nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
+    return story.plan_and_preprocess(
+        given.path(folder, "the dataset's folder"),
+        given.workspace_in(workspace),
+        PlanRequest(planner, nnunet, constraints, target, changes, used, trusted),
+        folds=given.fold_rules(group, group_file, stratify),
+        configurations=configurations,
+    )

@@ -1,0 +1,102 @@
+"""Functions about new images: segment them, and score what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _arguments as given
+from .models import load_model
+
+if TYPE_CHECKING:
+    from ..evaluation.scores import Summary
+    from ..inference.predictor import Predictor
+    from ..pipeline.predict import PredictReport
+    from ..settings import RunSettings
+
+
+def predict(
+    model: Predictor[Any] | str | Path | None,
+    images: str | Path | Sequence[str | Path],
+    output: str | Path,
+    workspace: str | Path | None = None,
+    *,
+    configuration: str | None = None,
+    folds: Sequence[int | str] | None = None,
+    probabilities: str | None = None,
+    tta: str = "auto",
+    step: float = 0.5,
+    existing: str = "refuse",
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> PredictReport:
+    """Segments image files (or a folder of them) into ``output``; for one image in memory see ``Model.predict``.
+
+    ``model`` is one that was loaded, or whatever ``load_model`` takes: a dataset, a bundle, a folder, a name.
+
+    Label maps that an earlier call wrote there are replaced. Other files of these names are refused; ``existing``
+    ``"replace"`` replaces them, too, and ``"keep"`` predicts only what is not there, or cannot be used.
+
+    ``probabilities`` (``uint8``, ``uint16`` or ``float32``) are written beside the label maps where asked for.
+    ``tta`` is ``auto``, ``none`` or ``full`` (mirror images of every patch are averaged), ``step`` the distance between
+    patches as a share of the patch. Raises ModelError or UsageError.
+    """
+    from ..data.layouts import find_images
+    from ..inference.options import PredictOptions
+    from ..inference.predictor import Predictor
+    from ..pipeline import predict as story
+
+    listed = images if isinstance(images, list | tuple) else [images]
+    paths, folder = [given.path(path, "an image") for path in listed], given.path(output, "the output folder")
+    loaded = (
+        model
+        if isinstance(model, Predictor)
+        else load_model(model, workspace, configuration=configuration, folds=folds, settings=settings, trusted=trusted)
+    )
+    story.refuse_among_images(paths, folder)
+    cases, refused = find_images(paths, len(loaded.task.channels))
+    return story.predict(
+        loaded,
+        cases,
+        folder,
+        options=PredictOptions(tta, step),
+        probabilities=probabilities,
+        existing=existing,
+        refused=refused,
+    )
+
+
+def evaluate(
+    reference: str | Path,
+    predictions: str | Path,
+    *,
+    labels: str | Path | None = None,
+    output: str | Path | None = None,
+    tolerance: float = 1.0,
+    group: str | None = None,
+    group_file: str | None = None,
+    failed: dict[str, str] | None = None,
+    settings: RunSettings | None = None,
+) -> Summary:
+    """Scores predictions against a reference, two folders of label files or two files; writes scores.csv and json.
+
+    ``labels`` is the dataset.json that names the labels, ``output`` the folder for the scores (None: that of the
+    predictions), ``tolerance`` that of the surface Dice in mm. ``group`` and ``group_file`` name the patients:
+    intervals then resample these. Raises DatasetError naming a case that cannot be scored, unless a dictionary
+    ``failed`` is given, which then holds what is wrong with it.
+    """
+    from ..pipeline.evaluate import evaluate as story
+    from ..settings import RunSettings
+
+    return story(
+        given.path(reference, "the reference"),
+        given.path(predictions, "the predictions"),
+        labels=given.optional_path(labels, "the labels"),
+        output=given.optional_path(output, "the output"),
+        failed=failed,
+        tolerance=given.number(tolerance, "tolerance", "a number of 0 or more, in mm", lambda found: 0 <= found <= 1e6),
+        group=group,
+        group_file=group_file,
+        workers=(settings or RunSettings()).threads,
+    )

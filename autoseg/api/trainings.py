@@ -1,0 +1,100 @@
+"""Functions about trainings: train, look at what is being trained, select the best of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _arguments as given
+
+if TYPE_CHECKING:
+    from ..evaluation.selection import Selection
+    from ..pipeline.status import RunLine
+    from ..settings import RunSettings
+
+
+def train(
+    dataset: str | Path,
+    fold: int | str,
+    workspace: str | Path | None = None,
+    *,
+    configuration: str | None = None,
+    folds: Sequence[int | str] | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    checkpoint_minutes: float = 10,
+    patience: int | None = None,
+    changes: Sequence[str] = (),
+    extend: bool = False,
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> Path:
+    """Trains one fold (0-4, ``"all"`` or ``"cv"``), continuing where it was; returns the model's folder.
+
+    Where the plan is a draft, this machine is measured first, for trainings of ``minutes``. A finished fold is left
+    alone, or with ``extend`` trained on until ``epochs`` or ``minutes`` in all. ``folds`` chooses among those of
+    ``"cv"``. A checkpoint is written every ``checkpoint_minutes``; training ends well after ``patience`` epochs without
+    a better Dice on whole validation cases (0: never). ``dataset`` is a path, or a name or number known to the
+    workspace; ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises TrainingError, WorkspaceError or
+    UsageError.
+    """
+    from ..errors import UsageError
+    from ..pipeline import train as story
+
+    seconds, length = given.seconds(minutes), given.count(epochs, "epochs")
+    every, epochs_to_wait = (
+        given.seconds(checkpoint_minutes, "checkpoint_minutes"),
+        given.count(patience, "patience", 0),
+    )
+    if folds is not None and str(fold) != "cv":
+        raise UsageError('folds chooses among the folds of "cv": give fold="cv"')
+    early = [] if epochs_to_wait is None else [f"training.patience={epochs_to_wait}"]
+    return story.train(
+        given.dataset_in(dataset, given.workspace_in(workspace)),
+        str(fold),
+        configuration=configuration,
+        epochs=length,
+        seconds=seconds,
+        changes=[*changes, *early],
+        checkpoint_every=every or story.CHECKPOINT_SECONDS,
+        extend=extend,
+        only=given.fold_names(folds),
+        settings=settings,
+        trusted=trusted,
+    )
+
+
+def status(dataset: str | Path | None = None, workspace: str | Path | None = None) -> list[RunLine]:
+    """Every training of the workspace, or of one dataset: progress, time left, Dice, last error."""
+    from ..pipeline.status import all_runs
+
+    root = given.workspace_in(workspace)
+    return all_runs(root, None if dataset is None else given.dataset_in(dataset, root).root.name)
+
+
+def select(
+    dataset: str | Path,
+    workspace: str | Path | None = None,
+    *,
+    configurations: Sequence[str] | None = None,
+    folds: Sequence[int | str] | None = None,
+    mirroring_test: bool = True,
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> Selection:
+    """Compares what was trained on a dataset and every ensemble of it; ``newest_model`` is then the best as one model.
+
+    ``configurations`` and ``folds`` None take all. ``mirroring_test`` measures whether mirrored passes pay. Raises
+    WorkspaceError, ModelError or UsageError.
+    """
+    from ..pipeline import select as story
+
+    return story.select(
+        given.dataset_in(dataset, given.workspace_in(workspace)),
+        configurations=configurations,
+        folds=given.fold_names(folds),
+        mirroring=mirroring_test,
+        settings=settings,
+        trusted=trusted,
+    )
