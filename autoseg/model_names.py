@@ -8,6 +8,8 @@ from pathlib import Path
 from .core.names import short
 from .dataset_names import find_dataset, folder_called, some
 from .errors import UsageError
+from .newest import newest_model
+from .run_folder import FOLD, folds_in
 from .workspace import Workspace
 
 
@@ -18,7 +20,7 @@ def find_model(name: str, workspace: Workspace, configuration: str | None = None
     UsageError when nothing fits, WorkspaceError when nothing was trained on the dataset.
     """
     folder = folder_called(name)
-    if folder is not None and ((folder / "model.json").is_file() or any(folder.glob("fold_*")) or _is_fold(folder)):
+    if folder is not None and ((folder / "model.json").is_file() or bool(folds_in(folder)) or _is_fold(folder)):
         return folder
     if _is_file(name) or _is_fold(Path(name)):
         return Path(name).expanduser()
@@ -35,11 +37,11 @@ def find_model(name: str, workspace: Workspace, configuration: str | None = None
             f"there is no model {short(name)!r}: it is no bundle, no folder runs/<configuration> and no dataset of "
             f"{workspace.root}. Installed there: {some(there)}"
         ) from None
-    return workspace.newest_model(dataset, configuration)
+    return newest_model(workspace, dataset, configuration)
 
 
 def _is_fold(path: Path) -> bool:
-    return path.name.startswith("fold_")
+    return path.name.startswith(FOLD)
 
 
 def _is_file(name: str) -> bool:

@@ -16,7 +16,7 @@ from .core.files import make_folder, refuse_folder
 from .core.names import short
 from .core.records import read_json, write_json
 from .errors import RecordError, WorkspaceError
-from .workspace import RunFolder
+from .run_folder import RunFolder
 
 PHASES = ("training", "validating", "finished", "stopped", "failed")
 SECONDS_BETWEEN_BEATS = 5.0

@@ -11,6 +11,7 @@ workspace/
                                <case>.json      and what it was made from
         runs/<configuration>/fold_0/            one training:
             plan.json  weights.safetensors      what prediction needs (weights appear when training has finished)
+            made.json                           when that was: commands take the newest model
             checkpoints/  log.txt  metrics.csv  validation/
             status.json                         what `autoseg status` shows
             stop                                made by you: training is brought to a good end at once
@@ -27,12 +28,12 @@ from pathlib import Path
 from .core.files import holds
 from .core.names import path_name
 from .core.records import Record, read_json
-from .core.weights import is_whole
 from .data.dataset import Dataset
 from .data.fingerprint import Fingerprint
 from .data.folds import Folds
 from .errors import RecordError, WorkspaceError
 from .plan import Plan
+from .run_folder import FOLD, RunFolder, folds_in, named
 
 _MENDS = {
     "dataset.json": "To write it anew, run `autoseg plan_and_preprocess` with the folder of the images",
@@ -42,93 +43,11 @@ _MENDS = {
 }
 
 
-def _named(name: str, what: str) -> str:
-    """A name that becomes a folder or file here, whoever chose it. Raises WorkspaceError."""
-    try:
-        return path_name(name, what)
-    except ValueError as error:
-        raise WorkspaceError(str(error)) from None
-
-
 def _is_named(name: str) -> bool:
     try:
         return bool(path_name(name, "dataset"))
     except ValueError:  # not made here
         return False
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The files of one training."""
-
-    root: Path
-
-    @property
-    def weights(self) -> Path:
-        """Exists only once training has finished."""
-        return self.root / "weights.safetensors"
-
-    @property
-    def finished(self) -> bool:
-        """Whether training has finished: the weights are there, to their end."""
-        return is_whole(self.weights)
-
-    @property
-    def effective(self) -> Path:
-        """The plan with one configuration, as it was trained (after --set and --epochs)."""
-        return self.root / "plan.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.root / "checkpoints"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "log.txt"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics.csv"
-
-    @property
-    def status(self) -> Path:
-        return self.root / "status.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that trains here."""
-        return self.root / ".lock"
-
-    @property
-    def stop(self) -> Path:
-        """A file that the user makes to end a training early but well."""
-        return self.root / "stop"
-
-    @property
-    def validation(self) -> Path:
-        return self.root / "validation"
-
-    @property
-    def probabilities(self) -> Path:
-        """Of the validation cases, in little space."""
-        return self.validation / "probabilities"
-
-    def kept(self, key: str) -> Path:
-        """Probabilities of one validation case."""
-        return self.probabilities / f"{_named(key, 'case')}.b2nd"
-
-    @property
-    def scores(self) -> Path:
-        return self.validation / "scores.json"
-
-    def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
-        """What was trained. Raises RecordError."""
-        try:
-            return read_json(self.effective, Plan, trusted)
-        except RecordError as error:
-            raise type(error)(
-                f"{error}. It says what was trained: put back a copy, or remove {self.root} to train anew"
-            ) from None
 
 
 @dataclass(frozen=True)
@@ -178,10 +97,10 @@ class DatasetFolder:
         return self.root / "measured"
 
     def prepared(self, configuration: str) -> Path:
-        return self.root / "prepared" / _named(configuration, "configuration")
+        return self.root / "prepared" / named(configuration, "configuration")
 
     def priors(self, configuration: str) -> Path:
-        return self.root / "priors" / _named(configuration, "configuration")
+        return self.root / "priors" / named(configuration, "configuration")
 
     @property
     def all_runs(self) -> Path:
@@ -190,10 +109,18 @@ class DatasetFolder:
 
     def runs(self, configuration: str) -> Path:
         """The trained model of one configuration: its folds."""
-        return self.all_runs / _named(configuration, "configuration")
+        return self.all_runs / named(configuration, "configuration")
 
     def run(self, configuration: str, fold: str) -> RunFolder:
-        return RunFolder(self.runs(configuration) / _named(f"fold_{fold}", "fold"))
+        return RunFolder(self.runs(configuration) / named(f"{FOLD}{fold}", "fold"))
+
+    def trained(self) -> list[str]:
+        """Configurations of which something was trained, sorted."""
+        return sorted(path.name for path in self.all_runs.glob("*") if path.is_dir() and _is_named(path.name))
+
+    def folds_of(self, configuration: str) -> list[RunFolder]:
+        """What was trained of a configuration, finished or not, sorted."""
+        return folds_in(self.runs(configuration))
 
     @property
     def selection(self) -> Path:
@@ -204,6 +131,16 @@ class DatasetFolder:
     def selected(self) -> Path:
         """The bundle that `autoseg select` wrote."""
         return self.root / "selected"
+
+    @property
+    def selected_manifest(self) -> Path:
+        """What a bundle is known by."""
+        return self.selected / "model.json"
+
+    @property
+    def selected_made(self) -> Path:
+        """When it was written (``autoseg.newest``)."""
+        return self.selection / "made.json"
 
     def read_dataset(self) -> Dataset:
         """Raises WorkspaceError when nothing was written yet, RecordError when it is damaged, as all of these do."""
@@ -248,7 +185,7 @@ class Workspace:
 
     def dataset_folder(self, name: str) -> DatasetFolder:
         """Raises WorkspaceError for a name that leads elsewhere."""
-        return DatasetFolder(self.root / _named(name, "dataset"))
+        return DatasetFolder(self.root / named(name, "dataset"))
 
     def folder_for(self, images: Path, name: str | None = None) -> DatasetFolder:
         """What is written for the dataset in the folder ``images``, under that folder's name if no ``name`` is given.
@@ -271,25 +208,3 @@ class Workspace:
     def dataset_names(self) -> list[str]:
         """Datasets that were read into this workspace, sorted."""
         return sorted(path.parent.name for path in self.root.glob("*/dataset.json") if _is_named(path.parent.name))
-
-    def newest_model(self, dataset: str | None = None, configuration: str | None = None) -> Path:
-        """Folder of the model that was made last: trained or, without a ``configuration``, selected.
-
-        ``dataset`` is a full name; None takes any dataset of the workspace, and likewise ``configuration``. Raises
-        WorkspaceError when there is none.
-        """
-        names = [dataset] if dataset else self.dataset_names()
-        folders = [self.dataset_folder(name) for name in names]
-        pattern = "fold_*/weights.safetensors"
-        if configuration:
-            finished = [path for folder in folders for path in folder.runs(configuration).glob(pattern)]
-        else:
-            finished = [path for folder in folders for path in folder.all_runs.glob(f"*/{pattern}")]
-            finished += [path for folder in folders if (path := folder.selected / "model.json").exists()]
-        if not finished:
-            raise WorkspaceError(
-                f"no trained model{f' for {dataset}' if dataset else ''} in {self.root}. "
-                "Train one with `autoseg train DATASET 0`, name its folder with -m, or its workspace with --workspace."
-            )
-        newest = max(finished, key=lambda path: path.stat().st_mtime)
-        return newest.parents[1] if newest.name == "weights.safetensors" else newest.parent

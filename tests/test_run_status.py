@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from autoseg.errors import WorkspaceError
+from autoseg.run_folder import RunFolder
 from autoseg.run_status import StatusFile, held, is_held, read_status
-from autoseg.workspace import RunFolder
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from autoseg.run_status import StatusFile, held
-from autoseg.workspace import RunFolder
+from autoseg.run_folder import RunFolder
 folder = RunFolder(Path(sys.argv[1]))
 with held(folder):
     StatusFile.of(folder).tell()

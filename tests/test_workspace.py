@@ -11,6 +11,7 @@ import pytest
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.errors import WorkspaceError
+from autoseg.newest import newest_model
 from autoseg.parts.readers import write_labels
 from autoseg.workspace import Workspace
 
@@ -22,8 +23,8 @@ PLACES: dict[str, Callable[[Workspace, str], object]] = {
     "priors": lambda workspace, name: workspace.dataset_folder(DATASET).priors(name),
     "runs": lambda workspace, name: workspace.dataset_folder(DATASET).runs(name),
     "kept": lambda workspace, name: workspace.dataset_folder(DATASET).run("2d", "0").kept(name),
-    "newest": lambda workspace, name: workspace.newest_model(name or ".", None),
-    "newest of": lambda workspace, name: workspace.newest_model(DATASET, name or "."),
+    "newest": lambda workspace, name: newest_model(workspace, name or ".", None),
+    "newest of": lambda workspace, name: newest_model(workspace, DATASET, name or "."),
 }
 
 

@@ -41,9 +41,11 @@ def newest_model(
     dataset: str | Path | None = None, workspace: str | Path | None = None, *, configuration: str | None = None
 ) -> Path:
     """Folder of the model that was trained or selected last. Raises WorkspaceError when there is none."""
+    from ..newest import newest_model as story
+
     root = given.workspace_in(workspace)
     named = None if dataset is None else given.dataset_in(dataset, root).root.name
-    return root.newest_model(named, configuration)
+    return story(root, named, configuration)
 
 
 def info(
@@ -145,7 +147,7 @@ def _found(model: object, workspace: str | Path | None, configuration: str | Non
 
     root = given.workspace_in(workspace)
     if model is None:
-        return root.newest_model(None, configuration)
+        return newest_model(None, workspace, configuration=configuration)
     if not isinstance(model, str | Path) or not str(model).strip() or "\0" in str(model):
         raise UsageError(f"the model must be a name or a path, found {model!r:.100}")
     return find_model(str(model), root, configuration)

@@ -13,7 +13,7 @@ from ..core.names import path_name
 from ..core.weights import metadata, read_weights
 from ..errors import ModelError
 from ..plan import Plan
-from ..workspace import RunFolder
+from ..run_folder import FOLD, RunFolder, folds_in
 from .bundle import BLOCK, Bundle, is_bundle, read_bundle
 from .manifest import Manifest
 
@@ -152,8 +152,8 @@ def _finished(folder: Path, wanted: Sequence[str] | None) -> dict[str, RunFolder
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} does not exist; name a bundle, or the folder runs/<configuration> of a dataset")
-    folders = [folder] if folder.name.startswith("fold_") else sorted(folder.glob("fold_*"))
-    runs = {path.name.removeprefix("fold_"): RunFolder(path) for path in folders}
+    found = [RunFolder(folder)] if folder.name.startswith(FOLD) else folds_in(folder)
+    runs = {run.fold: run for run in found}
     there = {name: run for name, run in runs.items() if os.path.lexists(run.weights) or run.scores.exists()}
     used = there if not wanted else {name: there[name] for name in wanted if name in there}
     for run in used.values():

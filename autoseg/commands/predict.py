@@ -78,6 +78,7 @@ def run(options: Namespace) -> int:
     from ..inference.model import Model
     from ..inference.options import PredictOptions
     from ..model_names import find_model
+    from ..newest import newest_model
     from ..pipeline import predict as story
 
     refuse_unwritable(options.output)
@@ -88,7 +89,7 @@ def run(options: Namespace) -> int:
     if options.model:
         path = find_model(options.model, workspace, options.configuration)
     else:
-        path = workspace.newest_model(named, options.configuration)
+        path = newest_model(workspace, named, options.configuration)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=tuple(options.trust))
     cases, refused = find_images(options.input, len(model.task.channels))

@@ -22,8 +22,9 @@ from ..parts.readers import read_labels
 from ..plan import Plan
 from ..preprocessing.priors import CaseWithPrior, PriorStore, on_grid
 from ..preprocessing.store import StoredCase
+from ..run_folder import RunFolder
 from ..task import Task
-from ..workspace import DatasetFolder, RunFolder
+from ..workspace import DatasetFolder
 from .validated import is_validated
 
 LOG = logging.getLogger("autoseg")

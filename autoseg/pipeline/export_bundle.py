@@ -15,7 +15,8 @@ from ..bundle.write import copy_bundle, write_bundle
 from ..core.records import read_json
 from ..errors import ModelError, RecordError
 from ..evaluation.scores import CaseScores, Summary, summarise
-from ..workspace import DatasetFolder, RunFolder
+from ..run_folder import RunFolder
+from ..workspace import DatasetFolder
 
 LOG = logging.getLogger("autoseg")
 

@@ -23,8 +23,8 @@ from ..evaluation.scores import summarise
 from ..inference.model import Model
 from ..inference.options import PredictOptions
 from ..parts.readers import read_labels
+from ..run_folder import RunFolder
 from ..settings import RunSettings
-from ..workspace import RunFolder
 from .predict import predict
 
 LOG = logging.getLogger("autoseg")

@@ -34,7 +34,7 @@ from ..preprocessing.store import OLDER, CaseStore
 from ..run_status import is_held
 from ..settings import RunSettings
 from ..task import Task
-from ..workspace import DatasetFolder, RunFolder, Workspace
+from ..workspace import DatasetFolder, Workspace
 from .make_plan import PlanRequest, draft, make_plan
 from .plan_file import is_measured, write_plan
 from .plan_folds import decide_folds, write_folds
@@ -163,10 +163,10 @@ def preprocess(
 def _refuse_while_trained(files: DatasetFolder, configurations: Sequence[str]) -> None:
     """A training reads its cases from the disk to its end: they must not become others under its hands."""
     for name in configurations:
-        for path in sorted(files.runs(name).glob("fold_*")):
-            if is_held(RunFolder(path)):
+        for run in files.folds_of(name):
+            if is_held(run):
                 raise WorkspaceError(
-                    f"the cases of {name} are to be prepared otherwise, but {path} is being trained on them "
+                    f"the cases of {name} are to be prepared otherwise, but {run.root} is being trained on them "
                     "(`autoseg status`); wait for it or stop it, then run the same command again"
                 )
 

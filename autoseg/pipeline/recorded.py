@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from ..core.files import remove_unfinished
 from ..core.mishaps import explained
 from ..errors import StoppedError
+from ..run_folder import RunFolder
 from ..run_status import StatusFile, held
 from ..training.log import written_to
 from ..training.signals import outliving_save_signals
-from ..workspace import RunFolder
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from ..errors import ModelError, UsageError, WorkspaceError
 from ..evaluation.counts import dice
 from ..evaluation.learn import Held, Learned, learn
 from ..evaluation.selection import Members, Selection, rank, write_selection
+from ..newest import note_made
 from ..parts.readers import write_labels
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
@@ -88,6 +89,7 @@ def _selected(
     selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
     _write_model(files, dataset, {name: trained[name] for name in members}, selection, trusted)
     write_selection(files.selection, selection)
+    note_made(files.selected_made)
     return selection
 
 
@@ -99,7 +101,7 @@ def _trained(
     trusted: tuple[str, ...],
 ) -> tuple[dict[str, TrainedRuns], dict[str, str]]:
     """Configurations of which every fold can be compared, and why the others cannot."""
-    there = sorted(path.name for path in files.all_runs.glob("*") if path.is_dir())
+    there = files.trained()
     missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds, trusted))}
     complete = [name for name in wanted or there if name not in missing]
     if not complete or (wanted and missing):

@@ -11,8 +11,9 @@ from ..core.progress import duration
 from ..core.records import read_json
 from ..errors import AutosegError, RecordError
 from ..evaluation.scores import Summary
+from ..run_folder import RunFolder
 from ..run_status import RunStatus, is_held
-from ..workspace import RunFolder, Workspace
+from ..workspace import Workspace
 
 SIGN_OF_LIFE = 60.0  # seconds within which a process elsewhere, whose lock is not seen here, has told something
 LONGEST_ERROR = 5000  # characters shown of one: a table of problems is long
@@ -45,9 +46,8 @@ def all_runs(workspace: Workspace, dataset: str | None = None) -> list[RunLine]:
     """Sorted; ``dataset`` is a full name, None takes all."""
     found = []
     for name in [dataset] if dataset else workspace.dataset_names():
-        root = workspace.dataset_folder(name).root
-        for path in sorted(path for path in root.glob("runs/*/fold_*") if path.is_dir()):
-            found.append(_readable_line(name, path.parent.name, RunFolder(path)))
+        files = workspace.dataset_folder(name)
+        found += [_readable_line(name, each, run) for each in files.trained() for run in files.folds_of(each)]
     return found
 
 
@@ -56,7 +56,7 @@ def _readable_line(dataset: str, configuration: str, folder: RunFolder) -> RunLi
     try:
         return _line(dataset, configuration, folder)
     except (AutosegError, OSError) as error:
-        fold = folder.root.name.removeprefix("fold_")
+        fold = folder.fold
         return RunLine(dataset, configuration, fold, "unreadable", None, None, None, False, None, str(error))
 
 
@@ -71,7 +71,7 @@ def _line(dataset: str, configuration: str, folder: RunFolder) -> RunLine:
     return RunLine(
         dataset=dataset,
         configuration=configuration,
-        fold=folder.root.name.removeprefix("fold_"),
+        fold=folder.fold,
         state=phase,
         progress=1.0 if trained else told.progress if told else None,
         seconds_left=None if trained or told is None else told.seconds_left,

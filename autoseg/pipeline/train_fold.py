@@ -14,8 +14,10 @@ from ..core.records import write_json
 from ..core.weights import read_weights
 from ..data.folds import Fold
 from ..errors import ModelError, TrainingError, WorkspaceError
+from ..newest import note_made
 from ..plan import Plan
 from ..preprocessing.store import CaseStore, StoredCase
+from ..run_folder import RunFolder
 from ..run_status import StatusFile
 from ..settings import RunSettings
 from ..task import Task
@@ -25,7 +27,7 @@ from ..training.cases import ReadableCase
 from ..training.fit import CHECKPOINT_SECONDS, Course, fit
 from ..training.process_group import SINGLE_PROCESS, ProcessGroup, refuse_small_batch
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
-from ..workspace import DatasetFolder, RunFolder
+from ..workspace import DatasetFolder
 from .cascade import with_priors
 from .plan_and_preprocess import preparation_keys, prepared_as
 from .validation_monitor import validation_monitor
@@ -108,6 +110,7 @@ def train_fold(run: FoldRun, length: TrainingLength, status: StatusFile | None =
     if not state.ended:
         shutil.rmtree(folder.validation, ignore_errors=True)  # of the weights that are replaced now
     save_weights(folder.weights, state.result, state.iteration)
+    note_made(folder.made)
     keep_newest(folder.checkpoints, 1)  # what --extend goes on from
 
 
@@ -126,7 +129,7 @@ def _is_finished(run: FoldRun) -> bool:
 
 def _refuse_folders(folder: RunFolder) -> None:
     """Hours later it would be too late. Raises WorkspaceError where files cannot be written."""
-    for path in (folder.weights, folder.effective, folder.metrics, folder.scores):
+    for path in (folder.weights, folder.made, folder.effective, folder.metrics, folder.scores):
         refuse_folder(path)
     for path in (folder.checkpoints, folder.validation, folder.probabilities):
         if path.exists():
@@ -188,7 +191,7 @@ def _announce(run: FoldRun, budget: Budget) -> None:
 def _refuse_another_plan(run: FoldRun) -> None:
     """A started run goes on with the decisions it started with; only its length may change."""
     folder, plan = run.folder, run.plan
-    if not any(folder.checkpoints.glob("*.pt")):
+    if not folder.has_checkpoint:
         return
     before = folder.read_plan(run.trusted)
     (_, old), (name, new) = before.configuration(), plan.configuration()

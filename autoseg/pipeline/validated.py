@@ -11,7 +11,7 @@ from ..core.records import read_json
 from ..errors import RecordError
 from ..evaluation.scores import Summary
 from ..inference.stored_probabilities import stored_problem
-from ..workspace import RunFolder
+from ..run_folder import RunFolder
 
 LOG = logging.getLogger("autoseg")
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from ..configuration import Configuration, TrainingRules
 from ..core.progress import duration
 from ..errors import StoppedError, TrainingError, WorkspaceError
+from ..run_folder import RunFolder
 from ..run_status import StatusFile
 from ..settings import Resolved, RunSettings, resolve
 from ..task import Task
-from ..workspace import RunFolder
 from .arithmetic import arithmetic, chosen_forward
 from .batches import PatchSampler, batches
 from .budget import Budget, final_phase

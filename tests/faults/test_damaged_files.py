@@ -92,7 +92,16 @@ class Place:
 
     def result(self) -> dict[str, bytes]:
         """What the user has in the end, wherever it lies; without times, and without what was set aside."""
-        left_out = {"log.txt", "status.json", "steps.json", "metrics.csv", ".plan.lock", ".lock", "plan.old.json"}
+        left_out = {
+            "log.txt",
+            "status.json",
+            "made.json",
+            "steps.json",
+            "metrics.csv",
+            ".plan.lock",
+            ".lock",
+            "plan.old.json",
+        }
         found = {}
         for path in sorted([*self.workspace.rglob("*"), *self.out.rglob("*")]):
             name = path.relative_to(self.workspace.parent).as_posix()

@@ -22,7 +22,8 @@ from autoseg.errors import ModelError, UsageError, WorkspaceError
 from autoseg.evaluation.scores import Summary, score_case, summarise, write_scores
 from autoseg.model_names import find_model
 from autoseg.pipeline.export_bundle import describe, export
-from autoseg.workspace import DatasetFolder, RunFolder, Workspace
+from autoseg.run_folder import RunFolder
+from autoseg.workspace import DatasetFolder, Workspace
 
 NAME = "Dataset900_Small"
 

@@ -151,8 +151,8 @@ def test_a_change_that_comes_too_late_for_training_says_where_it_belongs(
 def test_cases_that_are_trained_on_are_not_prepared_otherwise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from autoseg.run_folder import RunFolder
     from autoseg.run_status import held
-    from autoseg.workspace import RunFolder
 
     raw, at = make_dataset(tmp_path / NAME, cases=2, tests=0), ["--workspace", str(tmp_path / "ws")]
     plan = ["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "2d", *at]

@@ -29,9 +29,10 @@ from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
 from autoseg.pipeline.plan_file import is_measured, is_untouched_draft, write_plan
 from autoseg.pipeline.status import all_runs
 from autoseg.pipeline.train import train
+from autoseg.run_folder import RunFolder
 from autoseg.settings import RunSettings
 from autoseg.training.state import TrainingState, iteration_of
-from autoseg.workspace import DatasetFolder, RunFolder, Workspace
+from autoseg.workspace import DatasetFolder, Workspace
 
 train_module = importlib.import_module("autoseg.pipeline.train")
 SETTINGS = RunSettings(device="cpu", threads=1)

@@ -18,6 +18,7 @@ from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce
 from autoseg.parts.networks import plain_unet
 from autoseg.preprocessing.locations import Locations
+from autoseg.run_folder import RunFolder
 from autoseg.run_status import StatusFile, read_status
 from autoseg.settings import RunSettings
 from autoseg.training.batches import training_sampler, validation_sampler
@@ -25,7 +26,6 @@ from autoseg.training.budget import Budget
 from autoseg.training.cases import CaseInMemory
 from autoseg.training.fit import Course, fit
 from autoseg.training.state import resume, start
-from autoseg.workspace import RunFolder
 
 SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 

@@ -25,6 +25,7 @@ from autoseg.parts.networks import plain_unet
 from autoseg.parts.optimizers import sgd
 from autoseg.plan import Plan, read_plan
 from autoseg.preprocessing.prepare import class_locations
+from autoseg.run_folder import RunFolder
 from autoseg.settings import RunSettings
 from autoseg.training.batches import training_sampler
 from autoseg.training.budget import Budget
@@ -32,7 +33,6 @@ from autoseg.training.cases import CaseInMemory
 from autoseg.training.fit import Course, fit
 from autoseg.training.process_group import ProcessGroup, process_group_of, refuse_small_batch
 from autoseg.training.state import resume, save_weights, start
-from autoseg.workspace import RunFolder
 
 SETTINGS = RunSettings(device="cpu", threads=2, precision="float32")
 
