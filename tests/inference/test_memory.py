@@ -118,10 +118,16 @@ def test_a_case_waits_until_another_leaves():
 
 
 def test_a_case_larger_than_the_budget_goes_alone():
+    entered = []
     with Gate(10) as gate:
-        gate.enter("huge", 1000)
-        gate.leave("huge")
-        gate.enter("next", 10)
+        for key, amount in (("huge", 1000), ("next", 10)):
+            thread = threading.Thread(
+                target=lambda key=key, amount=amount: entered.append((gate.enter(key, amount), key))
+            )
+            thread.start()
+            thread.join(5)
+            assert not thread.is_alive() and entered[-1][1] == key
+            gate.leave(key)
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])
