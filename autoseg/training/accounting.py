@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -46,7 +47,8 @@ def step_memory(task: Task, resolved: Resolved, threads: int | None) -> StepMemo
     with FakeTensorMode(allow_non_fake_inputs=True), ledger, resolved.device:
         network = task.network()
         weights = _storages(network.parameters())
-        objective = objective_of(task, network)
+        with _CopiesAreClones():
+            objective = objective_of(task, network)
         beside = {key: size for key, size in _storages(_tensors(objective.state_dict())).items() if key not in weights}
         batch, inputs = _inputs(task)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -94,6 +96,19 @@ def _state_per_weight(configuration: Configuration) -> float:
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+class _CopiesAreClones(TorchFunctionMode):
+    """``copy.deepcopy`` of a network, for a teacher: torch would look where the data of its tensors lie."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            clone = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+            memo[id(tensor)] = nn.Parameter(clone, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else clone
+        return memo[id(tensor)]
 
 
 class _Ledger(TorchDispatchMode):
