@@ -50,19 +50,20 @@ def step_memory(task: Task, resolved: Resolved, threads: int | None) -> StepMemo
         with _CopiesAreClones():
             objective = objective_of(task, network)
         beside = {key: size for key, size in _storages(_tensors(objective.state_dict())).items() if key not in weights}
-        batch, inputs = _inputs(task)
+        batch, images, targets = _inputs(task)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = Step.of(task, resolved, 0, network).loss_of(objective, inputs)
+            seen = Inputs(images, targets, ("",) * len(images), 0)
+            loss = Step.of(task, resolved, 0, network).loss_of(objective, seen)
         loss.backward()
     of_weights, of_objective = sum(weights.values()), sum(beside.values())
     state = int(of_weights * _state_per_weight(configuration)) + of_objective
     state += of_weights if configuration.training.ema_decay else 0
-    shown = sum(_storages((inputs.images, inputs.targets)).values())
-    waiting = batch + shown if threads is None else (1 + READ_AHEAD) * batch  # a GPU's next inputs are made meanwhile
+    inputs = sum(tensor.untyped_storage().nbytes() for tensor in (images, targets))
+    waiting = batch + inputs if threads is None else (1 + READ_AHEAD) * batch  # a GPU's next inputs are made meanwhile
     return StepMemory(
         weights=of_weights,
         optimizer=state,
-        batch=waiting + shown,
+        batch=waiting + inputs,
         activations=sum(size for storage, size in kept.items() if storage not in weights),
         peak=waiting + state + max(ledger.peak - of_objective, IN_UPDATE * of_weights),
     )
@@ -73,15 +74,15 @@ def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
     return {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
 
 
-def _inputs(task: Task) -> tuple[int, Inputs]:
-    """Bytes of a batch as it is read, and the augmented inputs that come of it."""
+def _inputs(task: Task) -> tuple[int, Tensor, Tensor]:
+    """Bytes of a batch as it is read, and the augmented images and targets that come of it."""
     configuration, inputs = task.configuration, task.inputs
     count, patch = configuration.batch_size, configuration.patch_size
     loaded = prod(configuration.augmentation.loaded_shape(patch))
     images = torch.empty((count, inputs.read, *patch))
     maps = inputs.read - inputs.image.read + 1  # of labels, those to be learned among them
     targets = torch.empty((count, *patch), dtype=torch.uint8)
-    return count * loaded * (2 * inputs.image.read + maps), Inputs(images, targets, ("counted",) * count, 0)
+    return count * loaded * (2 * inputs.image.read + maps), images, targets
 
 
 def _state_per_weight(configuration: Configuration) -> float:

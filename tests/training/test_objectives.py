@@ -18,12 +18,14 @@ from tasks import task_of
 
 from autoseg.changes import changed
 from autoseg.configuration import Configuration, TrainingRules
+from autoseg.core.inputs import InputGroup, InputSpec
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.records import from_json, to_json
 from autoseg.core.samples import LABELLED
 from autoseg.errors import RecordError, StoppedError, TrainingError, UnknownPartError
 from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce
+from autoseg.parts.networks import plain_unet
 from autoseg.parts.objectives import supervised
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
@@ -307,20 +309,30 @@ class Noting(supervised.Spec):
 
 def test_samples_carry_image_extras_targets_keys_and_spacing(small_plan: Plan) -> None:
     given = list[Any]()
-    configuration = with_teacher(small_plan, Noting(given), spacing=(4.0, 2.0, 1.0), previous="3d_lowres", batch_size=3)
-    state, step = step_of(small_plan, configuration)
-    random = torch.Generator().manual_seed(0)
-    prior = torch.randint(0, 2, (3, 1, 8, 8, 8), generator=random).float()
+    state, step = step_of(small_plan, with_teacher(small_plan, Noting(given), spacing=(4.0, 2.0, 1.0), batch_size=3))
+    groups = (InputGroup("image", "image", 1), InputGroup("prior", "labels", 1), InputGroup("sign", "image", 2))
+    step = replace(step, inputs=InputSpec(groups), forward=lambda images: state.network(images[:, :1]))
     made = inputs(3)
-    made = replace(made, images=torch.cat((made.images, prior), 1), keys=("a", "b", "c"))
+    extras = torch.randn(3, 3, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    made = replace(made, images=torch.cat((made.images, extras), 1), keys=("a", "b", "c"))
     step(state, made, 0.0)
     state.parts = 2
     step(state, made, 0.0)
     whole, *parts = [samples[LABELLED] for samples in given]
     assert [sorted(samples) for samples in given] == [[LABELLED]] * 5
     assert torch.equal(whole.image, made.images[:, :1]) and torch.equal(whole.targets, made.targets)
-    assert list(whole.extras) == ["prior"] and torch.equal(whole.extras["prior"], prior)
+    assert list(whole.extras) == ["prior", "sign"]
+    assert torch.equal(whole.extras["prior"], extras[:, :1]) and torch.equal(whole.extras["sign"], extras[:, 1:])
     assert whole.keys == ("a", "b", "c") and whole.spacing == (4.0, 2.0, 1.0)
     for first, second in (parts[:2], parts[2:]):
         assert (first.keys, second.keys) == (("a", "b"), ("c",))
         assert torch.equal(torch.cat((first.network_input, second.network_input)), made.images)
+
+
+def test_samples_of_slices_have_the_spacing_of_their_patch(small_plan: Plan) -> None:
+    given = list[Any]()
+    network = plain_unet.Spec((4, 8), ((3, 3),) * 2, ((1, 1), (2, 2)), (1, 1), (1,))
+    flat_patches = {"network": network, "patch_size": (8, 8), "spacing": (None, 0.5, 0.25)}
+    state, step = step_of(small_plan, with_teacher(small_plan, Noting(given), **flat_patches))
+    step(state, Inputs(torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.uint8), ("a", "b"), 0), 0.0)
+    assert given[0][LABELLED].spacing == (0.5, 0.25)
