@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from .core.bounds import LARGEST_SIZE, LONGEST, bounded
 from .core.family import Family
 from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
-from .core.names import path_name
-from .parts.contracts import Augmentation, Loss, Network, Normalizer, Optimizer, Resampler, Schedule
+from .core.names import path_name, short
+from .core.samples import STREAMS
+from .parts.contracts import Augmentation, Loss, Network, Normalizer, Objective, Optimizer, Resampler, Schedule
+from .parts.objectives import supervised
 
 NORMALIZERS = Family("autoseg.parts.normalizers", "Spec")
 RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")
 NETWORKS = Family("autoseg.parts.networks", "Spec")
 LOSSES = Family("autoseg.parts.losses", "Spec")
+OBJECTIVES = Family("autoseg.parts.objectives", "Spec")
 AUGMENTATIONS = Family("autoseg.parts.augmentations", "Spec")
 OPTIMIZERS = Family("autoseg.parts.optimizers", "Spec")
 SCHEDULES = Family("autoseg.parts.schedules", "Spec")
@@ -64,7 +67,8 @@ class StepMemory:
 
     weights: int
     optimizer: int
-    """Its state (a momentum, for instance), and the moving average of the weights."""
+    """Its state (a momentum, for instance), the moving average of the weights, and what the objective keeps (a
+    teacher)."""
     batch: int
     """Patches as read, those read ahead on a CPU, and what the network gets of them."""
     activations: int
@@ -124,6 +128,8 @@ class Configuration:
     optimizer: Optimizer = field(metadata={"family": OPTIMIZERS})
     schedule: Schedule = field(metadata={"family": SCHEDULES})
     training: TrainingRules
+    objective: Objective = field(default=supervised.Spec(), metadata={"family": OBJECTIVES})
+    """What a training step makes small, with ``loss`` as its measure of labelled patches."""
     previous: str | None = None
     """The configuration whose prediction comes in as extra channels, one per label (cascade)."""
     slices: int = 1
@@ -150,6 +156,12 @@ class Configuration:
         if self.previous is not None:
             path_name(self.previous, "previous configuration")
         _refuse_unfit_patch(self.patch_size, self.network)
+        unknown = sorted(set(self.objective.streams) - set(STREAMS))
+        if unknown:
+            raise ValueError(
+                f"objective {OBJECTIVES.name_of(self.objective)} learns from samples that training cannot draw: "
+                f"{short(', '.join(unknown))}; it can draw {', '.join(STREAMS)}"
+            )
 
     @property
     def dimensions(self) -> int:

@@ -59,7 +59,7 @@ def measure(planner: str, shape: Any, spacing: Any, channels: int, batch: int, p
     from autoseg.training.accounting import READ_AHEAD, step_memory
     from autoseg.training.arithmetic import arithmetic
     from autoseg.training.state import start
-    from autoseg.training.step import Step
+    from autoseg.training.step import MIDWAY, Step
     from autoseg.training.timed_steps import made_up_batch
 
     plan = plan_of(planner, shape, spacing, channels, batch)
@@ -70,12 +70,12 @@ def measure(planner: str, shape: Any, spacing: Any, channels: int, batch: int, p
     with arithmetic(settings, resolved):
         state, read = start(task, settings), made_up_batch(task)
         step = Step.of(task, resolved, 0, state.network)
-        step(state, step.augmented(read, 0), 1.0)
-        step(state, step.augmented(read, 1), 1.0)
+        step(state, step.augmented(read, 0), MIDWAY)
+        step(state, step.augmented(read, 1), MIDWAY)
         process = peak_memory_bytes()
         state.optimizer.zero_grad(set_to_none=True)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-            step(state, step.augmented(read, 1), 1.0)
+            step(state, step.augmented(read, 1), MIDWAY)
     counted = step_memory(task, resolved, settings.threads)
     size = sum(patch.nbytes for patch in (*read.images, *read.targets))
     held = most = counted.weights + counted.optimizer + size

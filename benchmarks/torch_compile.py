@@ -21,7 +21,9 @@ os.environ.update(SHORT_WAITS | OWN_THREADS)  # before torch is loaded, as the c
 
 import torch
 
+from autoseg.core.inputs import InputGroup, InputSpec
 from autoseg.core.labels import ExclusiveLabels
+from autoseg.core.samples import Samples
 from autoseg.parts.losses import dice_ce
 from autoseg.parts.networks import plain_unet
 from autoseg.settings import RunSettings, resolve
@@ -53,13 +55,15 @@ def main() -> None:
     supervision = DeepSupervision.of(loss)
     images = torch.randn(SHAPE, device=run.device)
     targets = torch.randint(0, 3, (SHAPE[0], *SHAPE[2:]), device=run.device)
+    seen = InputSpec((InputGroup("image", "image", 1),))
+    samples = Samples(images, targets, ("noise",) * SHAPE[0], (1.0,) * 3, seen)
 
     def step(forward: Forward) -> float:
         network.zero_grad(set_to_none=True)
         began = time.perf_counter()
         with autocast(run):
             logits = forward(images)
-        supervision.judge(supervision.measure(logits, targets)).backward()
+        supervision.judge(supervision.measure(logits, samples)).backward()
         if run.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - began

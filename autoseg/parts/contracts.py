@@ -6,7 +6,7 @@ reader is the file itself. Arrays are (channels, z, y, x), vectors (z, y, x), le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..core.geometry import Geometry
     from ..core.labels import Labels
+    from ..core.samples import Samples
 
 
 class Part(Protocol):
@@ -93,6 +94,68 @@ class Loss(Part, Protocol):
 
         One that also has ``measure(logits, target)``, tensors of which each patch makes its own rows, and
         ``judge(measures)``, the loss of the batch that they are of, needs no logits of a whole batch in one place.
+        """
+
+
+class ForwardPass(Protocol):
+    """A network as an objective calls it: in the precision of the training."""
+
+    def __call__(self, network_input: Tensor, network: nn.Module | None = None) -> Sequence[Tensor]:
+        """Logits (B, heads, *size), the finest first, of the network that is trained, or of another ``network``."""
+
+
+class Supervision(Protocol):
+    """The configuration's loss at all scales of the decoder. ``judge(measure(logits, samples))`` is that of a batch."""
+
+    def measure(self, logits: Sequence[Tensor], samples: Samples) -> Any:
+        """Tensors (B, ...) in lists, each patch by itself, of logits (B, heads, *size), the finest first."""
+
+    def judge(self, measures: Any) -> Tensor:
+        """Scalar, of the measures of all patches of a batch."""
+
+
+class BuiltObjective(Protocol):
+    """An objective during a training, an ``nn.Module`` for example.
+
+    A batch may lie apart: on several GPUs, or in parts that come one after the other where memory does not suffice for
+    all. So it is asked twice: what it measures in each patch, and how it judges the measures of all patches. Both
+    together are the loss, and its gradient is that of the whole batch.
+    """
+
+    def measure(self, forward: ForwardPass, samples: Mapping[str, Samples], progress: float) -> Any:
+        """Tensors (B, ...), in lists or alone, of which each patch makes its own rows.
+
+        ``samples`` has an entry for every stream. The trained network is called once: several processes then average
+        its gradients. ``progress`` runs from 0 to 1 over the training. Whatever is random comes from torch's generator,
+        which is seeded for each step. It may be called twice for one step.
+        """
+
+    def judge(self, measures: Any) -> Tensor:
+        """The loss, a scalar, of what was measured in all patches of the batch."""
+
+    def after_step(self, network: nn.Module) -> None:
+        """Follows the update of the trained ``network``; not where a step was skipped since it was not finite."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is kept from step to step: tensors, numbers, words. Its tensors are counted when memory is."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> Any:
+        """Goes on from a state, whose tensors lie in main memory. Raises RuntimeError, ValueError or KeyError where it
+        is another objective's."""
+
+
+@runtime_checkable
+class Objective(Part, Protocol):
+    """What a training step makes small, and what it learns from."""
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The kinds of samples that it learns from, of ``core.samples.STREAMS``."""
+
+    def build(self, supervision: Supervision, labels: Labels, network: nn.Module) -> BuiltObjective:
+        """For the ``network`` that is trained, which lies on its device with its first weights.
+
+        ``supervision`` is the configuration's loss. The optimizer updates the weights of ``network`` only.
         """
 
 

@@ -23,6 +23,7 @@ from ..planning.measured import MeasuringPlanner
 from ..planning.search import Bench
 from ..planning.target import read_target
 from ..settings import RunSettings
+from .changed_bench import ChangedBench
 
 LOG = logging.getLogger("autoseg")
 PLANNERS = Family("autoseg.planners", "PLANNER")
@@ -122,4 +123,4 @@ def _bench(request: PlanRequest, kept: Path | None) -> Bench:
             f"{bytes_text(asked)} of memory are more than there are: {bench.target.name} has {bytes_text(there)}. "
             "To plan for another machine, name it with --target"
         )
-    return bench
+    return ChangedBench(bench, request.changes, request.trusted)

@@ -8,12 +8,14 @@ can be counted that would not fit this machine.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -21,7 +23,8 @@ from ..configuration import Configuration, StepMemory
 from ..settings import Resolved
 from ..task import Task
 from .onednn import workspace
-from .step import Step
+from .state import objective_of
+from .step import Inputs, Step
 
 IN_UPDATE = 3  # an update holds so many times the weights beside its state: themselves, gradients, what comes of these
 READ_AHEAD = 2  # batches that wait in main memory while one is trained on
@@ -43,15 +46,17 @@ def step_memory(task: Task, resolved: Resolved, threads: int | None) -> StepMemo
 
     with FakeTensorMode(allow_non_fake_inputs=True), ledger, resolved.device:
         network = task.network()
-        weights = {
-            weight.untyped_storage()._cdata: weight.untyped_storage().nbytes() for weight in network.parameters()
-        }
+        weights = _storages(network.parameters())
+        with _CopiesAreClones():
+            objective = objective_of(task, network)
+        beside = {key: size for key, size in _storages(_tensors(objective.state_dict())).items() if key not in weights}
         batch, images, targets = _inputs(task)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = Step.of(task, resolved, 0, network).loss_of(images, targets)
+            seen = Inputs(images, targets, ("",) * len(images), 0)
+            loss = Step.of(task, resolved, 0, network).loss_of(objective, seen)
         loss.backward()
-    of_weights = sum(weights.values())
-    state = int(of_weights * _state_per_weight(configuration))
+    of_weights, of_objective = sum(weights.values()), sum(beside.values())
+    state = int(of_weights * _state_per_weight(configuration)) + of_objective
     state += of_weights if configuration.training.ema_decay else 0
     inputs = sum(tensor.untyped_storage().nbytes() for tensor in (images, targets))
     waiting = batch + inputs if threads is None else (1 + READ_AHEAD) * batch  # a GPU's next inputs are made meanwhile
@@ -60,8 +65,13 @@ def step_memory(task: Task, resolved: Resolved, threads: int | None) -> StepMemo
         optimizer=state,
         batch=waiting + inputs,
         activations=sum(size for storage, size in kept.items() if storage not in weights),
-        peak=waiting + state + max(ledger.peak, IN_UPDATE * of_weights),
+        peak=waiting + state + max(ledger.peak - of_objective, IN_UPDATE * of_weights),
     )
+
+
+def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """Each storage to its bytes."""
+    return {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
 
 
 def _inputs(task: Task) -> tuple[int, Tensor, Tensor]:
@@ -87,6 +97,19 @@ def _state_per_weight(configuration: Configuration) -> float:
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+class _CopiesAreClones(TorchFunctionMode):
+    """``copy.deepcopy`` of a network, for a teacher: torch would look where the data of its tensors lie."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            clone = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+            memo[id(tensor)] = nn.Parameter(clone, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else clone
+        return memo[id(tensor)]
 
 
 class _Ledger(TorchDispatchMode):

@@ -39,7 +39,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "volumes_iteration": (int,),
     "final": (tuple, type(None)),
 }
-"""What a checkpoint holds. ``parts``, ``ended`` and ``run`` are not in those of older versions."""
+_LATER: dict[str, tuple[type, ...]] = {"parts": (int,), "objective": (dict,)}
+"""What a checkpoint holds; ``_LATER``, ``ended`` and ``run`` are not in those of older versions."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -52,13 +53,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedError(first_line(error)) from None
     if not isinstance(content, dict):
         raise DamagedError("it is no checkpoint")
-    wrong = [name for name, kinds in _KINDS.items() if not isinstance(content.get(name, ...), kinds)]
+    kinds = _KINDS | {name: kinds for name, kinds in _LATER.items() if name in content}
+    wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name, ...), kind)]
     if not wrong:
         numbers = [content["seconds_trained"], *content["losses"], *(content["final"] or (0, 0, 1))]
         sound = all(isinstance(number, _NUMBER) and math.isfinite(number) for number in numbers)
         final = content["final"]
-        parts = content.get("parts", 1)
-        sound = sound and isinstance(parts, int) and parts >= 1
+        sound = sound and content.get("parts", 1) >= 1
         wrong = [] if sound and (not final or (len(final) == 3 and final[2] > 0)) else ["its numbers"]
     if wrong:
         raise DamagedError(f"{', '.join(wrong)} cannot be used")

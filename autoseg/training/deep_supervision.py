@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..core.samples import Samples
+
 Measures = list[list[Tensor]]
 """Per scale, the finest first, what the loss measured: tensors (B, ...). Empty for a scale that has no loss."""
 
@@ -55,9 +57,9 @@ class DeepSupervision:
         """``loss`` is a part of autoseg, or any function of logits and target."""
         return cls(loss if hasattr(loss, "measure") else Whole(loss), ratio)
 
-    def measure(self, logits: Sequence[Tensor], target: Tensor) -> Measures:
-        """Of logits (B, heads, *size), finest first, against ``target`` (B, *patch)."""
-        weighted = zip(scale_weights(len(logits), self.ratio), logits)
+    def measure(self, logits: Sequence[Tensor], samples: Samples) -> Measures:
+        """Of logits (B, heads, *size), finest first, against the targets of ``samples``."""
+        weighted, target = zip(scale_weights(len(logits), self.ratio), logits), samples.targets
         return [
             self.loss.measure(scale, resized(target, scale.shape[2:])) if weight else [] for weight, scale in weighted
         ]

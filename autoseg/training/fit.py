@@ -78,8 +78,8 @@ def fit(
         prefetch = Prefetch(source, step.augmented, state.iteration, resolved.device)
         while (progress := attend(state, epoch)) < 1:
             inputs = prefetch.take()
-            factor, parts = configuration.schedule.factor(progress, state.iteration), state.parts
-            loss = step(state, inputs, factor, meanwhile=prefetch.prepare)
+            parts = state.parts
+            loss = step(state, inputs, progress, meanwhile=prefetch.prepare)
             if state.parts != parts:
                 _tell_parts(state, configuration)
             skipped = _noted(loss, state, inputs.keys, skipped)

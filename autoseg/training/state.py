@@ -19,9 +19,11 @@ from ..core.files import atomic_file, remove_unfinished
 from ..core.seeds import generator
 from ..core.weights import RUN, metadata, sealed
 from ..errors import TrainingError
+from ..parts.contracts import BuiltObjective
 from ..settings import RunSettings, resolve
 from ..task import Task
 from .checkpoint import DamagedError, first_line, read_checkpoint, run_of, write_checkpoint
+from .deep_supervision import DeepSupervision
 
 LOG = logging.getLogger("autoseg")
 KEPT = 2  # checkpoints; should the newest turn out damaged, the one before it is taken
@@ -53,6 +55,8 @@ class TrainingState:
     optimizer: optim.Optimizer
     scaler: torch.amp.GradScaler
     """Does something for float16 only."""
+    objective: BuiltObjective
+    """What a step makes small; may keep a state of its own, a teacher for example."""
     seed: int = 0
     iteration: int = 0
     """Finished iterations."""
@@ -91,9 +95,16 @@ def start(task: Task, settings: RunSettings) -> TrainingState:
     float16 = resolved.dtype == torch.float16
     scaler = torch.amp.GradScaler(resolved.device.type, enabled=float16)
     decay = configuration.training.ema_decay
-    return TrainingState(
-        network, optimizer, scaler, settings.seed, average=moving_average(network, decay) if decay else None
-    )
+    average = moving_average(network, decay) if decay else None
+    return TrainingState(network, optimizer, scaler, objective_of(task, network), settings.seed, average=average)
+
+
+def objective_of(task: Task, network: nn.Module) -> BuiltObjective:
+    """The task's objective at the beginning of the training of ``network``."""
+    configuration = task.configuration
+    loss = configuration.loss.build(task.labels)
+    supervision = DeepSupervision.of(loss, configuration.training.deep_supervision)
+    return configuration.objective.build(supervision, task.labels, network)
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
@@ -125,6 +136,7 @@ def save(state: TrainingState, folder: Path, *, ended: bool = False) -> Path:
         "smooth_dice": state.smooth_dice,
         "best_dice": state.best_dice,
         "average": state.average.state_dict() if state.average else None,
+        "objective": state.objective.state_dict(),
         "volumes_dice": state.volumes_dice,
         "volumes_iteration": state.volumes_iteration,
         "final": (final.iteration, final.progress, final.iterations) if final else None,
@@ -187,13 +199,14 @@ def _restore(state: TrainingState, content: dict[str, Any], path: Path) -> None:
         state.optimizer.load_state_dict(content["optimizer"])
         if state.average is not None:
             state.average.load_state_dict(content["average"])
+        state.objective.load_state_dict(content.get("objective", {}))
         if content["scaler"]:
             state.scaler.load_state_dict(content["scaler"])
         _refuse_misfits(state.optimizer)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise TrainingError(
-            f"{path} was written for another network or optimizer than the plan names now ({first_line(error)}). "
-            f"Take back the change, or remove {path.parent.parent} to start anew"
+            f"{path} was written for another network, optimizer or objective than the plan names now "
+            f"({first_line(error)}). Take back the change, or remove {path.parent.parent} to start anew"
         ) from None
     state.iteration = content["iteration"]
     state.seconds_trained = content["seconds_trained"]

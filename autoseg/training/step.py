@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from ..configuration import Configuration
+from ..core.inputs import InputSpec
 from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
+from ..core.samples import LABELLED, Samples
+from ..parts.contracts import BuiltObjective
 from ..settings import Resolved
 from ..task import Task
 from .arithmetic import Forward, autocast
 from .batches import Batch, network_input
-from .deep_supervision import DeepSupervision, Measures
 from .draws import Draws
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .state import TrainingState
+
+MIDWAY = 0.5  # the progress of a step that is counted or timed: what an objective phases in is there by then
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Step:
     """Augment, forward, backward, clip, update."""
 
     configuration: Configuration
-    supervision: DeepSupervision
+    inputs: InputSpec
     draws: Draws
     """What is random about an iteration's batch."""
     resolved: Resolved
@@ -59,27 +65,25 @@ class Step:
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> Step:
         """The step that the task prescribes."""
-        configuration = task.configuration
-        loss = configuration.loss.build(task.labels)
-        supervision = DeepSupervision.of(loss, configuration.training.deep_supervision)
-        return cls(configuration, supervision, Draws.of(task, seed, group), resolved, forward, group)
+        return cls(task.configuration, task.inputs, Draws.of(task, seed, group), resolved, forward, group)
 
     def __call__(
-        self, state: TrainingState, inputs: Inputs, factor: float, meanwhile: Callable[[], None] | None = None
+        self, state: TrainingState, inputs: Inputs, progress: float, meanwhile: Callable[[], None] | None = None
     ) -> float | None:
-        """The loss; ``factor`` scales the learning rate. None: loss or gradient was not finite, nothing was changed.
+        """The loss of the state's objective. None: loss or gradient was not finite, nothing was changed.
 
-        The loss is that of all processes' inputs. ``meanwhile`` is called once a GPU has enough to do for a while.
-        Where memory does not suffice for the batch, it is computed in parts, of which ``state`` remembers the number:
-        so are all batches from then on. Raises torch's error where it does not suffice for one patch, or for what one
-        of several processes has to compute.
+        ``progress`` of the training, from 0 to 1, decides the learning rate, and whatever the objective phases in. The
+        loss is that of all processes' inputs. ``meanwhile`` is called once a GPU has enough to do for a while. Where
+        memory does not suffice for the batch, it is computed in parts, of which ``state`` remembers the number: so are
+        all batches from then on. Raises torch's error where it does not suffice for one patch, or for what one of
+        several processes has to compute.
         """
-        loss = self._with_gradients(state, inputs)
+        loss = self._with_gradients(state, inputs, progress)
         while loss is None:
             state.optimizer.zero_grad(set_to_none=True)
             give_back_unused(self.resolved.device)
             state.parts = min(2 * state.parts, len(inputs.images))
-            loss = self._with_gradients(state, inputs)
+            loss = self._with_gradients(state, inputs, progress)
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.configuration.training.gradient_clip)
         if meanwhile is not None:
@@ -90,15 +94,17 @@ class Step:
         if not isfinite(value) or (not isfinite(norm.item()) and not overflow):
             state.scaler.update()
             return None
+        factor = self.configuration.schedule.factor(progress, state.iteration)
         for group in state.optimizer.param_groups:
             group["lr"] = self.configuration.optimizer.learning_rate * factor
         state.scaler.step(state.optimizer)
         state.scaler.update()
         if state.average is not None:
             state.average.update_parameters(state.network)
+        state.objective.after_step(state.network)
         return value
 
-    def _with_gradients(self, state: TrainingState, inputs: Inputs) -> Tensor | None:
+    def _with_gradients(self, state: TrainingState, inputs: Inputs, progress: float) -> Tensor | None:
         """The loss, gradients being where the optimizer looks for them; None where memory does not suffice for that.
 
         While an error is handled, what was computed until then is alive: nothing is tried again in here.
@@ -106,9 +112,9 @@ class Step:
         state.optimizer.zero_grad(set_to_none=True)
         try:
             if state.parts > 1 and self.group.size == 1:
-                return self._in_parts(state, inputs)
+                return self._in_parts(state, inputs, progress)
             torch.manual_seed(inputs.seed)
-            loss = self.loss_of(inputs.images, inputs.targets)
+            loss = self.loss_of(state.objective, inputs, progress)
             state.scaler.scale(loss * self.group.size).backward()  # of the processes' gradients the mean is taken
             return loss.detach()
         except (RuntimeError, MemoryError) as error:
@@ -116,45 +122,58 @@ class Step:
                 raise
         return None
 
-    def _in_parts(self, state: TrainingState, inputs: Inputs) -> Tensor:
+    def _in_parts(self, state: TrainingState, inputs: Inputs, progress: float) -> Tensor:
         """The loss of the whole batch and its gradients, with the activations of one part of it at a time.
 
-        A Dice over the batch is no mean over patches: so all parts are measured first, the loss judges them together,
-        and then the gradient with respect to its measures goes back through each part, which is computed once more.
-        (A network that normalises over the batch would see statistics of a part; ours normalise each patch.)
+        A Dice over the batch is no mean over patches: so all parts are measured first, the objective judges them
+        together, and then the gradient with respect to its measures goes back through each part, which is computed once
+        more. (A network that normalises over the batch would see statistics of a part; ours normalise each patch.)
         """
-        count = min(state.parts, len(inputs.images))
-        parts = list(zip(inputs.images.tensor_split(count), inputs.targets.tensor_split(count)))
-        measured = [self._measured_only(*part, inputs.seed + number) for number, part in enumerate(parts)]
-        whole = [[_joined(pieces) for pieces in zip(*scale)] for scale in zip(*measured)]
-        loss = self.supervision.judge(whole)
+        objective, parts = state.objective, self._samples(inputs).split(min(state.parts, len(inputs.images)))
+        measured = [
+            self._measured_only(objective, part, progress, inputs.seed + number) for number, part in enumerate(parts)
+        ]
+        whole = [_joined(pieces) for pieces in zip(*(leaves for leaves, _ in measured))]
+        loss = objective.judge(tree_unflatten(whole, measured[0][1]))
         state.scaler.scale(loss).backward()
-        start = 0
+        gradients = [each.grad for each in whole]
         for number, part in enumerate(parts):
             torch.manual_seed(inputs.seed + number)
-            stop = start + len(part[0])
-            pairs = [pair for scale in zip(self._measured(*part), whole) for pair in zip(*scale)]
-            flowing = [(each, all_.grad[start:stop]) for each, all_ in pairs if all_.grad is not None]
-            torch.autograd.backward([each for each, _ in flowing], [gradient for _, gradient in flowing])
-            start = stop
+            leaves = tree_leaves(self._measured(objective, part, progress))
+            here = [None if each is None else each[: len(leaf)] for leaf, each in zip(leaves, gradients)]
+            gradients = [None if each is None else each[len(leaf) :] for leaf, each in zip(leaves, gradients)]
+            flowing = [pair for pair in zip(leaves, here) if pair[0].requires_grad and pair[1] is not None]
+            torch.autograd.backward([leaf for leaf, _ in flowing], [gradient for _, gradient in flowing])
         return loss.detach()
 
-    def _measured_only(self, images: Tensor, targets: Tensor, seed: int) -> Measures:
-        """Without what a backward pass needs."""
+    def _measured_only(
+        self, objective: BuiltObjective, samples: Samples, progress: float, seed: int
+    ) -> tuple[list[Tensor], TreeSpec]:
+        """Without what a backward pass needs: the tensors, and in which lists they were."""
         torch.manual_seed(seed)
-        return [[each.detach() for each in scale] for scale in self._measured(images, targets)]
+        leaves, lists = tree_flatten(self._measured(objective, samples, progress))
+        return [leaf.detach() for leaf in leaves], lists
 
-    def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Of what the network sees and should say; the patches of the other processes count as much as these."""
+    def loss_of(self, objective: BuiltObjective, inputs: Inputs, progress: float = MIDWAY) -> Tensor:
+        """The loss of the inputs; the patches of the other processes count as much as these."""
         size = self.configuration.batch_size
-        measures = self._measured(images, targets)
-        return self.supervision.judge([[self.group.whole_batch(each, size) for each in scale] for scale in measures])
+        measures = self._measured(objective, self._samples(inputs), progress)
+        return objective.judge(tree_map(lambda each: self.group.whole_batch(each, size), measures))
 
-    def _measured(self, images: Tensor, targets: Tensor) -> Measures:
-        """What the loss has to know of these patches, each by itself."""
+    def _measured(self, objective: BuiltObjective, samples: Samples, progress: float) -> Any:
+        """What the objective has to know of these patches, each by itself."""
+        return objective.measure(self._logits, {LABELLED: samples}, progress)
+
+    def _logits(self, network_input: Tensor, network: nn.Module | None = None) -> Sequence[Tensor]:
+        """Of the network that is trained, or of another: see ``parts.contracts.ForwardPass``."""
         with autocast(self.resolved):
-            logits = self.forward(images)
-        return self.supervision.measure(logits, targets)
+            logits: Sequence[Tensor] = (self.forward if network is None else network)(network_input)
+        return logits
+
+    def _samples(self, inputs: Inputs) -> Samples:
+        configuration = self.configuration
+        spacing = tuple(mm for mm in configuration.spacing if mm is not None)[-configuration.dimensions :]
+        return Samples(inputs.images, inputs.targets, inputs.keys, spacing, self.inputs)
 
     def augmented(self, batch: Batch, iteration: int) -> Inputs:
         """The network's inputs of this iteration, from this process's share of the patches."""

@@ -20,7 +20,7 @@ from .arithmetic import arithmetic
 from .batches import Batch
 from .prefetch import Prefetch
 from .state import TrainingState, start
-from .step import Step
+from .step import MIDWAY, Step
 
 FEWEST, MOST = 2, 8  # steps that are timed, each augmented in a way of its own
 SECONDS = 0.3  # within which more than the fewest are timed, if nothing else is going on
@@ -61,7 +61,7 @@ def _steps(task: Task, settings: RunSettings, resolved: Resolved) -> TimedSteps 
     state, batch = start(task, settings), made_up_batch(task)
     step = Step.of(task, resolved, settings.seed, state.network)
     prefetch = Prefetch(repeat(batch), step.augmented, 0, resolved.device)
-    step(state, prefetch.take(), 1.0, prefetch.prepare)
+    step(state, prefetch.take(), MIDWAY, prefetch.prepare)
     seconds = _timed(step, state, prefetch, settings) if state.parts == 1 else []
     if state.parts > 1:
         return None
@@ -81,7 +81,7 @@ def _timed(step: Step, state: TrainingState, prefetch: Prefetch, settings: RunSe
 
 def _seconds(step: Step, state: TrainingState, prefetch: Prefetch, settings: RunSettings) -> float:
     watch = Stopwatch(settings.threads)
-    step(state, prefetch.take(), 1.0, prefetch.prepare)
+    step(state, prefetch.take(), MIDWAY, prefetch.prepare)
     if step.resolved.device.type == "cuda":
         torch.cuda.synchronize(step.resolved.device)
         return watch.elapsed()

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from autoseg import parts
 from autoseg.configuration import (
@@ -18,26 +19,31 @@ from autoseg.configuration import (
     LOSSES,
     NETWORKS,
     NORMALIZERS,
+    OBJECTIVES,
     OPTIMIZERS,
     RESAMPLERS,
     SCHEDULES,
     Configuration,
 )
 from autoseg.core.family import Family
+from autoseg.core.inputs import InputGroup, InputSpec
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.records import from_json, to_json
+from autoseg.core.samples import STREAMS, Samples
 from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.normalizers import ct
 from autoseg.parts.postprocessors import minimum_size
+from autoseg.training.deep_supervision import DeepSupervision
 
 FAMILIES: dict[type, Family] = {
     contracts.Normalizer: NORMALIZERS,
     contracts.Resampler: RESAMPLERS,
     contracts.Network: NETWORKS,
     contracts.Loss: LOSSES,
+    contracts.Objective: OBJECTIVES,
     contracts.Augmentation: AUGMENTATIONS,
     contracts.Optimizer: OPTIMIZERS,
     contracts.Schedule: SCHEDULES,
@@ -129,6 +135,40 @@ def test_a_loss_is_less_where_the_network_is_right(name: str, labels: Any) -> No
     value.backward()
     assert value.ndim == 0 and torch.isfinite(value) and wrong.grad is not None and torch.isfinite(wrong.grad).all()
     assert loss(right, target) < value
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, "own_parts.mean_teacher"])
+def test_an_objective_measures_each_patch_judges_all_and_goes_on_from_its_state(name: str) -> None:
+    torch.manual_seed(0)
+    spec, labels = OBJECTIVES.load(name, ("own_parts",))(), LABELS[0]
+    assert spec.streams and set(spec.streams) <= set(STREAMS)
+    network = made(NETWORKS, "plain_unet").build(1, labels.heads)
+    supervision = DeepSupervision.of(made(LOSSES, "dice_ce").build(labels))
+    objective, again = (spec.build(supervision, labels, network) for _ in range(2))
+    targets, seen = torch.randint(0, 3, (4, 8, 8, 8)), InputSpec((InputGroup("image", "image", 1),))
+    samples = Samples(targets[:, None].float(), targets, ("a", "b", "c", "d"), (1.0, 1.0, 1.0), seen)
+
+    def forward(images: torch.Tensor, other: Any = None) -> Any:
+        return network(images) if other is None else other(images)
+
+    def measured(one: contracts.BuiltObjective, part: Samples) -> Any:
+        torch.manual_seed(0)
+        return one.measure(forward, dict.fromkeys(spec.streams, part), 0.5)
+
+    halves = [tree_leaves(measured(objective, part)) for part in samples.split(2)]
+    for whole, first, second in zip(tree_leaves(measured(objective, samples)), *halves):
+        assert len(whole) == 4 and whole.shape == torch.cat((first, second)).shape
+    optimizer, losses = torch.optim.SGD(network.parameters(), 0.1), []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = objective.judge(measured(objective, samples))
+        loss.backward()
+        optimizer.step()
+        objective.after_step(network)
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    again.load_state_dict(objective.state_dict())
+    assert torch.equal(*(one.judge(measured(one, samples)) for one in (objective, again)))
 
 
 @pytest.mark.parametrize("name", list(AUGMENTATIONS))

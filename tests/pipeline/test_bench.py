@@ -18,13 +18,16 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanningError, UnknownPartError, UsageError
 from autoseg.parts.networks._unet import UNet
-from autoseg.pipeline.bench import Steps, StepTime, TimingBench, this_machine
+from autoseg.parts.objectives import supervised
+from autoseg.pipeline.bench import Steps, StepTime, TimingBench, of_target, this_machine
+from autoseg.pipeline.changed_bench import ChangedBench
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.pipeline.make_plan import PlanRequest, make_plan
 from autoseg.plan import Plan
 from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.search import Rung
+from autoseg.planning.target import read_target
 from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 
@@ -167,6 +170,35 @@ def test_a_value_changed_by_hand_has_no_counted_cost(workspace: Path) -> None:
     written = json.loads((workspace / NAME / "plan.json").read_text())["configurations"]
     assert written["2d"]["cost"] is None
     assert written["3d_fullres"]["cost"] is not None
+
+
+def test_steps_are_counted_with_the_objective_that_was_chosen(small_plan: Plan) -> None:
+    bench, task = of_target(read_target("a100-40g")), small_plan.task()
+    plain, taught = bench.memory(task), {}
+    for change in ("objective=own_parts.mean_teacher", "3d_fullres.objective=own_parts.mean_teacher"):
+        taught[change] = ChangedBench(bench, (change, "batch_size=9"), ("own_parts",)).memory(task)
+        assert taught[change].optimizer == plain.optimizer + plain.weights
+    assert len(set(taught.values())) == 1
+    for change in ("2d.objective=own_parts.mean_teacher", "optimizer=adamw"):
+        assert ChangedBench(bench, (change,), ("own_parts",)).memory(task) == plain
+
+
+def test_patches_are_planned_for_the_objective_that_was_chosen(
+    task: tuple[Dataset, Fingerprint], tmp_path: Path
+) -> None:
+    target, path = "memory=1.5GB,bandwidth=100GB/s", tmp_path / "steps.json"
+    request = PlanRequest(
+        planner="measured",
+        target=target,
+        constraints=PlanConstraints(seconds=7200),
+        changes=("objective=own_parts.mean_teacher",),
+        trusted=("own_parts",),
+    )
+    planned = make_plan(request, *task, path).task()
+    counted = read_json(path, Steps).counted.values()
+    assert of_target(read_target(target)).memory(planned) in counted
+    plain = replace(planned, configuration=replace(planned.configuration, objective=supervised.Spec()))
+    assert of_target(read_target(target)).memory(plain) not in counted
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from autoseg.pipeline.status import all_runs
 from autoseg.pipeline.train import train
 from autoseg.run_folder import RunFolder
 from autoseg.settings import RunSettings
+from autoseg.training.checkpoint import read_checkpoint
 from autoseg.training.state import TrainingState, iteration_of
 from autoseg.workspace import DatasetFolder, Workspace
 
@@ -201,6 +202,27 @@ def test_with_memory_for_one_patch_a_fold_is_trained_and_validated(
     said = capsys.readouterr().err
     assert "too little memory for iteration 1." in said and "a batch of 2 patches is computed in 2 parts" in said
     assert fold(files).scores.exists()
+
+
+def test_an_objective_of_ones_own_trains_a_fold_which_goes_on_with_its_teacher(
+    files: DatasetFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(fold(files).root)
+    words, trust = ("--set", "objective=own_parts.mean_teacher"), ("--trust", "own_parts")
+    assert command(files, "--epochs", "1", *words) == 2
+    said = capsys.readouterr().err
+    assert "--trust own_parts" in said and "Traceback" not in said and not fold(files).root.exists()
+    teachers = []
+    for more in (("--epochs", "1"), ("--epochs", "2", "--extend")):
+        assert command(files, *more, *words, *trust) == 0
+        (path,) = fold(files).checkpoints.iterdir()
+        content = read_checkpoint(path)
+        assert list(content["objective"]) == [f"teacher.{name}" for name in content["network"]]
+        teachers.append(torch.cat([value.flatten() for value in content["objective"].values()]))
+    assert not torch.equal(*teachers) and fold(files).scores.exists()
+    capsys.readouterr()
+    assert command(files, "--epochs", "3", "--extend", *trust) == 2  # supervised it would be another training
+    assert "was started with another plan" in capsys.readouterr().err
 
 
 def test_with_memory_for_nothing_a_sentence_says_what_to_do(

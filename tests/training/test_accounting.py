@@ -21,7 +21,7 @@ from autoseg.settings import RunSettings, computes, resolve
 from autoseg.training.accounting import step_memory
 from autoseg.training.batches import Batch
 from autoseg.training.state import TrainingState, start
-from autoseg.training.step import Step
+from autoseg.training.step import Inputs, Step
 
 THREADS = 2
 REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))
@@ -72,7 +72,7 @@ def test_what_a_backward_pass_keeps_is_counted(small_plan: Plan, precision: str,
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        step.loss_of(batch.images.float(), batch.targets)
+        step.loss_of(state.objective, Inputs(batch.images.float(), batch.targets, batch.keys, 0))
     weights = {weight.untyped_storage().data_ptr() for weight in state.network.parameters()}
     counted = step_memory(task_of(plan, configuration), step.resolved, THREADS)
     really = sum(size for place, size in kept.items() if place not in weights)
@@ -117,11 +117,11 @@ def test_the_peak_is_what_torch_allocates(small_plan: Plan, precision: str, chan
         pytest.skip("oneDNN's needs were measured with AVX-512 and bfloat16 instructions only")
     plan = varied(small_plan, **changes)
     configuration, state, step, batch = begun(plan, precision)
-    step(state, step.augmented(batch, 0), 1.0)
+    step(state, step.augmented(batch, 0), 0.0)
     state.optimizer.zero_grad(set_to_none=True)
     counted = step_memory(task_of(plan, configuration), step.resolved, THREADS)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        step(state, step.augmented(batch, 0), 1.0)
+        step(state, step.augmented(batch, 0), 0.0)
     assert profiled.profiler is not None
     events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = most = counted.weights + counted.optimizer + 3 * (batch.images.nbytes + batch.targets.nbytes)

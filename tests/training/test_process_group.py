@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from own_parts import mean_teacher
 from safetensors.torch import load_file
 from torch import distributed
 
@@ -53,7 +55,7 @@ def test_a_batch_that_is_too_small_to_share_is_refused() -> None:
 def plans(plan: Plan) -> dict[str, Plan]:
     """What makes a batch more than the sum of its parts: Dice over the batch, ignored voxels, a clipped gradient,
     three scales of which one has no loss, weight decay, augmentation with noise, shares of different size, steps that
-    are skipped since a case is broken, the hardest voxels of all."""
+    are skipped since a case is broken, the hardest voxels of all, a teacher."""
     network = plain_unet.Spec((4, 4, 4), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)), (1,) * 3, (1,) * 2)
     shared = replace(
         plan.configuration()[1],
@@ -65,12 +67,15 @@ def plans(plan: Plan) -> dict[str, Plan]:
     rules = TrainingRules(epochs=2, iterations_per_epoch=3, gradient_clip=0.1, ema_decay=0.5)
     exclusive = replace(shared, loss=dice_ce.Spec(batch_dice=True), training=rules)
     hardest = replace(exclusive, loss=top_k.Spec(dice_weight=1.0))
+    teacher = mean_teacher.Spec(weight=20.0, noise=0.0)  # noise would be another for each process
+    taught = replace(exclusive, objective=teacher, loss=dice_ce.Spec(batch_dice=False))
     regions = replace(shared, loss=dice_ce.Spec(batch_dice=False), training=replace(rules, gradient_clip=100.0))
     labels = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2), ignore=9)
     return {
         "exclusive": replace(plan, configurations={"3d_fullres": exclusive}),
         "hardest": replace(plan, configurations={"3d_fullres": hardest}),
         "broken": replace(plan, configurations={"3d_fullres": replace(exclusive, batch_size=2)}),
+        "taught": replace(plan, configurations={"3d_fullres": taught}),
         "regions": replace(plan, labels=labels, configurations={"3d_fullres": regions}),
     }
 
@@ -108,7 +113,8 @@ def test_two_processes_end_with_the_weights_of_one(small_plan: Plan, tmp_path: P
         train(plan, alone, replace(SETTINGS, threads=1), ProcessGroup())
         expected[name] = load_file(alone.weights)
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__, str(tmp_path)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=240)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}  # where own_parts lies
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr
     for name, weights in expected.items():
         found = load_file(tmp_path / name / "weights.safetensors")
@@ -121,7 +127,7 @@ def test_two_processes_end_with_the_weights_of_one(small_plan: Plan, tmp_path: P
     assert "1 threads, 2 processes here" in (tmp_path / "told_0").read_text()
     # Of 3 patches of 8 x 8 x 8 voxels, 2 labels and 2 scales 18 kB of logits and 2 kB of targets would be exchanged.
     exchanged = dict(line.split() for line in (tmp_path / "exchanged_0").read_text().splitlines())
-    assert 0 < int(exchanged["exclusive"]) < 200 and 0 < int(exchanged["regions"]) < 200
+    assert all(0 < int(exchanged[name]) < 200 for name in ("exclusive", "regions", "taught"))
     assert int(exchanged["hardest"]) < 14_000  # one number per voxel, whatever the number of labels
 
 
@@ -130,8 +136,8 @@ def main(root: Path) -> None:
     sent, gather = list[int](), distributed.all_gather
     distributed.all_gather = lambda parts, part: sent.append(part.nbytes * len(parts)) or gather(parts, part)
     with process_group_of(SETTINGS) as (group, settings):
-        for name in ("exclusive", "hardest", "broken", "regions"):
-            plan, before = read_plan(root / name / "plan.json"), sum(sent)
+        for name in ("exclusive", "hardest", "broken", "taught", "regions"):
+            plan, before = read_plan(root / name / "plan.json", ("own_parts",)), sum(sent)
             train(plan, RunFolder(root / name), settings, group)
             with (root / f"exchanged_{group.rank}").open("a") as told:
                 told.write(f"{name} {(sum(sent) - before) // 6}\n")  # per iteration

@@ -19,7 +19,8 @@ from autoseg.plan import Plan
 from autoseg.planning.planner import augmentation_for
 from autoseg.settings import RunSettings, resolve
 from autoseg.training.deep_supervision import scale_weights
-from autoseg.training.step import Step
+from autoseg.training.state import objective_of
+from autoseg.training.step import Inputs, Step
 
 NNUNET = json.loads((Path(__file__).parent / "nnunet_recipe.json").read_text())  # benchmarks/oracle_recipe.py
 SPEC = standard.Spec()
@@ -128,9 +129,11 @@ def test_the_plan_weighs_the_scales(small_plan: Plan, ratio: float, finest: floa
     scales = [torch.full((2, 2, edge, edge, edge), 0.0) for edge in (8, 4, 2)]
     scales[0][:, 1], scales[1][:, 1], scales[2][:, 1] = 1.0, -2.0, 5.0
     resolved = resolve(RunSettings(device="cpu", precision="float32"))
-    step = Step.of(task_of(small_plan, configuration), resolved, 0, lambda _: scales)
+    task = task_of(small_plan, configuration)
+    step = Step.of(task, resolved, 0, lambda _: scales)
     targets = torch.ones(2, 8, 8, 8, dtype=torch.uint8)
     loss = configuration.loss.build(small_plan.labels)
     each = [loss(scale, torch.ones(2, *scale.shape[2:], dtype=torch.uint8)) for scale in scales]
     expected = finest * each[0] + (1 - finest) * each[1]
-    assert step.loss_of(torch.zeros(2, 1, 8, 8, 8), targets).item() == pytest.approx(expected.item())
+    inputs = Inputs(torch.zeros(2, 1, 8, 8, 8), targets, ("a", "b"), 0)
+    assert step.loss_of(objective_of(task, task.network()), inputs).item() == pytest.approx(expected.item())

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from autoseg.errors import TrainingError
 from autoseg.parts.networks.plain_unet import Spec as Network
+from autoseg.parts.objectives.supervised import Spec as Objective
 from autoseg.parts.optimizers.sgd import Spec as Sgd
 from autoseg.training.checkpoint import DamagedError, read_checkpoint, write_checkpoint
 from autoseg.training.state import TrainingState, resume, save, save_weights
@@ -19,7 +20,8 @@ NETWORK = Network((4, 4), ((3, 3), (3, 3)), ((1, 1), (2, 2)), (1, 1), (1,))
 def state(seed=0, network=NETWORK):
     torch.manual_seed(seed)
     built = network.build(1, 2)
-    return TrainingState(built, Sgd().build(built.parameters()), torch.amp.GradScaler("cpu", enabled=False))
+    optimizer, scaler = Sgd().build(built.parameters()), torch.amp.GradScaler("cpu", enabled=False)
+    return TrainingState(built, optimizer, scaler, Objective().build(None, None, built))
 
 
 def advance(one):
@@ -105,6 +107,9 @@ EDITS = {
     "seconds": lambda c: c.update(seconds_trained=float("nan")),
     "final": lambda c: c.update(final=(1, 2)),
     "parts": lambda c: c.update(parts=0),
+    "no number of parts": lambda c: c.update(parts="2"),
+    "objective": lambda c: c.update(objective=3),
+    "state of another objective": lambda c: c["objective"].update(teacher=torch.zeros(1)),
     "network": lambda c: c.update(network=3),
     "no tensor": lambda c: c["network"].update({first(c): 3}),
     "not a number": lambda c: c["network"][first(c)].fill_(float("nan")),

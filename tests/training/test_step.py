@@ -61,7 +61,7 @@ def test_a_step_with_any_augmentation_changes_the_weights(small_plan, augmentati
     before = next(state.network.parameters()).clone()
     step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, state.network)
     batch = Batch(torch.randn(2, 1, *shape), torch.ones(2, *shape, dtype=torch.uint8), ("a", "b"))
-    assert step(state, step.augmented(batch, 0), 1.0) > 0
+    assert step(state, step.augmented(batch, 0), 0.0) > 0
     assert not torch.equal(next(state.network.parameters()), before)
 
 
@@ -105,7 +105,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole_batch(small_plan, loss, 
     for parts in (1, 2, 3):
         state = start(task_of(plan, configuration), SETTINGS)
         before, state.parts = flat(state.network), parts
-        value = Step.of(task_of(plan, configuration), resolve(SETTINGS), 0, state.network)(state, made(labels), 1.0)
+        value = Step.of(task_of(plan, configuration), resolve(SETTINGS), 0, state.network)(state, made(labels), 0.0)
         found.append((value, flat(state.network) - before))
     (expected, change), *others = found
     for value, changed in others:
@@ -122,9 +122,9 @@ def most_held(plan, configuration, images, parts):
     state = start(task_of(plan, configuration), SETTINGS)
     state.parts, step = parts, Step.of(task_of(plan, configuration), resolve(SETTINGS), 0, state.network)
     inputs = Inputs(images, torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8), ("a",) * len(images), 0)
-    step(state, inputs, 1.0)
+    step(state, inputs, 0.0)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        step(state, inputs, 1.0)
+        step(state, inputs, 0.0)
     events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
     return max(held)
@@ -159,10 +159,10 @@ def test_what_does_not_fit_is_computed_in_parts_once_the_failed_pass_is_gone(sma
     state = start(task_of(small_plan, configuration), SETTINGS)
     limited = Limited(state.network, 1)
     step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, limited)
-    assert step(state, made(small_plan.labels), 1.0) > 0
+    assert step(state, made(small_plan.labels), 0.0) > 0
     assert limited.seen == [3, 2, 1, 1, 1, 1, 1, 1] and state.parts == 3
     limited.seen.clear()
-    assert step(state, made(small_plan.labels), 1.0) > 0 and limited.seen == [1] * 6
+    assert step(state, made(small_plan.labels), 0.0) > 0 and limited.seen == [1] * 6
 
 
 @pytest.mark.parametrize(("most", "group"), [(0, ProcessGroup()), (1, ProcessGroup(0, 2))])
@@ -172,7 +172,7 @@ def test_where_one_patch_does_not_fit_or_others_wait_the_error_is_raised(small_p
     before = flat(state.network)
     step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, Limited(state.network, most), group)
     with pytest.raises(torch.OutOfMemoryError):
-        step(state, made(small_plan.labels), 1.0)
+        step(state, made(small_plan.labels), 0.0)
     assert torch.equal(flat(state.network), before)
 
 
@@ -202,7 +202,7 @@ def ran(plan, **changes):
     batch = Batch(torch.randn(3, 1, *shape), torch.randint(0, 3, (3, *shape), dtype=torch.uint8), ("a", "b", "c"))
     step = Step.of(task_of(plan, configuration), resolve(SETTINGS), 0, state.network)
     with Operations() as operations:
-        assert step(state, step.augmented(batch, 0), 1.0) > 0
+        assert step(state, step.augmented(batch, 0), 0.0) > 0
     return operations
 
 

@@ -1,0 +1,51 @@
+"""Training steps counted and timed with the objective that the user chose: planners know the default one only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..changes import changed
+from ..configuration import StepMemory
+from ..plan import Plan
+from ..planning.search import Bench
+from ..planning.target import Target
+from ..task import Task
+
+
+@dataclass(frozen=True)
+class ChangedBench:
+    """A ``planning.search.Bench`` that makes those of the ``changes`` that are of the objective."""
+
+    bench: Bench
+    changes: Sequence[str]
+    trusted: tuple[str, ...]
+
+    @property
+    def target(self) -> Target:
+        return self.bench.target
+
+    def memory(self, task: Task) -> StepMemory:
+        return self.bench.memory(self._changed(task))
+
+    def seconds(self, task: Task) -> tuple[float, int | None]:
+        return self.bench.seconds(self._changed(task))
+
+    def _changed(self, task: Task) -> Task:
+        fields = {change: change.partition("=")[0].strip().removeprefix(f"{task.name}.") for change in self.changes}
+        chosen = [change for change, field in fields.items() if field.split(".")[0] == "objective"]
+        if not chosen:
+            return task
+        plan = Plan(
+            dataset=task.dataset,
+            planner="measured",
+            axis_order=task.axis_order,
+            channels=task.channels,
+            labels=task.labels,
+            file_ending=task.file_ending,
+            mirror_axes=task.mirror_axes,
+            configurations={task.name: task.configuration},
+            default=task.name,
+            orientation=task.orientation,
+        )
+        return changed(plan, chosen, self.trusted).task()

@@ -1,0 +1,1 @@
+"""Parts as a user writes them: a package outside autoseg, used with ``--trust own_parts``."""
