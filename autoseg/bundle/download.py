@@ -10,6 +10,7 @@ from http.client import HTTPException, HTTPMessage
 from ipaddress import ip_address
 from pathlib import Path
 from queue import Empty, Full, Queue
+from socket import getaddrinfo
 from typing import IO, Any, Union
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, urlsplit
@@ -34,8 +35,8 @@ def download(address: str, target: Path, limit: int, patience: float = PATIENCE)
     little, and one that within ``patience`` seconds sends less than ``SLOWEST`` bytes a second.
     """
     shown = _shown(address)
-    own = _refuse_unsafe(address, own_machine=True).hostname in OWN_MACHINE
-    sender = _Sender(Request(address), own, patience)
+    _refuse_unsafe(address, own_machine=True)
+    sender = _Sender(Request(address), patience)
     threading.Thread(target=sender.run, daemon=True, name="download").start()
     try:
         arriving = sender.arriving(shown)
@@ -63,7 +64,6 @@ class _Sender:
     """Mutable: asks a server in a thread of its own, since nothing else ends a wait for it in time."""
 
     request: Request
-    own_machine: bool
     patience: float
     pieces: Queue[Union[HTTPMessage, bytes, BaseException]] = field(default_factory=lambda: Queue(4))
     """The head of the answer, pieces of its body, b"" at the end; an error instead of any of them."""
@@ -72,7 +72,7 @@ class _Sender:
     def run(self) -> None:
         """What the thread does."""
         try:
-            opener = build_opener(_SafeRedirects(self.own_machine))
+            opener = build_opener(_SafeRedirects)
             with opener.open(self.request, timeout=self.patience) as answer:
                 self._put(answer.headers)
                 while not self.stopped.is_set() and (piece := answer.read1(BLOCK)):
@@ -114,11 +114,8 @@ class _Sender:
 
 
 class _SafeRedirects(HTTPRedirectHandler):
-    """Follows a redirection only where the address itself would have been followed."""
-
-    def __init__(self, own_machine: bool) -> None:
-        self.own_machine = own_machine
-        """Whether the first address is on this machine: nobody else may send us to what only this machine reaches."""
+    """Follows a redirection only where the address itself would have been followed, and from elsewhere never to what
+    only this machine reaches."""
 
     def http_error_302(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage) -> Any:
         fp.close()  # urllib would read to its end what comes with a redirection, however much that is
@@ -129,8 +126,24 @@ class _SafeRedirects(HTTPRedirectHandler):
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
-        _refuse_unsafe(newurl, self.own_machine)
+        own_machine, sent = urlsplit(req.full_url).hostname in OWN_MACHINE, _shown(req.full_url)
+        try:
+            host = _refuse_unsafe(newurl, own_machine).hostname
+        except ModelError as error:
+            raise ModelError(f"{sent} sends us elsewhere: {error}") from None
+        if not own_machine and _is_near(host or ""):
+            raise ModelError(f"{sent} sends us to {_shown(newurl)}, which only this machine reaches; it is not asked")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_near(host: str) -> bool:
+    """Whether a name or number, in any spelling, is this machine or what lies right beside it."""
+    try:
+        found = [ip_address(str(each[4][0]).partition("%")[0]) for each in getaddrinfo(host, None)]
+    except (OSError, ValueError):  # nobody knows it here; a proxy may
+        return False
+    plain = [getattr(each, "ipv4_mapped", None) or each for each in found]
+    return any(each.is_loopback or each.is_unspecified or each.is_link_local for each in plain)
 
 
 def _refuse_unsafe(address: str, own_machine: bool) -> SplitResult:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..core.files import file_digest, remove_unfinished, unfinished
+from ..core.digests import file_digest
+from ..core.files import remove_unfinished, unfinished
 from ..core.names import short
 from ..errors import AutosegError, ModelError
 from .bundle import read_bundle

@@ -28,7 +28,8 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    from ..core.files import file_digest, refuse_unwritable, remove_unfinished
+    from ..core.digests import file_digest
+    from ..core.files import refuse_unwritable, remove_unfinished
     from ..model_names import find_model
     from ..pipeline import export_bundle as story
 

@@ -1,29 +1,34 @@
 """Every written file or folder is complete or absent: written beside its place, then renamed.
 
-An unfinished one is called ``.writing-<process>-<8 hexadecimal digits>-<name>``: nothing else is ever taken for one.
+An unfinished one is called ``.writing-<process>-<12 hexadecimal digits>-<name>``: nothing else is ever taken for one.
+The digits say which machine, which of its processes of that number, and which of its files.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import re
 import shutil
+import socket
 import stat
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 from ..errors import UsageError, WorkspaceError
 from .process import began
 
-_UNFINISHED = re.compile(r"\.writing-(\d+)-[0-9a-f]{8}-.+", re.DOTALL)
+_UNFINISHED = re.compile(r"\.writing-(\d+)-([0-9a-f]{8}|[0-9a-f]{12})-.+", re.DOTALL)  # of before: 8 digits, random
+_PROCESS, _COUNT = os.urandom(2).hex(), itertools.count()
 ABANDONED = 24 * 3600.0  # seconds without a change; where no system tells which processes live
+QUIET = 600.0  # of a machine or container whose processes are not seen from here: what lives writes more often
 CLOCK_STEP = 120.0  # seconds by which the clocks of a disk and of this machine may differ
 LOOKS = 5  # at a folder that seems to be somebody's
 ATTEMPTS = 20  # to replace a folder that others replace at the same moment
@@ -213,14 +218,24 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 def unfinished(path: Path) -> Path:
     """Where ``path`` lies while this process writes it; the name keeps the ending."""
-    return path.with_name(f".writing-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
+    which = f"{_machine()}{_PROCESS}{next(_COUNT) % 0x10000:04x}"
+    return path.with_name(f".writing-{os.getpid()}-{which}-{path.name}")
+
+
+@lru_cache
+def _machine() -> str:
+    """Four digits that are others wherever other processes may have the number of this one: a container, too."""
+    seen = ""
+    with suppress(OSError):  # no Linux
+        seen = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{socket.gethostname()} {seen}".encode(errors="replace")).hexdigest()[:4]
 
 
 def remove_unfinished(folder: Path) -> None:
     """Removes what killed processes left half written in ``folder``; what living ones write stays."""
     for leftover in folder.glob(".writing-*"):
         match = _UNFINISHED.fullmatch(leftover.name)
-        if match is None or not _abandoned(leftover, int(match[1])):
+        if match is None or not _abandoned(leftover, int(match[1]), match[2]):
             continue
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -228,24 +243,35 @@ def remove_unfinished(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _abandoned(leftover: Path, process: int) -> bool:
-    """Whether the process that wrote it is gone. One of another machine, on a shared disk, is not seen here: where that
-    may be, the lock of what is written (a dataset's folder, a training) keeps two from writing at once."""
+def _abandoned(leftover: Path, process: int, which: str) -> bool:
+    """Whether the process that wrote it is gone.
+
+    Several machines may write into one folder on a disk that they share, say predictions; their processes are not seen
+    here, but what they write is seen to grow.
+    """
     try:
         touched = leftover.lstat().st_mtime
+        if len(which) == 12 and which[:4] != _machine():
+            return time.time() - max([touched, *_touched_within(leftover)]) > QUIET + CLOCK_STEP
     except OSError:
         return False
     if os.name != "posix":
         return time.time() - touched > ABANDONED
+    if process == os.getpid() and which[4:8] != _PROCESS:
+        return True  # in a container every run has the same small number
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
         pass
-    # In a container every run has the same small number: a file older than the process is none of its own.
-    start = began(process)
+    start = began(process)  # a file older than the process is none of its own
     return start is not None and touched < start - CLOCK_STEP
+
+
+def _touched_within(folder: Path) -> Iterator[float]:
+    for root, _, names in os.walk(folder):
+        yield from (os.lstat(os.path.join(root, name)).st_mtime for name in names)
 
 
 def named_path(name: object, what: str) -> Path:
@@ -269,23 +295,3 @@ def regular_file(path: Path) -> IO[bytes]:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is no file but a pipe, socket or device", str(path))
     return path.open("rb")
-
-
-def content_hash(*paths: Path) -> str:
-    """SHA-256 over the bytes of the files, in order, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of one file as 64 hexadecimal digits, as ``sha256sum`` prints it."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

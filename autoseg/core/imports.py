@@ -25,8 +25,9 @@ def leave_current_folder() -> None:
 
     To be called before anything else is imported: Python's own modules come after it.
     """
-    words = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
-    is_ours = sys.argv[:1] == ["-m"] and words[-1:] in (["autoseg"], ["-mautoseg"])
+    last = sys.orig_argv[len(sys.orig_argv) - len(sys.argv)]  # the module, or options that end in it: -umautoseg
+    module = last if last[:1] != "-" else last.partition("m")[2]
+    is_ours = sys.argv[:1] == ["-m"] and module.partition(".")[0] == "autoseg"
     if is_ours and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
         LEFT.append(sys.path.pop(0))
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.files import atomic_file, content_hash
+from ..core.digests import content_hash
+from ..core.files import atomic_file
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import from_json, to_json

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import content_hash
+from ..core.digests import content_hash
 from ..core.geometry import Image, nonzero_box
 from ..core.labels import Labels
 from ..core.seeds import generator

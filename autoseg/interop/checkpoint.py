@@ -9,7 +9,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -19,6 +19,7 @@ from typing import IO, Any, Union
 import numpy as np
 import torch
 
+from ..bundle.bundle import BLOCK
 from ..bundle.source import DAMAGED
 from ..core.names import short
 from ..errors import ModelError
@@ -51,6 +52,11 @@ class Storage:
     dtype: torch.dtype
     count: int
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.count * self.dtype.itemsize
+
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
@@ -79,21 +85,43 @@ class Checkpoint:
     size: int
     """Bytes of the file."""
 
-    def tensor(self, stored: StoredTensor) -> torch.Tensor:
-        """Reads the numbers of one tensor. Raises ModelError when they are not all there, or shown more than once."""
+    def tensors(self, wanted: Mapping[str, StoredTensor]) -> Iterator[tuple[str, torch.Tensor]]:
+        """Names and tensors, read one after the other, in any order; numbers that several show are read once.
+
+        Raises ModelError when the numbers of one are not all there, or shown more than once.
+        """
+        by_storage: dict[Storage, list[str]] = {}
+        for name, stored in wanted.items():
+            self._refuse_unfit(stored)
+            by_storage.setdefault(stored.storage, []).append(name)
+        for storage, names in by_storage.items():
+            numbers = torch.frombuffer(self._content(storage), dtype=storage.dtype)
+            for name in names:
+                stored = wanted[name]
+                with _readable(self.where):
+                    shown = numbers.as_strided(stored.shape, stored.stride, stored.offset)
+                yield name, shown.clone(memory_format=torch.contiguous_format)  # a view would keep all numbers
+
+    def _refuse_unfit(self, stored: StoredTensor) -> None:
         storage, numbers = stored.storage, (stored.offset, *stored.shape, *stored.stride)
-        size = storage.count * storage.dtype.itemsize
         last = stored.offset + sum((n - 1) * step for n, step in zip(stored.shape, stored.stride))
         fits = len(stored.shape) == len(stored.stride) and 0 <= min(numbers) and max(numbers) < FARTHEST
         fits = fits and min(stored.shape, default=1) >= 1 and prod(stored.shape) <= storage.count
-        entry = _entry(self.archive, f"{self.folder}/data/{storage.key}", self.where)
-        if entry.file_size != size or not fits or last >= storage.count:
-            raise ModelError(
-                f"{self.where} is damaged: a tensor does not fit the {entry.file_size} bytes it is made of"
-            )
-        with _readable(self.where):
-            found = torch.frombuffer(bytearray(self.archive.read(entry)), dtype=storage.dtype)
-            return found.as_strided(stored.shape, stored.stride, stored.offset).contiguous()
+        there = self._entry_of(storage).file_size
+        if there != storage.size or not fits or last >= storage.count:
+            raise ModelError(f"{self.where} is damaged: a tensor does not fit the {there} bytes it is made of")
+
+    def _content(self, storage: Storage) -> bytearray:
+        content = bytearray()
+        with _readable(self.where), self.archive.open(self._entry_of(storage)) as file:
+            while piece := file.read(BLOCK):
+                content += piece
+            if len(content) != storage.size:
+                raise EOFError("it ends too early")
+        return content
+
+    def _entry_of(self, storage: Storage) -> zipfile.ZipInfo:
+        return _entry(self.archive, f"{self.folder}/data/{storage.key}", self.where)
 
 
 @contextmanager

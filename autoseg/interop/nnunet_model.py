@@ -173,7 +173,7 @@ def _weights(stored: Checkpoint, configuration: Configuration, expected: Shapes)
         raise ModelError(f"{stored.where} does not hold the network that its plans describe: {odd}")
     if sum(weight.size for weight in found.values()) > stored.size:
         raise ModelError(f"{stored.where} is damaged: its {stored.size} bytes cannot hold so many weights")
-    return {ours: stored.tensor(weight).float() for ours, weight in found.items()}
+    return {ours: weight.float() for ours, weight in stored.tensors(found)}
 
 
 def _unlike(found: Mapping[str, StoredTensor], expected: Shapes) -> Iterator[str]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..core.files import content_hash, remove_unfinished
+from ..core.digests import content_hash
+from ..core.files import remove_unfinished
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..data.folds import Folds

@@ -15,7 +15,7 @@ from autoseg.bundle.bundle import read_bundle
 from autoseg.bundle.install import install
 from autoseg.bundle.manifest import Manifest
 from autoseg.bundle.write import write_bundle
-from autoseg.core.files import content_hash
+from autoseg.core.digests import content_hash
 from autoseg.errors import ModelError, RecordError, UnknownPartError
 
 Entries = dict[str, bytes]

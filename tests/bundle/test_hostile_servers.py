@@ -250,18 +250,31 @@ def test_nobody_listens(serve, refused):
     assert "could not be downloaded" in refused("http://127.0.0.1:1/model.zip")
 
 
-@pytest.mark.parametrize(
-    "target", ["http://localhost/x", "http://127.0.0.1:8080/", "http://[::1]/", "HTTP://LOCALHOST/"]
-)
-def test_only_this_machine_sends_to_this_machine(target):
+def redirected(sender: str, target: str) -> str:
+    """The address that is asked when ``sender`` answers with a redirection to ``target``."""
+    followed = download._SafeRedirects().redirect_request(Request(sender), BytesIO(), 302, "Found", Message(), target)
+    assert followed is not None
+    return followed.full_url
+
+
+THIS_MACHINE = ("localhost", "LOCALHOST", "localhost:8080", "127.0.0.1", "[::1]", "127.1", "127.9.9.9", "2130706433",
+                "0x7f000001", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", "169.254.169.254", "[fe80::1%lo]")  # fmt: skip
+
+
+@pytest.mark.parametrize("host", THIS_MACHINE)
+@pytest.mark.parametrize("protocol", ["http", "https", "HTTPS"])
+def test_only_this_machine_sends_to_this_machine(protocol, host):
     """Whoever is asked by https must not make us ask what only this machine reaches."""
-    request, body = Request("https://example.invalid/model.zip"), BytesIO()
-    with pytest.raises(ModelError, match="https only"):
-        download._SafeRedirects(own_machine=False).redirect_request(request, body, 302, "Found", Message(), target)
-    followed = download._SafeRedirects(own_machine=True).redirect_request(
-        request, body, 302, "Found", Message(), target
-    )
-    assert followed is not None and followed.full_url == target
+    sender = "https://models.invalid/model.zip"
+    with pytest.raises(ModelError, match=r"^https://models\.invalid/model\.zip sends us"):
+        redirected(sender, f"{protocol}://{host}/x")
+    if protocol == "https" or host.lower().partition(":")[0] in download.OWN_MACHINE:
+        assert redirected("http://localhost/model.zip", f"{protocol}://{host}/x")
+
+
+def test_a_server_elsewhere_sends_elsewhere():
+    assert redirected("https://models.invalid/m", "https://files.invalid/m") == "https://files.invalid/m"
+    assert redirected("https://models.invalid/m", "https://192.0.2.1/m") == "https://192.0.2.1/m"
 
 
 def test_a_name_that_differs_by_case_is_taken(entries, tmp_path):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from autoseg.core import files
+from autoseg.core.digests import content_hash
 from autoseg.core.files import (
     atomic_file,
     atomic_folder,
-    content_hash,
     refuse_unwritable,
     regular_file,
     remove_unfinished,
@@ -118,6 +119,37 @@ def test_what_an_earlier_process_of_the_same_number_left_is_removed(tmp_path) ->
     assert list(tmp_path.iterdir()) == [mine]
 
 
+def test_what_an_earlier_process_of_the_same_number_has_just_left_is_removed(tmp_path, monkeypatch) -> None:
+    """In a container every run may be process 1, and the next one may follow at once."""
+    (tmp_path / f".writing-{os.getpid()}-0123abcd-case").touch()  # of a version before
+    monkeypatch.setattr(files, "_PROCESS", "0000")
+    unfinished(tmp_path / "case").touch()
+    monkeypatch.setattr(files, "_PROCESS", "ffff")
+    mine = unfinished(tmp_path / "plan.json")
+    mine.touch()
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_what_another_machine_writes_stays_as_long_as_it_grows(tmp_path, monkeypatch) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    monkeypatch.setattr(files, "_machine", lambda: "0000")
+    monkeypatch.setattr("os.getpid", lambda: dead.pid)
+    growing, quiet = (unfinished(tmp_path / name) for name in ("case.nii.gz", "other.nii.gz"))
+    bundle, left = (unfinished(tmp_path / name) for name in ("model", "old"))
+    for folder in (bundle, left):
+        (folder / "folds").mkdir(parents=True)
+        (folder / "folds" / "weights").touch()
+    for path in (growing, quiet):
+        path.touch()
+    for path in (quiet, bundle, bundle / "folds", left / "folds" / "weights", left / "folds", left):
+        os.utime(path, (0, 0))
+    monkeypatch.undo()
+    remove_unfinished(tmp_path)
+    assert {*tmp_path.iterdir()} == {growing, bundle}
+
+
 @pytest.mark.parametrize("library", ["python", "torch", "safetensors", "blosc2"])
 def test_a_full_disk_is_an_error_of_the_file_whatever_library_writes_it(library: str, tmp_path) -> None:
     path = tmp_path / f"weights.{library}"
@@ -135,7 +167,6 @@ from pathlib import Path
 from autoseg.core.files import (
     atomic_file,
     atomic_folder,
-    content_hash,
     refuse_unwritable,
     remove_unfinished,
     unfinished,
@@ -175,7 +206,6 @@ from pathlib import Path
 from autoseg.core.files import (
     atomic_file,
     atomic_folder,
-    content_hash,
     refuse_unwritable,
     remove_unfinished,
     unfinished,

@@ -42,8 +42,11 @@ def words_again(cwd: Path, *, start: tuple[str, ...] = ("-c",), **more: str) -> 
     return words
 
 
-def test_python_m_autoseg_leaves_the_current_folder(trapped: Path) -> None:
-    words = [sys.executable, "-m", "autoseg", "check", "--help"]
+@pytest.mark.parametrize(
+    "start", ["-m autoseg", "-mautoseg", "-u -m autoseg", "-umautoseg", "-Wdefault -Bqm autoseg", "-m autoseg.__main__"]
+)
+def test_python_m_autoseg_leaves_the_current_folder(start: str, trapped: Path) -> None:
+    words = [sys.executable, *start.split(), "check", "--help"]
     done = subprocess.run(words, cwd=trapped, env=environment(), capture_output=True, text=True, check=True)
     assert "every problem of every case" in done.stdout
     assert not (trapped.parent / "fallen").exists()

@@ -42,8 +42,9 @@ def test_every_tensor_is_what_torch_reads(tmp_path: Path) -> None:
     with open_checkpoint(saved({"network_weights": tensors}, tmp_path / "a.pth")) as checkpoint:
         stored = checkpoint.values["network_weights"]
         assert list(stored) == list(tensors)
+        read = dict(checkpoint.tensors(stored))
         for name, expected in tensors.items():
-            found = checkpoint.tensor(stored[name])
+            found = read[name]
             assert found.dtype == expected.dtype
             torch.testing.assert_close(found, expected.detach(), rtol=0, atol=0)
 
@@ -123,8 +124,7 @@ def rewritten(path: Path, change: Callable[[str, bytes], bytes | None], method: 
 
 def opened(path: Path) -> None:
     with open_checkpoint(path) as checkpoint:
-        for stored in checkpoint.values["network_weights"].values():
-            checkpoint.tensor(stored)
+        dict(checkpoint.tensors(checkpoint.values["network_weights"]))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hostile_models import (
     PICKLES,
     POSTPROCESSING,
@@ -176,6 +177,24 @@ def test_plans_that_cannot_be_right_are_named_by_their_field(
 def test_a_network_is_compared_before_a_number_is_read(tmp_path: Path) -> None:
     """Four hundred times the features: gigabytes, had it been built."""
     assert "has the shape" in refused(edited((*NETWORK, "features_per_stage"), [1600, 3200, 3200]), tmp_path)
+
+
+@needs_numpy_2
+@pytest.mark.parametrize("shared", [True, False])
+def test_weights_that_show_a_part_of_their_numbers_take_no_more_than_they_show(shared: bool, tmp_path: Path) -> None:
+    """torch saves the numbers of a view whole; 50 views of 16 MB are a gigabyte."""
+    large = torch.zeros(1 << 22)
+
+    def views(values: dict[str, Any]) -> dict[str, Any]:
+        weights = values["network_weights"]
+        return values | {
+            "network_weights": {
+                name: (large if shared else large.clone())[: weight.numel()].copy_(weight.flatten()).view(weight.shape)
+                for name, weight in weights.items()
+            }
+        }
+
+    assert not said_of(folder_of(with_checkpoint(MODEL, views), tmp_path / "model"), tmp_path)
 
 
 def test_plans_too_large_are_not_read(tmp_path: Path) -> None:
