@@ -30,6 +30,7 @@ def plan_and_preprocess(
     spacing: tuple[float, float, float] | None = None,
     mirror: tuple[int, ...] | None = None,
     slices: int | None = None,
+    network: str | None = None,
     memory: str | None = None,
     minutes: float | None = None,
     target: str | None = None,
@@ -43,8 +44,9 @@ def plan_and_preprocess(
     the patient in a case name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is
     ``"labels"`` or such a table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the
     median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
-    many. ``memory`` (``"8GB"``) and ``minutes`` are what one training may take, on ``target`` if that is not this
-    machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError.
+    many, ``network`` names the part to plan instead of the planner's own networks. ``memory`` (``"8GB"``) and
+    ``minutes`` are what one training may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes``
+    are those of ``--set`` (``["batch_size=4"]``). Raises DatasetError.
     """
     from .core.files import named_path
     from .data.folds import FoldRules
@@ -56,7 +58,7 @@ def plan_and_preprocess(
 
     nnunet = None if plans is None else named_path(plans, "plans")
     count = _count(slices, "slices")
-    constraints = PlanConstraints(_lengths(spacing), _axes(mirror), count, _bytes(memory), _seconds(minutes))
+    constraints = PlanConstraints(_lengths(spacing), _axes(mirror), count, _bytes(memory), _seconds(minutes), network)
     return story.plan_and_preprocess(
         named_path(folder, "the dataset's folder"),
         Workspace(named_path(workspace, "the workspace")),

@@ -12,11 +12,21 @@ from .core.bounds import LARGEST_SIZE, LONGEST, bounded
 from .core.family import Family
 from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from .core.names import path_name
-from .parts.contracts import Augmentation, Loss, Network, Normalizer, Optimizer, Resampler, Schedule
+from .parts.contracts import (
+    NETWORK_DEFAULTS,
+    NORMALIZER_DEFAULTS,
+    Augmentation,
+    Loss,
+    Network,
+    Normalizer,
+    Optimizer,
+    Resampler,
+    Schedule,
+)
 
-NORMALIZERS = Family("autoseg.parts.normalizers", "Spec")
+NORMALIZERS = Family("autoseg.parts.normalizers", "Spec", NORMALIZER_DEFAULTS)
 RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")
-NETWORKS = Family("autoseg.parts.networks", "Spec")
+NETWORKS = Family("autoseg.parts.networks", "Spec", NETWORK_DEFAULTS)
 LOSSES = Family("autoseg.parts.losses", "Spec")
 AUGMENTATIONS = Family("autoseg.parts.augmentations", "Spec")
 OPTIMIZERS = Family("autoseg.parts.optimizers", "Spec")

@@ -79,7 +79,7 @@ class CountingBench:
     def seconds(self, task: Task) -> tuple[float, int | None]:
         if self.target.speed is None:
             raise ValueError(f"the speed of {self.target.name} is not known")
-        return elements_of_step(task.configuration, task.labels.heads) / self.target.speed, None
+        return elements_of_step(task) / self.target.speed, None
 
     def _key(self, task: Task, *more: str) -> str:
         """Another one with anything that the cost of a step depends on."""
@@ -109,7 +109,7 @@ class TimingBench(CountingBench):
 
     def seconds(self, task: Task) -> tuple[float, int | None]:
         configuration = task.configuration
-        work, kind = elements_of_step(configuration, task.labels.heads), _kind(configuration)
+        work, kind = elements_of_step(task), _kind(configuration)
         key = self._key(task, self.target.name)
         known = {**self.kept.timed, **self._too_large}
         if key not in known and self._can_reckon(task, work, kind):

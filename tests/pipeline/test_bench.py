@@ -24,7 +24,7 @@ from autoseg.pipeline.make_plan import PlanRequest, make_plan
 from autoseg.plan import Plan
 from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.measured import MeasuringPlanner
-from autoseg.planning.search import Rung
+from autoseg.planning.rungs import Rung
 from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 

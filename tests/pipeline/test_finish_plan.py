@@ -35,7 +35,7 @@ from dataclasses import replace
 
 from autoseg.planners import plain_unet, tiny
 from autoseg.planning.measured import MeasuringPlanner
-from autoseg.planning.search import Rung
+from autoseg.planning.rungs import Rung
 
 BUDGETS = {
     "budget_2d": replace(tiny.PLANNER.budget_2d, elements=0.2e6),
