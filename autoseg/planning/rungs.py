@@ -12,6 +12,8 @@ from .planner import Planner
 from .sizes import NamedSizes
 
 USUAL = (1.0, 1.0, 1.0), (128, 128, 128)  # voxels in mm and a patch
+MEMBERS = ("__dataclass_fields__", "divisor", "features", "build")  # that every network must have
+WHERE = "see Network in autoseg/parts/contracts.py"
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,16 @@ class Rung:
 
 
 def count_sizes(name: str, kind: type[Network]) -> int:
-    """Raises UsageError where there is none to plan."""
-    if sizes := len(kind.ladder(*USUAL)):
-        return sizes
-    raise UsageError(
-        f"--network {name}: this network says nothing of its sizes, so it cannot be planned; give its Spec a ladder "
-        "(see Network in autoseg/parts/contracts.py)"
-    )
+    """Raises UsageError where there is none to plan, or it is no network."""
+    sizes = kind.ladder(*USUAL)
+    if not sizes:
+        raise UsageError(
+            f"--network {name}: this network says nothing of its sizes, so it cannot be planned; give its Spec a "
+            f"ladder ({WHERE})"
+        )
+    if missing := [member for member in MEMBERS if not hasattr(sizes[0], member)]:
+        raise UsageError(f"--network {name}: this is no network, its Spec lacks {', '.join(missing)} ({WHERE})")
+    return len(sizes)
 
 
 def rungs_of(name: str, kind: type[Network], rungs: Sequence[Rung], task: Task) -> tuple[Rung, ...]:
