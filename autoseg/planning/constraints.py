@@ -35,6 +35,8 @@ class PlanConstraints:
             raise UsageError(
                 f"slices must be odd, so that one is in the middle, and at most {MOST_SLICES}; found {self.slices}"
             )
+        if self.network is not None and not (isinstance(self.network, str) and self.network.strip()):
+            raise UsageError(f"network must be the name of a part, found {self.network!r:.100}")
 
     def refuse_network(self, planner: str) -> None:
         """Raises UsageError where a network is asked for of a planner that has its own."""

@@ -26,8 +26,6 @@ class Spec:
 
     @classmethod
     def ladder(cls, spacing: tuple[float, ...], patch_size: tuple[int, ...]) -> tuple[Spec, ...]:
-        if min(patch_size) < EDGE:
-            raise ValueError(f"both encoders halve every axis twice, which takes {EDGE} voxels")
         return tuple(cls(len(spacing), (width, 2 * width, 4 * width)) for width in (8, 16))
 
     def build(self, inputs: Any, heads: int) -> nn.Module:

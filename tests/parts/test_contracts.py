@@ -116,6 +116,24 @@ def test_a_network_gives_logits_of_its_patch_finest_first(name: str) -> None:
     assert spec.features[0] > 0
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_a_network_is_a_ladder_of_sizes_that_can_be_built(name: str, dimensions: int) -> None:
+    """The patch that was asked for, enlarged to a multiple of the divisor, goes through the smallest."""
+    ladder = NETWORKS.load(name).ladder((2.5, 1.0, 0.8)[-dimensions:], (17, 24, 21)[-dimensions:])
+    weights = [sum(weight.numel() for weight in one.build(1, 2).parameters()) for one in ladder]
+    assert len(ladder) > 1 and weights == sorted(weights)
+    patch = [-(-edge // step) * step for edge, step in zip((17, 24, 21)[-dimensions:], ladder[0].divisor)]
+    assert ladder[0].build(1, 2)(torch.zeros(1, 1, *patch))[0].shape == (1, 2, *patch)
+    assert 0 < ladder[0].blocks <= len(ladder[0].build(1, 2).state_dict())
+
+
+def test_a_part_of_ones_own_that_leaves_out_an_ability_has_the_default_of_its_contract() -> None:
+    spec = NETWORKS.load("mylab.no_ladder", ("mylab",))
+    assert spec().blocks == 0 and len(spec.ladder((1.0, 1.0), (8, 8))) == 0
+    assert isinstance(spec(), contracts.Network)
+
+
 @pytest.mark.parametrize("labels", LABELS, ids=["exclusive", "regions"])
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_a_loss_is_less_where_the_network_is_right(name: str, labels: Any) -> None:
