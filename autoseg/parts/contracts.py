@@ -3,7 +3,7 @@
 A part is a file of its family's folder that defines ``Spec``, a frozen dataclass whose fields are its settings; a
 reader is the file itself. Arrays are (channels, z, y, x), vectors (z, y, x), lengths mm, unless said otherwise.
 
-A part may leave out what the table of defaults below its contract names: it then gets that when it is loaded.
+A part may leave out what the defaults at the end of this file name: it then gets these when it is loaded.
 """
 
 from __future__ import annotations
@@ -36,9 +36,6 @@ class Normalizer(Part, Protocol):
     @property
     def mask(self) -> bool:
         """Whether ``apply`` is to be given the mask of nonzero voxels, outside of which the channel then stays 0."""
-
-
-NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
 
 
 @runtime_checkable
@@ -87,10 +84,6 @@ class Network(Part, Protocol):
         """A patch must be a multiple of this along each of its axes."""
 
     @property
-    def features(self) -> tuple[int, ...]:
-        """Feature maps of each stage, finest first: what prediction counts the memory of a patch by."""
-
-    @property
     def blocks(self) -> int:
         """No fewer tensors of weights than this: a file with fewer is refused before the network is built."""
 
@@ -103,11 +96,12 @@ class Network(Part, Protocol):
         cannot be planned. Raises ValueError, with the reason, where there is no network for such a patch.
         """
 
+    @property
+    def features(self) -> tuple[int, ...]:
+        """Feature maps of each stage, finest first: what prediction counts the memory of a patch by."""
+
     def build(self, channels: int, heads: int) -> nn.Module:
         """The network with fresh weights: (B, channels, *patch) to a list of logits (B, heads, ...), finest first."""
-
-
-NETWORK_DEFAULTS: dict[str, Any] = {"blocks": 0, "ladder": staticmethod(lambda spacing, patch_size: ())}
 
 
 @runtime_checkable
@@ -213,3 +207,8 @@ class Reader(Protocol):
 
     def write(self, array: np.ndarray, geometry: Geometry, path: Path) -> None:
         """Channels on their grid."""
+
+
+NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
+NETWORK_DEFAULTS: dict[str, Any] = {"blocks": 0, "ladder": staticmethod(lambda spacing, patch_size: ())}
+"""What a part has that leaves out one of these."""

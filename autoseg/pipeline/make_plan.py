@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,8 +101,8 @@ def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...]
         field = change.partition("=")[0].strip()
         if "." in field and field.partition(".")[0] not in known:
             continue
-        if drafted.network is not None and "network" in field.split(".")[:2]:
-            continue  # the draft has another one
+        if drafted.network is not None and re.search(r"(^|\.)network\.(?!name$)", field):
+            continue  # a field of the network that was asked for, in whose place the draft has another
         try:
             changed(drafted, [change], trusted)
         except (UsageError, UnknownPartError, MistypedError):

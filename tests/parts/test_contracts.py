@@ -6,11 +6,13 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from tasks import task_of
 
 from autoseg import parts
 from autoseg.configuration import (
@@ -32,6 +34,7 @@ from autoseg.parts import contracts
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.normalizers import ct
 from autoseg.parts.postprocessors import minimum_size
+from autoseg.plan import Plan
 
 FAMILIES: dict[type, Family] = {
     contracts.Normalizer: NORMALIZERS,
@@ -118,14 +121,19 @@ def test_a_network_gives_logits_of_its_patch_finest_first(name: str) -> None:
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("name", list(NETWORKS))
-def test_a_network_is_a_ladder_of_sizes_that_can_be_built(name: str, dimensions: int) -> None:
+def test_a_network_is_a_ladder_of_sizes_that_can_be_built(name: str, dimensions: int, small_plan: Plan) -> None:
     """The patch that was asked for, enlarged to a multiple of the divisor, goes through the smallest."""
-    ladder = NETWORKS.load(name).ladder((2.5, 1.0, 0.8)[-dimensions:], (17, 24, 21)[-dimensions:])
-    weights = [sum(weight.numel() for weight in one.build(1, 2).parameters()) for one in ladder]
+    asked, weights = (17, 24, 21)[-dimensions:], []
+    ladder = NETWORKS.load(name).ladder((2.5, 1.0, 0.8)[-dimensions:], asked)
+    patch = tuple(-(-edge // step) * step for edge, step in zip(asked, ladder[0].divisor))
+    for size in ladder:
+        seen = replace(small_plan.configurations["3d_fullres"], network=size, patch_size=patch)
+        network = task_of(small_plan, seen).network()
+        weights.append(sum(weight.numel() for weight in network.parameters()))
+        assert 0 < size.blocks <= len(network.state_dict())
+        if size is ladder[0]:
+            assert network(torch.zeros(1, 1, *patch))[0].shape == (1, 2, *patch)
     assert len(ladder) > 1 and weights == sorted(weights)
-    patch = [-(-edge // step) * step for edge, step in zip((17, 24, 21)[-dimensions:], ladder[0].divisor)]
-    assert ladder[0].build(1, 2)(torch.zeros(1, 1, *patch))[0].shape == (1, 2, *patch)
-    assert 0 < ladder[0].blocks <= len(ladder[0].build(1, 2).state_dict())
 
 
 def test_a_part_of_ones_own_that_leaves_out_an_ability_has_the_default_of_its_contract() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,23 @@ def test_a_network_of_ones_own_is_drafted_measured_trained_and_predicts(
     assert call(files, "predict", *words, "--trust", "mylab", *HERE) == 0
     (predicted,), (reference,) = out.glob("*.nii.gz"), (raw / "labelsTs").glob("*.nii.gz")
     assert read_labels(predicted)[0].shape == read_labels(reference)[0].shape
+
+
+def test_a_draft_with_a_network_of_autoseg_needs_no_torch(raw: Path, tmp_path: Path) -> None:
+    words = ["plan_and_preprocess", str(raw), "--network", "residual_unet", "--workspace", str(tmp_path)]
+    code = f"import sys; from autoseg.cli import main; assert main({words!r}) == 0; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    assert plan_of(Workspace(tmp_path).dataset_folder(NAME))["network"] == "residual_unet"
+
+
+def test_a_network_asked_for_twice_is_refused_before_the_machine_is_measured(
+    measured: DatasetFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = measured.steps.read_bytes() if measured.steps.exists() else None
+    assert call(measured, "plan", NAME, "--network", "residual_unet", "--set", "network=plain_unet", *HERE) == 2
+    assert "--network plain_unet" in " ".join(capsys.readouterr().err.split())
+    assert (measured.steps.read_bytes() if measured.steps.exists() else None) == steps
 
 
 def test_the_explanation_says_that_the_network_was_asked_for(
