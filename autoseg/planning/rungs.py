@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ..errors import UsageError
@@ -11,7 +12,7 @@ from ..task import Task
 from .planner import Planner
 from .sizes import NamedSizes
 
-USUAL = (1.0, 1.0, 1.0), (128, 128, 128)  # voxels in mm and a patch
+USUAL_SPACING, USUAL_PATCH = (1.0, 1.0, 1.0), (128, 128, 128)  # mm, voxels
 MEMBERS = ("__dataclass_fields__", "divisor", "features", "build")  # that every network must have
 WHERE = "see Network in autoseg/parts/contracts.py"
 
@@ -32,7 +33,10 @@ class Rung:
 
 def count_sizes(name: str, kind: type[Network]) -> int:
     """Raises UsageError where there is none to plan, or it is no network."""
-    sizes = kind.ladder(*USUAL)
+    sizes: Sequence[Network] = ()
+    for dimensions in (3, 2):
+        with suppress(ValueError):  # a network may be for slices only
+            sizes = sizes or kind.ladder(USUAL_SPACING[-dimensions:], USUAL_PATCH[-dimensions:])
     if not sizes:
         raise UsageError(
             f"--network {name}: this network says nothing of its sizes, so it cannot be planned; give its Spec a "
