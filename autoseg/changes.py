@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .configuration import Configuration
+from .configuration import NETWORKS, Configuration
 from .core.family import Family
 from .core.json_text import parse_json
 from .core.names import short
@@ -44,12 +44,32 @@ def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -
         path = _path(field.strip(), plan.configurations)
         if not equals or not all(path):
             raise UsageError(f"{short(change)!r} is no change; write FIELD=VALUE, for example batch_size=4")
+        _refuse_other_network(plan, path, _value(text), trusted)
         if path[0] in SETTABLE:
             record = _Change(_value(text)).within(record, path)
         else:
             record["configurations"] = _configurations(record["configurations"], path, text.strip(), trusted)
     checked: Plan = from_json(Plan, record, where="plan", trusted=trusted)
     return checked
+
+
+def _refuse_other_network(plan: Plan, path: Sequence[str], value: Any, trusted: tuple[str, ...]) -> None:
+    """Raises UsageError for a change of the network that would leave all that was planned for the one before."""
+    name = path[0]
+    planned: Collection[Configuration] = plan.configurations.values()
+    if name in plan.configurations and len(path) > 1:
+        planned, path = [plan.configurations[name]], path[1:]
+    if isinstance(value, dict) and "name" in value:
+        value = value["name"]
+    if list(path) not in (["network"], ["network", "name"]) or not isinstance(value, str):
+        return
+    there = {NETWORKS.name_of(configuration.network) for configuration in planned}
+    if {value} != ({plan.network} if plan.draft and plan.network else there):
+        NETWORKS.load(value, trusted)  # where there is none, this is what has to be said
+        raise UsageError(
+            f"network={short(value)} would leave patch, batch and length as they were planned for another network; "
+            f"run `autoseg plan {plan.dataset} --network {short(value)}`, which plans them for this one"
+        )
 
 
 def _path(field: str, configurations: Iterable[str]) -> list[str]:

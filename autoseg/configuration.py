@@ -13,12 +13,23 @@ from .core.family import Family
 from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from .core.names import path_name, short
 from .core.samples import STREAMS
-from .parts.contracts import Augmentation, Loss, Network, Normalizer, Objective, Optimizer, Resampler, Schedule
+from .parts.contracts import (
+    NETWORK_DEFAULTS,
+    NORMALIZER_DEFAULTS,
+    Augmentation,
+    Loss,
+    Network,
+    Normalizer,
+    Objective,
+    Optimizer,
+    Resampler,
+    Schedule,
+)
 from .parts.objectives import supervised
 
-NORMALIZERS = Family("autoseg.parts.normalizers", "Spec")
+NORMALIZERS = Family("autoseg.parts.normalizers", "Spec", NORMALIZER_DEFAULTS)
 RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")
-NETWORKS = Family("autoseg.parts.networks", "Spec")
+NETWORKS = Family("autoseg.parts.networks", "Spec", NETWORK_DEFAULTS)
 LOSSES = Family("autoseg.parts.losses", "Spec")
 OBJECTIVES = Family("autoseg.parts.objectives", "Spec")
 AUGMENTATIONS = Family("autoseg.parts.augmentations", "Spec")

@@ -37,6 +37,8 @@ class Plan:
     orientation: str | None = None
     """Where x, y and z of every image point to after it was turned, ``RAS`` for example; the axes of ``axis_order`` are
     then those of the turned image. None: images are taken as they lie in their files."""
+    network: str | None = None
+    """The part that the user asked for as every configuration's network; None: the planner chose."""
     draft: bool = False
     """Whether only what preparing needs is decided; all else stands in until the machine that trains is measured."""
     reasons: tuple[str, ...] = ()
@@ -46,6 +48,8 @@ class Plan:
     def __post_init__(self) -> None:
         path_name(self.dataset, "dataset")
         shown_name(self.planner, "planner")
+        if self.network is not None:
+            shown_name(self.network, "network")
         label_ending(self.file_ending)
         if not 1 <= len(self.channels) <= MOST_CHANNELS:
             raise ValueError(f"channels: there must be 1 to {MOST_CHANNELS}, found {len(self.channels)}")

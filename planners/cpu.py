@@ -19,8 +19,9 @@ from autoseg.configuration import TrainingRules
 from autoseg.parts.augmentations import standard
 from autoseg.parts.optimizers import muon
 from autoseg.parts.schedules import polynomial
-from autoseg.planning.patch import Budget, UNetSizes
+from autoseg.planning.patch import Budget
 from autoseg.planning.planner import Planner
+from autoseg.planning.sizes import UNetSizes
 
 PLANNER = Planner(
     name="cpu",

@@ -15,8 +15,9 @@ All sizes need the same prepared cases, whichever is taken: measuring can wait f
 from dataclasses import replace
 
 from autoseg.planning.measured import MeasuringPlanner
-from autoseg.planning.patch import Budget, UNetSizes
-from autoseg.planning.search import Rung
+from autoseg.planning.patch import Budget
+from autoseg.planning.rungs import Rung
+from autoseg.planning.sizes import UNetSizes
 
 from . import cpu, plain_unet, residual_m
 

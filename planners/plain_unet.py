@@ -6,8 +6,9 @@ Isensee et al. 2021; numbers from nnU-Net v2 2.8.1 ``default_experiment_planner.
 from autoseg.configuration import TrainingRules
 from autoseg.parts.optimizers import sgd
 from autoseg.parts.schedules import polynomial
-from autoseg.planning.patch import Budget, UNetSizes
+from autoseg.planning.patch import Budget
 from autoseg.planning.planner import Planner
+from autoseg.planning.sizes import UNetSizes
 
 PLANNER = Planner(
     name="plain_unet",

@@ -7,8 +7,9 @@ from autoseg.configuration import TrainingRules
 from autoseg.parts.networks import residual_unet
 from autoseg.parts.optimizers import sgd
 from autoseg.parts.schedules import polynomial
-from autoseg.planning.patch import Budget, UNetSizes
+from autoseg.planning.patch import Budget
 from autoseg.planning.planner import Planner
+from autoseg.planning.sizes import UNetSizes
 
 PLANNER = Planner(
     name="residual_m",

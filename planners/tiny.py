@@ -7,8 +7,9 @@ Muon and no mirroring, as in ``cpu``: on the demo's phantoms 300 iterations give
 from autoseg.configuration import TrainingRules
 from autoseg.parts.optimizers import muon
 from autoseg.parts.schedules import polynomial
-from autoseg.planning.patch import Budget, UNetSizes
+from autoseg.planning.patch import Budget
 from autoseg.planning.planner import Planner
+from autoseg.planning.sizes import UNetSizes
 
 PLANNER = Planner(
     name="tiny",

@@ -18,6 +18,7 @@ from autoseg.planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from autoseg.planning.memory import elements_of_step
 from autoseg.planning.search import Bench
 from autoseg.planning.target import Target
+from autoseg.task import Task
 
 BYTES_PER_ELEMENT = 5.5
 
@@ -28,19 +29,19 @@ class Formula:
     def __init__(self, target: Target) -> None:
         self.target = target
 
-    def memory(self, plan: Plan, name: str) -> StepMemory:
-        step = self._bump(plan, name) * BYTES_PER_ELEMENT * elements_of_step(plan.configurations[name], 3)
-        weights = 4 * sum(27 * count**2 for count in plan.configurations[name].network.features)
-        extra = 1.01 if plan.configurations[name].previous else 1.0
+    def memory(self, task: Task) -> StepMemory:
+        step = self._bump(task) * BYTES_PER_ELEMENT * elements_of_step(task)
+        weights = 4 * sum(27 * count**2 for count in task.configuration.network.features)
+        extra = 1.01 if task.configuration.previous else 1.0
         return StepMemory(weights, weights, 0, int(step), int(3 * weights + extra * step))
 
-    def seconds(self, plan: Plan, name: str) -> tuple[float, int | None]:
+    def seconds(self, task: Task) -> tuple[float, int | None]:
         assert self.target.speed is not None
-        return self._bump(plan, name) * elements_of_step(plan.configurations[name], 3) / self.target.speed, None
+        return self._bump(task) * elements_of_step(task) / self.target.speed, None
 
-    def _bump(self, plan: Plan, name: str) -> float:
+    def _bump(self, task: Task) -> float:
         """0.97 to 1.03, always the same for a patch."""
-        return 0.97 + 0.06 * zlib.crc32(repr(plan.configurations[name].patch_size).encode()) / 2**32
+        return 0.97 + 0.06 * zlib.crc32(repr(task.configuration.patch_size).encode()) / 2**32
 
 
 def described(

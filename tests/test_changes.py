@@ -210,6 +210,19 @@ def test_a_value_that_does_not_fit_is_told_with_its_field(small_plan: Plan, chan
         changed(small_plan, [change])
 
 
+@pytest.mark.parametrize(
+    "change", ["network=residual_unet", "network.name=residual_unet", f"{NAME}.network=residual_unet",
+               'network={"name": "residual_unet", "features": [4, 8]}'],
+)  # fmt: skip
+def test_another_network_would_leave_what_was_planned_for_the_one_before(small_plan: Plan, change: str) -> None:
+    with pytest.raises(UsageError, match="autoseg plan Dataset900_Small --network residual_unet"):
+        changed(small_plan, [change])
+
+
+def test_the_same_network_by_its_name_is_no_other(small_plan: Plan) -> None:
+    assert one(small_plan, "network=plain_unet").network == small_plan.configurations[NAME].network
+
+
 def test_an_unknown_part_is_told_with_those_there_are(small_plan: Plan) -> None:
     with pytest.raises(UnknownPartError, match="dice_ce"):
         changed(small_plan, ["loss.name=dyce"])

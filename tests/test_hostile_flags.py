@@ -65,6 +65,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--spacing": SPACINGS,
     "--mirror": ("", "w", "zz", "x,y,z,w", "0", LONG),
     "--planner": PARTS,
+    "--network": PARTS,
     "--compare": PARTS,
     "--target": ("", "x", "memory=1GB", "memory=x,bandwidth=1GB/s", "memory=" + "9" * 400 + "GB,bandwidth=1GB/s", LONG),
     "--from": FILES,

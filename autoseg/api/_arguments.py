@@ -68,18 +68,17 @@ def fold_rules(group: str | None, group_file: str | None, stratify: str | None) 
 
 
 def constraints(
-    *,
     spacing: Sequence[object] | None,
     mirror: Sequence[object] | None,
     slices: object,
     memory: object,
     minutes: object,
+    network: str | None,
 ) -> PlanConstraints:
     from ..planning.constraints import PlanConstraints
 
-    return PlanConstraints(
-        lengths(spacing), axes(mirror), count(slices, "slices"), memory_bytes(memory), seconds(minutes)
-    )
+    many, most = count(slices, "slices"), memory_bytes(memory)
+    return PlanConstraints(lengths(spacing), axes(mirror), many, most, seconds(minutes), network)
 
 
 def number(value: object, what: str, condition: str, fits: Callable[[float], bool]) -> float:

@@ -77,7 +77,7 @@ def read_header(blocks: Iterable[bytes], where: str) -> dict[str, Stored]:
 
 def _compare(found: dict[str, Stored], task: Task, where: str) -> None:
     """Raises ModelError where the weights are not those of the network that the task describes."""
-    blocks = sum(sum(getattr(task.configuration.network, f"blocks_{way}", ())) for way in ("encoder", "decoder"))
+    blocks = task.configuration.network.blocks
     if blocks > len(found):  # every block has weights, and even one without values takes its time to be made
         raise ModelError(
             f"{where} does not belong to the plan beside it: it holds {len(found)} tensors, "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from . import _flags
 
 if TYPE_CHECKING:
     from ..data.folds import FoldRules
@@ -27,16 +28,16 @@ def settings(options: Namespace) -> RunSettings:
 
 def request(options: Namespace) -> PlanRequest:
     """What the planning flags say."""
+    from dataclasses import fields
+
     from ..pipeline.make_plan import PlanRequest
     from ..planning.constraints import PlanConstraints
 
-    constraints = PlanConstraints(
-        options.spacing, options.mirror, options.slices, options.training_memory, options.training_time
-    )
+    asked = {field.name: getattr(options, _flags.CONSTRAINT + field.name) for field in fields(PlanConstraints)}
     return PlanRequest(
         planner=options.planner,
         plans=options.plans,
-        constraints=constraints,
+        constraints=PlanConstraints(**asked),
         target=options.target,
         changes=options.changes,
         settings=settings(options),

@@ -96,6 +96,7 @@ def _fold_processes(options: Namespace) -> FoldProcesses:
 
     def planning(draft: Plan, device: str) -> list[str]:
         words = ["plan", options.dataset, "--held", "--planner", draft.planner, "--workspace", options.workspace]
+        words += ["--network", draft.network] if draft.network else []
         words += ["--device", device, "--precision", options.precision, "--threads", str(threads)]
         words += ["--time", f"{options.time}s"] if options.time else []
         return [*again(), *words, *(f"--trust={name}" for name in options.trust)]

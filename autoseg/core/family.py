@@ -6,8 +6,8 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,8 @@ class Family:
 
     package: str
     attribute: str
+    defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What a part has that does not say otherwise, by name."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(_modules(self.package))
@@ -52,7 +54,11 @@ class Family:
             ) from None
         if not hasattr(found, self.attribute):
             raise UnknownPartError(f"the module {short(module)!r} is no part: it has no {self.attribute}")
-        return getattr(found, self.attribute)
+        part = getattr(found, self.attribute)
+        for ability, default in self.defaults.items():
+            if not hasattr(part, ability) and ability not in getattr(part, "__dataclass_fields__", ()):
+                setattr(part, ability, default)
+        return part
 
     def name_of(self, part: Any) -> str:
         """The name under which ``load`` finds the part again."""

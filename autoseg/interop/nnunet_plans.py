@@ -163,7 +163,7 @@ def _configuration(
     if configuration.previous is not None and _as_3d_fullres(configuration, plan):
         return {"inherits_from": "3d_fullres", "previous_stage": configuration.previous}
     normalizers = [_known(NORMALIZERS.name_of(part), NORMALIZATIONS) for part in configuration.normalizers]
-    masks = [getattr(part, "mask", False) for part in configuration.normalizers]
+    masks = [part.mask for part in configuration.normalizers]
     # the residual presets use the images that the plain planner prepares, where their spacing is the same
     shared = name in {plans for _, plans in PLANNERS.values()} and title in ("2d", "3d_fullres")
     return {

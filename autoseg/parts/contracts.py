@@ -2,6 +2,8 @@
 
 A part is a file of its family's folder that defines ``Spec``, a frozen dataclass whose fields are its settings; a
 reader is the file itself. Arrays are (channels, z, y, x), vectors (z, y, x), lengths mm, unless said otherwise.
+
+A part may leave out what the defaults at the end of this file name: it then gets these when it is loaded.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ class Normalizer(Part, Protocol):
 
     def apply(self, channel: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """``channel`` (z, y, x) in float32; ``mask``, of the same shape, is where statistics are taken from."""
+
+    @property
+    def mask(self) -> bool:
+        """Whether ``apply`` is to be given the mask of nonzero voxels, outside of which the channel then stays 0."""
 
 
 @runtime_checkable
@@ -70,12 +76,26 @@ class Network(Part, Protocol):
     """Sizes of a network; ``build`` makes it.
 
     What is built may have ``maps(images)``, its finest feature maps (B, features, *patch), and ``last``, the
-    convolution of single voxels that makes the finest logits of them: prediction then applies it last of all.
+    convolution of single voxels that makes the finest logits of them: prediction then applies it last of all. Without
+    them, prediction averages logits.
     """
 
     @property
     def divisor(self) -> tuple[int, ...]:
         """A patch must be a multiple of this along each of its axes."""
+
+    @property
+    def blocks(self) -> int:
+        """No fewer tensors of weights than this: a file with fewer is refused before the network is built."""
+
+    @classmethod
+    def ladder(cls, spacing: Sequence[float], patch_size: Sequence[int]) -> Sequence[Network]:
+        """The network in sizes from small to large, for patches of about so many voxels of ``spacing`` mm.
+
+        Both have two entries for a 2-D network and three for a 3-D one, along (z, y, x). The planner makes the patch a
+        multiple of ``divisor``, which may differ between patches. There are always as many sizes; none: the network
+        cannot be planned. Raises ValueError, with the reason, where there is no network for such a patch.
+        """
 
     @property
     def features(self) -> tuple[int, ...]:
@@ -250,3 +270,8 @@ class Reader(Protocol):
 
     def write(self, array: np.ndarray, geometry: Geometry, path: Path) -> None:
         """Channels on their grid."""
+
+
+NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
+NETWORK_DEFAULTS: dict[str, Any] = {"blocks": 0, "ladder": staticmethod(lambda spacing, patch_size: ())}
+"""What a part has that leaves out one of these."""

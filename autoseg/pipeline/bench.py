@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..configuration import Configuration, StepMemory
+from ..configuration import NETWORKS, Configuration, StepMemory
 from ..core.amounts import bytes_text
 from ..core.machine import available_on_gpu, memory_bytes, processor
 from ..core.records import read_json, to_json, write_json
 from ..errors import PlanningError, RecordError
+from ..parts.contracts import Network
 from ..planning.memory import elements_of_step
 from ..planning.target import CPU_BESIDE, CPU_GAPS, GPU_CONTEXT, Target, gpu
 from ..settings import Resolved, RunSettings, resolve
@@ -79,7 +81,7 @@ class CountingBench:
     def seconds(self, task: Task) -> tuple[float, int | None]:
         if self.target.speed is None:
             raise ValueError(f"the speed of {self.target.name} is not known")
-        return elements_of_step(task.configuration, task.labels.heads) / self.target.speed, None
+        return elements_of_step(task) / self.target.speed, None
 
     def _key(self, task: Task, *more: str) -> str:
         """Another one with anything that the cost of a step depends on."""
@@ -109,7 +111,7 @@ class TimingBench(CountingBench):
 
     def seconds(self, task: Task) -> tuple[float, int | None]:
         configuration = task.configuration
-        work, kind = elements_of_step(configuration, task.labels.heads), _kind(configuration)
+        work, kind = elements_of_step(task), _kind(configuration)
         key = self._key(task, self.target.name)
         known = {**self.kept.timed, **self._too_large}
         if key not in known and self._can_reckon(task, work, kind):
@@ -223,7 +225,16 @@ def _essence(task: Task) -> str:
     configuration = replace(
         configuration, training=any_length, spacing=any_grid, median_shape=(1, 1, 1), cost=None, reasons=()
     )
-    return json.dumps([to_json(configuration), len(task.channels), to_json(task.labels)], sort_keys=True)
+    what = [to_json(configuration), len(task.channels), to_json(task.labels), _code_of(configuration.network)]
+    return json.dumps(what, sort_keys=True)
+
+
+def _code_of(network: Network) -> str | None:
+    """Something that changes with the file of a network of the user's own; None for autoseg's, which have VERSION."""
+    module = sys.modules[type(network).__module__]
+    if module.__name__.startswith(f"{NETWORKS.package}.") or module.__file__ is None:
+        return None
+    return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
 
 
 def _kind(configuration: Configuration) -> str:

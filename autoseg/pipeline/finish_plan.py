@@ -50,9 +50,8 @@ def measure_here(
     """Decides and writes the plan for trainings of ``seconds`` with ``settings``; None: as long as the planner says."""
     long = "" if seconds is None else f", for trainings of {duration(seconds)} as --time says"
     LOG.info("network, patch, batch and length are decided now by measuring this machine%s", long)
-    request = PlanRequest(
-        planner=plan.planner, constraints=PlanConstraints(seconds=seconds), settings=settings, trusted=trusted
-    )
+    constraints = PlanConstraints(seconds=seconds, network=plan.network)
+    request = PlanRequest(planner=plan.planner, constraints=constraints, settings=settings, trusted=trusted)
     result = make_plan(request, files.read_dataset(), files.read_fingerprint(), files.steps)
     for reason in result.reasons[:2]:  # the machine, and which configuration is trained unless the user names one
         LOG.info(reason)

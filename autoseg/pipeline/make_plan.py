@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..changes import changed
-from ..configuration import Configuration
+from ..configuration import NETWORKS, Configuration
 from ..core.amounts import bytes_text
 from ..core.family import Family
 from ..data.dataset import Dataset
@@ -20,6 +21,7 @@ from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from ..planning.measured import MeasuringPlanner
+from ..planning.rungs import count_sizes
 from ..planning.search import Bench
 from ..planning.target import read_target
 from ..settings import RunSettings
@@ -49,12 +51,12 @@ class PlanRequest:
 
     @property
     def bare(self) -> bool:
-        """Whether nothing is said about the plan or the machine: all can be left to the one that trains."""
+        """Whether nothing is said about the plan (but its network) or the machine: the one that trains can decide."""
         said = (
             self.plans is not None
             or self.target is not None
             or bool(self.changes)
-            or self.constraints != NO_CONSTRAINTS
+            or replace(self.constraints, network=None) != NO_CONSTRAINTS
         )
         return not said and (self.settings.device, self.settings.precision) == ("auto", "auto")
 
@@ -66,8 +68,9 @@ def draft(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint) -> P
     """
     if not request.bare:
         return None
-    planner = PLANNERS.load(request.planner or DEFAULT_PLANNER, request.trusted)
-    return planner.draft(dataset, fingerprint) if isinstance(planner, MeasuringPlanner) else None
+    planner = planner_of(request)
+    network = request.constraints.network
+    return planner.draft(dataset, fingerprint, network) if isinstance(planner, MeasuringPlanner) else None
 
 
 def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, kept: Path | None = None) -> Plan:
@@ -75,10 +78,13 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
 
     Raises PlanningError where there is no sensible plan, UsageError for what the planner cannot do.
     """
-    planner = PlansFile(request.plans) if request.plans else _planner(request)
+    planner = planner_of(request)
+    if request.plans is None:
+        LOG.info("planner %s: %s", request.planner or DEFAULT_PLANNER, planner.description)
     if isinstance(planner, MeasuringPlanner):
-        refuse_early(planner.draft(dataset, fingerprint), request.changes, request.trusted)
-        planned = planner.plan(dataset, fingerprint, request.constraints, _bench(request, kept))
+        drafted = planner.draft(dataset, fingerprint, request.constraints.network)
+        refuse_early(drafted, request.changes, request.trusted)
+        planned = planner.plan(dataset, fingerprint, request.constraints, _bench(request, kept), request.trusted)
     elif request.target or request.constraints.memory or request.constraints.seconds:
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
@@ -96,6 +102,8 @@ def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...]
         field = change.partition("=")[0].strip()
         if "." in field and field.partition(".")[0] not in known:
             continue
+        if drafted.network is not None and re.search(r"(^|\.)network\.(?!name$)", field):
+            continue  # a field of the network that was asked for, in whose place the draft has another
         try:
             changed(drafted, [change], trusted)
         except (UsageError, UnknownPartError, MistypedError):
@@ -105,11 +113,23 @@ def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...]
                 raise
 
 
-def _planner(request: PlanRequest) -> Any:
+def planner_of(request: PlanRequest) -> Any:
+    """The planner, or the plans file in its place; no image is needed to refuse what it cannot do.
+
+    Raises UsageError where it cannot plan the network that is asked for, UnknownPartError where there is none of that
+    name.
+    """
+    if request.plans is not None:
+        planner: Any = PlansFile(request.plans)
+        request.constraints.refuse_network(request.plans.name)
+        return planner
     name = request.planner or DEFAULT_PLANNER
-    chosen = PLANNERS.load(name, request.trusted)
-    LOG.info("planner %s: %s", name, chosen.description)
-    return chosen
+    planner, network = PLANNERS.load(name, request.trusted), request.constraints.network
+    if network is not None:
+        if not isinstance(planner, MeasuringPlanner):
+            request.constraints.refuse_network(name)
+        count_sizes(network, NETWORKS.load(network, request.trusted))
+    return planner
 
 
 def _bench(request: PlanRequest, kept: Path | None) -> Bench:

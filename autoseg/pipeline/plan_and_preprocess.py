@@ -35,7 +35,7 @@ from ..run_status import is_held
 from ..settings import RunSettings
 from ..task import Task
 from ..workspace import DatasetFolder, Workspace
-from .make_plan import PlanRequest, draft, make_plan
+from .make_plan import PlanRequest, draft, make_plan, planner_of
 from .plan_file import is_measured, write_plan
 from .plan_folds import decide_folds, write_folds
 
@@ -58,6 +58,7 @@ def plan_and_preprocess(
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
     that were planned. Raises DatasetError with a table of all problems.
     """
+    planner_of(request)  # refuses what cannot be planned before images are read
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(folder, workspace, settings=request.settings)

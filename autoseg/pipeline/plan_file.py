@@ -10,6 +10,7 @@ from ..core.json_text import read_json_value
 from ..core.records import to_json, write_json
 from ..errors import AutosegError, RecordError
 from ..plan import Plan
+from ..planning.constraints import PlanConstraints
 from ..planning.explain import summary
 from ..workspace import DatasetFolder
 from .make_plan import PlanRequest, draft
@@ -52,7 +53,8 @@ def is_untouched_draft(files: DatasetFolder, trusted: tuple[str, ...] = ()) -> b
     before = _plan_of_before(files)
     if not before or not before.get("draft") or not isinstance(before.get("planner"), str):
         return False
-    request = PlanRequest(planner=before["planner"], trusted=trusted)
+    constraints = PlanConstraints(network=before.get("network"))
+    request = PlanRequest(planner=before["planner"], constraints=constraints, trusted=trusted)
     made = draft(request, files.read_dataset(), files.read_fingerprint())
     return bool(_decisions(before) == _decisions(_as_json(made)))
 
@@ -69,10 +71,10 @@ def _plan_of_before(files: DatasetFolder) -> dict[str, Any] | None:
 
 
 def _decisions(record: Any) -> Any:
-    """A plan's JSON without its reasons, which another version tells in other words."""
+    """A plan's JSON without its reasons, which another version tells in other words, and what it leaves open."""
     if not isinstance(record, dict):
         return record
-    return {name: _decisions(value) for name, value in record.items() if name != "reasons"}
+    return {name: _decisions(value) for name, value in record.items() if name != "reasons" and value is not None}
 
 
 def _as_json(result: Plan | None) -> Any:

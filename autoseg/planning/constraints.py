@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..core.names import short
 from ..errors import UsageError
 
 MOST_SLICES = 99  # that a 2-D network may see
@@ -24,6 +25,8 @@ class PlanConstraints:
     """Bytes that one training may take, all in all."""
     seconds: float | None = None
     """That one training may take."""
+    network: str | None = None
+    """The part that is to be planned (``contracts.Network``), instead of a planner's own networks."""
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
@@ -31,6 +34,16 @@ class PlanConstraints:
         if self.slices is not None and (self.slices not in range(1, MOST_SLICES + 1) or self.slices % 2 == 0):
             raise UsageError(
                 f"slices must be odd, so that one is in the middle, and at most {MOST_SLICES}; found {self.slices}"
+            )
+        if self.network is not None and not (isinstance(self.network, str) and self.network.strip()):
+            raise UsageError(f"network must be the name of a part, found {self.network!r:.100}")
+
+    def refuse_network(self, planner: str) -> None:
+        """Raises UsageError where a network is asked for of a planner that has its own."""
+        if self.network is not None:
+            raise UsageError(
+                f"--network {short(self.network)}: planner {planner} plans its own networks only; leave --planner out "
+                "(or name one that measures, as `measured` does)"
             )
 
 

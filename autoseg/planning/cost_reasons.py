@@ -15,11 +15,12 @@ LIMITS = {
 }
 
 
-def draft(dataset: str) -> str:
+def draft(dataset: str, network: str | None) -> str:
+    size = "network" if network is None else f"the size of the network ({network}, as you asked)"
     return (
-        "draft: network, patch, batch and length, and what follows from them (mirroring, a coarser grid, the default), "
+        f"draft: {size}, patch, batch and length, and what follows from them (mirroring, a coarser grid, the default), "
         "are decided when training starts, by measuring the machine that trains, or at once by `autoseg plan "
-        f"{dataset}`; until then plan.json has those of the smallest network"
+        f"{dataset}`; until then plan.json has those of the planner's smallest network"
     )
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..configuration import Configuration
+from ..configuration import NETWORKS, Configuration
 from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
 from ..errors import UsageError
 from ..plan import Plan
+from ..task import Task
 from . import cost_reasons
 from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .default import default_configuration
 from .length import at_least, at_most, full_training, rated
 from .planner import Planner
-from .search import OVERHEAD, Bench, Rung, Search, like
+from .rungs import Rung, rungs_of
+from .search import OVERHEAD, Bench, Search, like
 
 SETTLED = ("3d_fullres", "2d")  # whose grids follow from the images alone: that of 3d_lowres follows from the patch
 NNUNETS = "as many voxels as nnU-Net's training sees"
@@ -46,28 +48,38 @@ class MeasuringPlanner:
         fingerprint: Fingerprint,
         constraints: PlanConstraints = NO_CONSTRAINTS,
         bench: Bench | None = None,
+        trusted: tuple[str, ...] = (),
     ) -> Plan:
-        """Every decision for ``dataset``. Raises PlanningError when no sensible plan exists."""
+        """Every decision for ``dataset``; ``trusted`` packages may hold the network that is asked for.
+
+        Raises PlanningError when no sensible plan exists, UnknownPartError where there is no such network.
+        """
         if bench is None:
             raise UsageError(f"planner {self.name} needs a machine to plan for")
         seconds = constraints.seconds or (None if bench.target.gpu else self.patience)
-        given = (dataset, fingerprint, replace(constraints, memory=None, seconds=None))
-        search = Search(given, bench, self.reference.plan(*given), constraints.memory or bench.target.allowed, seconds)
-        rung, why = search.highest(self.rungs)
+        given = (dataset, fingerprint, replace(constraints, memory=None, seconds=None, network=None))
+        reference = self.reference.plan(*given)
+        search = Search(given, bench, reference, constraints.memory or bench.target.allowed, seconds)
+        rung, why = search.highest(self._rungs(constraints.network, trusted, reference.task()))
         planned = search.grown(rung)
         limits = {name: search.limit(rung, planned, name) for name in planned.configurations}
         configurations = {
             name: self._costed(search, planned, name, (f"network: {why}", limit)) for name, limit in limits.items()
         }
-        planned = replace(planned, planner=self.name, configurations=configurations)
+        planned = replace(planned, planner=self.name, network=constraints.network, configurations=configurations)
         default, why = default_configuration(planned, limits, grid_is_wished=constraints.spacing is not None)
         reason = cost_reasons.target(bench.target, search.memory, seconds, asked=constraints)
         return replace(planned, default=default, reasons=(reason, why, *planned.reasons))
 
-    def draft(self, dataset: Dataset, fingerprint: Fingerprint) -> Plan:
+    def _rungs(self, network: str | None, trusted: tuple[str, ...], task: Task) -> tuple[Rung, ...]:
+        if network is None:
+            return self.rungs
+        return rungs_of(network, NETWORKS.load(network, trusted), self.rungs, task)
+
+    def draft(self, dataset: Dataset, fingerprint: Fingerprint, network: str | None = None) -> Plan:
         """What preparing needs, which is the same for every network and machine; all else is the first rung's.
 
-        Raises PlanningError when no sensible plan exists.
+        ``network`` is noted for the machine that trains. Raises PlanningError when no sensible plan exists.
         """
         planned = self.rungs[0].planner.plan(dataset, fingerprint)
         configurations = {
@@ -75,8 +87,9 @@ class MeasuringPlanner:
             for name in SETTLED
             if name in planned.configurations
         }
-        reasons = (cost_reasons.draft(dataset.name), *_of_images(planned.reasons))
-        return replace(planned, planner=self.name, configurations=configurations, reasons=reasons, draft=True)
+        reasons = (cost_reasons.draft(dataset.name, network), *_of_images(planned.reasons))
+        drafted = replace(planned, planner=self.name, configurations=configurations, reasons=reasons, draft=True)
+        return replace(drafted, network=network)
 
     def _costed(self, search: Search, plan: Plan, name: str, why: tuple[str, str]) -> Configuration:
         """The configuration with its cost, and the length and rate of training that follow from it.

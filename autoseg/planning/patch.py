@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
 from ..errors import PlanningError
-from ..parts.networks import plain_unet, residual_unet
-from .memory import feature_map_elements
-from .topology import Topology, find_topology
+from .sizes import Layout, Sizes
 
 FIRST_PATCH_VOXELS = {2: 2048**2, 3: 256**3}  # nnU-Net v2 2.8.1: where the search starts, before any clipping
 SMALLEST_BATCH = 2
-Vector = tuple[float, ...]
 LEFT = "what the budget leaves"
 
 
@@ -37,75 +33,15 @@ class Budget:
     Otherwise both are nnU-Net's, which cuts by its own rule and rounds the batch."""
 
 
-@dataclass(frozen=True)
-class UNetSizes:
-    """The U-Nets among which the patch decides."""
-
-    base_features: int
-    """Of the finest stage; they double per stage."""
-    largest_features: int
-    template: type[plain_unet.Spec] | type[residual_unet.Spec] = plain_unet.Spec
-    blocks_encoder: tuple[int, ...] = (2,)
-    """Of each stage, the finest first; the last entry holds for all further stages."""
-    blocks_decoder: int = 2
-    """Convolutions per stage on the way up."""
-    most_stages: int | None = None
-    smallest_edge: int = 4
-    """Voxels that every axis keeps in the coarsest stage."""
-
-    def topology(self, spacing: Sequence[float], patch_size: Sequence[float], *, pass_over: bool = False) -> Topology:
-        """See ``find_topology``."""
-        return _topology(tuple(spacing), tuple(patch_size), self.smallest_edge, self.most_stages, pass_over)
-
-    def features(self, stages: int) -> tuple[int, ...]:
-        return tuple(min(self.largest_features, self.base_features * 2**stage) for stage in range(stages))
-
-    def blocks(self, stages: int) -> tuple[int, ...]:
-        """Of each stage on the way down."""
-        return tuple(self.blocks_encoder[min(stage, len(self.blocks_encoder) - 1)] for stage in range(stages))
-
-    def elements(self, topology: Topology, heads: int) -> int:
-        """Feature map elements of one patch."""
-        return _elements(self, topology, heads)
-
-    def network(self, topology: Topology) -> plain_unet.Spec | residual_unet.Spec:
-        """Raises ValueError for a single stage."""
-        return self.template(
-            features=self.features(topology.stages),
-            kernels=topology.kernels,
-            strides=topology.strides,
-            blocks_encoder=self.blocks(topology.stages),
-            blocks_decoder=(self.blocks_decoder,) * (topology.stages - 1),
-        )
-
-
-# Planning by measurement plans the same dataset some twenty times, and most of the patches that it tries are the same.
-@lru_cache(maxsize=1 << 15)
-def _topology(spacing: Vector, patch: Vector, smallest_edge: int, most_stages: int | None, pass_over: bool) -> Topology:
-    return find_topology(spacing, patch, smallest_edge, most_stages, pass_over=pass_over)
-
-
-@lru_cache(maxsize=1 << 15)
-def _elements(sizes: UNetSizes, topology: Topology, heads: int) -> int:
-    return feature_map_elements(
-        topology.patch_size,
-        topology.strides,
-        sizes.features(topology.stages),
-        down=[sizes.template.convolutions(blocks) for blocks in sizes.blocks(topology.stages)],
-        up=(sizes.blocks_decoder,) * (topology.stages - 1),
-        heads=heads,
-    )
-
-
 def largest_patch(
     spacing: Sequence[float],
     shape: Sequence[float],
     *,
-    sizes: UNetSizes,
+    sizes: Sizes,
     budget: Budget,
     heads: int,
     pass_over: bool = False,
-) -> Topology:
+) -> Layout:
     """A patch with the proportions of the voxels, within the median image ``shape`` (voxels, halves possible).
 
     While it costs too much, the axis that covers most of the image gets one step shorter. Raises PlanningError when
@@ -124,14 +60,12 @@ def largest_patch(
         if patch[axis] < 1:
             raise PlanningError(f"the planner's budget of {budget.elements:.3g} elements is too small for any patch")
         topology = sizes.topology(spacing, patch, pass_over=pass_over)
-    if topology.stages == 1 and not pass_over:
+    if not topology.is_possible and not pass_over:
         return largest_patch(spacing, shape, sizes=sizes, budget=budget, heads=heads, pass_over=True)
     return topology
 
 
-def uncut_patch(
-    spacing: Sequence[float], shape: Sequence[float], sizes: UNetSizes, *, pass_over: bool = False
-) -> Topology:
+def uncut_patch(spacing: Sequence[float], shape: Sequence[float], sizes: Sizes, *, pass_over: bool = False) -> Layout:
     """What no budget cuts: a cube in mm, within the median image."""
     proportions = 1 / np.array(spacing)
     scale = (FIRST_PATCH_VOXELS[len(spacing)] / np.prod(proportions)) ** (1 / len(spacing))
@@ -140,8 +74,8 @@ def uncut_patch(
 
 
 def widest_patch(
-    spacing: Sequence[float], shape: Sequence[float], *, sizes: UNetSizes, budget: Budget, heads: int
-) -> Topology:
+    spacing: Sequence[float], shape: Sequence[float], *, sizes: Sizes, budget: Budget, heads: int
+) -> Layout:
     """The patch that sees most of the median image ``shape`` (voxels) while ``batch_of_patch`` of it fit the budget.
 
     nnU-Net's patch is the start, and its neighbours are tried as long as one of them sees more. No patch is longer than
@@ -152,11 +86,11 @@ def widest_patch(
     best = _within_image(largest_patch(spacing, shape, sizes=sizes, budget=budget, heads=heads), spacing, shape, sizes)
     most = budget.elements * budget.batch / budget.batch_of_patch
 
-    def rank(topology: Topology) -> tuple[float, int]:
+    def rank(topology: Layout) -> tuple[float, int]:
         return coverage(topology.patch_size, shape), -sizes.elements(topology, heads)
 
-    def allowed(topology: Topology) -> bool:
-        within = topology.stages > 1 and all(edge <= limit for edge, limit in zip(topology.patch_size, uncut))
+    def allowed(topology: Layout) -> bool:
+        within = topology.is_possible and all(edge <= limit for edge, limit in zip(topology.patch_size, uncut))
         good = within and not is_wasteful(topology.patch_size, shape) and _is_even(topology, shape)
         return good and sizes.elements(topology, heads) <= most
 
@@ -173,7 +107,7 @@ def is_wasteful(patch_size: Sequence[int], shape: Sequence[float]) -> bool:
     return longer and any(edge < limit for edge, limit in zip(patch_size, shape))
 
 
-def _is_even(topology: Topology, shape: Sequence[float]) -> bool:
+def _is_even(topology: Layout, shape: Sequence[float]) -> bool:
     """Whether of the axes that are cut none sees a larger share of the image than another one would, a step longer."""
     axes = zip(topology.patch_size, topology.divisor, shape)
     cut = [(edge, step, limit) for edge, step, limit in axes if edge < limit]
@@ -181,7 +115,7 @@ def _is_even(topology: Topology, shape: Sequence[float]) -> bool:
     return all(most <= (edge + step) / limit for edge, step, limit in cut)
 
 
-def _within_image(topology: Topology, spacing: Sequence[float], shape: Sequence[float], sizes: UNetSizes) -> Topology:
+def _within_image(topology: Layout, spacing: Sequence[float], shape: Sequence[float], sizes: Sizes) -> Layout:
     """A wasteful patch without what lies beyond the image; one that could not be halved then stays as it is."""
     shorter = topology
     for _ in shape:  # a shorter axis may end the halving of another, whose steps are then finer
@@ -194,10 +128,10 @@ def _within_image(topology: Topology, spacing: Sequence[float], shape: Sequence[
         if min(patch) < 1:
             return topology
         shorter = sizes.topology(spacing, patch)
-    return shorter if shorter.stages > 1 else topology
+    return shorter if shorter.is_possible else topology
 
 
-def neighbours(topology: Topology, spacing: Sequence[float], sizes: UNetSizes) -> Iterator[Topology]:
+def neighbours(topology: Layout, spacing: Sequence[float], sizes: Sizes) -> Iterator[Layout]:
     """Of patches that are one step longer or shorter along some axes, those along few axes first."""
     for steps in sorted(product((0, 1, -1), repeat=len(spacing)), key=lambda steps: -steps.count(0)):
         patch = [edge + step * size for edge, step, size in zip(topology.patch_size, steps, topology.divisor)]
@@ -209,7 +143,7 @@ def neighbours(topology: Topology, spacing: Sequence[float], sizes: UNetSizes) -
 class Fit:
     """What fits a budget."""
 
-    topology: Topology
+    topology: Layout
     elements: int
     """Feature map elements of one patch."""
     batch: int
@@ -222,7 +156,7 @@ def fit(
     spacing: Sequence[float],
     shape: Sequence[float],
     *,
-    sizes: UNetSizes,
+    sizes: Sizes,
     budget: Budget,
     heads: int,
     training_voxels: float,

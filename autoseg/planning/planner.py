@@ -22,8 +22,8 @@ from . import reasons, rules
 from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .mirror import mirror_axes
 from .neighbours import with_neighbours
-from .patch import Budget, Fit, UNetSizes, fit
-from .topology import Topology
+from .patch import Budget, Fit, fit
+from .sizes import Sizes
 
 DUMMY_2D_ABOVE = 3.0  # longest edge over the first: a patch this flat is rotated within its slices, by any angle
 STANDARD = standard.Spec()
@@ -37,8 +37,8 @@ class Planner:
     name: str
     """The name of the file that holds this planner."""
     description: str
-    unet_2d: UNetSizes
-    unet_3d: UNetSizes
+    unet_2d: Sizes
+    unet_3d: Sizes
     budget_2d: Budget
     budget_3d: Budget
     training: TrainingRules
@@ -61,6 +61,7 @@ class Planner:
 
     def plan(self, dataset: Dataset, fingerprint: Fingerprint, constraints: PlanConstraints = NO_CONSTRAINTS) -> Plan:
         """Every decision for ``dataset``. Raises PlanningError when no sensible plan exists."""
+        constraints.refuse_network(self.name)
         if not fingerprint.cases:
             raise PlanningError(f"{dataset.name} has no training cases to plan for")
         if len(fingerprint.intensities) != len(dataset.channels):
@@ -126,16 +127,21 @@ class _Draft:
 
     def configurations(self, grid: _Grid) -> tuple[dict[str, Configuration], str]:
         """The one to take by default comes first; and why there is a coarser one or none."""
-        found, why = {}, "none, the images are single slices"
-        if grid.shape[0] != 1:
+        found, why_not = {}, "the images are single slices" if grid.shape[0] == 1 else self._why_no_3d(grid)
+        why = f"none, {why_not}"
+        if why_not is None:
             coarse, why = self._coarser_grid(grid)
             found["3d_fullres"] = self._configuration("3d_fullres", grid, batch_dice=coarse is not None)
             if coarse is not None:
                 found["3d_lowres"] = self._configuration("3d_lowres", coarse, batch_dice=False)
                 found["3d_cascade_fullres"] = _after("3d_lowres", found["3d_fullres"])
-        if not found or self._fit("2d", grid).topology.stages > 1:  # a rod's slices are too small for a U-Net
+        if not found or self._fit("2d", grid).topology.is_possible:  # a rod's slices are too small for a U-Net
             found["2d"] = self._configuration("2d", grid, batch_dice=True)
         return found, why
+
+    def _why_no_3d(self, grid: _Grid) -> str | None:
+        layout = self._fit("3d_fullres", grid).topology
+        return None if layout.is_possible else self.planner.unet_3d.too_small(layout)
 
     def _coarser_grid(self, full: _Grid) -> tuple[_Grid | None, str]:
         """The first coarser grid of which a patch sees enough; None where none is needed or worth it. And why."""
@@ -157,7 +163,8 @@ class _Draft:
         planner, found = self.planner, self._fit(name, grid)
         sizes, _ = self._values(name)
         topology, dimensions = found.topology, len(found.topology.patch_size)
-        _refuse_one_stage(topology, sizes)
+        if not topology.is_possible:
+            raise PlanningError(sizes.too_small(topology))
         z, y, x = grid.spacing.tolist()
         shape = grid.shape[-dimensions:].tolist()
         return Configuration(
@@ -195,7 +202,7 @@ class _Draft:
             largest_share=self.planner.largest_share,
         )
 
-    def _values(self, name: str) -> tuple[UNetSizes, Budget]:
+    def _values(self, name: str) -> tuple[Sizes, Budget]:
         planner = self.planner
         sizes, budget = (
             (planner.unet_2d, planner.budget_2d) if _dimensions(name) == 2 else (planner.unet_3d, planner.budget_3d)
@@ -219,20 +226,11 @@ def _names(labels: Labels) -> int:
     return foreground + (labels.ignore is not None)
 
 
-def _refuse_one_stage(topology: Topology, sizes: UNetSizes) -> None:
-    if topology.stages < 2:
-        edge, patch = sizes.smallest_edge, reasons.numbers(topology.patch_size)
-        raise PlanningError(
-            f"the images are too small for a U-Net: the largest patch is {patch} voxels, and "
-            f"to be halved once it needs two axes of {2 * edge} voxels or one of {3 * edge}"
-        )
-
-
 def augmentation_for(
     patch_size: tuple[int, ...], normalizers: tuple[Any, ...], values: standard.Spec = STANDARD
 ) -> standard.Spec:
     """``values`` with what the patch and the normalisation decide: angles, flat patches, masked channels."""
-    masked = tuple(index for index, part in enumerate(normalizers) if getattr(part, "mask", False))
+    masked = tuple(index for index, part in enumerate(normalizers) if part.mask)
     if len(patch_size) == 2:
         oblong = max(patch_size) / min(patch_size) > OBLONG_ABOVE
         return replace(values, rotation_degrees=15.0 if oblong else 180.0, masked_channels=masked)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ..configuration import TrainingRules
 from .patch import Budget, coverage
-from .topology import Topology
+from .sizes import Layout
 
 AXES = "zyx"
 CUT = 0.95  # an axis of which a patch sees less is cut, not rounded
@@ -34,7 +34,7 @@ def anisotropy(spacing: Sequence[float], threshold: float) -> str:
     return f"anisotropy: {matters}: {how} (limit {threshold:g})"
 
 
-def patch(topology: Topology, spacing: Sequence[float], shape: Sequence[float], elements: float, budget: Budget) -> str:
+def patch(topology: Layout, spacing: Sequence[float], shape: Sequence[float], elements: float, budget: Budget) -> str:
     """``spacing`` and ``shape`` of the median image."""
     size = topology.patch_size
     axes = AXES[-len(size) :]
@@ -46,7 +46,7 @@ def patch(topology: Topology, spacing: Sequence[float], shape: Sequence[float], 
     return (
         f"patch: {numbers(size)} voxels ({lengths} mm): {cube} in mm, "
         f"clipped to the median image of {numbers(shape)} voxels, {then}; it sees {coverage(size, shape):.0%} of that "
-        f"image, is a multiple of {numbers(topology.divisor)} for {topology.stages} stages, and costs "
+        f"image, is a multiple of {numbers(topology.divisor)} {topology.why_divisor}, and costs "
         f"{elements / 1e6:.1f} of {limit} feature map elements allowed at batch {budget.batch_of_patch}"
     )
 

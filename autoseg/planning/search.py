@@ -1,8 +1,8 @@
 """The values of a planner for which a training just fits into memory and time.
 
-Networks form a ladder, each with the number of iterations it takes to be worth its size. The highest rung is taken
-whose iterations fit into the time and whose patches fit into the memory; then patch and batch grow until memory or the
-time of a step is used up, or the data are: first the patch, as far as it sees more of an image, then the batch.
+Networks form a ladder (``rungs.py``). The highest rung is taken whose iterations fit into the time and whose patches
+fit into the memory; then patch and batch grow until memory or the time of a step is used up, or the data are: first the
+patch, as far as it sees more of an image, then the batch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..task import Task
 from .constraints import PlanConstraints
 from .memory import elements_of_step
 from .patch import SMALLEST_BATCH, Budget, uncut_patch
-from .planner import Planner
+from .rungs import Rung
 from .target import Target
 
 WELL_USED = 0.93  # of the memory: no better patch is looked for
@@ -48,15 +48,6 @@ class Bench(Protocol):
 
     def seconds(self, task: Task) -> tuple[float, int | None]:
         """Seconds of such a step, and the bytes a training was seen to take if real steps were run."""
-
-
-@dataclass(frozen=True)
-class Rung:
-    """Networks with their recipe, and how long they must be trained to be worth it."""
-
-    planner: Planner
-    """Its budgets are the patches and batches that the iterations are meant for."""
-    iterations: int
 
 
 @dataclass
@@ -102,14 +93,15 @@ class Search:
 
     def _explained(self, rungs: tuple[Rung, ...], chosen: Rung, needed: float | None) -> tuple[Rung, str]:
         """``needed``: seconds that the next rung would take at least; None: it is not for its time."""
-        what = f"{_named(chosen)}, number {rungs.index(chosen) + 1} of {len(rungs)} sizes"
-        if chosen is rungs[-1]:
+        number = f"number {rungs.index(chosen) + 1} of {len(rungs)} sizes"
+        what = f"{_title(chosen)}, {'as you asked' if chosen.by_name else number}"
+        if chosen is rungs[-1] or chosen.planner.unet_3d == rungs[-1].planner.unet_3d:
             return chosen, f"{what}, the largest"
         after = rungs[rungs.index(chosen) + 1]
         if needed is None:
-            return chosen, f"{what}: the next, {_named(after)}, is for patches that this memory does not hold"
+            return chosen, f"{what}: the next, {_title(after)}, is for patches that this memory does not hold"
         long = f"{after.iterations} iterations, in which it would earn its size, take {duration(needed)} or more"
-        return chosen, f"{what}: with the next, {_named(after)}, {long}"
+        return chosen, f"{what}: with the next, {_title(after)}, {long}"
 
     def _has_room(self, rung: Rung) -> bool:
         """Whether the memory holds half of the patches that the rung is meant for, or all that the data ask for."""
@@ -221,7 +213,7 @@ class Search:
         return self.excess * self.bench.target.total(self.bench.memory(plan.task(name)))
 
     def _work(self, plan: Plan, name: str) -> int:
-        return elements_of_step(plan.configurations[name], plan.labels.heads)
+        return elements_of_step(plan.task(name))
 
     def cost(self, plan: Plan, name: str) -> StepCost:
         """Of one training of a configuration."""
@@ -248,10 +240,8 @@ class Search:
         return min(limits, key=lambda limit: limits[limit])
 
 
-def _named(rung: Rung) -> str:
-    sizes = rung.planner.unet_3d
-    kind = sizes.template.__module__.rpartition(".")[2]
-    return f"a {kind} of {sizes.base_features} feature maps and more"
+def _title(rung: Rung) -> str:
+    return rung.planner.unet_3d.title
 
 
 def _judged(plan: Plan, default_only: bool) -> list[str]:

@@ -59,7 +59,7 @@ def prepare(image: Image, labels: np.ndarray | None, task: Task) -> PreparedCase
     inside = (slice(None), *box.slices)
     cropped = array[inside]
     indices = None if labels is None else task.labels.encode(before.apply(labels, resampler.resample_labels))
-    masked = any(getattr(normalizer, "mask", False) for normalizer in configuration.normalizers)
+    masked = any(normalizer.mask for normalizer in configuration.normalizers)
     resized = resampling.shape != resampling.new_shape
     outside = _outside(cropped, indices) if masked or (resized and _touches_zero(cropped, indices)) else None
     normalised = _normalised(cropped, None if outside is None else ~outside, configuration)

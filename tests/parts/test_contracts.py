@@ -6,11 +6,13 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from tasks import task_of
 from torch.utils._pytree import tree_leaves
 
 from autoseg import parts
@@ -36,6 +38,7 @@ from autoseg.parts import contracts
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.normalizers import ct
 from autoseg.parts.postprocessors import minimum_size
+from autoseg.plan import Plan
 from autoseg.training.deep_supervision import DeepSupervision
 
 FAMILIES: dict[type, Family] = {
@@ -120,6 +123,29 @@ def test_a_network_gives_logits_of_its_patch_finest_first(name: str) -> None:
     sizes = [scale[0, 0].numel() for scale in scales]
     assert sizes == sorted(sizes, reverse=True) and all(scale.shape[1] == 3 for scale in scales)
     assert spec.features[0] > 0
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_a_network_is_a_ladder_of_sizes_that_can_be_built(name: str, dimensions: int, small_plan: Plan) -> None:
+    """The patch that was asked for, enlarged to a multiple of the divisor, goes through the smallest."""
+    asked, weights = (17, 24, 21)[-dimensions:], []
+    ladder = NETWORKS.load(name).ladder((2.5, 1.0, 0.8)[-dimensions:], asked)
+    patch = tuple(-(-edge // step) * step for edge, step in zip(asked, ladder[0].divisor))
+    for size in ladder:
+        seen = replace(small_plan.configurations["3d_fullres"], network=size, patch_size=patch)
+        network = task_of(small_plan, seen).network()
+        weights.append(sum(weight.numel() for weight in network.parameters()))
+        assert 0 < size.blocks <= len(network.state_dict())
+        if size is ladder[0]:
+            assert network(torch.zeros(1, 1, *patch))[0].shape == (1, 2, *patch)
+    assert len(ladder) > 1 and weights == sorted(weights)
+
+
+def test_a_part_of_ones_own_that_leaves_out_an_ability_has_the_default_of_its_contract() -> None:
+    spec = NETWORKS.load("mylab.no_ladder", ("mylab",))
+    assert spec().blocks == 0 and len(spec.ladder((1.0, 1.0), (8, 8))) == 0
+    assert isinstance(spec(), contracts.Network)
 
 
 @pytest.mark.parametrize("labels", LABELS, ids=["exclusive", "regions"])

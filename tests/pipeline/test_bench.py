@@ -26,7 +26,7 @@ from autoseg.pipeline.make_plan import PlanRequest, make_plan
 from autoseg.plan import Plan
 from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.measured import MeasuringPlanner
-from autoseg.planning.search import Rung
+from autoseg.planning.rungs import Rung
 from autoseg.planning.target import read_target
 from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
@@ -104,19 +104,19 @@ def test_a_step_for_which_memory_does_not_suffice_takes_more_than_there_is(
     small_plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """So that it is not planned; how long it would take is reckoned from a smaller one."""
-    bench, name = TimingBench(SETTINGS, tmp_path / "steps.json"), small_plan.default
+    bench, task = TimingBench(SETTINGS, tmp_path / "steps.json"), small_plan.task()
     scarce(monkeypatch, 8 * 8 * 4)
-    seconds, taken = bench.seconds(small_plan, name)
+    seconds, taken = bench.seconds(task)
     assert taken is not None and taken > bench.target.allowed and seconds > 0
     (tried,) = read_json(tmp_path / "steps.json", Steps).timed.values()
     assert "patch 4 x 8 x 8, batch 1" in tried.what and seconds == pytest.approx(4 * tried.seconds, rel=0.01)
-    assert bench.seconds(small_plan, name) == (seconds, taken)
+    assert bench.seconds(task) == (seconds, taken)
 
 
 def test_where_no_step_fits_it_is_said(small_plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     scarce(monkeypatch, 0)
     with pytest.raises(PlanningError, match="too little memory for the smallest training step; end other programs"):
-        TimingBench(SETTINGS, None).seconds(small_plan, small_plan.default)
+        TimingBench(SETTINGS, None).seconds(small_plan.task())
 
 
 def test_of_a_gpu_a_plan_takes_what_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ from dataclasses import replace
 
 from autoseg.planners import plain_unet, tiny
 from autoseg.planning.measured import MeasuringPlanner
-from autoseg.planning.search import Rung
+from autoseg.planning.rungs import Rung
 
 BUDGETS = {
     "budget_2d": replace(tiny.PLANNER.budget_2d, elements=0.2e6),
@@ -131,6 +131,7 @@ def test_a_wish_is_planned_at_once(request_: PlanRequest, files: DatasetFolder) 
     task = files.read_dataset(), files.read_fingerprint()
     assert draft(request_, *task) is None
     assert draft(PlanRequest(settings=RunSettings(threads=1)), *task) is not None
+    assert draft(PlanRequest(constraints=PlanConstraints(network="plain_unet")), *task) is not None
 
 
 def test_training_on_a_draft_plans_as_plan_does_and_prepares_what_only_the_plan_has(
@@ -166,6 +167,14 @@ def test_the_time_of_a_training_is_what_it_is_planned_for(
     plan = plan_of(files)
     assert any("and 2 s, as you asked" in reason for reason in plan["reasons"])
     assert f"default: {plan['default']}: " in said, "which configuration the time is enough for, and why"
+
+
+def test_a_draft_from_before_networks_could_be_asked_for_is_no_edited_one(files: DatasetFolder) -> None:
+    before = plan_of(files)
+    assert before.pop("network") is None
+    files.plan.write_text(json.dumps(before))
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    assert not plan_of(files)["draft"]
 
 
 def test_training_takes_the_planned_default_and_not_the_drafts(files: DatasetFolder) -> None:

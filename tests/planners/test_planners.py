@@ -25,6 +25,7 @@ from autoseg.plan import Plan
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.memory import elements_of_step
 from autoseg.planning.target import gpu
+from autoseg.task import Task
 
 PLANNERS = Family(planners.__name__, "PLANNER")
 NAMES = sorted(PLANNERS)
@@ -49,12 +50,12 @@ class Formula:
 
     target = gpu("a GPU", 8e9, 500e9)
 
-    def memory(self, plan: Plan, name: str) -> StepMemory:
-        size = int(5.5 * elements_of_step(plan.configurations[name], plan.labels.heads))
+    def memory(self, task: Task) -> StepMemory:
+        size = int(5.5 * elements_of_step(task))
         return StepMemory(weights=0, optimizer=0, batch=0, activations=size, peak=size)
 
-    def seconds(self, plan: Plan, name: str) -> tuple[float, None]:
-        return elements_of_step(plan.configurations[name], plan.labels.heads) / 2e9, None
+    def seconds(self, task: Task) -> tuple[float, None]:
+        return elements_of_step(task) / 2e9, None
 
 
 @pytest.mark.parametrize("name", NAMES)

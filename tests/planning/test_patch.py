@@ -8,7 +8,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from autoseg.errors import PlanningError
-from autoseg.planning.patch import Budget, Fit, UNetSizes, coverage, fit, is_wasteful, largest_patch, uncut_patch
+from autoseg.planning.patch import Budget, Fit, coverage, fit, is_wasteful, largest_patch, uncut_patch
+from autoseg.planning.sizes import UNetSizes
 
 SIZES = UNetSizes(base_features=32, largest_features=320)
 

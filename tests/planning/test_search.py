@@ -76,7 +76,7 @@ def test_a_training_never_takes_longer_than_it_may(
 def test_more_time_is_never_spent_on_less(shape: tuple[int, ...], spacing: tuple[float, ...], target: Target) -> None:
     plans = [planned(shape, spacing, target, PlanConstraints(seconds=3600 * hour)) for hour in (0.3, 2.0, 12.0, 100.0)]
     widths = [plan.configuration()[1].network.features[0] for plan in plans]
-    work = [elements_of_step(one, 3) * iterations(one) for one in (plan.configuration()[1] for plan in plans)]
+    work = [elements_of_step(plan.task()) * iterations(plan.configuration()[1]) for plan in plans]
     assert widths == sorted(widths)
     assert all(more > 0.85 * less for less, more in pairwise(work))
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.parts.networks._topology import find_topology
 from autoseg.planning.memory import feature_map_elements
-from autoseg.planning.topology import find_topology
 
 DIMENSIONS = st.sampled_from([2, 3])
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _stages
+from . import _ladder, _stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +39,16 @@ class Spec:
     def divisor(self) -> tuple[int, ...]:
         """A patch must be a multiple of this along each axis."""
         return _stages.divisor(self.strides)
+
+    @property
+    def blocks(self) -> int:
+        """See ``contracts.Network``."""
+        return sum(self.blocks_encoder) + sum(self.blocks_decoder)
+
+    @classmethod
+    def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
+        """See ``_ladder``: the patch decides how often which axis is halved. Blocks as in Isensee et al. 2024."""
+        return _ladder.ladder(cls, spacing, patch_size, blocks_encoder=(1, 3, 4, 6), blocks_decoder=1)
 
     @staticmethod
     def convolutions(blocks: int) -> int:

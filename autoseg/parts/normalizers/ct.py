@@ -7,6 +7,7 @@ Clip to the 0.5 and 99.5 percentile of the training foreground, subtract its mea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Spec:
     std: float
     percentile_00_5: float
     percentile_99_5: float
+    mask: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         bounded(self, *vars(self), least=-LARGEST, most=LARGEST)

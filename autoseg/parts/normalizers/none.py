@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,6 +11,8 @@ import numpy as np
 @dataclass(frozen=True)
 class Spec:
     """No choice to make."""
+
+    mask: ClassVar[bool] = False
 
     def apply(self, channel: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """``channel`` (z, y, x) as float32."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from ...errors import DatasetError
 @dataclass(frozen=True)
 class Spec:
     """No choice to make."""
+
+    mask: ClassVar[bool] = False
 
     def apply(self, channel: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """A float32 copy of ``channel`` (z, y, x) divided by 255. Raises DatasetError for values outside 0..255."""

@@ -27,6 +27,15 @@ class Topology:
     def stages(self) -> int:
         return len(self.strides)
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether a U-Net can be made of it, whose decoder needs something to come up from."""
+        return self.stages > 1
+
+    @property
+    def why_divisor(self) -> str:
+        return f"for {self.stages} stages"
+
     @cached_property
     def divisor(self) -> tuple[int, ...]:
         """Product of the strides along each axis."""

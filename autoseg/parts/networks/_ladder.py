@@ -1,0 +1,65 @@
+"""Sizes of U-Nets, from small to large: what the patch decides of them, and how many feature maps they have. No torch.
+
+The last size is that of Isensee et al. 2021; the first trains on a few processor cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from ._topology import Topology, find_topology
+
+if TYPE_CHECKING:
+    from . import plain_unet, residual_unet
+
+    UNetSpec = TypeVar("UNetSpec", bound=plain_unet.Spec | residual_unet.Spec)
+
+SMALLEST_EDGE = 4  # voxels that every axis keeps in the coarsest stage (nnU-Net v2 2.8.1)
+WIDTHS = {2: ((16, 256), (32, 512), (32, 512)), 3: ((16, 128), (32, 256), (32, 320))}
+"""By dimensions: feature maps of the finest stage, which double per stage, and the most that a stage has."""
+
+
+def ladder(
+    kind: type[UNetSpec],
+    spacing: Sequence[float],
+    patch_size: Sequence[float],
+    *,
+    blocks_encoder: tuple[int, ...] = (2,),
+    blocks_decoder: int = 2,
+) -> tuple[UNetSpec, ...]:
+    """See ``contracts.Network.ladder``; blocks as in ``unet``. Raises ValueError for a patch that cannot be halved."""
+    topology = find_topology(spacing, patch_size, SMALLEST_EDGE)
+    if topology.stages == 1:
+        topology = find_topology(spacing, patch_size, SMALLEST_EDGE, pass_over=True)
+    return tuple(
+        unet(kind, topology, features(width, most, topology.stages), blocks_encoder, blocks_decoder)
+        for width, most in WIDTHS[len(spacing)]
+    )
+
+
+def unet(
+    kind: type[UNetSpec],
+    topology: Topology,
+    features: tuple[int, ...],
+    blocks_encoder: tuple[int, ...],
+    blocks_decoder: int,
+) -> UNetSpec:
+    """``blocks_encoder`` as in ``blocks``, ``blocks_decoder`` of every stage. Raises ValueError for a single stage."""
+    return kind(
+        features=features,
+        kernels=topology.kernels,
+        strides=topology.strides,
+        blocks_encoder=blocks(blocks_encoder, topology.stages),
+        blocks_decoder=(blocks_decoder,) * (topology.stages - 1),
+    )
+
+
+def features(base: int, most: int, stages: int) -> tuple[int, ...]:
+    """Feature maps of each stage: ``base`` of the finest, twice as many from stage to stage, up to ``most``."""
+    return tuple(min(most, base * 2**stage) for stage in range(stages))
+
+
+def blocks(given: Sequence[int], stages: int) -> tuple[int, ...]:
+    """Of each stage on the way down, the finest first; the last that is given holds for all further stages."""
+    return tuple(given[min(stage, len(given) - 1)] for stage in range(stages))

@@ -1,0 +1,1 @@
+"""A user's own package, as tests need one: it is used with ``--trust mylab``."""
