@@ -21,6 +21,7 @@ os.environ.update(CALM_THREADS)  # before torch is loaded, as the command line d
 
 import torch
 
+from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.parts.losses import dice_ce
 from autoseg.parts.networks import plain_unet
@@ -48,7 +49,7 @@ def main() -> None:
     settings = RunSettings(device=options.device, precision=options.precision)
     run = resolve(settings)
     torch.set_num_threads(settings.threads)
-    network = NETWORK.build(1, 3).to(run.device)
+    network = NETWORK.build(InputSpec.of_image(1), 3).to(run.device)
     loss = dice_ce.Spec(batch_dice=False).build(ExclusiveLabels({"background": 0, "anterior": 1, "posterior": 2}))
     supervision = DeepSupervision.of(loss)
     images = torch.randn(SHAPE, device=run.device)

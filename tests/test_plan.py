@@ -9,15 +9,18 @@ import torch
 
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.errors import RecordError
+from autoseg.parts.inputs import prior
 from autoseg.pipeline.plan_and_preprocess import prepared_as
 from autoseg.plan import Plan
 
 NAME = "3d_fullres"
 
 
-def with_earlier(plan: Plan, **previous: str | None) -> Plan:
+def with_earlier(plan: Plan, **previous: str) -> Plan:
     """``plan`` with further configurations, each after the one named."""
-    more = {name: replace(plan.configurations[NAME], previous=earlier) for name, earlier in previous.items()}
+    more = {
+        name: replace(plan.configurations[NAME], inputs=(prior.Spec(earlier),)) for name, earlier in previous.items()
+    }
     return replace(plan, configurations=plan.configurations | more)
 
 
@@ -72,10 +75,10 @@ def test_a_cascade_sees_one_channel_per_label_and_none_for_background_or_ignored
     network = plan.task("second").network()
     seen = []
     network.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    prior = torch.randint(0, channels + 1, (2, 1, 8, 8, 8)).float()
+    predicted = torch.randint(0, channels + 1, (2, 1, 8, 8, 8)).float()
     images = torch.randn(2, 1, 8, 8, 8)
-    network(torch.cat((images, prior), 1))
+    network(torch.cat((images, predicted), 1))
     assert seen[0].shape == (2, 1 + channels, 8, 8, 8)
     assert torch.equal(seen[0][:, :1], images)
     for label in range(1, channels + 1):
-        assert torch.equal(seen[0][:, label], (prior[:, 0] == label).float())
+        assert torch.equal(seen[0][:, label], (predicted[:, 0] == label).float())

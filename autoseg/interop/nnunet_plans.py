@@ -184,7 +184,7 @@ def _configuration(
 
 def _as_3d_fullres(configuration: Configuration, plan: Plan) -> bool:
     full = plan.configurations.get("3d_fullres")
-    return full is not None and replace(full, previous=configuration.previous, reasons=()) == replace(
+    return full is not None and replace(full, inputs=configuration.inputs, reasons=()) == replace(
         configuration, reasons=()
     )
 

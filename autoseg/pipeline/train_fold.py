@@ -15,6 +15,8 @@ from ..core.weights import read_weights
 from ..data.folds import Fold
 from ..errors import ModelError, TrainingError, WorkspaceError
 from ..plan import Plan
+from ..preprocessing.inputs import with_inputs
+from ..preprocessing.priors import PriorStore
 from ..preprocessing.store import CaseStore, StoredCase
 from ..run_status import StatusFile
 from ..settings import RunSettings
@@ -26,7 +28,6 @@ from ..training.fit import CHECKPOINT_SECONDS, Course, fit
 from ..training.process_group import SINGLE_PROCESS, ProcessGroup, refuse_small_batch
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
 from ..workspace import DatasetFolder, RunFolder
-from .cascade import with_priors
 from .plan_and_preprocess import preparation_keys, prepared_as
 from .validation_monitor import validation_monitor
 
@@ -203,7 +204,9 @@ def _refuse_another_plan(run: FoldRun) -> None:
 
 def _prepared(run: FoldRun) -> Mapping[str, ReadableCase]:
     cases = prepared_cases(run.files, run.task, (*run.split.train, *run.split.validation), run.trusted)
-    return cases if run.task.configuration.previous is None else with_priors(run.files, run.task, cases)
+    if not run.task.configuration.inputs:
+        return cases
+    return with_inputs(cases, run.task, PriorStore(run.files.priors(run.task.name)))
 
 
 def prepared_cases(

@@ -95,8 +95,13 @@ def made_up_batch(task: Task) -> Batch:
     random = generator(0, "made-up batch")
     images = random.standard_normal((shape[0], inputs.image.read, *shape[1:]), np.float32).astype(np.float16)
     labels = len(task.labels.values)
-    maps = [
-        tuple(torch.from_numpy(random.integers(0, labels, shape).astype(np.uint8 if labels < 256 else np.int32)))
-        for _ in (None, *inputs.extras)
-    ]
-    return Batch(tuple(torch.from_numpy(images)), maps[0], ("noise",) * shape[0], maps[1] if len(maps) > 1 else None)
+    kind = np.uint8 if labels < 256 else np.int32
+    targets = torch.from_numpy(random.integers(0, labels, shape).astype(kind))
+    extras = []
+    for group in inputs.extras:
+        read = (shape[0], group.read, *shape[1:])
+        array = (
+            random.integers(0, labels, read).astype(kind) if group.kind == "labels" else random.random(read, np.float32)
+        )
+        extras.append(tuple(torch.from_numpy(array)))
+    return Batch(tuple(torch.from_numpy(images)), tuple(targets), ("noise",) * shape[0], tuple(extras))

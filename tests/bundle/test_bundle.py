@@ -15,6 +15,7 @@ from autoseg.bundle.manifest import Manifest, MirroringTest
 from autoseg.bundle.write import copy_bundle, write_bundle
 from autoseg.core.estimate import Estimate
 from autoseg.core.geometry import Geometry, Image
+from autoseg.core.inputs import InputSpec
 from autoseg.corrections import Correction
 from autoseg.errors import ModelError
 from autoseg.inference.model import Model
@@ -28,7 +29,9 @@ FOLDS = ("0", "1")
 
 def weights(plan: Plan, seed: int) -> bytes:
     torch.manual_seed(seed)
-    return save(plan.configuration()[1].network.build(len(plan.channels), plan.labels.heads).state_dict())
+    return save(
+        plan.configuration()[1].network.build(InputSpec.of_image(len(plan.channels)), plan.labels.heads).state_dict()
+    )
 
 
 def manifest(plan: Plan, **fields: object) -> Manifest:
@@ -52,7 +55,7 @@ def test_what_a_bundle_predicts_is_what_its_networks_predict(small_plan, tmp_pat
     networks = []
     for number in range(len(FOLDS)):
         torch.manual_seed(seed + number)
-        networks.append(small_plan.configuration()[1].network.build(1, 2).eval())
+        networks.append(small_plan.configuration()[1].network.build(InputSpec.of_image(1), 2).eval())
     original = Model(small_plan.task(), tuple(networks), FOLDS, SETTINGS)
     found = Model.read(target, settings=SETTINGS)
     assert found.folds == FOLDS

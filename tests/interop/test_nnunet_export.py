@@ -22,6 +22,7 @@ from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.errors import ModelError, RecordError
 from autoseg.interop.nnunet_export import dataset_json, export_nnunet
 from autoseg.interop.nnunet_model import import_nnunet
+from autoseg.parts.inputs import prior
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.normalizers import ct, none, rescale, rgb, zscore
 from autoseg.parts.postprocessors import largest_component, minimum_size
@@ -81,7 +82,7 @@ def variants(plan: Plan) -> dict[str, Plan]:
         ),
         "orientation": replace(plan, orientation="RAS", file_ending=".mha"),
         "thresholds": replace(plan, configurations={TITLE: replace(full, resampler=spline.Spec(anisotropy=2.5))}),
-        "cascade": replace(plan, configurations=only | {"next": replace(full, previous=TITLE)}),
+        "cascade": replace(plan, configurations=only | {"next": replace(full, inputs=(prior.Spec(TITLE),))}),
     }
 
 
