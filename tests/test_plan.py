@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from autoseg.configuration import Configuration
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
+from autoseg.core.records import from_json, to_json
 from autoseg.errors import RecordError
+from autoseg.parts.augmentations import batchgenerators, none, standard
+from autoseg.parts.contracts import Augmentation
 from autoseg.parts.inputs import prior
 from autoseg.pipeline.plan_and_preprocess import prepared_as
 from autoseg.plan import Plan
@@ -82,3 +88,39 @@ def test_a_cascade_sees_one_channel_per_label_and_none_for_background_or_ignored
     assert torch.equal(seen[0][:, :1], images)
     for label in range(1, channels + 1):
         assert torch.equal(seen[0][:, label], (predicted[:, 0] == label).float())
+
+
+def of_before(configuration: Configuration) -> dict[str, Any]:
+    """As it was written before inputs had names."""
+    value = to_json(configuration)
+    (mistakes,) = [part["mistakes"] for part in value["inputs"]] or [to_json(prior.Mistakes())]
+    if value["augmentation"]["name"] != "none":
+        value["augmentation"]["mistakes"] = mistakes
+    return {name: item for name, item in value.items() if name != "inputs"} | {"previous": configuration.previous}
+
+
+@pytest.mark.parametrize("earlier", [None, "3d_lowres"])
+@pytest.mark.parametrize("augmentation", [none.Spec(), standard.Spec(), batchgenerators.Spec()])
+def test_a_plan_of_before_means_what_it_did(small_plan: Plan, augmentation: Augmentation, earlier: str | None) -> None:
+    """Without augmentation there were no mistakes either."""
+    never = prior.Mistakes(change_probability=0.0, removal_probability=0.0)
+    mistakes = never if augmentation == none.Spec() else prior.Mistakes(radius=(2.0, 3.0))
+    inputs = () if earlier is None else (prior.Spec(earlier, mistakes),)
+    configuration = replace(small_plan.configurations[NAME], augmentation=augmentation, inputs=inputs)
+    value = of_before(configuration)
+    before = json.dumps(value)
+    assert from_json(Configuration, value) == configuration
+    assert json.dumps(value) == before
+
+
+@pytest.mark.parametrize("previous", [3, ["3d_lowres"], {"name": "3d_lowres"}])
+def test_an_impossible_stage_of_before_is_named(small_plan: Plan, previous: Any) -> None:
+    value = of_before(small_plan.configurations[NAME]) | {"previous": previous}
+    with pytest.raises(RecordError, match="previous"):
+        from_json(Configuration, value)
+
+
+def test_inputs_that_do_not_fit_together_are_refused(small_plan: Plan) -> None:
+    full = small_plan.configurations[NAME]
+    with pytest.raises(ValueError, match="at most one may come from an earlier stage"):
+        replace(full, inputs=(prior.Spec("a"), prior.Spec("b")))
