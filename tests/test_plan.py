@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 
 from autoseg.configuration import Configuration
+from autoseg.core.inputs import InputGroup
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.records import from_json, to_json
 from autoseg.errors import RecordError
@@ -120,7 +121,22 @@ def test_an_impossible_stage_of_before_is_named(small_plan: Plan, previous: Any)
         from_json(Configuration, value)
 
 
+@dataclass(frozen=True)
+class Clicks:
+    """An input that needs no earlier stage."""
+
+    previous: None = None
+
+    def group(self, channels: object, labels: object) -> InputGroup:
+        return InputGroup("clicks", "heat map", 2)
+
+
 def test_inputs_that_do_not_fit_together_are_refused(small_plan: Plan) -> None:
     full = small_plan.configurations[NAME]
     with pytest.raises(ValueError, match="at most one may come from an earlier stage"):
         replace(full, inputs=(prior.Spec("a"), prior.Spec("b")))
+    with pytest.raises(ValueError, match=f"configurations.{NAME}.inputs: clicks is there twice"):
+        replace(small_plan, configurations={NAME: replace(full, inputs=(Clicks(), Clicks()))})
+    both = replace(full, inputs=(Clicks(), prior.Spec("3d_lowres")))
+    task = replace(small_plan, configurations={NAME: both}).task()
+    assert (both.previous, task.inputs.read, task.inputs.seen) == ("3d_lowres", 4, 4)

@@ -39,5 +39,5 @@ def all_inputs(prepared: PreparedCase, task: Task, predicted: Callable[[], np.nd
     extras = []
     for part, group in zip(task.configuration.inputs, task.inputs.extras):
         found = part.make(_Case(prepared, prepared.given.get(group.name), predicted))
-        extras.append(filled(found, group, shape, "the case to be predicted").astype(np.float32))
-    return np.concatenate((image, *extras)) if extras else image
+        extras.append(filled(found, group, shape, "the case to be predicted"))
+    return np.concatenate((image, *extras), dtype=np.float32) if extras else image

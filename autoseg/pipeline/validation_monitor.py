@@ -41,7 +41,7 @@ def validation_monitor(
         targets = torch.from_numpy(maps.astype(np.int32))
         window = SlidingWindow(
             [network],
-            np.concatenate([array.astype(np.float32) for array in (image, *extras)]),
+            np.concatenate((image, *extras), dtype=np.float32),
             configuration.patch_size,
             heads=labels.heads,
             batch_size=configuration.batch_size,
