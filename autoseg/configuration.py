@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from .core.bounds import LARGEST_SIZE, LONGEST, bounded
 from .core.family import Family
@@ -17,6 +18,7 @@ from .parts.contracts import (
     NETWORK_DEFAULTS,
     NORMALIZER_DEFAULTS,
     Augmentation,
+    Input,
     Loss,
     Network,
     Normalizer,
@@ -35,7 +37,9 @@ OBJECTIVES = Family("autoseg.parts.objectives", "Spec")
 AUGMENTATIONS = Family("autoseg.parts.augmentations", "Spec")
 OPTIMIZERS = Family("autoseg.parts.optimizers", "Spec")
 SCHEDULES = Family("autoseg.parts.schedules", "Spec")
+INPUTS = Family("autoseg.parts.inputs", "Spec")
 MOST_SLICES = 999
+NO_MISTAKES = {"change_probability": 0.0, "removal_probability": 0.0}
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,8 @@ class Configuration:
     training: TrainingRules
     objective: Objective = field(default=supervised.Spec(), metadata={"family": OBJECTIVES})
     """What a training step makes small, with ``loss`` as its measure of labelled patches."""
-    previous: str | None = None
-    """The configuration whose prediction comes in as extra channels, one per label (cascade)."""
+    inputs: tuple[Input, ...] = field(default=(), metadata={"family": INPUTS})
+    """What the network sees beside the image."""
     slices: int = 1
     """2-D: neighbouring slices that come in as channels, the middle one is predicted. Odd."""
     cost: StepCost | None = None
@@ -162,10 +166,12 @@ class Configuration:
             raise ValueError(
                 f"slices must be odd, so that one is in the middle, and at most {MOST_SLICES}; found {self.slices}"
             )
-        if self.slices > 1 and (self.dimensions == 3 or self.previous is not None):
-            raise ValueError(f"slices are for 2-D configurations without an earlier stage, found {self.slices}")
+        if self.slices > 1 and (self.dimensions == 3 or self.inputs):
+            raise ValueError(f"slices are for 2-D configurations without further inputs, found {self.slices}")
         if self.previous is not None:
             path_name(self.previous, "previous configuration")
+        if len([part for part in self.inputs if part.previous is not None]) > 1:
+            raise ValueError("inputs: at most one may come from an earlier stage")
         _refuse_unfit_patch(self.patch_size, self.network)
         unknown = sorted(set(self.objective.streams) - set(STREAMS))
         if unknown:
@@ -177,6 +183,25 @@ class Configuration:
     @property
     def dimensions(self) -> int:
         return len(self.patch_size)
+
+    @property
+    def previous(self) -> str | None:
+        """The configuration whose prediction is among the inputs (cascade)."""
+        return next((part.previous for part in self.inputs if part.previous is not None), None)
+
+    @staticmethod
+    def of_before(value: dict[str, Any]) -> dict[str, Any]:
+        """JSON in which ``previous`` stood for ``inputs``, and mistakes in its prediction among the augmentation."""
+        if "previous" not in value or "inputs" in value:
+            return value
+        value = dict(value)
+        previous, augmentation = value.pop("previous"), value.get("augmentation")
+        mistakes: Any = NO_MISTAKES
+        if isinstance(augmentation, dict) and augmentation.get("name") in ("standard", "batchgenerators"):
+            mistakes = augmentation.get("mistakes", {})
+            value["augmentation"] = {key: item for key, item in augmentation.items() if key != "mistakes"}
+        prior = {"name": "prior", "previous": previous, "mistakes": mistakes}
+        return value | {"inputs": [] if previous is None else [prior]}
 
 
 def _refuse_unfit_patch(patch_size: tuple[int, ...], network: Network) -> None:

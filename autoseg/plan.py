@@ -82,6 +82,10 @@ class Plan:
                 f"configurations.{name}.augmentation.masked_channels: {short(masked)}; channels are counted from 0, "
                 f"there are {channels}"
             )
+        try:
+            _ = self.task(name).inputs
+        except ValueError as error:
+            raise ValueError(f"configurations.{name}.{error}") from None
         known = len(self.configurations) == 1 or configuration.previous in (None, *self.configurations)
         if not known or configuration.previous == name:  # a single configuration is that of one training
             raise ValueError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .configuration import Configuration
-from .core.inputs import InputGroup, InputSpec
+from .core.inputs import InputSpec
 from .core.labels import Labels
 
 if TYPE_CHECKING:
@@ -32,11 +32,9 @@ class Task:
 
     @property
     def inputs(self) -> InputSpec:
-        """What the network sees: the image and, in a cascade, the label indices that the earlier stage predicted."""
-        image = InputGroup("image", "image", len(self.channels), self.configuration.slices)
-        if self.configuration.previous is None:
-            return InputSpec((image,))
-        return InputSpec((image, InputGroup("prior", "labels", len(self.labels.values) - 1)))
+        """What the network sees: the image, and after it the inputs of the configuration."""
+        extras = tuple(part.group(self.channels, self.labels) for part in self.configuration.inputs)
+        return InputSpec.of_image(len(self.channels), self.configuration.slices, extras)
 
     @property
     def mirrored(self) -> tuple[int, ...]:
@@ -45,12 +43,10 @@ class Task:
         return tuple(axis for axis in self.mirror_axes if not (flat and axis == 0))
 
     def network(self) -> nn.Module:
-        """With fresh weights. It takes what ``inputs`` says, label indices as one channel each."""
-        inputs, heads = self.inputs, self.labels.heads
-        network: nn.Module = self.configuration.network.build(inputs.seen, heads)
-        if not inputs.extras:
+        """With fresh weights. It takes what ``inputs`` says as it is read: label indices as one channel."""
+        network: nn.Module = self.configuration.network.build(self.inputs, self.labels.heads)
+        if not self.configuration.inputs:
             return network
-        from .parts.networks._one_hot import OneHotLast
+        from .parts.inputs._encoding import Encoded
 
-        (prior,) = inputs.extras
-        return OneHotLast(network, prior.channels)
+        return Encoded(network, self.configuration.inputs, self.inputs)

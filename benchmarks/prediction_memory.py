@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import save_file
 
 from autoseg.configuration import Configuration, TrainingRules
+from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import write_json
 from autoseg.parts.augmentations import none
@@ -132,7 +133,7 @@ def write_model(folder: Path, setting: Setting) -> None:
     torch.manual_seed(0)
     folder.mkdir()
     write_json(folder / "plan.json", plan)
-    save_file(network.build(1, setting.classes).state_dict(), folder / "weights.safetensors")
+    save_file(network.build(InputSpec.of_image(1), setting.classes).state_dict(), folder / "weights.safetensors")
 
 
 def resident(process: int) -> int:

@@ -21,7 +21,7 @@ os.environ.update(SHORT_WAITS | OWN_THREADS)  # before torch is loaded, as the c
 
 import torch
 
-from autoseg.core.inputs import InputGroup, InputSpec
+from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.samples import Samples
 from autoseg.parts.losses import dice_ce
@@ -50,12 +50,12 @@ def main() -> None:
     settings = RunSettings(device=options.device, precision=options.precision)
     run = resolve(settings)
     torch.set_num_threads(settings.threads)
-    network = NETWORK.build(1, 3).to(run.device)
+    network = NETWORK.build(InputSpec.of_image(1), 3).to(run.device)
     loss = dice_ce.Spec(batch_dice=False).build(ExclusiveLabels({"background": 0, "anterior": 1, "posterior": 2}))
     supervision = DeepSupervision.of(loss)
     images = torch.randn(SHAPE, device=run.device)
     targets = torch.randint(0, 3, (SHAPE[0], *SHAPE[2:]), device=run.device)
-    seen = InputSpec((InputGroup("image", "image", 1),))
+    seen = InputSpec.of_image(1)
     samples = Samples(images, targets, ("noise",) * SHAPE[0], (1.0,) * 3, seen)
 
     def step(forward: Forward) -> float:

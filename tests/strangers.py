@@ -28,6 +28,7 @@ from autoseg.corrections import Correction
 from autoseg.errors import AutosegError, ModelError, RecordError
 from autoseg.inference.model import Model
 from autoseg.inference.options import PredictOptions
+from autoseg.parts.inputs import prior
 from autoseg.parts.networks import residual_unet
 from autoseg.parts.postprocessors import largest_component, minimum_size
 from autoseg.plan import Plan
@@ -47,7 +48,7 @@ def good_entries(small_plan: Plan, folder: Path) -> Entries:
     full = small_plan.configuration()[1]
     network = residual_unet.Spec((4, 8), ((3, 3),) * 2, ((1, 1), (2, 2)), (1, 1), (1,))
     flat = replace(full, patch_size=(8, 8), network=network, slices=3, spacing=(None, 2.0, 2.0))
-    configurations = {"3d_lowres": full, "cascade": replace(full, previous="3d_lowres"), "2d": flat}
+    configurations = {"3d_lowres": full, "cascade": replace(full, inputs=(prior.Spec("3d_lowres"),)), "2d": flat}
     plan = replace(small_plan, configurations=configurations, default="cascade")
     torch.manual_seed(0)
     weights = {name: {"0": save(task_of(plan, each).network().state_dict())} for name, each in configurations.items()}

@@ -21,6 +21,7 @@ from autoseg.data.dataset import Case, Dataset
 from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Intensities
 from autoseg.errors import RecordError, UnknownPartError, UsageError
 from autoseg.parts.augmentations import none, standard
+from autoseg.parts.inputs import prior
 from autoseg.parts.losses import top_k
 from autoseg.parts.normalizers import zscore
 from autoseg.parts.optimizers import adamw
@@ -62,7 +63,7 @@ def one(plan: Plan, *changes: str) -> Configuration:
         ("patch_size=[16, 24, 8]", "patch_size", (16, 24, 8)),
         ("patch_size.1 = 24", "patch_size", (8, 24, 8)),
         ("spacing=1,2.5,3", "spacing", (1.0, 2.5, 3.0)),
-        ("previous=3d_lowres", "previous", "3d_lowres"),
+        ('inputs=[{"name": "prior", "previous": "3d_lowres"}]', "inputs", (prior.Spec("3d_lowres"),)),
         ("augmentation=none", "augmentation", none.Spec()),
         ("augmentation.name=standard", "augmentation", standard.Spec()),
         ("normalizers=zscore", "normalizers", (zscore.Spec(),)),

@@ -24,6 +24,7 @@ from autoseg.changes import changed
 from autoseg.configuration import Configuration, StepCost, StepMemory
 from autoseg.core.estimate import Estimate
 from autoseg.core.family import Family
+from autoseg.core.inputs import InputSpec
 from autoseg.core.json_text import parse_json
 from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.core.records import from_json, read_json, to_json
@@ -72,6 +73,7 @@ FINGERPRINT = Fingerprint(
 )
 
 
+NEEDED = {"ct": (0.0, 1.0, -1.0, 1.0), "prior": ("a",)}
 IMAGE = np.linspace(0, 255, 3 * 3 * 4, dtype=np.float32).reshape(3, 3, 4)
 ESTIMATE = Estimate(0.5, 0.4, 0.6, 5)
 
@@ -87,15 +89,14 @@ def with_everything() -> Plan:
     configurations = {"a": replace(first, cost=StepCost("here", StepMemory(1, 2, 3, 4, 5), 10, 20, 0.5, 9))}
     for field, family in PARTS.items():
         for name in family:
-            spec = family.load(name)(*(0.0, 1.0, -1.0, 1.0) if name == "ct" else ())
-            more = {field: (spec, spec) if field == "normalizers" else spec}
+            spec = family.load(name)(*(NEEDED.get(name, ())))
+            more = {field: (spec, spec) if field == "normalizers" else (spec,) if field == "inputs" else spec}
             configurations[f"{field}-{name}"] = replace(first, **more)
     residual = residual_unet.Spec(**vars(first.network))
     flat = replace(plan.configurations["2d"], slices=3)
     more = {
         "network-residual": replace(first, network=residual),
         "slices": flat,
-        "previous": replace(first, previous="a"),
     }
     return replace(plan, configurations=configurations | more, default="a")
 
@@ -161,7 +162,7 @@ def use(plan: Plan) -> None:
 @lru_cache
 def built(network: Any, channels: int, heads: int) -> Any:
     with torch.device("meta"):
-        return network.build(channels, heads)
+        return network.build(InputSpec.of_image(channels), heads)
 
 
 def use_parts(plan: Plan, configuration: Configuration) -> None:
@@ -174,7 +175,9 @@ def use_parts(plan: Plan, configuration: Configuration) -> None:
     loaded = configuration.augmentation.loaded_shape(configuration.patch_size)
     assert all(patch <= edge <= 30 * patch for edge, patch in zip(loaded, configuration.patch_size))
     small = {"batch": 1, "channels": len(plan.channels), "mirror_axes": (0,), "dimensions": configuration.dimensions}
-    configuration.augmentation.draw(np.random.default_rng(1), **small, prior_labels=2)
+    configuration.augmentation.draw(np.random.default_rng(1), **small)
+    for part in configuration.inputs:
+        part.draw(np.random.default_rng(1), batch=1, group=part.group(plan.channels, plan.labels))
     for normalizer in set(configuration.normalizers):
         assert np.isfinite(normalizer.apply(IMAGE, IMAGE > 5)).all()
     configuration.resampler.resample_image(IMAGE[None], (3, 3, 3), (1.0, 1.0, 1.0), (0.8, 1.25, 1.0))

@@ -15,6 +15,7 @@ from autoseg.core.records import from_json, read_json, to_json, write_json
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.layouts import read_dataset
 from autoseg.errors import DatasetError, RecordError
+from autoseg.parts.inputs import prior
 from autoseg.parts.readers import write_channels, write_labels
 from autoseg.plan import Plan
 
@@ -35,7 +36,7 @@ def test_what_becomes_a_folder_is_no_path(small_plan: Plan, name: str) -> None:
         lambda: dataset(name=name),
         lambda: replace(small_plan, dataset=name),
         lambda: replace(small_plan, configurations={name: small_plan.configurations[NAME]}, default=name),
-        lambda: replace(small_plan.configurations[NAME], previous=name),
+        lambda: replace(small_plan.configurations[NAME], inputs=(prior.Spec(name),)),
     ):
         with pytest.raises(ValueError, match="cannot be the name of a file") as caught:
             refused()

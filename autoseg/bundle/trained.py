@@ -70,7 +70,7 @@ class TrainedRuns:
         return str(self.stages[configuration][fold].weights)
 
 
-DECISIVE = ("spacing", "patch_size", "normalizers", "resampler", "network", "previous", "slices")
+DECISIVE = ("spacing", "patch_size", "normalizers", "resampler", "network", "inputs", "slices")
 """Of a configuration, what changes the meaning of a prediction or how an image is prepared."""
 
 

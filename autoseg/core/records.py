@@ -1,7 +1,8 @@
 """Frozen dataclass to JSON and back, strictly: a missing, unknown or mistyped field is an error that names it.
 
 A field whose metadata holds a ``family`` is a part: ``{"name": "plain_unet", ...}`` in JSON, the part's ``Spec`` in
-memory. A union of dataclasses is told apart by their ``KIND``, written as ``"kind"``.
+memory. A union of dataclasses is told apart by their ``KIND``, written as ``"kind"``. A dataclass's ``of_before``
+brings JSON of an earlier version to its fields.
 
 A file that only autoseg writes is sealed: it ends with a checksum of all its values, and where that is another than
 theirs, reading is an error.
@@ -125,6 +126,8 @@ class _Reader:
 
     def record(self, kind: Any, value: Any, where: str) -> Any:
         value = {key: item for key, item in _object(value, where).items() if key != "kind" or not hasattr(kind, "KIND")}
+        if hasattr(kind, "of_before"):
+            value = kind.of_before(value)
         fields = {field.name: field for field in dataclasses.fields(kind)}
         _refuse_other_version(fields, value, where)
         required = {

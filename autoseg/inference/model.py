@@ -19,6 +19,7 @@ from ..configuration import Configuration
 from ..core.clock import Clock
 from ..core.files import named_path
 from ..core.geometry import Geometry, Image
+from ..core.names import short
 from ..corrections import Correction
 from ..errors import ModelError
 from ..preprocessing.prepare import PreparedCase, prepare
@@ -28,6 +29,7 @@ from ..task import Task
 from .accumulator import Space
 from .ensemble import Ensemble
 from .export import Prediction
+from .inputs import all_inputs
 from .memory import Need, need
 from .networks import read_network, refuse_too_large
 from .options import DEFAULT, LABELS_ONLY, PredictOptions, Wanted
@@ -110,8 +112,14 @@ class Model(Predictor[PreparedCase]):
             needed = needed.together(self.previous.need(geometry))
         return needed.corrected(geometry) if self.postprocessing else needed
 
-    def prepare(self, image: Image) -> PreparedCase:
-        """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers."""
+    def prepare(self, image: Image, given: Mapping[str, Any] | None = None) -> PreparedCase:
+        """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers.
+
+        ``given`` is for further inputs of the network: name of the input to whatever its part takes.
+        """
+        if unknown := set(given or {}) - self._input_names():
+            there = ", ".join(sorted(self._input_names())) or "none but the image"
+            raise ModelError(f"the model has no input {short(', '.join(sorted(unknown)))}; there is {there}")
         expected, found = self.task.channels, len(image.array)
         if found != len(expected):
             raise ModelError(
@@ -120,8 +128,16 @@ class Model(Predictor[PreparedCase]):
             )
         if not np.isfinite(image.array).all():
             raise ModelError("the image holds NaN or infinite voxels; replace them by the value of air or background")
-        prepared = prepare(image, None, self.task)
-        return prepared if self.previous is None else replace(prepared, previous=self.previous.prepare(image))
+        return self._prepared(image, given or {})
+
+    def _prepared(self, image: Image, given: Mapping[str, Any]) -> PreparedCase:
+        prepared = replace(prepare(image, None, self.task), given=given)
+        return prepared if self.previous is None else replace(prepared, previous=self.previous._prepared(image, given))
+
+    def _input_names(self) -> set[str]:
+        """Of this stage and those before it."""
+        own = {group.name for group in self.task.inputs.extras}
+        return own if self.previous is None else own | self.previous._input_names()
 
     def slabs(
         self,
@@ -158,7 +174,7 @@ class Model(Predictor[PreparedCase]):
         _, resampling = prepared.record.split()
         return SlidingWindow(
             self.networks,
-            prepared.image if self.previous is None else self._with_prior(prepared, options, space, clock),
+            self._inputs(prepared, options, space, clock),
             self.configuration.patch_size,
             heads=self.task.labels.heads,
             batch_size=self.configuration.batch_size,
@@ -171,11 +187,13 @@ class Model(Predictor[PreparedCase]):
             clock=clock,
         )
 
-    def _with_prior(
-        self, prepared: PreparedCase, options: PredictOptions, space: Space, clock: Clock | None
-    ) -> np.ndarray:
-        """The image and, as one more channel, the label indices that the earlier stage predicts."""
-        assert self.previous is not None and prepared.previous is not None
-        found = self.previous.decide(prepared.previous, options, space=space, clock=clock)
-        prior = on_grid(found.labels, prepared.record, self.task.labels, self.configuration.resampler)
-        return np.concatenate((prepared.image, prior[None].astype(np.float32)))
+    def _inputs(self, prepared: PreparedCase, options: PredictOptions, space: Space, clock: Clock | None) -> np.ndarray:
+        """The image and, as further channels, all else that the networks see."""
+
+        def predicted() -> np.ndarray:
+            """By the earlier stage, as label indices on the network's grid."""
+            assert self.previous is not None and prepared.previous is not None
+            found = self.previous.decide(prepared.previous, options, space=space, clock=clock)
+            return on_grid(found.labels, prepared.record, self.task.labels, self.configuration.resampler)
+
+        return all_inputs(prepared, self.task, predicted)

@@ -16,6 +16,7 @@ from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from ..core.labels import Labels
 from ..core.names import path_name, short
 from ..errors import RecordError
+from ..parts.inputs import prior
 from ..parts.losses import dice_ce
 from ..parts.normalizers import ct, none, rescale, rgb, zscore
 from ..parts.optimizers import sgd
@@ -186,7 +187,9 @@ def _configuration(
         optimizer=sgd.Spec(),
         schedule=polynomial.Spec(),
         training=TrainingRules(epochs=1000),
-        previous=None if settings.get("previous_stage") is None else typed(settings, "previous_stage", where, str),
+        inputs=()
+        if settings.get("previous_stage") is None
+        else (prior.Spec(typed(settings, "previous_stage", where, str)),),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..configuration import NETWORKS, NORMALIZERS, Configuration
+from ..configuration import INPUTS, NETWORKS, NORMALIZERS, Configuration
 from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from ..core.records import read_json, to_json
 from ..data import dataset_json
@@ -160,6 +160,8 @@ def _reader(plan: Plan) -> str:
 def _configuration(
     title: str, configuration: Configuration, plan: Plan, fingerprint: Fingerprint, name: str
 ) -> dict[str, Any]:
+    for part in configuration.inputs:
+        _known(INPUTS.name_of(part), {"prior": "previous_stage"})
     if configuration.previous is not None and _as_3d_fullres(configuration, plan):
         return {"inherits_from": "3d_fullres", "previous_stage": configuration.previous}
     normalizers = [_known(NORMALIZERS.name_of(part), NORMALIZATIONS) for part in configuration.normalizers]
@@ -184,7 +186,7 @@ def _configuration(
 
 def _as_3d_fullres(configuration: Configuration, plan: Plan) -> bool:
     full = plan.configurations.get("3d_fullres")
-    return full is not None and replace(full, previous=configuration.previous, reasons=()) == replace(
+    return full is not None and replace(full, inputs=configuration.inputs, reasons=()) == replace(
         configuration, reasons=()
     )
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn, optim
 
-    from ..core.geometry import Geometry
+    from ..core.geometry import Box, Geometry
+    from ..core.inputs import InputGroup, InputSpec
     from ..core.labels import Labels
     from ..core.samples import Samples
 
@@ -101,8 +102,88 @@ class Network(Part, Protocol):
     def features(self) -> tuple[int, ...]:
         """Feature maps of each stage, finest first: what prediction counts the memory of a patch by."""
 
-    def build(self, channels: int, heads: int) -> nn.Module:
-        """The network with fresh weights: (B, channels, *patch) to a list of logits (B, heads, ...), finest first."""
+    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
+        """The network with fresh weights: (B, inputs.seen, *patch) to a list of logits (B, heads, ...), finest first.
+
+        Its channels are those of the groups of ``inputs``, one group after the other.
+        """
+
+
+class CaseInTraining(Protocol):
+    """A prepared case, as a further input sees it."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels (z, y, x) on the network's grid."""
+
+    @property
+    def channels(self) -> int:
+        """Of the image."""
+
+    @property
+    def foreground(self) -> Any:
+        """Where its labels are: ``preprocessing.locations.Locations``."""
+
+    def predicted(self, box: Box) -> np.ndarray:
+        """Label indices (*box) that the earlier stage predicted; only for an input that names one."""
+
+
+class CaseInPrediction(Protocol):
+    """A case to be predicted, as a further input sees it."""
+
+    @property
+    def image(self) -> np.ndarray:
+        """float32 (channels, z, y, x), on the network's grid."""
+
+    @property
+    def given(self) -> Any:
+        """What the caller gave for this input; None: nothing."""
+
+    def predicted(self) -> np.ndarray:
+        """Label indices (z, y, x) that the earlier stage predicts; only for an input that names one."""
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Places (n, 3) in voxels (z, y, x) of the file, as places on the network's grid."""
+
+
+class Move(Protocol):
+    """How the augmentation moves a batch: rotated, scaled and mirrored, patch by patch."""
+
+    def images(self, images: Sequence[Tensor]) -> Tensor:
+        """Each (channels, *loaded), interpolated to float32 (B, channels, *patch); 0 beyond what was read."""
+
+    def labels(self, labels: Sequence[Tensor]) -> Tensor:
+        """Label indices, each (maps, *loaded), to (B, maps, *patch); background beyond what was read."""
+
+
+@runtime_checkable
+class Input(Part, Protocol):
+    """A further input of the network, beside the image. Arrays are on the network's grid; 2-D patches have no z."""
+
+    @property
+    def previous(self) -> str | None:
+        """The configuration that is trained and predicts before, as its prediction is needed; None: there is none."""
+
+    def group(self, channels: Sequence[str], labels: Labels) -> InputGroup:
+        """What the network gets of it, where images have these channels."""
+
+    def read(self, case: CaseInTraining, box: Box) -> np.ndarray | None:
+        """(group.read, *box) of a case in training, always the same. None: absent, if the group is optional."""
+
+    def draw(self, generator: np.random.Generator, *, batch: int, group: InputGroup) -> Sequence[Any]:
+        """All that is random about a batch, beside what the augmentation draws: an entry for each patch."""
+
+    def apply(self, arrays: Sequence[Tensor], targets: Tensor, drawn: Sequence[Any], move: Move) -> Tensor:
+        """Patches as they were read, each (group.read, *loaded), to (B, group.read, *patch), without randomness.
+
+        ``targets`` are the label indices (B, *patch) to be learned, already moved.
+        """
+
+    def make(self, case: CaseInPrediction) -> np.ndarray | None:
+        """(group.read, z, y, x) of a case to be predicted. None: absent, if the group is optional."""
+
+    def encode(self, arrays: Tensor, group: InputGroup) -> Tensor:
+        """(B, group.read, *patch) float32 to (B, group.seen, *patch): what the network sees."""
 
 
 @runtime_checkable
@@ -201,7 +282,6 @@ class Augmentation(Part, Protocol):
         channels: int,
         mirror_axes: Sequence[int],
         dimensions: int,
-        prior_labels: int = 0,
     ) -> Any:
         """Everything random about one batch; None, or something with ``of_patches(start, stop)``."""
 
@@ -210,8 +290,12 @@ class Augmentation(Part, Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Patches as they were read to float32 (B, channels, *patch) and label indices (B, *patch)."""
 
-    def apply_to_prior(self, prior: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]) -> Tensor:
-        """Label maps of an earlier stage to (B, *patch)."""
+    def move_images(self, images: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]) -> Tensor:
+        """Further arrays, each (channels, *loaded), to float32 (B, channels, *patch): moved as ``apply`` moves images,
+        their values otherwise as they are."""
+
+    def move_labels(self, labels: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]) -> Tensor:
+        """Further label indices, each (maps, *loaded), to (B, maps, *patch): moved as ``apply`` moves targets."""
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from ..data.folds import Folds
 from ..errors import TrainingError
 from ..parts.readers import read_labels
 from ..plan import Plan
-from ..preprocessing.priors import CaseWithPrior, PriorStore, on_grid
+from ..preprocessing.priors import PriorStore, on_grid
 from ..preprocessing.store import StoredCase
 from ..run_folder import RunFolder
 from ..task import Task
@@ -98,12 +98,6 @@ def bring_to_grid(files: DatasetFolder, earlier: Task, task: Task, cases: dict[s
     for _ in progress(ordered_map(work, todo, workers), len(todo), what):
         pass
     LOG.info("%s: predictions of %d cases brought to its grid, %d were there", what, len(todo), len(cases) - len(todo))
-
-
-def with_priors(files: DatasetFolder, task: Task, cases: dict[str, StoredCase]) -> dict[str, CaseWithPrior]:
-    """The prepared cases together with what ``bring_to_grid`` made for them."""
-    store = PriorStore(files.priors(task.name))
-    return {key: store.open(key, case) for key, case in cases.items()}
 
 
 def _predicted(files: DatasetFolder, earlier: Task) -> dict[str, Path]:

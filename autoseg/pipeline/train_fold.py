@@ -16,6 +16,8 @@ from ..data.folds import Fold
 from ..errors import ModelError, TrainingError, WorkspaceError
 from ..newest import note_made
 from ..plan import Plan
+from ..preprocessing.inputs import with_inputs
+from ..preprocessing.priors import PriorStore
 from ..preprocessing.store import CaseStore, StoredCase
 from ..run_folder import RunFolder
 from ..run_status import StatusFile
@@ -28,7 +30,6 @@ from ..training.fit import CHECKPOINT_SECONDS, Course, fit
 from ..training.process_group import SINGLE_PROCESS, ProcessGroup, refuse_small_batch
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
 from ..workspace import DatasetFolder
-from .cascade import with_priors
 from .plan_and_preprocess import preparation_keys, prepared_as
 from .validation_monitor import validation_monitor
 
@@ -206,7 +207,9 @@ def _refuse_another_plan(run: FoldRun) -> None:
 
 def _prepared(run: FoldRun) -> Mapping[str, ReadableCase]:
     cases = prepared_cases(run.files, run.task, (*run.split.train, *run.split.validation), run.trusted)
-    return cases if run.task.configuration.previous is None else with_priors(run.files, run.task, cases)
+    if not run.task.configuration.inputs:
+        return cases
+    return with_inputs(cases, run.task, PriorStore(run.files.priors(run.task.name)))
 
 
 def prepared_cases(

@@ -17,7 +17,6 @@ from ..inference.resampled import SLAB_BYTES, ranges
 from ..inference.sliding_window import SlidingWindow
 from ..settings import RunSettings, resolve
 from ..task import Task
-from ..training.batches import network_input
 from ..training.cases import ReadableCase
 from ..training.early_stopping import ValidationMonitor
 from ..training.online import overlap_counts
@@ -38,12 +37,11 @@ def validation_monitor(
 
     def dice(network: nn.Module, key: str) -> np.ndarray:
         """Per label; NaN for one that is neither there nor predicted."""
-        image, maps = cases[key].read(Box.whole(cases[key].shape))
-        targets, *prior = torch.from_numpy(maps.astype(np.int32).reshape(-1, *cases[key].shape))
-        given = network_input(torch.from_numpy(image)[None].float(), prior[0][None] if prior else None)
+        image, maps, *extras = cases[key].read(Box.whole(cases[key].shape))
+        targets = torch.from_numpy(maps.astype(np.int32))
         window = SlidingWindow(
             [network],
-            given[0].numpy(),
+            np.concatenate((image, *extras), dtype=np.float32),
             configuration.patch_size,
             heads=labels.heads,
             batch_size=configuration.batch_size,

@@ -15,6 +15,7 @@ from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
 from ..errors import PlanningError
 from ..parts.augmentations import standard
+from ..parts.inputs import prior
 from ..parts.losses import dice_ce
 from ..parts.resamplers import spline
 from ..plan import Plan
@@ -217,7 +218,7 @@ def _dimensions(name: str) -> int:
 def _after(previous: str, configuration: Configuration) -> Configuration:
     """``configuration`` as the second stage of a cascade."""
     why = f"cascade: sees what {previous} has predicted as further channels, one per label; all else as in 3d_fullres"
-    return replace(configuration, previous=previous, reasons=(why, *configuration.reasons))
+    return replace(configuration, inputs=(prior.Spec(previous),), reasons=(why, *configuration.reasons))
 
 
 def _names(labels: Labels) -> int:

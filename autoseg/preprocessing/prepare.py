@@ -6,9 +6,10 @@ before resampling because interpolation would blur the border of the nonzero reg
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class PreparedCase:
     """Where its labels are; None for a case to be predicted."""
     previous: PreparedCase | None = None
     """In a cascade, a case to be predicted as the earlier stage sees it."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """For a case to be predicted, what the caller gave for further inputs of the network, by their names."""
 
 
 def prepare(image: Image, labels: np.ndarray | None, task: Task) -> PreparedCase:

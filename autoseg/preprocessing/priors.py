@@ -20,9 +20,8 @@ from ..core.labels import Labels
 from ..core.records import read_json, write_json
 from ..errors import ImageFileError, RecordError
 from .arrays import read_array, write_array
-from .locations import Locations
 from .spatial import SpatialRecord
-from .store import CHUNK_EDGE, StoredCase
+from .store import CHUNK_EDGE
 
 LOG = logging.getLogger("autoseg")
 
@@ -48,39 +47,20 @@ class PriorRecord:
 
 
 @dataclass(frozen=True)
-class CaseWithPrior:
-    """A prepared case and what an earlier stage predicted for it; reading is safe from several threads at once."""
+class StoredPrior:
+    """What an earlier stage predicted for one case; reading is safe from several threads at once."""
 
-    case: StoredCase
-    prior: Path
+    path: Path
     mark: Mark
-    """What ``prior`` must be."""
+    """What the file must be."""
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Voxels (z, y, x) on the network's grid."""
-        return self.case.shape
-
-    @property
-    def channels(self) -> int:
-        return self.case.channels
-
-    @property
-    def foreground(self) -> Locations:
-        """Where the labels of the reference are."""
-        return self.case.foreground
-
-    def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Image (channels, *box) and two label maps (2, *box): the reference and the prediction.
-
-        Raises ImageFileError when a file is damaged.
-        """
-        if found := damage(self.prior, self.mark):
+    def read(self, box: Box) -> np.ndarray:
+        """Label indices (*box). Raises ImageFileError when the file is damaged."""
+        if found := damage(self.path, self.mark):
             raise ImageFileError(
-                f"case {self.prior.stem}: {self.prior} {found}. Run the same command again, which makes it anew"
+                f"case {self.path.stem}: {self.path} {found}. Run the same command again, which makes it anew"
             )
-        image, labels = self.case.read(box)
-        return image, np.stack((labels, read_array(self.prior, box.slices)))
+        return read_array(self.path, box.slices)
 
 
 @dataclass(frozen=True)
@@ -110,9 +90,9 @@ class PriorStore:
         LOG.warning("case %s: %s; it is made anew", key, found)
         return None
 
-    def open(self, key: str, case: StoredCase) -> CaseWithPrior:
-        """The prepared case with its prediction. Raises RecordError where there is none, or a damaged one."""
-        return CaseWithPrior(case, self.path(key), read_json(self._record(key), PriorRecord).file)
+    def open(self, key: str) -> StoredPrior:
+        """The prediction for one case. Raises RecordError where there is none, or a damaged one."""
+        return StoredPrior(self.path(key), read_json(self._record(key), PriorRecord).file)
 
     def write(self, key: str, indices: np.ndarray, content_key: str) -> None:
         """Writes one case's label indices (z, y, x); where that is cut short, there is none."""

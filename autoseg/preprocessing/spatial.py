@@ -115,6 +115,17 @@ class SpatialRecord:
             array = step.undo(array, method, fill)
         return array
 
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Places (n, 3) in voxels (z, y, x) of the file as places on the network's grid; voxel centres are whole."""
+        turn, crop, resample = self.steps
+        assert isinstance(turn, Transpose) and isinstance(crop, Crop) and isinstance(resample, Resample)
+        places = np.asarray(points, float).reshape(-1, 3)[:, turn.order]
+        for axis in turn.reversed:
+            places[:, axis] = crop.shape[axis] - 1 - places[:, axis]
+        scale = np.array(resample.new_shape) / np.array(resample.shape)
+        found: np.ndarray = (places - np.array(crop.box.start) + 0.5) * scale - 0.5
+        return found
+
     def split(self) -> tuple[SpatialRecord, Resample]:
         """The steps before resampling, and the resampling: export undoes the latter slab by slab, then the former."""
         *before, last = self.steps

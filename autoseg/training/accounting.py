@@ -80,9 +80,8 @@ def _inputs(task: Task) -> tuple[int, Tensor, Tensor]:
     count, patch = configuration.batch_size, configuration.patch_size
     loaded = prod(configuration.augmentation.loaded_shape(patch))
     images = torch.empty((count, inputs.read, *patch))
-    maps = inputs.read - inputs.image.read + 1  # of labels, those to be learned among them
     targets = torch.empty((count, *patch), dtype=torch.uint8)
-    return count * loaded * (2 * inputs.image.read + maps), images, targets
+    return count * loaded * (inputs.voxel_bytes + targets.element_size()), images, targets
 
 
 def _state_per_weight(configuration: Configuration) -> float:

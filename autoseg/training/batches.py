@@ -38,8 +38,8 @@ class Batch:
     """Each (*loaded) label indices, as stored."""
     keys: tuple[str, ...]
     """The case of each patch."""
-    prior: Sequence[Tensor] | None = None
-    """Each (*loaded) label indices that an earlier stage predicted: an input of the network, beside the images."""
+    extras: tuple[Sequence[Tensor], ...] = ()
+    """Of every further input of the network, in the order of the task's: each (read, *loaded)."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,6 @@ class Patch:
     on_foreground: bool
     shape: tuple[int, ...]
     """Voxels to read, with the centre of what the network will see."""
-
-
-def network_input(images: Tensor, prior: Tensor | None) -> Tensor:
-    """What the network sees: ``images`` (B, C, *patch), then the ``prior`` (B, *patch), if there is one."""
-    return images if prior is None else torch.cat((images, prior[:, None].to(images.dtype)), 1)
 
 
 @dataclass(frozen=True)
@@ -111,8 +106,8 @@ class PatchSampler:
         """What a patch takes once it is read, at most."""
         return prod(patch.shape) * self.voxel_bytes
 
-    def read(self, patch: Patch) -> tuple[str, Tensor, Tensor]:
-        """Its case, image (channels, *loaded) and label indices (*loaded), or two label maps (2, *loaded)."""
+    def read(self, patch: Patch) -> tuple[str, tuple[Tensor, ...]]:
+        """Its case, and image (channels, *loaded), label indices (*loaded) and every further input (read, *loaded)."""
         random = generator(self.seed, self.purpose, patch.number)
         key, label = self._in_turn(patch.number), None
         if patch.on_foreground and self.holders and random.random() < self.balance:
@@ -122,10 +117,8 @@ class PatchSampler:
         size = np.array((1, *self.patch_size) if flat else self.patch_size)
         loaded = np.array((1, *patch.shape) if flat else patch.shape)
         start = self._start(case, size, random, label, patch.on_foreground) - (loaded - size) // 2
-        image, maps = read_slices(case, start, loaded, self.slices) if flat else read_padded(case, start, loaded)
-        if maps.dtype == np.uint16:
-            maps = maps.astype(np.int32)  # torch computes little in uint16
-        return key, _tensor(image), _tensor(maps)
+        arrays = read_slices(case, start, loaded, self.slices) if flat else read_padded(case, start, loaded)
+        return key, tuple(map(_tensor, arrays))
 
     def _in_turn(self, number: int) -> str:
         """A new random order after every pass."""
@@ -213,15 +206,16 @@ def _holders(cases: Mapping[str, ReadableCase], keys: Sequence[str]) -> dict[int
 
 def _tensor(array: np.ndarray) -> Tensor:
     """Of its own: part of a case that is kept in memory is copied."""
+    if array.dtype == np.uint16:
+        array = array.astype(np.int32)  # torch computes little in uint16
     return torch.from_numpy(array if array.flags.owndata and array.flags.c_contiguous else array.copy())
 
 
-def batch_of(patches: Sequence[tuple[str, Tensor, Tensor]]) -> Batch:
+def batch_of(patches: Sequence[tuple[str, tuple[Tensor, ...]]]) -> Batch:
     """Of what was read of each patch."""
-    keys, images, maps = zip(*patches)
-    if maps[0].dim() == images[0].dim() - 1:
-        return Batch(images, maps, keys)
-    return Batch(images, tuple(each[0] for each in maps), keys, prior=tuple(each[1] for each in maps))
+    keys, arrays = zip(*patches)
+    images, targets, *extras = zip(*arrays)
+    return Batch(images, targets, keys, tuple(extras))
 
 
 def batches(sampler: PatchSampler, first: int, workers: int, ahead: int) -> Generator[Batch, None, None]:

@@ -31,38 +31,37 @@ class ReadableCase(Protocol):
     def foreground(self) -> Locations:
         """Where its labels are."""
 
-    def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Image (channels, z, y, x) and label indices (z, y, x) inside ``box``.
-
-        Or two label maps, (2, z, y, x): what is to be learned, and what an earlier stage predicted.
-        """
+    def read(self, box: Box) -> tuple[np.ndarray, ...]:
+        """Inside ``box``: image (channels, z, y, x), label indices (z, y, x), every further input (read, z, y, x)."""
 
 
-def read_padded(case: ReadableCase, start: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read_padded(case: ReadableCase, start: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, ...]:
     """The block of ``shape`` from ``start`` (z, y, x), which may reach beyond the image: 0 and background there."""
     inner_start = np.clip(start, 0, case.shape)
     inner_stop = np.clip(start + shape, inner_start, case.shape)
-    image, labels = case.read(Box(_triple(inner_start), _triple(inner_stop)))
-    if image.shape[1:] == tuple(shape):
-        return image, labels
-    z, y, x = Box(_triple(inner_start - start), _triple(inner_stop - start)).slices
-    padded_image = np.zeros((len(image), *shape), image.dtype)
-    padded_image[:, z, y, x] = image
-    padded_labels = np.zeros((*labels.shape[:-3], *shape), labels.dtype)
-    padded_labels[..., z, y, x] = labels
-    return padded_image, padded_labels
+    arrays = case.read(Box(_triple(inner_start), _triple(inner_stop)))
+    if arrays[0].shape[1:] == tuple(shape):
+        return arrays
+    inside = (..., *Box(_triple(inner_start - start), _triple(inner_stop - start)).slices)
+    padded = tuple(np.zeros((*array.shape[:-3], *shape), array.dtype) for array in arrays)
+    for block, array in zip(padded, arrays):
+        block[inside] = array
+    return padded
 
 
-def read_slices(case: ReadableCase, start: np.ndarray, shape: np.ndarray, slices: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slice ``start[0]``, which must exist, with its neighbours as channels (channels * slices, y, x), and its labels.
+def read_slices(case: ReadableCase, start: np.ndarray, shape: np.ndarray, slices: int) -> tuple[np.ndarray, ...]:
+    """Slice ``start[0]``, which must exist, with its neighbours as channels (channels * slices, y, x).
+
+    Then its labels (y, x) and further inputs (read, y, x).
 
     Beyond the first and the last slice these come again.
     """
     middle, reach = int(start[0]), slices // 2
     wanted = np.clip(np.arange(middle - reach, middle + reach + 1), 0, case.shape[0] - 1)
     first, depth = wanted[0], wanted[-1] - wanted[0] + 1
-    image, labels = read_padded(case, np.array([first, *start[1:]]), np.array([depth, *shape[1:]]))
-    return image[:, wanted - first].reshape(-1, *image.shape[2:]), labels[..., middle - first, :, :]
+    image, *maps = read_padded(case, np.array([first, *start[1:]]), np.array([depth, *shape[1:]]))
+    neighbours = image[:, wanted - first].reshape(-1, *image.shape[2:])
+    return (neighbours, *(array[..., middle - first, :, :] for array in maps))
 
 
 def _triple(vector: np.ndarray) -> tuple[int, int, int]:
@@ -77,19 +76,20 @@ class CaseInMemory:
     image: np.ndarray
     labels: np.ndarray
     foreground: Locations
+    extras: tuple[np.ndarray, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        z, y, x = self.labels.shape[-3:]
+        z, y, x = self.labels.shape
         return (z, y, x)
 
     @property
     def channels(self) -> int:
         return len(self.image)
 
-    def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        z, y, x = box.slices
-        return self.image[:, z, y, x], self.labels[..., z, y, x]
+    def read(self, box: Box) -> tuple[np.ndarray, ...]:
+        inside = (..., *box.slices)
+        return tuple(array[inside] for array in (self.image, self.labels, *self.extras))
 
 
 class CaseCache(Mapping[str, ReadableCase]):
@@ -114,10 +114,11 @@ class CaseCache(Mapping[str, ReadableCase]):
         estimate = prod(case.shape) * (2 * case.channels + 2)  # float16 and at most 16-bit labels
         if not self._take(estimate):
             return case
-        image, labels = case.read(Box.whole(case.shape))
+        image, labels, *extras = case.read(Box.whole(case.shape))
         found = case.foreground
-        kept = CaseInMemory(image, labels, replace(found, voxels=np.array(found.voxels)))
-        more = image.nbytes + labels.nbytes + kept.foreground.voxels.nbytes - estimate
+        kept = CaseInMemory(image, labels, replace(found, voxels=np.array(found.voxels)), tuple(extras))
+        arrays = (image, labels, *extras, kept.foreground.voxels)
+        more = sum(array.nbytes for array in arrays) - estimate
         if self._take(more):
             return kept
         self._take(-estimate)

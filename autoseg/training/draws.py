@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from ..configuration import Configuration
+from ..core.inputs import InputGroup
 from ..core.seeds import generator
+from ..parts.contracts import Augmentation
 from ..task import Task
 from .process_group import SINGLE_PROCESS, ProcessGroup
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """For one batch, or a process's share of it."""
+
+    params: Any
+    """Of the augmentation."""
+    inputs: tuple[Sequence[Any], ...]
+    """Of each further input, an entry per patch."""
+    seed: int
+    """For whatever else is random in the step."""
+
+
+@dataclass(frozen=True)
+class PatchMove:
+    """How an augmentation moves the patches for which ``params`` were drawn."""
+
+    augmentation: Augmentation
+    params: Any
+    patch_size: tuple[int, ...]
+
+    def images(self, images: Sequence[Tensor]) -> Tensor:
+        """Each (channels, *loaded), to float32 (B, channels, *patch)."""
+        return self.augmentation.move_images(images, self.params, self.patch_size)
+
+    def labels(self, labels: Sequence[Tensor]) -> Tensor:
+        """Label indices, each (maps, *loaded), to (B, maps, *patch)."""
+        return self.augmentation.move_labels(labels, self.params, self.patch_size)
 
 
 @dataclass(frozen=True)
@@ -20,8 +54,8 @@ class Draws:
     """Of the images, without neighbouring slices."""
     mirror_axes: tuple[int, ...]
     """Axes of the patch."""
-    prior_labels: int
-    """Labels, without background, of a label map that comes in with the images; 0: none comes."""
+    extras: tuple[InputGroup, ...]
+    """What the network gets of each further input."""
     seed: int
     group: ProcessGroup = SINGLE_PROCESS
 
@@ -29,24 +63,22 @@ class Draws:
     def of(cls, task: Task, seed: int, group: ProcessGroup = SINGLE_PROCESS) -> Draws:
         skipped = 3 - task.configuration.dimensions  # a 2-D patch has no z axis
         axes = tuple(axis - skipped for axis in task.mirrored)
-        prior_labels = sum(group.channels for group in task.inputs.extras)
-        return cls(task.configuration, task.inputs.image.channels, axes, prior_labels, seed, group)
+        return cls(task.configuration, task.inputs.image.channels, axes, task.inputs.extras, seed, group)
 
-    def of_shard(self, iteration: int) -> tuple[Any, int]:
-        """What the augmentation drew for this process's patches, and a seed for whatever else is random in the step."""
-        params, seed = self._of_batch(iteration)
-        if params is not None:
-            share = self.group.shard(self.configuration.batch_size)
-            params = params.of_patches(share.start, share.stop)
-        return params, seed + self.group.rank
+    def of_shard(self, iteration: int) -> Drawn:
+        """What was drawn for this process's patches."""
+        whole, share = self._of_batch(iteration), self.group.shard(self.configuration.batch_size)
+        params = whole.params if whole.params is None else whole.params.of_patches(share.start, share.stop)
+        inputs = tuple(drawn[share.start : share.stop] for drawn in whole.inputs)
+        return Drawn(params, inputs, whole.seed + self.group.rank)
 
     def shapes(self, iteration: int) -> list[tuple[int, ...]]:
         """Voxels that are to be read of every patch of the batch, with the patch's centre."""
-        params, _ = self._of_batch(iteration)
+        params = self._of_batch(iteration).params
         needed, patch_size = self.configuration.augmentation.needed_shape, self.configuration.patch_size
         return [needed(params, patch, patch_size) for patch in range(self.configuration.batch_size)]
 
-    def _of_batch(self, iteration: int) -> tuple[Any, int]:
+    def _of_batch(self, iteration: int) -> Drawn:
         random = generator(self.seed, "augmentation", iteration)
         params = self.configuration.augmentation.draw(
             random,
@@ -54,6 +86,9 @@ class Draws:
             channels=self.channels,
             mirror_axes=self.mirror_axes,
             dimensions=self.configuration.dimensions,
-            prior_labels=self.prior_labels,
         )
-        return params, int(random.integers(2**63))
+        inputs = tuple(
+            part.draw(random, batch=self.configuration.batch_size, group=group)
+            for part, group in zip(self.configuration.inputs, self.extras)
+        )
+        return Drawn(params, inputs, int(random.integers(2**63)))

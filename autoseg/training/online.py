@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ..core.labels import ExclusiveLabels, Labels
+from ..parts.inputs._encoding import joined
 from ..settings import Resolved
 from .arithmetic import autocast
-from .batches import PatchSampler, network_input
+from .batches import PatchSampler
 
 
 def online_dice(
@@ -24,8 +25,8 @@ def online_dice(
     with torch.inference_mode():
         for number in range(batches):
             batch = sampler.batch(number)
-            prior = None if batch.prior is None else torch.stack(list(batch.prior))
-            seen = network_input(torch.stack(list(batch.images)).float(), prior)
+            extras = [torch.stack(list(arrays)) for arrays in batch.extras]
+            seen = joined(torch.stack(list(batch.images)).float(), extras)
             all_targets = torch.stack(list(batch.targets))
             for images, targets in zip(seen.tensor_split(parts), all_targets.tensor_split(parts)):
                 with autocast(resolved):

@@ -17,11 +17,12 @@ from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
 from ..core.samples import LABELLED, Samples
 from ..parts.contracts import BuiltObjective
+from ..parts.inputs._encoding import joined
 from ..settings import Resolved
 from ..task import Task
 from .arithmetic import Forward, autocast
-from .batches import Batch, network_input
-from .draws import Draws
+from .batches import Batch
+from .draws import Draws, PatchMove
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .state import TrainingState
 
@@ -177,14 +178,16 @@ class Step:
 
     def augmented(self, batch: Batch, iteration: int) -> Inputs:
         """The network's inputs of this iteration, from this process's share of the patches."""
-        params, seed = self.draws.of_shard(iteration)
-        torch.manual_seed(seed)  # for augmentations of others that draw from torch
-        augmentation, patch_size = self.configuration.augmentation, self.configuration.patch_size
+        drawn = self.draws.of_shard(iteration)
+        torch.manual_seed(drawn.seed)  # for augmentations of others that draw from torch
+        augmentation, patch_size, params = self.configuration.augmentation, self.configuration.patch_size, drawn.params
         images, targets = augmentation.apply(self._there(batch.images), self._there(batch.targets), params, patch_size)
-        if batch.prior is not None:
-            prior = augmentation.apply_to_prior(self._there(batch.prior), params, patch_size)
-            images = network_input(images, prior)
-        return Inputs(images, targets, batch.keys, seed)
+        move = PatchMove(augmentation, params, patch_size)
+        extras = [
+            part.apply(self._there(arrays), targets, own, move)
+            for part, arrays, own in zip(self.configuration.inputs, batch.extras, drawn.inputs, strict=True)
+        ]
+        return Inputs(joined(images, extras), targets, batch.keys, drawn.seed)
 
     def _there(self, patches: Sequence[Tensor]) -> list[Tensor]:
         """On the device."""

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
@@ -95,8 +95,14 @@ def made_up_batch(task: Task) -> Batch:
     random = generator(0, "made-up batch")
     images = random.standard_normal((shape[0], inputs.image.read, *shape[1:]), np.float32).astype(np.float16)
     labels = len(task.labels.values)
-    maps = [
-        tuple(torch.from_numpy(random.integers(0, labels, shape).astype(np.uint8 if labels < 256 else np.int32)))
-        for _ in (None, *inputs.extras)
-    ]
-    return Batch(tuple(torch.from_numpy(images)), maps[0], ("noise",) * shape[0], maps[1] if len(maps) > 1 else None)
+
+    def indices(*read: int) -> tuple[Tensor, ...]:
+        found = random.integers(0, labels, (shape[0], *read, *shape[1:]))
+        return tuple(torch.from_numpy(found.astype(np.uint8 if labels < 256 else np.int32)))
+
+    def numbers(read: int) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(random.random((shape[0], read, *shape[1:]), np.float32)))
+
+    targets = indices()
+    extras = tuple(indices(group.read) if group.kind == "labels" else numbers(group.read) for group in inputs.extras)
+    return Batch(tuple(torch.from_numpy(images)), targets, ("noise",) * shape[0], extras)

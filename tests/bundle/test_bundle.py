@@ -15,9 +15,11 @@ from autoseg.bundle.manifest import Manifest, MirroringTest
 from autoseg.bundle.write import copy_bundle, write_bundle
 from autoseg.core.estimate import Estimate
 from autoseg.core.geometry import Geometry, Image
+from autoseg.core.inputs import InputSpec
 from autoseg.corrections import Correction
 from autoseg.errors import ModelError
 from autoseg.inference.model import Model
+from autoseg.parts.inputs import prior
 from autoseg.parts.postprocessors import largest_component, minimum_size
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings
@@ -28,7 +30,9 @@ FOLDS = ("0", "1")
 
 def weights(plan: Plan, seed: int) -> bytes:
     torch.manual_seed(seed)
-    return save(plan.configuration()[1].network.build(len(plan.channels), plan.labels.heads).state_dict())
+    return save(
+        plan.configuration()[1].network.build(InputSpec.of_image(len(plan.channels)), plan.labels.heads).state_dict()
+    )
 
 
 def manifest(plan: Plan, **fields: object) -> Manifest:
@@ -52,7 +56,7 @@ def test_what_a_bundle_predicts_is_what_its_networks_predict(small_plan, tmp_pat
     networks = []
     for number in range(len(FOLDS)):
         torch.manual_seed(seed + number)
-        networks.append(small_plan.configuration()[1].network.build(1, 2).eval())
+        networks.append(small_plan.configuration()[1].network.build(InputSpec.of_image(1), 2).eval())
     original = Model(small_plan.task(), tuple(networks), FOLDS, SETTINGS)
     found = Model.read(target, settings=SETTINGS)
     assert found.folds == FOLDS
@@ -128,3 +132,14 @@ def test_weights_of_an_ensemble_are_positive_and_sum_to_one(small_plan, weight):
 def test_a_name_must_be_the_name_of_a_folder_anywhere(small_plan, name):
     with pytest.raises(ValueError, match="cannot be the name"):
         manifest(small_plan, name=name)
+
+
+def test_a_cascade_of_before_is_read_and_predicts_what_it_did():
+    """Its plan says ``previous``, and among the augmentation's values mistakes in what that predicts."""
+    stored = Path(__file__).parent / "models" / "cascade_of_before"
+    model, case = Model.read(stored.with_suffix(".zip"), settings=SETTINGS), np.load(stored.with_suffix(".npz"))
+    assert model.task.configuration.inputs == (prior.Spec("3d_lowres", prior.Mistakes(0.4, 0.5, (1.0, 8.0), 0.2)),)
+    assert model.previous is not None and model.previous.task.configuration.inputs == ()
+    found = model.predict(case["image"].astype(np.float32), spacing=(2.0, 2.5, 1.5))
+    assert set(np.unique(found).tolist()) == {0, 3, 7}
+    assert (found == case["labels"]).mean() > 0.999  # other processors round otherwise

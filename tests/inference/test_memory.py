@@ -9,6 +9,7 @@ import torch
 from tasks import task_of
 
 from autoseg.core.geometry import Geometry
+from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.process import MemoryPeak, resident_bytes
 from autoseg.corrections import Correction, corrected
@@ -67,7 +68,7 @@ def test_a_network_takes_no_more_than_is_counted(small_plan, family, patch_size,
     run, axes = Resolved(torch.device("cpu"), dtype), len(patch_size)
     network = family.Spec((16, 32, 64), ((3,) * axes,) * 3, ((1,) * axes, *((2,) * axes,) * 2), (2, 2, 2), (2, 2))
     configuration = replace(small_plan.configuration()[1], patch_size=patch_size, network=network)
-    built, voxels = network.build(1, 3).eval(), int(np.prod(patch_size))
+    built, voxels = network.build(InputSpec.of_image(1), 3).eval(), int(np.prod(patch_size))
     images = torch.randn(patches_at_once(voxels, 3, run), 1, *patch_size)
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype is not None):
         built(images[..., :32])  # what libraries load at their first use is no image's

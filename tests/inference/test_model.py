@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from autoseg.core.geometry import Geometry, Image
+from autoseg.core.inputs import InputSpec
 from autoseg.core.records import write_json
 from autoseg.errors import ModelError, UnknownPartError
 from autoseg.inference.accumulator import Accumulator
 from autoseg.inference.model import Model
+from autoseg.parts.inputs import prior
 from autoseg.plan import Plan
 from autoseg.settings import Resolved, RunSettings
 
@@ -38,7 +40,7 @@ def write_fold(folder: Path, plan: Plan, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
     write_json(folder / "plan.json", plan)
-    network = plan.configuration()[1].network.build(len(plan.channels), plan.labels.heads)
+    network = plan.configuration()[1].network.build(InputSpec.of_image(len(plan.channels)), plan.labels.heads)
     save_file(network.state_dict(), folder / "weights.safetensors")
     return folder
 
@@ -97,7 +99,7 @@ class CopyingPrior(nn.Module):
 @pytest.mark.parametrize("tta", ["none", "full"])
 def test_the_second_stage_of_a_cascade_sees_what_the_first_predicts(small_plan, tta):
     first = copying(changed(small_plan, spacing=(3.0, 2.0, 2.0)))
-    plan = changed(small_plan, previous="3d_lowres")
+    plan = changed(small_plan, inputs=(prior.Spec("3d_lowres"),))
     second = Model(plan.task(), (CopyingPrior(),), ("0",), SETTINGS, previous=first)
     found = second.predict(block(), spacing=(2.0, 2.0, 2.0), tta=tta)
     np.testing.assert_array_equal(found, first.predict(block(), spacing=(2.0, 2.0, 2.0), tta=tta))

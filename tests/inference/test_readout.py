@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from autoseg.core.geometry import Geometry, Image
+from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.inference.model import Model
 from autoseg.inference.readout import Readout, Slab
 from autoseg.inference.sliding_window import SlidingWindow
-from autoseg.parts.networks._one_hot import OneHotLast
+from autoseg.parts.inputs import prior
+from autoseg.parts.inputs._encoding import Encoded
 from autoseg.parts.networks.plain_unet import Spec
 from autoseg.settings import RunSettings, resolve
 
@@ -38,7 +40,7 @@ def network(seed: int, dimensions: int = 3, heads: int = MANY) -> nn.Module:
     ones = (1,) * dimensions
     spec = Spec((4, 6), ((3,) * dimensions,) * 2, (ones, (2,) * dimensions), (1, 1), (1,))
     torch.manual_seed(seed)
-    built = spec.build(1, heads).eval()
+    built = spec.build(InputSpec.of_image(1), heads).eval()
     for parameter in built.heads.parameters():
         nn.init.normal_(parameter)  # biases too
     return built
@@ -73,12 +75,15 @@ def test_maps_are_summed_only_where_they_are_fewer_than_heads_and_known():
 def test_a_later_stage_of_a_cascade_is_read_out_last_too():
     built = network(0)
     torch.manual_seed(1)
-    stage = OneHotLast(Spec((4, 6), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,)).build(3, MANY), 2).eval()
+    part = prior.Spec("3d_lowres")
+    inputs = InputSpec.of_image(1, extras=(part.group(("CT",), ExclusiveLabels({"background": 0, "a": 1, "b": 2})),))
+    spec = Spec((4, 6), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,))
+    stage = Encoded(spec.build(inputs, MANY), (part,), inputs).eval()
     images = torch.stack((torch.randn(8, 8, 8), torch.randint(0, 3, (8, 8, 8)).float()))[None]
     with torch.inference_mode():
         found = Readout([stage.last])(stage.maps(images).movedim(1, -1)).movedim(-1, 1)
         torch.testing.assert_close(found, stage(images)[0], rtol=1e-5, atol=1e-5)
-    assert Readout.of([OneHotLast(OnlyLogits(built), 2)], MANY) is None
+    assert Readout.of([Encoded(OnlyLogits(built), (part,), inputs)], MANY) is None
 
 
 def test_pieces_hold_every_voxel_once_in_order(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,10 +18,12 @@ from autoseg.bundle.bundle import Bundle
 from autoseg.bundle.manifest import Correction, Manifest
 from autoseg.bundle.write import write_bundle
 from autoseg.cli import main
+from autoseg.core.inputs import InputGroup
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.errors import ModelError, RecordError
 from autoseg.interop.nnunet_export import dataset_json, export_nnunet
 from autoseg.interop.nnunet_model import import_nnunet
+from autoseg.parts.inputs import prior
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.normalizers import ct, none, rescale, rgb, zscore
 from autoseg.parts.postprocessors import largest_component, minimum_size
@@ -81,7 +83,7 @@ def variants(plan: Plan) -> dict[str, Plan]:
         ),
         "orientation": replace(plan, orientation="RAS", file_ending=".mha"),
         "thresholds": replace(plan, configurations={TITLE: replace(full, resampler=spline.Spec(anisotropy=2.5))}),
-        "cascade": replace(plan, configurations=only | {"next": replace(full, previous=TITLE)}),
+        "cascade": replace(plan, configurations=only | {"next": replace(full, inputs=(prior.Spec(TITLE),))}),
     }
 
 
@@ -179,6 +181,21 @@ def test_another_network_is_named_and_nothing_is_written(small_plan: Plan, tmp_p
     odd = replace(small_plan, configurations={TITLE: replace(full, network=Spec(divisor=(1, 1, 1), features=(4,)))})
     with pytest.raises(RecordError, match="nnU-Net has no counterpart of"):
         export_nnunet(SimpleNamespace(plan=odd), Manifest("m", {TITLE: ("0",)}, {TITLE: 1.0}), tmp_path / "theirs")
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_an_input_that_nnunet_does_not_have_is_refused(small_plan: Plan, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Spec:
+        previous: None = None
+
+        def group(self, channels: object, labels: object) -> InputGroup:
+            return InputGroup("clicks", "heat map", 1)
+
+    full = replace(small_plan.configurations[TITLE], inputs=(Spec(),))
+    plan = SimpleNamespace(plan=replace(small_plan, configurations={TITLE: full}))
+    with pytest.raises(RecordError, match=r"nnU-Net has no counterpart of .*it knows prior"):
+        export_nnunet(plan, Manifest("m", {TITLE: ("0",)}, {TITLE: 1.0}), tmp_path / "theirs")
     assert not (tmp_path / "theirs").exists()
 
 

@@ -23,6 +23,7 @@ from autoseg.inference.model import Model
 from autoseg.interop.nnunet_model import import_nnunet
 from autoseg.interop.nnunet_plans import nnunet_plans
 from autoseg.interop.nnunet_weights import to_nnunet
+from autoseg.parts.inputs import prior
 from autoseg.parts.networks import residual_unet
 from autoseg.parts.postprocessors import largest_component
 from autoseg.plan import Plan
@@ -177,7 +178,7 @@ def test_a_trainer_without_mirroring_mirrors_nothing(plan: Plan, tmp_path: Path)
 def test_a_cascade_brings_its_earlier_stage(plan: Plan, tmp_path: Path) -> None:
     full = plan.configurations[TITLE]
     coarse = replace(full, spacing=(4.0, 4.0, 4.0))
-    stages = {"3d_lowres": coarse, "3d_cascade": replace(full, previous="3d_lowres")}
+    stages = {"3d_lowres": coarse, "3d_cascade": replace(full, inputs=(prior.Spec("3d_lowres"),))}
     plan = replace(plan, configurations={TITLE: full} | stages)
     trained(plan, tmp_path / "results", "3d_lowres", folds=("0", "1"))
     folder = trained(plan, tmp_path / "results", "3d_cascade", folds=("1",))

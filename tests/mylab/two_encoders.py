@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoseg.core.inputs import InputSpec
+
 EDGE = 4  # voxels that are halved twice
 
 
@@ -28,8 +30,8 @@ class Spec:
     def ladder(cls, spacing: tuple[float, ...], patch_size: tuple[int, ...]) -> tuple[Spec, ...]:
         return tuple(cls(len(spacing), (width, 2 * width, 4 * width)) for width in (8, 16))
 
-    def build(self, inputs: Any, heads: int) -> nn.Module:
-        return TwoEncoders(self, inputs if isinstance(inputs, int) else inputs.seen, heads)
+    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
+        return TwoEncoders(self, inputs.seen, heads)
 
 
 class TwoEncoders(nn.Module):

@@ -144,18 +144,16 @@ def test_mirroring_happens_as_often_and_along_allowed_axes_only() -> None:
             assert stats.binomtest(count, 500, chance).pvalue > DOUBT
 
 
-def test_the_library_moves_labels_and_a_prior_with_the_image() -> None:
+def test_the_library_moves_labels_and_further_inputs_with_the_image() -> None:
     spec = batchgenerators.Spec(**SILENT | {"rotation_probability": 1.0, "mirror_probability": 0.5})
-    spec = replace(spec, mistakes=standard.Mistakes(change_probability=0.0, removal_probability=0.0))
     labels = torch.zeros(4, 20, 22, 24, dtype=torch.uint8)
     labels[:, 6:13, 5:15, 8:12] = 1
-    params = spec.draw(
-        np.random.default_rng(0), batch=4, channels=1, mirror_axes=(0, 1, 2), dimensions=3, prior_labels=1
-    )
+    params = spec.draw(np.random.default_rng(0), batch=4, channels=1, mirror_axes=(0, 1, 2), dimensions=3)
     moved, targets = spec.apply(labels[:, None].float(), labels, params, (10, 12, 12))
     assert targets.dtype == torch.uint8 and targets.shape == (4, 10, 12, 12)
     assert ((moved[:, 0] > 0.5) == (targets == 1)).float().mean() > 0.999
-    assert torch.equal(spec.apply_to_prior(labels, params, (10, 12, 12)), targets)
+    assert torch.equal(spec.move_labels(labels[:, None], params, (10, 12, 12))[:, 0], targets)
+    assert torch.equal(spec.move_images(labels[:, None], params, (10, 12, 12)), moved)
     assert len({tuple(each.flatten().tolist()) for each in targets}) == 4
 
 

@@ -13,13 +13,13 @@ from skimage.transform import resize
 
 from autoseg.configuration import AUGMENTATIONS
 from autoseg.parts.augmentations import none, standard
-from autoseg.parts.augmentations._damage import OPERATORS, Damage, apply_damage, dilate, draw_damage, erode
 from autoseg.parts.augmentations._intensity import blurred, change_intensities, coarsened
 from autoseg.parts.augmentations._spatial import resample_patches
 
 PATCH = (8, 12, 10)
 STANDARD = standard.Spec()
-NO_MISTAKES = standard.Mistakes(change_probability=0, removal_probability=0)
+MOVING = ("rotation_probability", "scaling_probability", "mirror_probability")
+GREY = {name: 0.0 for name in vars(STANDARD) if name.endswith("_probability") and name not in MOVING}
 
 
 def neutral(batch=2, channels=2, dimensions=3):
@@ -288,118 +288,19 @@ def test_impossible_numbers_are_refused(change):
         standard.Spec(**change)
 
 
-def prior_draw(spec, seed=0, batch=2, labels=3, mirror_axes=(0, 1, 2)):
-    random = np.random.default_rng(seed)
-    return spec.draw(random, batch=batch, channels=2, mirror_axes=mirror_axes, dimensions=3, prior_labels=labels)
-
-
 @pytest.mark.parametrize("name", list(AUGMENTATIONS))
-def test_every_augmentation_moves_a_prior_as_it_moves_its_image(name):
+def test_further_arrays_are_moved_as_image_and_target(name):
     spec = AUGMENTATIONS.load(name)()
     if isinstance(spec, standard.Spec):
-        spec = dataclasses.replace(spec, rotation_probability=1, mistakes=NO_MISTAKES)
+        spec = dataclasses.replace(spec, rotation_probability=1, **GREY)
     images, targets = loaded(spec)
     for seed in range(4):
-        params = prior_draw(spec, seed)
-        _, moved = spec.apply(images, targets, params, PATCH)
-        assert torch.equal(spec.apply_to_prior(targets, params, PATCH), moved)
-
-
-def test_a_prior_does_not_change_what_happens_to_the_image():
-    spec = standard.Spec()
-    with_prior, without = prior_draw(spec), prior_draw(spec, labels=0)
-    assert with_prior.damage and not without.damage
-    images, targets = loaded(spec)
-    assert torch.equal(*(spec.apply(images, targets, params, PATCH)[0] for params in (with_prior, without)))
-
-
-@pytest.mark.parametrize("shape", [(30, 26), (14, 18, 16)])
-@pytest.mark.parametrize("radius", [0.9, 1.0, 2.7, 8.0])
-def test_growing_and_shrinking_by_a_ball_equal_scipy(shape, radius):
-    random = np.random.default_rng(0)
-    mask = ndimage.binary_opening(random.random(shape) < 0.7)
-    reach = np.indices((2 * int(radius) + 1,) * len(shape)) - int(radius)
-    ball = (reach**2).sum(0) <= radius**2
-    grown = dilate(torch.from_numpy(mask), radius).numpy()
-    shrunk = erode(torch.from_numpy(mask), radius).numpy()
-    assert np.array_equal(grown, ndimage.binary_dilation(mask, ball))
-    assert np.array_equal(shrunk, ndimage.binary_erosion(mask, ball, border_value=1))
-
-
-def test_a_label_that_grows_covers_others_and_one_that_shrinks_bares_background():
-    prior = torch.zeros(1, 1, 20, dtype=torch.uint8)
-    prior[..., 4:8], prior[..., 8:12] = 1, 2
-    grown = apply_damage(prior, (Damage(((1, "dilate", 2.0),), ()),), 0.15)
-    assert grown[0, 0].tolist() == [0] * 2 + [1] * 8 + [2] * 2 + [0] * 8
-    shrunk = apply_damage(prior, (Damage(((2, "erode", 1.0),), ()),), 0.15)
-    assert shrunk[0, 0].tolist() == [0] * 4 + [1] * 4 + [0] + [2] * 2 + [0] * 9
-
-
-def test_only_a_small_part_is_removed():
-    prior = torch.zeros(1, 10, 10, dtype=torch.uint8)
-    prior[0, :2, :2] = prior[0, 2, 2] = prior[0, 9, 9] = prior[0, 4:, :5] = 1  # 5 voxels (by a corner), 1, 30
-    kept = [int((apply_damage(prior, (Damage((), ((1, which),)),), 0.15) == 1).sum()) for which in (0.0, 0.49, 0.99)]
-    assert kept == [31, 31, 35]
-    assert torch.equal(apply_damage(prior, (Damage((), ((1, 0.5),)),), 0.005), prior)
-
-
-def many_labels(edge=40, labels=117, there=6):
-    """A label map of ``there`` balls, a few labels out of many, some of them cut by the border."""
-    random, prior = np.random.default_rng(0), np.zeros((edge,) * 3, np.uint8)
-    for label in random.choice(np.arange(1, labels + 1), there, replace=False).tolist():
-        centre = random.integers(0, edge, (3, 1, 1, 1))
-        prior[((np.indices(prior.shape) - centre) ** 2).sum(0) < 36] = label
-    return torch.from_numpy(prior)[None]
-
-
-def test_mistakes_are_those_of_the_whole_patch():
-    prior, mistakes = many_labels(24, labels=8), standard.Mistakes(change_probability=1, removal_probability=1)
-    touching, changed = ndimage.generate_binary_structure(3, 3), []
-    for seed in range(8):
-        (done,) = draw_damage(mistakes, np.random.default_rng(seed), 1, 8)
-        expected = prior[0].clone()
-        for label, operator, radius in done.changed:
-            before = expected == label
-            after = OPERATORS[operator](before, radius)
-            expected[before & ~after], expected[after & ~before] = 0, label
-        for label, which in done.removed:
-            parts, _ = ndimage.label((expected == label).numpy(), touching)
-            small = [part for part in range(1, parts.max() + 1) if (parts == part).sum() < 0.005 * parts.size]
-            if small:
-                expected[torch.from_numpy(parts == small[int(which * len(small))])] = 0
-        assert torch.equal(apply_damage(prior, (done,), 0.005)[0], expected)
-        changed.append(not torch.equal(expected, prior[0]))
-    assert sum(changed) > 4
-
-
-def test_labels_that_are_not_in_the_patch_are_not_worked_on(monkeypatch):
-    worked = []
-
-    def counted(operator):
-        return lambda mask, radius: worked.append(mask) or operator(mask, radius)
-
-    for name, operator in OPERATORS.items():
-        monkeypatch.setitem(OPERATORS, name, counted(operator))
-    prior, mistakes = many_labels(), standard.Mistakes(change_probability=1, radius=(2, 2))
-    (done,) = draw_damage(mistakes, np.random.default_rng(0), 1, 117)
-    apply_damage(prior, (done,), 0.15)
-    assert len(done.changed) > 40 and 1 <= len(worked) <= 6
-    assert max(mask.numel() for mask in worked) <= (11 + 2 * 3) ** 3  # the ball, and the radius and one voxel around
-
-
-def test_mistakes_are_made_as_often_as_their_probabilities_say():
-    damage = prior_draw(standard.Spec(), batch=20_000).damage
-    changes = [change for done in damage for change in done.changed]
-    shares = {
-        "changed": (np.mean([bool(done.changed) for done in damage]), 0.4 * (1 - 0.5**3)),
-        "changed labels": (len(changes) / len(damage) / 3, 0.4 * 0.5),
-        "removed": (np.mean([bool(done.removed) for done in damage]), 0.2 * (1 - 0.5**3)),
-        "first label": (np.mean([label == 1 for label, *_ in changes]), 1 / 3),
-        "dilated": (np.mean([operator == "dilate" for _, operator, _ in changes]), 1 / 4),
-    }
-    assert {name: got for name, (got, wanted) in shares.items() if abs(got - wanted) > 0.015} == {}
-    radii = [radius for *_, radius in changes]
-    assert 1 <= min(radii) < 1.1 and 7.9 < max(radii) <= 8
+        params = spec.draw(np.random.default_rng(seed), batch=2, channels=2, mirror_axes=(0, 1, 2), dimensions=3)
+        moved, labels = spec.apply(images, targets, params, PATCH)
+        assert torch.equal(spec.move_images(images, params, PATCH), moved)
+        two = spec.move_labels([torch.stack((target, target // 2)) for target in targets], params, PATCH)
+        assert two.shape == (2, 2, *PATCH) and torch.equal(two[:, 0], labels)
+        assert torch.equal(two[:, 1], spec.apply(images, targets // 2, params, PATCH)[1])
 
 
 def test_neighbouring_slices_of_a_channel_change_together():

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from autoseg import parts
 from autoseg.configuration import (
     AUGMENTATIONS,
+    INPUTS,
     LOSSES,
     NETWORKS,
     NORMALIZERS,
@@ -28,23 +29,28 @@ from autoseg.configuration import (
     Configuration,
 )
 from autoseg.core.family import Family
-from autoseg.core.inputs import InputGroup, InputSpec
+from autoseg.core.geometry import Box
+from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.records import from_json, to_json
 from autoseg.core.samples import STREAMS, Samples
 from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
+from autoseg.parts.inputs import prior
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.normalizers import ct
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
+from autoseg.preprocessing.locations import Locations
 from autoseg.training.deep_supervision import DeepSupervision
+from autoseg.training.draws import PatchMove
 
 FAMILIES: dict[type, Family] = {
     contracts.Normalizer: NORMALIZERS,
     contracts.Resampler: RESAMPLERS,
     contracts.Network: NETWORKS,
+    contracts.Input: INPUTS,
     contracts.Loss: LOSSES,
     contracts.Objective: OBJECTIVES,
     contracts.Augmentation: AUGMENTATIONS,
@@ -61,6 +67,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     residual_unet.Spec: SIZES,
     ct.Spec: {"mean": 10.0, "std": 20.0, "percentile_00_5": -50.0, "percentile_99_5": 80.0},
     minimum_size.Spec: {"size": 10.0},
+    prior.Spec: {"previous": "3d_lowres"},
 }
 LABELS = [ExclusiveLabels({"background": 0, "a": 1, "b": 2}), RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))]
 
@@ -118,7 +125,7 @@ def test_a_normalizer_keeps_shape_and_what_it_was_given(name: str) -> None:
 def test_a_network_gives_logits_of_its_patch_finest_first(name: str) -> None:
     spec = made(NETWORKS, name)
     patch = tuple(2 * step for step in spec.divisor)
-    scales = spec.build(2, 3)(torch.zeros(1, 2, *patch))
+    scales = spec.build(InputSpec.of_image(2), 3)(torch.zeros(1, 2, *patch))
     assert scales[0].shape == (1, 3, *patch)
     sizes = [scale[0, 0].numel() for scale in scales]
     assert sizes == sorted(sizes, reverse=True) and all(scale.shape[1] == 3 for scale in scales)
@@ -168,10 +175,10 @@ def test_an_objective_measures_each_patch_judges_all_and_goes_on_from_its_state(
     torch.manual_seed(0)
     spec, labels = OBJECTIVES.load(name, ("own_parts",))(), LABELS[0]
     assert spec.streams and set(spec.streams) <= set(STREAMS)
-    network = made(NETWORKS, "plain_unet").build(1, labels.heads)
+    network = made(NETWORKS, "plain_unet").build(InputSpec.of_image(1), labels.heads)
     supervision = DeepSupervision.of(made(LOSSES, "dice_ce").build(labels))
     objective, again = (spec.build(supervision, labels, network) for _ in range(2))
-    targets, seen = torch.randint(0, 3, (4, 8, 8, 8)), InputSpec((InputGroup("image", "image", 1),))
+    targets, seen = torch.randint(0, 3, (4, 8, 8, 8)), InputSpec.of_image(1)
     samples = Samples(targets[:, None].float(), targets, ("a", "b", "c", "d"), (1.0, 1.0, 1.0), seen)
 
     def forward(images: torch.Tensor, other: Any = None) -> Any:
@@ -213,6 +220,39 @@ def test_an_augmentation_gives_patches_and_the_same_for_the_same_draw(name: str)
         assert targets.shape == (2, *patch) and set(targets.unique().tolist()) <= {0, 1, 2}
         results.append((images, targets))
     assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+
+
+class Indices:
+    """A case of label indices 0, 1 and 2, in training and to be predicted."""
+
+    shape, channels, given = (12, 12, 12), 1, None
+    image = np.zeros((1, 12, 12, 12), np.float32)
+    foreground = Locations.of({1: np.array([[3, 4, 5]])})
+
+    def predicted(self, box: Box | None = None) -> np.ndarray:
+        return np.indices(self.shape if box is None else box.shape).sum(0).astype(np.uint8) % 3
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        return points
+
+
+@pytest.mark.parametrize("labels", LABELS, ids=["exclusive", "regions"])
+@pytest.mark.parametrize("name", list(INPUTS))
+def test_an_input_is_what_its_group_says_from_the_case_to_the_network(name: str, labels: Any) -> None:
+    part, patch, augmentation = made(INPUTS, name), (8, 8, 8), made(AUGMENTATIONS, "none")
+    group, case = part.group(("CT",), labels), Indices()
+    array, made_for_prediction = part.read(case, Box((0, 0, 0), patch)), part.make(case)
+    assert (array is None and group.optional) or array.shape == (group.read, *patch)
+    assert (made_for_prediction is None and group.optional) or made_for_prediction.shape == (group.read, *case.shape)
+    read = torch.from_numpy(np.zeros((group.read, *patch), np.float32) if array is None else array)
+    targets, move = torch.zeros(2, *patch, dtype=torch.uint8), PatchMove(augmentation, None, patch)
+    results = []
+    for _ in range(2):
+        drawn = part.draw(np.random.default_rng(3), batch=2, group=group)
+        assert len(drawn) == 2
+        results.append(part.apply([read, read.clone()], targets, drawn, move))
+    assert results[0].shape == (2, group.read, *patch) and torch.equal(*results)
+    assert part.encode(results[0].float(), group).shape == (2, group.seen, *patch)
 
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))

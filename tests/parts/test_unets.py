@@ -14,6 +14,7 @@ from operations import Operations
 from torch import Tensor, nn
 
 from autoseg.configuration import NETWORKS
+from autoseg.core.inputs import InputSpec
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.networks._residual_unet import AveragePool, block_means
 from autoseg.planning.memory import feature_map_elements
@@ -62,7 +63,7 @@ def spec_of(theirs: dict[str, Any]) -> Any:
 
 @NNUNETS
 def test_every_scale_equals_nnunets(theirs: dict[str, Any]) -> None:
-    network = spec_of(theirs).build(STORED["channels"], STORED["heads"])
+    network = spec_of(theirs).build(InputSpec.of_image(STORED["channels"]), STORED["heads"])
     fill(network)
     logits = network(wave((1, STORED["channels"], *theirs["shape"]["patch"]), 0.0))
     assert [list(scale.shape) for scale in logits] == theirs["shapes"]
@@ -94,7 +95,7 @@ def test_with_means_over_blocks_every_scale_equals_nnunets(
 def test_training_uses_nothing_that_is_not_deterministic_on_a_gpu(part: Any, shape: Any) -> None:
     """On a device that is no processor, the networks take the way that they take on a GPU."""
     with torch.device("meta"), Operations() as ran:
-        network = shape(part).build(1, 3)
+        network = shape(part).build(InputSpec.of_image(1), 3)
         size = (8, 16, 16)[-network.heads[0].weight.dim() + 2 :]
         sum(scale.float().square().mean() for scale in network(torch.empty(2, 1, *size))).backward()
     assert {"convolution", "convolution_backward", "leaky_relu_backward"} <= ran.names
@@ -103,7 +104,7 @@ def test_training_uses_nothing_that_is_not_deterministic_on_a_gpu(part: Any, sha
 
 @NNUNETS
 def test_parameters_count_as_in_nnunet(theirs: dict[str, Any]) -> None:
-    network = spec_of(theirs).build(STORED["channels"], STORED["heads"])
+    network = spec_of(theirs).build(InputSpec.of_image(STORED["channels"]), STORED["heads"])
     assert sum(weight.numel() for weight in network.parameters()) == theirs["parameters"]
 
 
@@ -119,9 +120,11 @@ def test_the_memory_estimate_equals_nnunets(theirs: dict[str, Any]) -> None:
 
 @BOTH
 def test_all_scales_come_out_finest_first(part: Any) -> None:
-    logits = anisotropic(part).build(2, 3)(torch.randn(2, 2, 4, 16, 12))
+    logits = anisotropic(part).build(InputSpec.of_image(2), 3)(torch.randn(2, 2, 4, 16, 12))
     assert [tuple(scale.shape) for scale in logits] == [(2, 3, 4, 16, 12), (2, 3, 4, 8, 6)]
-    assert [tuple(scale.shape) for scale in flat(part).build(1, 2)(torch.randn(3, 1, 8, 6))] == [(3, 2, 8, 6)]
+    assert [tuple(scale.shape) for scale in flat(part).build(InputSpec.of_image(1), 2)(torch.randn(3, 1, 8, 6))] == [
+        (3, 2, 8, 6)
+    ]
 
 
 @BOTH
@@ -131,7 +134,7 @@ def test_divisor_is_the_product_of_the_strides(part: Any) -> None:
 
 @BOTH
 def test_every_weight_has_a_gradient(part: Any) -> None:
-    network = anisotropic(part).build(1, 2)
+    network = anisotropic(part).build(InputSpec.of_image(1), 2)
     sum(scale.square().mean() for scale in network(torch.randn(1, 1, 4, 8, 8))).backward()
     # A bias ahead of an instance norm has a gradient of nothing but rounding, yet it has one.
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
@@ -141,7 +144,7 @@ def test_every_weight_has_a_gradient(part: Any) -> None:
 def test_prediction_equals_the_training_pass(part: Any) -> None:
     torch.manual_seed(0)
     for spec, images in ((anisotropic(part), torch.randn(1, 1, 4, 8, 8)), (flat(part), torch.randn(2, 1, 8, 8))):
-        network = spec.build(1, 2)
+        network = spec.build(InputSpec.of_image(1), 2)
         expected = network(images)[0]
         with torch.inference_mode():
             assert torch.allclose(network(images)[0], expected, atol=1e-5)
@@ -153,7 +156,7 @@ def test_logits_are_not_rounded_where_maps_are(part: Any, together: int, monkeyp
     """bfloat16 has no number between 16 and 16.125."""
     monkeypatch.setattr("autoseg.parts.networks._unet.PIECE_BYTES", together)
     torch.manual_seed(0)
-    network, images = anisotropic(part).build(1, 2), torch.randn(3, 1, 4, 8, 8)
+    network, images = anisotropic(part).build(InputSpec.of_image(1), 2), torch.randn(3, 1, 4, 8, 8)
     nn.init.constant_(network.heads[0].bias, 16.06)
     nn.init.normal_(network.heads[0].weight, std=1e-3)
     seen = {}
@@ -172,7 +175,7 @@ def test_logits_are_not_rounded_where_maps_are(part: Any, together: int, monkeyp
 
 
 def test_what_makes_logits_precise_is_not_kept_for_the_backward_pass() -> None:
-    network, kept = anisotropic(plain_unet.Spec).build(1, 2), list[Tensor]()
+    network, kept = anisotropic(plain_unet.Spec).build(InputSpec.of_image(1), 2), list[Tensor]()
     with (
         torch.autocast("cpu", torch.bfloat16),
         torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each),
@@ -184,7 +187,7 @@ def test_what_makes_logits_precise_is_not_kept_for_the_backward_pass() -> None:
 
 def test_blocks_normalise_every_channel_of_every_patch() -> None:
     torch.manual_seed(0)
-    block = flat(plain_unet.Spec).build(1, 2).encoder[0][0]
+    block = flat(plain_unet.Spec).build(InputSpec.of_image(1), 2).encoder[0][0]
     maps = block.norm(block.convolution(torch.randn(2, 1, 16, 16) * 7 + 3))
     assert torch.allclose(maps.mean((2, 3)), torch.zeros(2, 4), atol=1e-4)
     assert torch.allclose(maps.std((2, 3), correction=0), torch.ones(2, 4), atol=1e-3)
@@ -192,7 +195,7 @@ def test_blocks_normalise_every_channel_of_every_patch() -> None:
 
 def test_a_residual_block_starts_as_its_shortcut() -> None:
     torch.manual_seed(0)
-    stem, first, second = flat(residual_unet.Spec).build(1, 2).encoder[0]
+    stem, first, second = flat(residual_unet.Spec).build(InputSpec.of_image(1), 2).encoder[0]
     maps = stem(torch.randn(1, 1, 8, 8))
     assert torch.allclose(second(first(maps)), nn.functional.leaky_relu(maps, 0.01**2))
 

@@ -16,6 +16,7 @@ from autoseg.bundle.card import card
 from autoseg.bundle.trained import TrainedRuns, read_trained
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
+from autoseg.core.inputs import InputSpec
 from autoseg.core.records import read_json, write_json
 from autoseg.data.dataset import Case, Dataset
 from autoseg.errors import ModelError, UsageError, WorkspaceError
@@ -40,7 +41,7 @@ def trained(small_plan, tmp_path) -> DatasetFolder:
         run = files.run(small_plan.default, fold)
         write_json(run.effective, small_plan)
         torch.manual_seed(int(fold))
-        network = small_plan.configuration()[1].network.build(1, 2)
+        network = small_plan.configuration()[1].network.build(InputSpec.of_image(1), 2)
         save_file(network.state_dict(), run.weights)
         scores = {}
         for case in cases[int(fold) :: 2]:

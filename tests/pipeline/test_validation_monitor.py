@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.inference.sliding_window import SlidingWindow
 from autoseg.parts.networks import plain_unet
@@ -27,7 +28,11 @@ def sweep(labels: Labels, image: np.ndarray, *, whole: bool) -> SlidingWindow:
     """Of a network with random weights and four feature maps, in patches of 8 x 16 x 16."""
     torch.manual_seed(0)
     strides = ((1, 1, 1), (2, 2, 2))
-    network = plain_unet.Spec((4, 8), ((3, 3, 3),) * 2, strides, (1, 1), (1,)).build(1, labels.heads).eval()
+    network = (
+        plain_unet.Spec((4, 8), ((3, 3, 3),) * 2, strides, (1, 1), (1,))
+        .build(InputSpec.of_image(1), labels.heads)
+        .eval()
+    )
     return SlidingWindow(
         [network], image, (8, 16, 16), heads=labels.heads, batch_size=2, mirror_axes=(), run=CPU, whole=whole
     )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoseg.core.inputs import InputSpec
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.networks._topology import find_topology
 from autoseg.planning.memory import feature_map_elements
@@ -79,7 +80,7 @@ def test_elements_are_those_a_real_network_gives(part: ModuleType, stages: int) 
     features = tuple(4 * 2**stage for stage in range(stages))
     strides = ((1, 1, 1), *((1, 2, 2), (2, 2, 2), (2, 1, 2))[: stages - 1])
     spec = part.Spec(features, ((3, 3, 3),) * stages, strides, (2,) * stages, (1,) * (stages - 1))
-    network = spec.build(1, heads)
+    network = spec.build(InputSpec.of_image(1), heads)
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
             layer.register_forward_hook(lambda *call: counted.append(call[2].shape))

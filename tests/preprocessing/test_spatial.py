@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -83,3 +84,23 @@ def test_physical_extent_is_kept() -> None:
 
 def test_no_axis_vanishes() -> None:
     assert resampled_shape((1, 2, 3), (1.0, 1.0, 1.0), (9.0, 9.0, 9.0)) == (1, 1, 1)
+
+
+@given(records(same_spacing=True), st.data())
+def test_a_point_goes_where_its_voxel_goes(record: SpatialRecord, data: st.DataObject) -> None:
+    shape, box = shape_of_file(record), record.steps[1].box
+    turn = replace(record.steps[0], reversed=data.draw(st.sets(st.integers(0, 2)).map(tuple)))
+    record = SpatialRecord((turn, *record.steps[1:]))
+    numbered = np.arange(np.prod(shape)).reshape(shape)
+    there = record.apply(numbered, RESAMPLER.resample_labels)
+    places = np.array([np.unravel_index(number, shape) for number in there.flat])
+    np.testing.assert_allclose(record.points(places), np.argwhere(np.ones(box.shape)), atol=1e-9)
+
+
+@given(records(same_spacing=False))
+def test_the_corners_of_a_volume_stay_corners(record: SpatialRecord) -> None:
+    turn, crop, resample = record.steps
+    corners = np.array([crop.box.start, crop.box.stop]) - 0.5
+    file_corners = corners[:, [turn.order.index(axis) for axis in range(3)]]
+    expected = np.array([(0, 0, 0), resample.new_shape]) - 0.5
+    np.testing.assert_allclose(record.points(file_corners), expected, atol=1e-9)

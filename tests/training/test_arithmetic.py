@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 
+from autoseg.core.inputs import InputSpec
 from autoseg.errors import TrainingError, UsageError
 from autoseg.settings import RunSettings, resolve
 from autoseg.training import arithmetic as arithmetic_module
@@ -16,7 +17,7 @@ SHAPE = (2, 1, 8, 8, 8)
 
 
 def forward(plan, settings, seconds=1e6):
-    network = plan.configuration()[1].network.build(1, 2)
+    network = plan.configuration()[1].network.build(InputSpec.of_image(1), 2)
     return network, chosen_forward(network, SHAPE, settings, resolve(settings), lambda pace: seconds)
 
 
@@ -63,7 +64,7 @@ class Slow(torch.nn.Module):
 
 @pytest.mark.parametrize("faster", [True, False])
 def test_where_compiling_may_pay_the_faster_network_is_taken(small_plan, monkeypatch, faster):
-    plain = small_plan.configuration()[1].network.build(1, 2)
+    plain = small_plan.configuration()[1].network.build(InputSpec.of_image(1), 2)
     network, compiled = (Slow(plain), plain) if faster else (plain, Slow(plain))
     monkeypatch.setattr(arithmetic_module, "COMPILED_FOR", ("cpu",))
     monkeypatch.setattr(torch, "compile", lambda network: compiled)

@@ -17,6 +17,7 @@ from autoseg.core.geometry import Box
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.machine import memory_bytes
 from autoseg.parts.augmentations import standard
+from autoseg.parts.inputs import prior
 from autoseg.parts.networks import plain_unet
 from autoseg.preprocessing.locations import Locations, class_locations
 from autoseg.settings import RunSettings, resolve
@@ -133,7 +134,7 @@ def test_what_is_read_is_counted_as_no_less_than_it_is(small_plan):
         cases = {"a": replace(one, image=image, labels=labels)}
         chosen = training_sampler(cases, ["a"], task_of(small_plan, configuration), 0)
         for patch in chosen.patches(3):
-            _, image, maps = chosen.read(patch)
+            _, (image, maps) = chosen.read(patch)
             assert image.nbytes + maps.nbytes <= chosen.bytes_of(patch)
     assert 0 < chosen.room < memory_bytes()
 
@@ -167,12 +168,12 @@ def test_inputs_are_those_of_patches_that_were_read_as_large_as_may_be(small_pla
         plan.configuration()[1],
         augmentation=AUGMENTATIONS.load(name)(**changes),
         batch_size=6,
-        previous=None if flat else "3d_lowres",
+        inputs=() if flat else (prior.Spec("3d_lowres"),),
         **({"patch_size": (8, 12), "network": network} if flat else {"patch_size": (6, 10, 12)}),
     )
     one = case((20, 24, 28), voxels=((10, 11, 12), (0, 0, 0)))
     maps = np.random.default_rng(0).integers(0, 2, (20, 24, 28)).astype(np.uint8)
-    cases = {"a": replace(one, image=one.image[:1], labels=maps if flat else np.stack((maps, 1 - maps)))}
+    cases = {"a": replace(one, image=one.image[:1], labels=maps, extras=() if flat else (1 - maps[None],))}
     chosen = training_sampler(cases, ["a"], task_of(plan, configuration), 0)
     largest = configuration.augmentation.loaded_shape(configuration.patch_size)
     step = Step.of(task_of(plan, configuration), resolve(RunSettings(device="cpu")), 0, torch.nn.Identity())
@@ -387,13 +388,14 @@ def test_the_middle_channel_is_what_a_network_of_one_slice_sees():
 @pytest.mark.parametrize("flat", [False, True])
 def test_an_earlier_stages_labels_come_from_the_same_place_as_the_patch(flat):
     one = numbered((10, 12, 9))
-    both = np.stack((one.labels, one.image[0].astype(np.uint16)))
-    cases = {"case": CaseInMemory(one.image, both, Locations.of({1: np.array([[0, 11, 4]])}))}
+    predicted = one.image[:1].astype(np.uint16)
+    cases = {"case": CaseInMemory(one.image, one.labels, Locations.of({1: np.array([[0, 11, 4]])}), (predicted,))}
     sizes = {"patch_size": (8, 8), "read": (12, 10)} if flat else {}
     for number in range(4):
         batch = sampler(cases, **sizes).batch(number)
-        for image, target, prior in zip(batch.images, batch.targets, batch.prior, strict=True):
-            assert torch.equal(prior, image[0].int()) and torch.equal(target, (prior > 0).int())
+        (found,) = batch.extras
+        for image, target, indices in zip(batch.images, batch.targets, found, strict=True):
+            assert torch.equal(indices, image[:1].int()) and torch.equal(target, (indices[0] > 0).int())
 
 
 def test_labels_of_two_bytes_arrive_as_int32():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autoseg.core.inputs import InputGroup, InputSpec
+from autoseg.core.inputs import InputSpec
 from autoseg.core.samples import Samples
 from autoseg.training.deep_supervision import DeepSupervision, resized, scale_weights
 
@@ -33,7 +33,7 @@ def test_the_loss_is_the_weighted_sum_over_scales():
         return labels.float().mean()
 
     expected = 2 / 3 * target.float().mean() + 1 / 3 * resized(target, (4, 4)).float().mean()
-    seen = InputSpec((InputGroup("image", "image", 1),))
+    seen = InputSpec.of_image(1)
     samples = Samples(torch.zeros(1, 1, 8, 8), target, ("a",), (1.0, 1.0), seen)
     supervision = DeepSupervision.of(share)
     assert supervision.judge(supervision.measure(logits, samples)).item() == pytest.approx(expected.item())

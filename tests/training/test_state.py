@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from autoseg.core.inputs import InputSpec
 from autoseg.errors import TrainingError
 from autoseg.parts.networks.plain_unet import Spec as Network
 from autoseg.parts.objectives.supervised import Spec as Objective
@@ -19,7 +20,7 @@ NETWORK = Network((4, 4), ((3, 3), (3, 3)), ((1, 1), (2, 2)), (1, 1), (1,))
 
 def state(seed=0, network=NETWORK):
     torch.manual_seed(seed)
-    built = network.build(1, 2)
+    built = network.build(InputSpec.of_image(1), 2)
     optimizer, scaler = Sgd().build(built.parameters()), torch.amp.GradScaler("cpu", enabled=False)
     return TrainingState(built, optimizer, scaler, Objective().build(None, None, built))
 

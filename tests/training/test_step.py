@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from autoseg.configuration import LOSSES
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.parts.augmentations import batchgenerators, none, standard
+from autoseg.parts.inputs import prior
 from autoseg.parts.optimizers import adamw, muon, sgd
 from autoseg.settings import RunSettings, resolve
 from autoseg.training.batches import Batch
@@ -33,17 +34,17 @@ def test_the_shares_of_two_processes_are_augmented_as_the_whole_batch(small_plan
         small_plan.configuration()[1],
         augmentation=augmentation,
         batch_size=3,
-        previous="3d_lowres" if with_prior else None,
+        inputs=(prior.Spec("3d_lowres"),) if with_prior else (),
     )
     shape = augmentation.loaded_shape(configuration.patch_size)
     random = np.random.default_rng(0)
     images = torch.from_numpy(random.standard_normal((3, 1, *shape)).astype(np.float32))
     targets = torch.from_numpy(random.integers(0, 2, (3, *shape)).astype(np.uint8))
-    prior = torch.from_numpy(random.integers(0, 2, (3, *shape)).astype(np.uint8)) if with_prior else None
+    extras = [torch.from_numpy(random.integers(0, 2, (3, 1, *shape)).astype(np.uint8))] if with_prior else []
 
     def augmented(group):
         share = slice(group.shard(3).start, group.shard(3).stop)
-        batch = Batch(images[share], targets[share], ("a", "b", "c"), None if prior is None else prior[share])
+        batch = Batch(images[share], targets[share], ("a", "b", "c"), tuple(each[share] for each in extras))
         step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, torch.nn.Identity(), group)
         inputs = step.augmented(batch, 5)
         return inputs.images, inputs.targets

@@ -10,6 +10,7 @@ import torch
 from tasks import task_of
 
 from autoseg.parts.augmentations import standard
+from autoseg.parts.inputs import prior
 from autoseg.parts.networks._unet import UNet
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
@@ -19,14 +20,17 @@ from autoseg.training.cases import CaseInMemory
 from autoseg.training.timed_steps import made_up_batch, time_steps
 
 
-def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan) -> None:
+@pytest.mark.parametrize("inputs", [(), (prior.Spec("3d_lowres"),)])
+def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan, inputs: tuple[prior.Spec, ...]) -> None:
     _, configuration = small_plan.configuration()
-    configuration = replace(configuration, augmentation=standard.Spec())
+    configuration = replace(configuration, augmentation=standard.Spec(), inputs=inputs)
     made_up = made_up_batch(task_of(small_plan, configuration))
     image, labels = np.zeros((1, 30, 30, 30), np.float16), np.zeros((30, 30, 30), np.uint8)
-    case = CaseInMemory(image, labels, Locations.of({1: np.ones((1, 3), int)}))
+    case = CaseInMemory(image, labels, Locations.of({1: np.ones((1, 3), int)}), (labels[None],) * len(inputs))
     read = training_sampler({"a": case}, ["a"], task_of(small_plan, configuration), 0).batch(0)
-    for ours, theirs in ((made_up.images, read.images), (made_up.targets, read.targets)):
+    assert len(made_up.extras) == len(read.extras) == len(inputs)
+    everything = zip((made_up.images, made_up.targets, *made_up.extras), (read.images, read.targets, *read.extras))
+    for ours, theirs in everything:
         assert len(ours) == len(theirs) == configuration.batch_size
         for one, other in zip(ours, theirs):
             assert (one.dtype, one.dim()) == (other.dtype, other.dim())

@@ -30,7 +30,6 @@ from batchgenerators.transforms.resample_transforms import SimulateLowResolution
 from torch import Tensor
 
 from ...errors import RecordError
-from ._damage import Damage, draw_damage
 
 if TYPE_CHECKING:
     from .batchgenerators import Spec
@@ -44,26 +43,16 @@ class Params:
     """Per patch: for moving it, for changing its grey values."""
     channels: int
     mirror_axes: tuple[int, ...]
-    damage: tuple[Damage, ...]
-    """Per patch: what happens to the label map of an earlier stage; empty where there is none."""
 
     def of_patches(self, start: int, stop: int) -> Params:
         """What was drawn for these patches."""
-        return replace(self, seeds=self.seeds[start:stop], damage=self.damage[start:stop])
+        return replace(self, seeds=self.seeds[start:stop])
 
 
-def draw(
-    spec: Spec,
-    generator: np.random.Generator,
-    batch: int,
-    channels: int,
-    mirror_axes: tuple[int, ...],
-    prior_labels: int,
-) -> Params:
+def draw(spec: Spec, generator: np.random.Generator, batch: int, channels: int, mirror_axes: tuple[int, ...]) -> Params:
     """See ``batchgenerators.Spec.draw``."""
     seeds = tuple((int(first), int(second)) for first, second in generator.integers(2**32, size=(batch, 2)))
-    damage = draw_damage(spec.mistakes, generator, batch, prior_labels) if prior_labels else ()
-    return Params(seeds, channels, mirror_axes, damage)
+    return Params(seeds, channels, mirror_axes)
 
 
 def is_moved(spec: Spec, params: Params, patch: int) -> bool:
@@ -90,14 +79,32 @@ def augment(
     return torch.from_numpy(np.stack(new_images)).to(device), torch.from_numpy(np.stack(new_targets)).to(device)
 
 
+def move_images(spec: Spec, images: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
+    """Per patch ``(C, *loaded)`` to float32 ``(B, C, *patch)``, where ``augment`` moves the images."""
+    arrays = [each.float().cpu().numpy() for each in images]
+    moved = [
+        _placed(spec, array, np.zeros(array.shape[1:], np.uint8), params, patch, patch_size)[0]
+        for patch, array in enumerate(arrays)
+    ]
+    return torch.from_numpy(np.stack(moved)).to(images[0].device)
+
+
 def move_labels(spec: Spec, labels: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
-    """Per patch ``(*loaded)`` to ``(B, *patch)``, where ``augment`` moves the images."""
-    moved = []
-    for each, (place, _) in zip(labels, params.seeds):
-        target = each.cpu().numpy()
-        with _seeded(place):
-            moved.append(_moved(spec, target[None][:0].astype(np.float32), target, params.mirror_axes, patch_size)[1])
+    """Per patch ``(maps, *loaded)`` to ``(B, maps, *patch)``, where ``augment`` moves the targets."""
+    arrays = [each.cpu().numpy() for each in labels]
+    moved = [
+        np.stack([_placed(spec, array[:0].astype(np.float32), one, params, patch, patch_size)[1] for one in array])
+        for patch, array in enumerate(arrays)
+    ]
     return torch.from_numpy(np.stack(moved)).to(labels[0].device)
+
+
+def _placed(
+    spec: Spec, image: np.ndarray, target: np.ndarray, params: Params, patch: int, patch_size: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """``(C, *loaded)`` and ``(*loaded)`` moved as patch number ``patch``."""
+    with _seeded(params.seeds[patch][0]):
+        return _moved(spec, image, target, params.mirror_axes, patch_size)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._damage import Damage, draw_damage
-
 if TYPE_CHECKING:
     from .standard import Spec
 
@@ -37,8 +35,6 @@ class Params:
     """(patch, channel), neutral 1."""
     gamma: np.ndarray
     """(patch, channel), neutral 1."""
-    damage: tuple[Damage, ...] = ()
-    """Per patch: what happens to the label map of an earlier stage; empty where there is none."""
 
     def of_patches(self, start: int, stop: int) -> Params:
         """What was drawn for these patches."""
@@ -52,7 +48,6 @@ def draw(
     channels: int,
     mirror_axes: tuple[int, ...],
     dimensions: int,
-    prior_labels: int = 0,
 ) -> Params:
     """See ``standard.Spec.draw``."""
 
@@ -88,7 +83,6 @@ def draw(
         low_resolution=resolution,
         inverted_gamma=factors(spec.gamma, spec.inverted_gamma_probability),
         gamma=factors(spec.gamma, spec.gamma_probability),
-        damage=draw_damage(spec.mistakes, generator, batch, prior_labels) if prior_labels else (),
     )
 
 

@@ -43,6 +43,19 @@ def resample_patches(
     return new_images, new_targets
 
 
+def resample_images(images: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
+    """Per patch ``(C, *loaded)`` to float32 ``(B, C, *patch)``, as ``resample_patches`` moves them."""
+    nothing = [each.new_zeros(each.shape[1:], dtype=torch.uint8) for each in images]
+    return resample_patches(images, nothing, params, patch_size)[0]
+
+
+def resample_labels(labels: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
+    """Per patch ``(maps, *loaded)`` to ``(B, maps, *patch)``, as ``resample_patches`` moves targets."""
+    nothing = [each[:0] for each in labels]
+    maps = zip(*labels)
+    return torch.stack([resample_patches(nothing, each, params, patch_size)[1] for each in maps], 1)
+
+
 def needed_shape(matrix: np.ndarray | None, patch_size: tuple[int, ...], loaded: tuple[int, ...]) -> tuple[int, ...]:
     """What a patch moved by ``matrix`` shows of the region of shape ``loaded``, with the same centre.
 

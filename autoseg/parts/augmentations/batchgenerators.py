@@ -42,12 +42,11 @@ class Spec(standard.Spec):
         channels: int,
         mirror_axes: Sequence[int],
         dimensions: int,
-        prior_labels: int = 0,
     ) -> Any:
         """A seed per patch, from which the library draws as it applies."""
         from ._batchgenerators import draw
 
-        return draw(self, generator, batch, channels, tuple(mirror_axes), prior_labels)
+        return draw(self, generator, batch, channels, tuple(mirror_axes))
 
     def apply(
         self, images: Sequence[Tensor], targets: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]
@@ -60,11 +59,14 @@ class Spec(standard.Spec):
 
         return augment(self, images, targets, params, patch_size)
 
-    def apply_to_prior(self, prior: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]) -> Tensor:
-        """The label maps of an earlier stage, each ``(*loaded)``, to ``(B, *patch)``: moved as their images, with
-        mistakes."""
-        from ._batchgenerators import move_labels
-        from ._damage import apply_damage
+    def move_images(self, images: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]) -> Tensor:
+        """Each ``(C, *loaded)`` to float32 ``(B, C, *patch)``: moved as the images of ``apply``."""
+        from ._batchgenerators import move_images
 
-        moved = move_labels(self, prior, params, patch_size)
-        return apply_damage(moved, params.damage, self.mistakes.removal_below)
+        return move_images(self, images, params, patch_size)
+
+    def move_labels(self, labels: Sequence[Tensor], params: Any, patch_size: tuple[int, ...]) -> Tensor:
+        """Each ``(maps, *loaded)`` to ``(B, maps, *patch)``: moved as the targets of ``apply``."""
+        from ._batchgenerators import move_labels
+
+        return move_labels(self, labels, params, patch_size)

@@ -34,7 +34,6 @@ class Spec:
         channels: int,
         mirror_axes: Sequence[int],
         dimensions: int,
-        prior_labels: int = 0,
     ) -> None:
         """Draws nothing."""
 
@@ -46,8 +45,14 @@ class Spec:
 
         return torch.stack(list(images)).float(), torch.stack(list(targets))
 
-    def apply_to_prior(self, prior: Sequence[Tensor], params: None, patch_size: tuple[int, ...]) -> Tensor:
-        """The label maps of an earlier stage, unchanged, in one tensor."""
+    def move_images(self, images: Sequence[Tensor], params: None, patch_size: tuple[int, ...]) -> Tensor:
+        """As float32, otherwise unchanged, in one tensor."""
         import torch
 
-        return torch.stack(list(prior))
+        return torch.stack(list(images)).float()
+
+    def move_labels(self, labels: Sequence[Tensor], params: None, patch_size: tuple[int, ...]) -> Tensor:
+        """Unchanged, in one tensor."""
+        import torch
+
+        return torch.stack(list(labels))

@@ -1,14 +1,13 @@
 """The augmentations of Isensee et al. 2021 with the probabilities and ranges of nnU-Net v2 2.8.1, a batch at a time.
 
 Order: rotation, scaling and mirroring (one resampling), noise, blur, brightness, contrast, low resolution, inverted
-gamma, gamma. The label map of an earlier stage, which a cascade sees beside its images, is moved with them and then
-gets mistakes. ``draw`` decides everything and returns plain numbers; ``apply`` holds no randomness but a noise seed.
+gamma, gamma. ``draw`` decides everything and returns plain numbers; ``apply`` holds no randomness but a noise seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import cos, radians, sin
 from typing import TYPE_CHECKING
 
@@ -20,27 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ._draw import Params
-
-
-@dataclass(frozen=True)
-class Mistakes:
-    """In the label map of an earlier stage. A ``..._label_probability`` is per label of a patch that was chosen."""
-
-    change_probability: float = 0.4
-    """A label is dilated, eroded, opened or closed, each equally often."""
-    change_label_probability: float = 0.5
-    radius: tuple[float, float] = (1.0, 8.0)
-    """Voxels, of the ball with which that is done."""
-    removal_probability: float = 0.2
-    """One connected part of a label becomes background."""
-    removal_label_probability: float = 0.5
-    removal_below: float = 0.15
-    """Share of the patch below which a part is small enough to be removed."""
-
-    def __post_init__(self) -> None:
-        _check_probabilities(self)
-        _check_range(self, "radius", most=1000)
-        bounded(self, "removal_below", least=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -78,7 +56,6 @@ class Spec:
     gamma_probability: float = 0.3
     masked_channels: tuple[int, ...] = ()
     """Channels normalised inside a mask: their exact zeros (outside it) are zero again after all changes."""
-    mistakes: Mistakes = field(default_factory=Mistakes)
 
     def __post_init__(self) -> None:
         for name in ("scaling", "blur_sigma", "brightness", "contrast", "gamma"):
@@ -88,7 +65,7 @@ class Spec:
         bounded(self, "rotation_degrees", least=0, most=360)
         bounded(self, "loaded_scale", least=0.1, most=1)
         bounded(self, "masked_channels", least=0)
-        _check_probabilities(self)
+        bounded(self, *(name for name in vars(self) if name.endswith("probability")), least=0, most=1)
 
     def loaded_shape(self, patch_size: tuple[int, ...]) -> tuple[int, ...]:
         """The most that is read of a patch, so that it has few empty corners when it is rotated or scaled.
@@ -125,15 +102,11 @@ class Spec:
         channels: int,
         mirror_axes: Sequence[int],
         dimensions: int,
-        prior_labels: int = 0,
     ) -> Params:
-        """Everything random about one batch as plain numbers. ``mirror_axes`` count the patch's own axes.
-
-        ``prior_labels`` is the number of labels, without background, of a label map that comes in with the images.
-        """
+        """Everything random about one batch as plain numbers. ``mirror_axes`` count the patch's own axes."""
         from ._draw import draw
 
-        return draw(self, generator, batch, channels, tuple(mirror_axes), dimensions, prior_labels)
+        return draw(self, generator, batch, channels, tuple(mirror_axes), dimensions)
 
     def apply(
         self, images: Sequence[Tensor], targets: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]
@@ -150,21 +123,20 @@ class Spec:
         channels = moved.unflatten(1, (params.brightness.shape[1], -1))
         return change_intensities(channels, params, self.masked_channels).flatten(1, 2), labels
 
-    def apply_to_prior(self, prior: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
-        """The label maps of an earlier stage, each ``(*loaded)``, to ``(B, *patch)``: moved as their images, with
-        mistakes."""
-        from ._damage import apply_damage
-        from ._spatial import resample_patches
+    def move_images(self, images: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
+        """Each ``(C, *loaded)`` to float32 ``(B, C, *patch)``: moved as the images of ``apply``."""
+        from ._spatial import resample_images
 
-        _, moved = resample_patches([each.new_empty((0, *each.shape)) for each in prior], prior, params, patch_size)
-        return apply_damage(moved, params.damage, self.mistakes.removal_below)
+        return resample_images(images, params, patch_size)
+
+    def move_labels(self, labels: Sequence[Tensor], params: Params, patch_size: tuple[int, ...]) -> Tensor:
+        """Each ``(maps, *loaded)`` to ``(B, maps, *patch)``: moved as the targets of ``apply``."""
+        from ._spatial import resample_labels
+
+        return resample_labels(labels, params, patch_size)
 
 
-def _check_probabilities(record: Spec | Mistakes) -> None:
-    bounded(record, *(name for name in vars(record) if name.endswith("probability")), least=0, most=1)
-
-
-def _check_range(record: Spec | Mistakes, name: str, most: float) -> None:
+def _check_range(record: Spec, name: str, most: float) -> None:
     bounded(record, name, least=0, most=most)
     low, high = getattr(record, name)
     if low > high:

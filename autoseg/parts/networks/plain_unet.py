@@ -11,6 +11,8 @@ from . import _ladder, _stages
 if TYPE_CHECKING:
     from torch import nn
 
+    from ...core.inputs import InputSpec
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -55,11 +57,11 @@ class Spec:
         """Convolutions of a stage of ``blocks`` on the way down: their outputs are what training keeps in memory."""
         return blocks
 
-    def build(self, channels: int, heads: int) -> nn.Module:
-        """The network with fresh weights: ``(B, channels, *patch)`` to a list of logits, finest first.
+    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
+        """The network with fresh weights: ``(B, inputs.seen, *patch)`` to a list of logits, finest first.
 
         Logits of scale i are ``(B, heads, *(patch / product of strides up to i))``; the coarsest stage gives none.
         """
         from ._plain_unet import plain_unet
 
-        return plain_unet(self, channels, heads)
+        return plain_unet(self, inputs.seen, heads)

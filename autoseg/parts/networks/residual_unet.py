@@ -11,6 +11,8 @@ from . import _ladder, _stages
 if TYPE_CHECKING:
     from torch import nn
 
+    from ...core.inputs import InputSpec
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -59,11 +61,11 @@ class Spec:
         """
         return 2 * blocks + 1
 
-    def build(self, channels: int, heads: int) -> nn.Module:
-        """The network with fresh weights: ``(B, channels, *patch)`` to a list of logits, finest first.
+    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
+        """The network with fresh weights: ``(B, inputs.seen, *patch)`` to a list of logits, finest first.
 
         Logits of scale i are ``(B, heads, *(patch / product of strides up to i))``; the coarsest stage gives none.
         """
         from ._residual_unet import residual_unet
 
-        return residual_unet(self, channels, heads)
+        return residual_unet(self, inputs.seen, heads)

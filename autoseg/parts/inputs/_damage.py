@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .standard import Mistakes
+    from .prior import Mistakes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def draw_damage(mistakes: Mistakes, generator: np.random.Generator, batch: int, 
     )
 
 
-def apply_damage(prior: Tensor, damage: tuple[Damage, ...], largest_removed: float) -> Tensor:
+def apply_damage(prior: Tensor, damage: Sequence[Damage], largest_removed: float) -> Tensor:
     """``prior`` (B, *patch) of label indices, changed. A label that grows covers others, one that shrinks bares 0.
 
     A label is worked on where it is, and one that a patch does not hold not at all: of many labels a patch holds few,
