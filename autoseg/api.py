@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .evaluation.selection import Selection
+    from .inference.outputs import Output
     from .inference.predictor import Predictor
     from .pipeline.predict import PredictReport
     from .plan import Plan
@@ -145,6 +146,7 @@ def predict(
     output: str | Path,
     *,
     probabilities: str | None = None,
+    outputs: Sequence[str | Output] = (),
     tta: str = "auto",
     step: float = 0.5,
     existing: str = "refuse",
@@ -155,18 +157,21 @@ def predict(
     Label maps that an earlier call wrote there are replaced. Other files of these names are refused; ``existing``
     ``"replace"`` replaces them, too, and ``"keep"`` predicts only what is not there, or cannot be used.
 
-    ``probabilities`` (``uint8``, ``uint16`` or ``float32``) are written beside the label maps where asked for.
-    ``tta`` is ``auto``, ``none`` or ``full`` (mirror images of every patch are averaged), ``step`` the distance between
-    patches as a share of the patch. Raises ModelError or UsageError.
+    ``probabilities`` (``uint8``, ``uint16`` or ``float32``) and other ``outputs``, by name (``"uncertainty"``) or as
+    objects of your own, are written beside the label maps where asked for. ``tta`` is ``auto``, ``none`` or ``full``
+    (mirror images of every patch are averaged), ``step`` the distance between patches as a share of the patch. Raises
+    ModelError, UsageError or UnknownPartError.
     """
     from .core.files import named_path
     from .data.layouts import find_images
     from .inference.model import Model
     from .inference.options import PredictOptions
+    from .inference.outputs import chosen
     from .inference.predictor import Predictor
     from .pipeline import predict as story
     from .settings import RunSettings
 
+    wanted = chosen(outputs, probabilities)
     if not isinstance(model, Predictor):
         model = Model.read(model, settings=settings or RunSettings())
     listed = images if isinstance(images, list | tuple) else [images]
@@ -178,7 +183,7 @@ def predict(
         cases,
         folder,
         options=PredictOptions(tta, step),
-        probabilities=probabilities,
+        outputs=wanted,
         existing=existing,
         refused=refused,
     )

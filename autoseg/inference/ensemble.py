@@ -7,20 +7,21 @@ volume of logits exists of any of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
-from ..core.labels import Labels, RegionLabels
 from ..corrections import Correction
 from ..preprocessing.prepare import PreparedCase
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings
 from ..task import Task
 from .accumulator import Space
+from .entropy import disagreement_between, probabilities
 from .memory import Need
 from .options import PredictOptions
 from .predictor import Predictor, Slabs
@@ -64,12 +65,11 @@ class Ensemble(Predictor[PreparedTogether]):
         """The first member's: channels, labels and orientation are those of all."""
         return self.members[0].task
 
-    def need(self, geometry: Geometry) -> Need:
-        """What an image of this size takes of main memory."""
-        first, *others = (member.need(geometry) for member in self.members)
+    def need_of_networks(self, geometry: Geometry, disagreement: bool = False) -> Need:
+        first, *others = (member.need_of_networks(geometry, disagreement) for member in self.members)
         for other in others:
             first = first.beside(other)
-        return first.corrected(geometry) if self.postprocessing else first
+        return first
 
     def prepare(self, image: Image) -> PreparedTogether:
         """The image on every member's grid. Raises ModelError when channels are missing or voxels are not numbers."""
@@ -82,31 +82,39 @@ class Ensemble(Predictor[PreparedTogether]):
         run: Resolved,
         space: Space = ANYWHERE,
         clock: Clock | None = None,
+        disagreement: bool = False,
     ) -> Slabs:
         """Logits of the mean probabilities, in the file's voxels."""
         room = None if space.room is None else space.room // len(self.members)
         streams = [
-            _as_logits(member.slabs(case, options, run, Space(room, space.folder), clock))
+            _as_logits(member.slabs(case, options, run, Space(room, space.folder), clock, disagreement))
             for member, case in zip(self.members, prepared.cases)
         ]
         for rows, slabs in in_step(streams):
-            yield rows, Slab(self._mean(slabs))
+            yield rows, self._mean(slabs, disagreement)
 
-    def _mean(self, slabs: Sequence[Tensor]) -> Tensor:
+    def _mean(self, slabs: Sequence[Tensor], disagreement: bool) -> Slab:
         labels, home = self.task.labels, slabs[0].device
-        total = sum(weight * probabilities(slab, labels).to(home) for weight, slab in zip(self.weights, slabs))
+        chances = (probabilities(slab[..., : labels.heads], labels).to(home) for slab in slabs)
+        if not disagreement:
+            return Slab(self._mean_logits(chances))
+        # The chain rule of mutual information: which configuration, and then which of its members, is predicting.
+        known = list(chances)
+        within = sum(weight * slab[..., -1].to(home) for weight, slab in zip(self.weights, slabs))
+        between = disagreement_between(known, self.weights, labels)
+        return Slab(self._mean_logits(known), disagreement=within + between)
+
+    def _mean_logits(self, chances: Iterable[Tensor]) -> Tensor:
+        total = sum(weight * each for weight, each in zip(self.weights, chances))
         assert isinstance(total, Tensor)
-        return mean_logits(total, labels)
-
-
-def probabilities(logits: Tensor, labels: Labels) -> Tensor:
-    """Of logits (..., heads)."""
-    return logits.sigmoid() if isinstance(labels, RegionLabels) else logits.softmax(-1)
+        return mean_logits(total, self.task.labels)
 
 
 def _as_logits(slabs: Slabs) -> Stream:
+    """Where the disagreement of members was asked for, it comes after the last head."""
     for rows, slab in slabs:
-        yield rows, slab.logits()
+        beside = slab.disagreement
+        yield rows, slab.logits() if beside is None else torch.cat((slab.logits(), beside.unsqueeze(-1)), -1)
 
 
 def in_step(streams: Sequence[Stream]) -> Iterator[tuple[slice, list[Tensor]]]:

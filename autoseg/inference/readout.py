@@ -54,6 +54,8 @@ class Slab:
     values: Tensor
     """(z, y, x, heads) or (z, y, x, maps), float32."""
     readout: Readout | None = None
+    disagreement: Tensor | None = None
+    """Bits (z, y, x) of mutual information between a voxel's label and who predicts it; None where nobody asked."""
 
     def logits(self) -> Tensor:
         """(z, y, x, heads)."""
