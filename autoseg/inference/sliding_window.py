@@ -22,7 +22,7 @@ from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
 from ..errors import ModelError, NotFiniteError
 from ..settings import Resolved
-from .accumulator import Accumulator, Space
+from .accumulator import CHUNK_BYTES, Accumulator, Space
 from .entropy import sums_per_voxel
 from .members import SUMMED_BYTES, Members
 from .mirroring import mirrorings
@@ -83,7 +83,7 @@ class SlidingWindow:
         self._values = self._places[-1].stop
         padded, (_, *self._inner) = pad_nd_image(np.ascontiguousarray(image, np.float32), patch, return_slicer=True)
         self._image = _with_neighbours(padded, slices) if self._flat else torch.from_numpy(padded)
-        self._height = padded.shape[1]
+        self._height, *self._plane = padded.shape[1:]
         self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
         voxels = int(np.prod(patch))
         seen = max(1, min(batch_size, BATCH_BYTES // (4 * image.shape[0] * slices * voxels)))
@@ -91,16 +91,19 @@ class SlidingWindow:
         self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
         self._known: dict[bytes, Tensor] = {}
         self._keeps_known = 4 * self._values * voxels <= KNOWN_BYTES
-        edges = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
-        plane: tuple[int, int] = padded.shape[2:]
-        height, cuts = (self._height, [0, self._height]) if whole else (patch[0], edges)
         self._members: Members | None = None
         if members_of is not None:
-            values, sums = self._values, sums_per_voxel(members_of)
-            space, beside = space.split(values / (values + sums))
-            window = Accumulator((*plane, sums), cuts, height, run.device, beside, SUMMED_BYTES)
-            self._members = Members(window, members_of, [_last_layer(each, self.readout) for each in networks])
-        self._window = Accumulator((*plane, self._values), cuts, height, run.device, space)
+            sums = sums_per_voxel(members_of)
+            space, beside = space.split(self._values / (self._values + sums))
+            layers = [_last_layer(each, self.readout) for each in networks]
+            self._members = Members(self._sums_of(sums, patch, whole, beside, SUMMED_BYTES), members_of, layers)
+        self._window = self._sums_of(self._values, patch, whole, space, CHUNK_BYTES)
+
+    def _sums_of(self, values: int, patch: Shape, whole: bool, space: Space, chunk_bytes: int) -> Accumulator:
+        edges = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
+        height, cuts = (self._height, [0, self._height]) if whole else (patch[0], edges)
+        y, x = self._plane
+        return Accumulator((y, x, values), cuts, height, self._run.device, space, chunk_bytes)
 
     def read(self, start: int, stop: int) -> Tensor:
         """Slices ``start`` to ``stop`` as (z, y, x, values). ``start`` never decreases from call to call.

@@ -19,7 +19,8 @@ from autoseg.data.layouts import find_images
 from autoseg.errors import UsageError
 from autoseg.inference.memory import Gate
 from autoseg.inference.model import Model
-from autoseg.inference.probabilities import KINDS
+from autoseg.inference.outputs import chosen, label_map
+from autoseg.inference.outputs.probabilities import KINDS
 from autoseg.pipeline import predict as story
 from autoseg.pipeline import predict_stages
 from autoseg.pipeline.predict import predict
@@ -75,7 +76,10 @@ def test_label_maps_and_probabilities_lie_on_the_image_in_viewers_that_read_the_
     odd = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
     nibabel.save(odd, tmp_path / "odd_0000.nii.gz")
     report = predict(
-        model, [Case("odd", (str(tmp_path / "odd_0000.nii.gz"),))], tmp_path / "out", probabilities="uint8"
+        model,
+        [Case("odd", (str(tmp_path / "odd_0000.nii.gz"),))],
+        tmp_path / "out",
+        outputs=chosen(probabilities="uint8"),
     )
     assert not report.failed
     expected = nibabel.load(tmp_path / "odd_0000.nii.gz")
@@ -133,8 +137,8 @@ def test_a_volume_whose_label_map_could_not_be_written_is_not_predicted(model, c
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
             raise AssertionError("nothing is to be predicted")
 
-    pictures = replace(model.plan, file_ending=".png")
-    report = predict(replace(model, plan=pictures, networks=(Never(),)), cases[:1], tmp_path / "out")
+    pictures = replace(model.task, file_ending=".png")
+    report = predict(replace(model, task=pictures, networks=(Never(),)), cases[:1], tmp_path / "out")
     assert "a volume of 9 slices does not fit into .png" in report.failed["case.0"]
 
 
@@ -147,12 +151,17 @@ def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, t
         predict(replace(model, networks=(Defect(),)), cases, tmp_path / "out")
 
 
+def place_of(stage: str) -> object:
+    """Where a stage looks its function up."""
+    return {"read_image": predict_stages, "decide": Model, "write_labels": label_map}[stage]
+
+
 @pytest.mark.parametrize("stage", ["read_image", "write_labels"])
 def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, cases, tmp_path, stage, monkeypatch):
     def defect(*_: object, **__: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(predict_stages, stage, defect)
+    monkeypatch.setattr(place_of(stage), stage, defect)
     before = threading.active_count()
     with pytest.raises(ValueError, match="a defect"):
         predict(model, cases, tmp_path / "out")
@@ -214,7 +223,7 @@ def test_a_defect_while_others_wait_for_memory_hangs_nowhere(model, tmp_path, un
         seen.append(1)
         return (defect if len(seen) == 4 else genuine)(*given, **named)
 
-    place = Model if stage == "decide" else predict_stages
+    place = place_of(stage)
     genuine = getattr(place, stage)
     monkeypatch.setattr(place, stage, fourth)
     settings = replace(model.settings, threads=2, memory=1)
@@ -307,7 +316,7 @@ def test_leftovers_of_a_killed_run_are_removed(model, cases, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_lie_beside_the_label_maps_not_among_them(model, cases, tmp_path, kind):
-    predict(model, cases[:1], tmp_path / "out", probabilities=kind)
+    predict(model, cases[:1], tmp_path / "out", outputs=chosen(probabilities=kind))
     assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["case.0.nii.gz"]
     chances = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "probabilities" / "case.0.nii.gz"))
     labels = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "case.0.nii.gz"))
@@ -327,21 +336,21 @@ def test_the_report_tells_the_time_of_every_stage(model, cases, tmp_path):
     assert "5 cases written" in report.table()
 
 
-def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, tmp_path):
+def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, small_plan, tmp_path):
     network = replace(model.configuration.network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
     configuration = replace(model.configuration, patch_size=(8, 8), spacing=(None, 1.0, 1.0), network=network)
     plan = replace(
-        model.plan,
+        small_plan,
         axis_order=(0, 1, 2),
-        labels=replace(model.plan.labels, names={"background": 0, "vessel": 255}),
+        labels=replace(small_plan.labels, names={"background": 0, "vessel": 255}),
         file_ending=".png",
-        configurations={model.plan.default: configuration},
+        configurations={small_plan.default: configuration},
     )
     pixels = np.zeros((20, 30), np.uint8)
     pixels[5:12, 8:25] = 1
     sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "scan.png")
     case = Case("scan", (str(tmp_path / "scan.png"),))
-    report = predict(replace(model, plan=plan), [case], tmp_path / "out", probabilities="uint8")
+    report = predict(replace(model, task=plan.task()), [case], tmp_path / "out", outputs=chosen(probabilities="uint8"))
     assert not report.failed
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "scan.png")), 255 * pixels)
 
@@ -364,9 +373,13 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_predicting_again_replaces_what_predicting_wrote(model, cases, tmp_path):
-    first = predict(model, cases, tmp_path / "out", probabilities="uint8")
+    first = predict(model, cases, tmp_path / "out", outputs=chosen(probabilities="uint8"))
     before = content(tmp_path / "out")
-    assert len(predict(model, cases, tmp_path / "out", probabilities="uint8").written) == len(first.written) == 5
+    assert (
+        len(predict(model, cases, tmp_path / "out", outputs=chosen(probabilities="uint8")).written)
+        == len(first.written)
+        == 5
+    )
     after = content(tmp_path / "out")
     assert before.pop(RECORD) and after.pop(RECORD) and after == before
 
@@ -398,7 +411,7 @@ def test_whatever_lies_in_the_place_of_a_result_is_spared(model, cases, tmp_path
     else:
         path.symlink_to(tmp_path / ("mine" if kind == "link" else "gone"))
     with pytest.raises(UsageError, match=r"1 of 10 files .*: case\.1\.nii\.gz\. Nothing was predicted"):
-        predict(model, cases, tmp_path / "out", probabilities="uint8")
+        predict(model, cases, tmp_path / "out", outputs=chosen(probabilities="uint8"))
     assert os.path.lexists(path)
     assert not (tmp_path / "out" / "case.0.nii.gz").exists()
 
@@ -435,9 +448,9 @@ def test_what_a_killed_run_wrote_is_its_own(model, cases, tmp_path, killed, monk
             genuine(*given, **named)
         raise Killed
 
-    genuine = predict_stages.write_labels
+    genuine = label_map.write_labels
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(predict_stages, "write_labels", write)
+        patch.setattr(label_map, "write_labels", write)
         predict(model, cases, tmp_path / "out")
     with (tmp_path / "out" / RECORD).open("ab") as file:
         file.write(b'{"file": "case.4.nii')  # a power cut
@@ -464,9 +477,12 @@ def test_a_damaged_result_is_not_kept_but_predicted_again(model, cases, tmp_path
 
 def test_probabilities_that_are_missing_are_predicted(model, cases, tmp_path):
     predict(model, cases, tmp_path / "out")
-    report = predict(model, cases, tmp_path / "out", existing="keep", probabilities="uint8")
+    report = predict(model, cases, tmp_path / "out", existing="keep", outputs=chosen(probabilities="uint8"))
     assert len(report.written) == 5
-    assert len(predict(model, cases, tmp_path / "out", existing="keep", probabilities="uint8").skipped) == 5
+    assert (
+        len(predict(model, cases, tmp_path / "out", existing="keep", outputs=chosen(probabilities="uint8")).skipped)
+        == 5
+    )
 
 
 def test_a_record_that_is_a_pipe_is_refused(model, cases, tmp_path):
