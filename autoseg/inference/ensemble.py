@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from ..core.clock import Clock
@@ -29,8 +29,9 @@ from .readout import Slab
 from .sliding_window import ANYWHERE
 from .stored_probabilities import mean_logits
 
-Stream = Iterator[tuple[slice, Tensor]]
-"""Consecutive ranges of slices and their logits (z, y, x, heads)."""
+Part = TypeVar("Part", Slab, Tensor)
+Stream = Iterator[tuple[slice, Part]]
+"""Consecutive ranges of slices and what is said about them."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,17 @@ class Ensemble(Predictor[PreparedTogether]):
             for member, case in zip(self.members, prepared.cases)
         ]
         for rows, slabs in in_step(streams):
-            yield rows, self._mean(slabs, disagreement)
+            yield rows, self._mean(slabs)
 
-    def _mean(self, slabs: Sequence[Tensor], disagreement: bool) -> Slab:
-        labels, home = self.task.labels, slabs[0].device
-        chances = (probabilities(slab[..., : labels.heads], labels).to(home) for slab in slabs)
-        if not disagreement:
+    def _mean(self, slabs: Sequence[Slab]) -> Slab:
+        labels, home = self.task.labels, slabs[0].values.device
+        chances = (probabilities(slab.values, labels).to(home) for slab in slabs)
+        beside = [slab.disagreement.to(home) for slab in slabs if slab.disagreement is not None]
+        if not beside:
             return Slab(self._mean_logits(chances))
         # The chain rule of mutual information: which configuration, and then which of its members, is predicting.
         known = list(chances)
-        within = sum(weight * slab[..., -1].to(home) for weight, slab in zip(self.weights, slabs))
+        within = sum(weight * each for weight, each in zip(self.weights, beside, strict=True))
         between = disagreement_between(known, self.weights, labels)
         return Slab(self._mean_logits(known), disagreement=within + between)
 
@@ -110,16 +112,14 @@ class Ensemble(Predictor[PreparedTogether]):
         return mean_logits(total, self.task.labels)
 
 
-def _as_logits(slabs: Slabs) -> Stream:
-    """Where the disagreement of members was asked for, it comes after the last head."""
+def _as_logits(slabs: Slabs) -> Slabs:
     for rows, slab in slabs:
-        beside = slab.disagreement
-        yield rows, slab.logits() if beside is None else torch.cat((slab.logits(), beside.unsqueeze(-1)), -1)
+        yield rows, Slab(slab.logits(), disagreement=slab.disagreement)
 
 
-def in_step(streams: Sequence[Stream]) -> Iterator[tuple[slice, list[Tensor]]]:
+def in_step(streams: Sequence[Stream[Part]]) -> Iterator[tuple[slice, list[Part]]]:
     """Walks through the same slices in all streams, cut wherever one of them is cut."""
-    ahead: list[tuple[slice, Tensor] | None] = [next(stream, None) for stream in streams]
+    ahead: list[tuple[slice, Part] | None] = [next(stream, None) for stream in streams]
     start = 0
     while all(ahead):
         current = [each for each in ahead if each is not None]

@@ -57,6 +57,10 @@ class Slab:
     disagreement: Tensor | None = None
     """Bits (z, y, x) of mutual information between a voxel's label and who predicts it; None where nobody asked."""
 
+    def __getitem__(self, rows: slice) -> Slab:
+        """Some of its slices."""
+        return Slab(self.values[rows], self.readout, None if self.disagreement is None else self.disagreement[rows])
+
     def logits(self) -> Tensor:
         """(z, y, x, heads)."""
         return self.values if self.readout is None else self.readout(self.values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,13 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save
+from small_models import EXCLUSIVE, GEOMETRY, REGIONS, SETTINGS, bundle, image, plan_of
 
-from autoseg.bundle.manifest import Manifest, MirroringTest
-from autoseg.bundle.write import write_bundle
+from autoseg.bundle.manifest import MirroringTest
 from autoseg.core.estimate import Estimate
-from autoseg.core.geometry import Geometry, Image
-from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.corrections import Correction
 from autoseg.data.dataset import Case
 from autoseg.errors import ModelError
@@ -28,43 +24,6 @@ from autoseg.inference.outputs import chosen
 from autoseg.inference.stored_probabilities import mean_logits, open_stored
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
-from autoseg.settings import RunSettings
-
-SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
-GEOMETRY = Geometry.plain((9, 14, 11), (3.0, 1.5, 2.0))
-EXCLUSIVE = ExclusiveLabels({"background": 4, "organ": 7, "lesion": 9})
-REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))
-
-
-def plan_of(small_plan: Plan, labels: Labels) -> Plan:
-    """Two configurations that see other grids: one coarse and in 3-D, one slice by slice."""
-    deep = small_plan.configurations["3d_fullres"]
-    network = replace(deep.network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
-    flat = replace(deep, patch_size=(8, 8), spacing=(None, 1.0, 3.0), network=network)
-    coarse = replace(deep, spacing=(2.5, 3.0, 3.0))
-    return replace(small_plan, labels=labels, configurations={"3d_fullres": coarse, "2d": flat})
-
-
-def weights(plan: Plan, name: str, seed: int) -> bytes:
-    torch.manual_seed(seed)
-    network = plan.task(name).network()
-    for parameter in network.parameters():
-        parameter.data *= 2  # so that probabilities are not all alike
-    return save(network.state_dict())
-
-
-def bundle(target: Path, plan: Plan, ensemble: dict[str, float], **fields: object) -> Path:
-    folds = {name: ("0", "1") for name in plan.configurations}
-    manifest = replace(Manifest("Small", folds, ensemble), **fields)
-    stored = {name: {fold: weights(plan, name, int(fold)) for fold in folds[name]} for name in folds}
-    write_bundle(target, manifest, plan, stored)
-    return target
-
-
-def image(seed: int = 0) -> Image:
-    array = np.random.default_rng(seed).normal(size=(1, *GEOMETRY.shape)).astype(np.float32)
-    array[:, 0] = array[:, :, :2] = 0  # something is cropped away
-    return Image(array, GEOMETRY)
 
 
 def alone(path: Path, tmp_path: Path, plan: Plan) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from autoseg.inference.memory import Gate
 from autoseg.inference.model import Model
 from autoseg.inference.outputs import chosen, label_map
 from autoseg.inference.outputs.probabilities import KINDS
+from autoseg.inference.stored_probabilities import open_stored, stored_problem
 from autoseg.pipeline import predict as story
 from autoseg.pipeline import predict_stages
 from autoseg.pipeline.predict import predict
@@ -503,3 +504,91 @@ def test_links_that_lead_in_a_circle_are_reported_and_the_others_go_on(model, ca
 def test_cases_that_were_refused_are_in_the_report(model, cases, tmp_path):
     report = predict(model, cases, tmp_path / "out", refused={"odd": "it has 3 channels"})
     assert report.failed == {"odd": "it has 3 channels"} and len(report.written) == 5
+
+
+def predicted(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(path))
+
+
+def test_uncertainty_is_written_in_bits_on_the_images_grid(model, cases, tmp_path):
+    report = predict(model, cases, tmp_path / "out", outputs=chosen(["uncertainty"]))
+    assert len(report.written) == 5 and not report.failed
+    for case in cases:
+        path = tmp_path / "out" / "uncertainty" / f"{case.key}.nii.gz"
+        image, found = sitk.ReadImage(case.images[0]), sitk.ReadImage(path)
+        assert found.GetOrigin()[:3] == image.GetOrigin()
+        assert predicted(path).shape == (2, *sitk.GetArrayFromImage(image).shape)
+        in_memory = model.predict(Path(case.images[0]), outputs=["uncertainty"])
+        np.testing.assert_allclose(predicted(path), in_memory.results["uncertainty"].values, atol=1e-6)
+        chance = 1 / (1 + np.exp(-1.0))  # logits of -0.5 and 0.5, whatever the voxel, from a network that sees only it
+        bits = -(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance))
+        np.testing.assert_allclose(predicted(path)[0], bits, atol=1e-3)
+        assert predicted(path)[1].max() < 1e-3  # all members say so
+    plain = predict(model, cases, tmp_path / "plain")
+    for path in plain.written:
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+
+OTHERS = {
+    "uncertainty": ["uncertainty/case.1.nii.gz"],
+    "stored_probabilities": ["probabilities/case.1.b2nd", "probabilities/case.1.json"],
+}
+
+
+@pytest.mark.parametrize(("name", "place"), [(name, place) for name in OTHERS for place in OTHERS[name]])
+def test_files_of_any_output_are_spared_kept_and_replaced_as_label_maps_are(
+    model, cases, tmp_path, name, place, caplog
+):
+    path, outputs = tmp_path / "out" / place, chosen([name])
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    for existing in ("refuse", "keep"):
+        with pytest.raises(UsageError, match=f"1 of .* files .*: {path.name}. Nothing was predicted"):
+            predict(model, cases, tmp_path / "out", outputs=outputs, existing=existing)
+    assert content(tmp_path / "out") == {place: b"mine"}
+    assert len(predict(model, cases, tmp_path / "out", outputs=outputs, existing="replace").written) == 5
+    first = content(tmp_path / "out")
+    assert len(predict(model, cases, tmp_path / "out", outputs=outputs).written) == 5  # they are its own now
+    assert len(predict(model, cases, tmp_path / "out", outputs=outputs, existing="keep").skipped) == 5
+    path.write_bytes(first[place][:-20])
+    report = predict(model, cases, tmp_path / "out", outputs=outputs, existing="keep")
+    assert [each.name for each in report.written] == ["case.1.nii.gz"] and "it is predicted again" in caplog.text
+    path.unlink()
+    report = predict(model, cases, tmp_path / "out", outputs=outputs, existing="keep")
+    assert [each.name for each in report.written] == ["case.1.nii.gz"]
+    again = content(tmp_path / "out")
+    assert first.pop(RECORD) and again.pop(RECORD) and again == first
+
+
+def test_stored_probabilities_are_complete_once_the_label_map_is_there(model, cases, tmp_path, monkeypatch):
+    stored = tmp_path / "out" / "probabilities" / "case.0.b2nd"
+    outputs = chosen(["stored_probabilities"])
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(label_map, "write_labels", killed)
+        predict(model, cases[:1], tmp_path / "out", outputs=outputs)
+    assert stored_problem(stored, tmp_path / "out" / "case.0.nii.gz") == ""
+    predict(model, cases[:1], tmp_path / "out", outputs=outputs)  # what is there is its own
+    assert stored_problem(stored, tmp_path / "out" / "case.0.nii.gz") is None
+
+
+def test_several_outputs_of_one_run_agree(model, cases, tmp_path):
+    outputs = chosen(["uncertainty", "stored_probabilities"], probabilities="float32")
+    report = predict(model, cases[:2], tmp_path / "out", outputs=outputs)
+    assert not report.failed
+    chances = predicted(tmp_path / "out" / "probabilities" / "case.0.nii.gz")
+    entropy = -(chances * np.log2(chances)).sum(0)
+    np.testing.assert_allclose(predicted(tmp_path / "out" / "uncertainty" / "case.0.nii.gz")[0], entropy, atol=1e-3)
+    assert open_stored(tmp_path / "out" / "probabilities" / "case.0.b2nd").shape[0] == 2
+
+
+def test_a_result_never_replaces_an_image(model, cases, tmp_path):
+    images = [replace(case, key=f"{case.key}_0000") for case in cases]
+    folder = tmp_path / "images"
+    folder.rename(tmp_path / "probabilities")
+    images = [replace(case, images=(str(tmp_path / "probabilities" / f"{case.key}.nii.gz"),)) for case in images]
+    with pytest.raises(UsageError, match="would replace an image"):
+        predict(model, images, tmp_path, outputs=chosen(probabilities="uint8"), existing="replace")
