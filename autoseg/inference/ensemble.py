@@ -72,6 +72,9 @@ class Ensemble(Predictor[PreparedTogether]):
             first = first.beside(other)
         return first
 
+    def passes(self, options: PredictOptions) -> int:
+        return sum(member.passes(options) for member in self.members)
+
     def prepare(self, image: Image) -> PreparedTogether:
         """The image on every member's grid. Raises ModelError when channels are missing or voxels are not numbers."""
         return PreparedTogether(tuple(member.prepare(image) for member in self.members))

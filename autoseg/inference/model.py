@@ -108,6 +108,9 @@ class Model(Predictor[PreparedCase]):
             needed = needed.together(self.previous.need(geometry))
         return needed.with_output(need_of_disagreement(needed.window, self.task, values)) if disagreement else needed
 
+    def passes(self, options: PredictOptions) -> int:
+        return len(self.networks) * 2 ** len(options.mirror_axes(self.task.mirrored, self.mirroring_pays))
+
     def prepare(self, image: Image) -> PreparedCase:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers."""
         expected, found = self.task.channels, len(image.array)

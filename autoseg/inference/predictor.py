@@ -64,7 +64,7 @@ class Predictor(ABC, Generic[OnGrid]):
     def need(self, geometry: Geometry, outputs: Outputs | None = None, in_file: bool = True) -> Need:
         """What an image of this size takes of main memory; of ``outputs`` as ``Output.need`` says."""
         wanted = outputs or {}
-        needed = self.need_of_networks(geometry, _disagreement(wanted))
+        needed = self.need_of_networks(geometry, asks_disagreement(wanted))
         for output in wanted.values():
             needed = needed.with_output(output.need(self.task, geometry, in_file))
         return needed.corrected(geometry) if self.postprocessing else needed
@@ -72,6 +72,10 @@ class Predictor(ABC, Generic[OnGrid]):
     @abstractmethod
     def need_of_networks(self, geometry: Geometry, disagreement: bool = False) -> Need:
         """What it takes to decide an image of this size, and to see how far members disagree."""
+
+    @abstractmethod
+    def passes(self, options: PredictOptions) -> int:
+        """How many predictions of networks, on an image and its mirror images, are averaged in every voxel."""
 
     @abstractmethod
     def prepare(self, image: Image) -> OnGrid:
@@ -155,7 +159,7 @@ class Predictor(ABC, Generic[OnGrid]):
         """
         run, clock, wanted = resolve(self.settings, predicting=True), clock or Clock(), outputs or chosen()
         context = OutputContext(self.task, prepared.geometry, prepared.record, case, folder)
-        asked, found = _disagreement(wanted), None
+        asked, found = asks_disagreement(wanted), None
         try:
             found = export(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
         except NotFiniteError:
@@ -172,5 +176,6 @@ class Predictor(ABC, Generic[OnGrid]):
             return replace(found, results={**found.results, LABEL_MAP: labels})
 
 
-def _disagreement(outputs: Outputs) -> bool:
+def asks_disagreement(outputs: Outputs) -> bool:
+    """Whether members are to be summed."""
     return any(output.disagreement for output in outputs.values())

@@ -20,7 +20,7 @@ from ..inference.attempt import Attempt
 from ..inference.memory import Gate, budget
 from ..inference.options import DEFAULT, PredictOptions
 from ..inference.outputs import Outputs, chosen
-from ..inference.predictor import Predictor
+from ..inference.predictor import Predictor, asks_disagreement
 from ..inference.report import PredictReport
 from .predict_stages import Stages
 from .results import Results
@@ -53,10 +53,12 @@ def predict(
     """
     if existing not in EXISTING:
         raise UsageError(f"existing {existing!r} is unknown; choose one of {', '.join(EXISTING)}")
-    start = time.monotonic()
+    start, wanted = time.monotonic(), outputs or chosen()
+    if asks_disagreement(wanted) and model.passes(options) == 1:
+        LOG.warning("one network that sees no mirror images disagrees with itself only where patches overlap")
     gate = Gate(budget(model.settings.memory))
     by_key = {case.key: case for case in cases}
-    stages = Stages(model, folder, options, outputs or chosen(), gate, Results.read(folder), by_key, recorded)
+    stages = Stages(model, folder, options, wanted, gate, Results.read(folder), by_key, recorded)
     _spare_images(cases, stages)
     todo = [case for case in cases if existing != "keep" or not stages.finished(case.key)]
     if existing != "replace":

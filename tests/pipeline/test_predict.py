@@ -19,6 +19,7 @@ from autoseg.data.layouts import find_images
 from autoseg.errors import UsageError
 from autoseg.inference.memory import Gate
 from autoseg.inference.model import Model
+from autoseg.inference.options import PredictOptions
 from autoseg.inference.outputs import chosen, label_map
 from autoseg.inference.outputs.probabilities import KINDS
 from autoseg.inference.stored_probabilities import open_stored, stored_problem
@@ -536,9 +537,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(("name", "place"), [(name, place) for name in OTHERS for place in OTHERS[name]])
-def test_files_of_any_output_are_spared_kept_and_replaced_as_label_maps_are(
-    model, cases, tmp_path, name, place, caplog
-):
+def test_files_of_any_output_are_treated_as_label_maps_are(model, cases, tmp_path, name, place, caplog):
     path, outputs = tmp_path / "out" / place, chosen([name])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"mine")
@@ -592,3 +591,13 @@ def test_a_result_never_replaces_an_image(model, cases, tmp_path):
     images = [replace(case, images=(str(tmp_path / "probabilities" / f"{case.key}.nii.gz"),)) for case in images]
     with pytest.raises(UsageError, match="would replace an image"):
         predict(model, images, tmp_path, outputs=chosen(probabilities="uint8"), existing="replace")
+
+
+@pytest.mark.parametrize(("tta", "folds", "said"), [("none", 1, True), ("none", 2, False), ("full", 1, False)])
+def test_who_has_nobody_to_disagree_with_is_told(model, cases, tmp_path, tta, folds, said, caplog):
+    several = replace(model, networks=model.networks * folds, folds=("0", "1")[:folds])
+    predict(several, cases[:1], tmp_path / "out", options=PredictOptions(tta), outputs=chosen(["uncertainty"]))
+    assert ("disagrees with itself" in caplog.text) == said
+    caplog.clear()
+    predict(several, cases[:1], tmp_path / "out", options=PredictOptions(tta))
+    assert not caplog.text

@@ -26,12 +26,12 @@ class Channels:
 
     @classmethod
     def empty(
-        cls, names: Sequence[str], shape: tuple[int, int, int], kind: str, most: float, folder: Path | None
+        cls, names: Sequence[str], shape: tuple[int, int, int], kind: str, step: float, folder: Path | None
     ) -> Channels:
-        """Zeros, in a file in ``folder`` or in main memory; whole numbers stand for 0 to ``most``."""
+        """Zeros, in a file in ``folder`` or in main memory; ``step`` is what 1 stands for, where numbers are whole."""
         whole, dtype = (len(names), *shape), np.dtype(kind)
         scratch = Scratch(whole, dtype, folder) if folder else None
-        scale = most / np.iinfo(dtype).max if dtype.kind == "u" else 1.0
+        scale = step if dtype.kind == "u" else 1.0
         return cls(tuple(names), scratch.array if scratch else np.zeros(whole, dtype), scale, scratch)
 
     @property

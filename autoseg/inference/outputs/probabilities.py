@@ -54,7 +54,8 @@ class _Writer:
         self._labels = context.task.labels
         regions = isinstance(self._labels, RegionLabels)
         names = list(self._labels.foreground) if regions else ["background", *self._labels.foreground]
-        self._found = Channels.empty(names, context.geometry.shape, kind, 1.0, context.folder)
+        step = 1 / np.iinfo(kind).max if np.dtype(kind).kind == "u" else 1.0
+        self._found = Channels.empty(names, context.geometry.shape, kind, step, context.folder)
         if not regions:
             self._found.stored[0] = round(1 / self._found.scale)  # what was cropped away is certainly background
             self._found.release()

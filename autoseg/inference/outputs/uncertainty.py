@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from math import log2, prod
+from math import prod
 from typing import ClassVar
 
 import numpy as np
 import torch
 
 from ...core.geometry import Geometry
-from ...core.labels import RegionLabels
 from ...task import Task
 from ..entropy import entropy
 from ..export import Prediction
@@ -27,7 +26,8 @@ from ..readout import PIECE_BYTES, Slab
 from . import Output, OutputContext
 from ._channels import Channels
 
-KIND = "uint16"  # a step is less than a thousandth of a bit, for up to 10 000 labels
+KIND = "uint16"
+STEP = 0.001  # bits: finer ones are noise, which takes most of a compressed file; 65 bits are more than any labels have
 CHANNELS = ("entropy", "disagreement")
 WORKING = 8  # arrays of the size of a piece of logits, at most
 
@@ -56,8 +56,7 @@ class Spec(Output):
 class _Writer:
     def __init__(self, context: OutputContext) -> None:
         self._labels = context.task.labels
-        most = 1.0 if isinstance(self._labels, RegionLabels) else log2(self._labels.heads)
-        self._found = Channels.empty(CHANNELS, context.geometry.shape, KIND, most, context.folder)
+        self._found = Channels.empty(CHANNELS, context.geometry.shape, KIND, STEP, context.folder)
         self._inner = context.inner(self._found.stored)  # what was cropped away is sure to be background
 
     def take(self, rows: slice, slab: Slab) -> None:
