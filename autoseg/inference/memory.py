@@ -111,6 +111,12 @@ def need_of_disagreement(window: int, task: Task, values: int | None = None) -> 
     return Need(0, slices + WORKED * max(SUMMED_BYTES, 4 * sums * prod(patch[1:])), beside)
 
 
+def slab_bytes(task: Task, geometry: Geometry) -> int:
+    """Of the logits of a few slices on the file's grid, at most."""
+    whole = 4 * task.labels.heads * prod(geometry.shape)
+    return min(whole, max(SLAB_BYTES, whole // min(geometry.shape)))
+
+
 def patch_bytes(task: Task, run: Resolved) -> int:
     """Main memory that any image takes, however small: it is padded to a patch, and logits are summed on one."""
     configuration, labels = task.configuration, task.labels

@@ -28,6 +28,7 @@ from torch import nn
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.core.process import MemoryPeak, resident_bytes
+from autoseg.corrections import Correction
 from autoseg.errors import UnknownPartError, UsageError
 from autoseg.inference import members, sliding_window
 from autoseg.inference.accumulator import Space
@@ -37,6 +38,7 @@ from autoseg.inference.model import Model
 from autoseg.inference.options import PredictOptions
 from autoseg.inference.outputs import chosen
 from autoseg.inference.sliding_window import SlidingWindow
+from autoseg.parts.postprocessors import fill_holes
 from autoseg.plan import Plan
 from autoseg.settings import resolve
 
@@ -221,6 +223,21 @@ def test_uncertainty_of_many_labels_takes_no_more_than_is_counted(
     if taken is None:
         pytest.skip("the system does not tell the peak")
     assert taken < taken_at_most
+
+
+def test_what_outputs_take_is_counted_beside_the_networks(small_plan: Plan) -> None:
+    model = Model(small_plan.task(), (network(0, heads=2),), ("0",), SETTINGS)
+    geometry = Geometry.plain((40, 50, 60), (2.0,) * 3)
+    alone = model.need(geometry)
+    assert model.need(geometry, chosen()) == alone
+    slab = 4 * 2 * 40 * 50 * 60  # the whole is small enough
+    stored = model.need(geometry, chosen(probabilities="uint16"), in_file=False)
+    assert stored == replace(alone, fixed=alone.fixed + 4 * slab + 2 * 2 * 40 * 50 * 60)
+    assert model.need(geometry, chosen(probabilities="uint16")).fixed == alone.fixed + 4 * slab
+    unsure = model.need(geometry, chosen(["uncertainty"]))
+    assert unsure.window == alone.window * (2 + 3) // 2  # two probabilities and an entropy beside two logits
+    fills = replace(model, postprocessing=(Correction("organ", fill_holes.Spec()),))
+    assert fills.need(geometry, chosen(["uncertainty"])).correcting == unsure.fixed + 8 * 40 * 50 * 60
 
 
 def test_an_array_has_probabilities_and_results_too(small_plan: Plan) -> None:

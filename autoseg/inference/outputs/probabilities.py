@@ -14,13 +14,14 @@ from ...errors import UsageError
 from ...task import Task
 from ..entropy import probabilities
 from ..export import Prediction
-from ..memory import Need
+from ..memory import Need, slab_bytes
 from ..readout import Slab
 from . import Output, OutputContext
 from ._channels import Channels
 
 KINDS = ("uint8", "uint16", "float32")
 ENDING = ".nii.gz"  # holds channels of any type, whatever the images were
+WORKING = 4  # arrays of the size of a slab: logits, probabilities, and what is stored of them
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Spec(Output):
             raise UsageError(f"probabilities {self.kind!r:.100} are unknown; choose one of {', '.join(KINDS)}")
 
     def need(self, task: Task, geometry: Geometry, in_file: bool) -> Need:
-        return Need(0, 0 if in_file else np.dtype(self.kind).itemsize * task.labels.heads * prod(geometry.shape), 0)
+        whole = np.dtype(self.kind).itemsize * task.labels.heads * prod(geometry.shape)
+        return Need(0, WORKING * slab_bytes(task, geometry) + (0 if in_file else whole), 0)
 
     def files(self, key: str, task: Task) -> tuple[str, ...]:
         return (f"probabilities/{key}{ENDING}",)

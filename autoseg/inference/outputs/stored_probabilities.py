@@ -10,13 +10,17 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ...core.geometry import Geometry
 from ...errors import UsageError
 from ...task import Task
 from ..export import Prediction
+from ..memory import Need, slab_bytes
 from ..readout import Slab
-from ..stored_probabilities import ENDING, note_label_map, record_of, storing
+from ..stored_probabilities import CHUNK_VOXELS, ENDING, note_label_map, record_of, storing
 from . import Output, OutputContext
 from .label_map import Spec as LabelMap
+
+WORKING = 4  # arrays of the size of a slab: logits, probabilities, their codes; and chunks that are not full yet
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Spec(Output):
     too. The result is the path of the former."""
 
     streamed: ClassVar[bool] = True
+
+    def need(self, task: Task, geometry: Geometry, in_file: bool) -> Need:
+        return Need(0, WORKING * slab_bytes(task, geometry) + task.labels.heads * CHUNK_VOXELS, 0)
 
     def files(self, key: str, task: Task) -> tuple[str, ...]:
         name = f"probabilities/{key}{ENDING}"
