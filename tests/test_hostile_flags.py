@@ -81,6 +81,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--format": ("", "x", LONG),
     "--tta": ("", "x", LONG),
     "--probabilities": ("", "x", "float64", LONG),
+    "--also": ("", "x", "os.path", "../label_map", LONG),
     "--input": FILES,
     "--dataset": WORDS,
     "--model": (*WORDS, "/dev/null"),

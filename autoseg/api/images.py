@@ -11,6 +11,7 @@ from .models import load_model
 
 if TYPE_CHECKING:
     from ..evaluation.scores import Summary
+    from ..inference.outputs import Output
     from ..inference.predictor import Predictor
     from ..pipeline.predict import PredictReport
     from ..settings import RunSettings
@@ -25,6 +26,7 @@ def predict(
     configuration: str | None = None,
     folds: Sequence[int | str] | None = None,
     probabilities: str | None = None,
+    outputs: Sequence[str | Output] = (),
     tta: str = "auto",
     step: float = 0.5,
     existing: str = "refuse",
@@ -38,15 +40,18 @@ def predict(
     Label maps that an earlier call wrote there are replaced. Other files of these names are refused; ``existing``
     ``"replace"`` replaces them, too, and ``"keep"`` predicts only what is not there, or cannot be used.
 
-    ``probabilities`` (``uint8``, ``uint16`` or ``float32``) are written beside the label maps where asked for.
-    ``tta`` is ``auto``, ``none`` or ``full`` (mirror images of every patch are averaged), ``step`` the distance between
-    patches as a share of the patch. Raises ModelError or UsageError.
+    ``probabilities`` (``uint8``, ``uint16`` or ``float32``) and other ``outputs``, by name (``"uncertainty"``) or as
+    objects of your own, are written beside the label maps where asked for. ``tta`` is ``auto``, ``none`` or ``full``
+    (mirror images of every patch are averaged), ``step`` the distance between patches as a share of the patch. Raises
+    ModelError, UsageError or UnknownPartError.
     """
     from ..data.layouts import find_images
     from ..inference.options import PredictOptions
+    from ..inference.outputs import chosen
     from ..inference.predictor import Predictor
     from ..pipeline import predict as story
 
+    wanted = chosen(outputs, probabilities, trusted)
     listed = images if isinstance(images, list | tuple) else [images]
     paths, folder = [given.path(path, "an image") for path in listed], given.path(output, "the output folder")
     loaded = (
@@ -61,7 +66,7 @@ def predict(
         cases,
         folder,
         options=PredictOptions(tta, step),
-        probabilities=probabilities,
+        outputs=wanted,
         existing=existing,
         refused=refused,
     )

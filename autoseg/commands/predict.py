@@ -32,6 +32,14 @@ def add_flags(command: ArgumentParser) -> None:
         const="uint8",
         help="also write OUT/probabilities/CASE.nii.gz, in 8 bits (default), 16 bits or as float",
     )
+    command.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        type=_flags.word,
+        metavar="NAME",
+        help="also write this output: uncertainty, probabilities, ...; repeatable",
+    )
     _add_existing(command)
     command.add_argument(
         "--tta",
@@ -77,12 +85,15 @@ def run(options: Namespace) -> int:
     from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..inference.options import PredictOptions
+    from ..inference.outputs import chosen
     from ..model_names import find_model
     from ..newest import newest_model
     from ..pipeline import predict as story
 
     refuse_unwritable(options.output)
     story.refuse_among_images(options.input, options.output)
+    trusted = tuple(options.trust)
+    outputs = chosen(options.also, options.probabilities, trusted)
     process.keep_freed()
     workspace = _options.workspace(options)
     named = find_dataset(options.dataset, workspace).name if options.dataset else None
@@ -91,13 +102,13 @@ def run(options: Namespace) -> int:
     else:
         path = newest_model(workspace, named, options.configuration)
     LOG.info("model: %s", path)
-    model = Model.read(path, options.folds, settings=_options.settings(options), trusted=tuple(options.trust))
+    model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
     cases, refused = find_images(options.input, len(model.task.channels))
     report = story.predict(
         model,
         cases,
         options.output,
-        probabilities=options.probabilities,
+        outputs=outputs,
         options=PredictOptions(options.tta, options.step),
         existing=options.existing,
         refused=refused,

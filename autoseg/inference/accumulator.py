@@ -7,7 +7,7 @@ processor, because rows of a patch are then contiguous, and because a voxel is d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +32,13 @@ class Space:
     folder: Path | None = None
     """For what exceeds that; None: the system's folder for temporary files."""
 
+    def split(self, share: float) -> tuple[Space, Space]:
+        """For two kinds of sums: this share of the main memory, and the rest of it."""
+        if self.room is None:
+            return self, self
+        first = round(share * self.room)
+        return Space(first, self.folder), Space(self.room - first, self.folder)
+
 
 class _Block:
     """Consecutive slices, allocated together and dropped together."""
@@ -53,10 +60,16 @@ class Accumulator:
     """Sums of weighted patches, added front to back and taken front to back."""
 
     def __init__(
-        self, plane: tuple[int, int, int], cuts: Sequence[int], height: int, device: torch.device, space: Space
+        self,
+        plane: tuple[int, int, int],
+        cuts: Sequence[int],
+        height: int,
+        device: torch.device,
+        space: Space,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         """``plane`` is (y, x, values); ``cuts`` are the slices at which patches start and end, ``height`` how many
-        slices exist at a time.
+        slices exist at a time. ``chunk_bytes`` of a patch are added at a time.
 
         Sums live on a GPU where they take at most half of what is left of it, else in main memory, else in a file.
         """
@@ -64,24 +77,36 @@ class Accumulator:
         if device.type == "cuda" and needed > available_on_gpu(device) // 2:
             device = torch.device("cpu")
         self._plane, self._device = plane, device if device.type == "cuda" else torch.device("cpu")
-        self._folder = space.folder
+        self._folder, self._chunk_bytes = space.folder, chunk_bytes
         self._mapped = self._device.type == "cpu" and space.room is not None and needed > space.room
         self._edges = list(pairwise(sorted(set(cuts))))
         self._blocks: dict[int, _Block] = {}
 
     def add(
-        self, tile: Tile, part: Tensor, flips: Sequence[int] = (), share: float = 1.0, values: slice = slice(None)
+        self,
+        tile: Tile,
+        part: Tensor,
+        flips: Sequence[int] = (),
+        share: float = 1.0,
+        values: slice = slice(None),
+        summand: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        """Adds ``share`` of ``part`` (z, y, x, values), mirrored along ``flips`` and weighted, at the tile's place."""
+        """Adds ``share`` of ``part`` (z, y, x, values), mirrored along ``flips`` and weighted, at the tile's place.
+
+        ``summand`` makes of some of its slices what is added instead of them.
+        """
         first, depth = tile.box.start[0], len(part)
+        slice_bytes = 4 * part[0].numel() if summand is None else 4 * part[0, ..., 0].numel() * self._plane[-1]
         _, rows, columns = tile.box.slices
         z, y, x = (torch.from_numpy(weights).to(self._device) for weights in tile.weights)
         plane = share * (y[:, None] * x)
-        for start, stop in self._pieces(first, first + depth, 4 * part[0].numel()):
+        for start, stop in self._pieces(first, first + depth, slice_bytes):
             a, b = start - first, stop - first
             piece = part[depth - b : depth - a].flip(tuple(flips)) if 0 in flips else part[a:b]
             if flips and 0 not in flips:
                 piece = piece.flip(tuple(flips))
+            if summand is not None:
+                piece = summand(piece)
             block = self._block(start)
             target = block.values[start - block.start : stop - block.start, rows, columns, values]
             weight = (z[a:b, None, None] * plane).unsqueeze(-1)
@@ -90,18 +115,23 @@ class Accumulator:
 
     def take(self, start: int, stop: int) -> Tensor:
         """The slices from ``start`` to ``stop``; those before ``start`` are forgotten."""
-        self._forget(start)
-        parts = []
-        for a, b in self._pieces(start, stop):
-            block = self._block(a)
-            values = block.values[a - block.start : b - block.start]
-            parts.append(values.clone() if block.scratch else values)
-            block.release()
+        parts = list(self.parts(start, stop))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _pieces(self, start: int, stop: int, slice_bytes: int = 0) -> Iterator[tuple[int, int]]:
-        """The range without crossing a cut, in pieces of at most CHUNK_BYTES."""
-        step = max(1, CHUNK_BYTES // slice_bytes) if slice_bytes else stop - start
+    def parts(self, start: int, stop: int, slices: int | None = None) -> Iterator[Tensor]:
+        """The same in parts, of at most so many slices."""
+        self._forget(start)
+        for a, b in self._pieces(start, stop, slices=slices):
+            block = self._block(a)
+            values = block.values[a - block.start : b - block.start]
+            yield values.clone() if block.scratch else values
+            block.release()
+
+    def _pieces(
+        self, start: int, stop: int, slice_bytes: int = 0, slices: int | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """The range without crossing a cut, in pieces of at most so many bytes or slices."""
+        step = max(1, self._chunk_bytes // slice_bytes) if slice_bytes else slices or stop - start
         for low, high in self._edges:
             end = min(high, stop)
             for piece in range(max(low, start), end, step):

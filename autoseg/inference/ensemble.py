@@ -7,20 +7,21 @@ volume of logits exists of any of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
-from ..core.labels import Labels, RegionLabels
 from ..corrections import Correction
 from ..preprocessing.prepare import PreparedCase
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings
 from ..task import Task
 from .accumulator import Space
+from .entropy import disagreement_between, probabilities
 from .memory import Need
 from .options import PredictOptions
 from .predictor import Predictor, Slabs
@@ -28,8 +29,9 @@ from .readout import Slab
 from .sliding_window import ANYWHERE
 from .stored_probabilities import mean_logits
 
-Stream = Iterator[tuple[slice, Tensor]]
-"""Consecutive ranges of slices and their logits (z, y, x, heads)."""
+Part = TypeVar("Part", Slab, Tensor)
+Stream = Iterator[tuple[slice, Part]]
+"""Consecutive ranges of slices and what is said about them."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,14 @@ class Ensemble(Predictor[PreparedTogether]):
         """The first member's: channels, labels and orientation are those of all."""
         return self.members[0].task
 
-    def need(self, geometry: Geometry) -> Need:
-        """What an image of this size takes of main memory."""
-        first, *others = (member.need(geometry) for member in self.members)
+    def need_of_networks(self, geometry: Geometry, disagreement: bool = False) -> Need:
+        first, *others = (member.need_of_networks(geometry, disagreement) for member in self.members)
         for other in others:
             first = first.beside(other)
-        return first.corrected(geometry) if self.postprocessing else first
+        return first
+
+    def passes(self, options: PredictOptions) -> int:
+        return sum(member.passes(options) for member in self.members)
 
     def prepare(self, image: Image) -> PreparedTogether:
         """The image on every member's grid. Raises ModelError when channels are missing or voxels are not numbers."""
@@ -82,36 +86,43 @@ class Ensemble(Predictor[PreparedTogether]):
         run: Resolved,
         space: Space = ANYWHERE,
         clock: Clock | None = None,
+        disagreement: bool = False,
     ) -> Slabs:
         """Logits of the mean probabilities, in the file's voxels."""
         room = None if space.room is None else space.room // len(self.members)
         streams = [
-            _as_logits(member.slabs(case, options, run, Space(room, space.folder), clock))
+            _as_logits(member.slabs(case, options, run, Space(room, space.folder), clock, disagreement))
             for member, case in zip(self.members, prepared.cases)
         ]
         for rows, slabs in in_step(streams):
-            yield rows, Slab(self._mean(slabs))
+            yield rows, self._mean(slabs)
 
-    def _mean(self, slabs: Sequence[Tensor]) -> Tensor:
-        labels, home = self.task.labels, slabs[0].device
-        total = sum(weight * probabilities(slab, labels).to(home) for weight, slab in zip(self.weights, slabs))
+    def _mean(self, slabs: Sequence[Slab]) -> Slab:
+        labels, home = self.task.labels, slabs[0].values.device
+        chances = (probabilities(slab.values, labels).to(home) for slab in slabs)
+        beside = [slab.disagreement.to(home) for slab in slabs if slab.disagreement is not None]
+        if not beside:
+            return Slab(self._mean_logits(chances))
+        # The chain rule of mutual information: which configuration, and then which of its members, is predicting.
+        known = list(chances)
+        within = sum(weight * each for weight, each in zip(self.weights, beside, strict=True))
+        between = disagreement_between(known, self.weights, labels)
+        return Slab(self._mean_logits(known), disagreement=within + between)
+
+    def _mean_logits(self, chances: Iterable[Tensor]) -> Tensor:
+        total = sum(weight * each for weight, each in zip(self.weights, chances))
         assert isinstance(total, Tensor)
-        return mean_logits(total, labels)
+        return mean_logits(total, self.task.labels)
 
 
-def probabilities(logits: Tensor, labels: Labels) -> Tensor:
-    """Of logits (..., heads)."""
-    return logits.sigmoid() if isinstance(labels, RegionLabels) else logits.softmax(-1)
-
-
-def _as_logits(slabs: Slabs) -> Stream:
+def _as_logits(slabs: Slabs) -> Slabs:
     for rows, slab in slabs:
-        yield rows, slab.logits()
+        yield rows, Slab(slab.logits(), disagreement=slab.disagreement)
 
 
-def in_step(streams: Sequence[Stream]) -> Iterator[tuple[slice, list[Tensor]]]:
+def in_step(streams: Sequence[Stream[Part]]) -> Iterator[tuple[slice, list[Part]]]:
     """Walks through the same slices in all streams, cut wherever one of them is cut."""
-    ahead: list[tuple[slice, Tensor] | None] = [next(stream, None) for stream in streams]
+    ahead: list[tuple[slice, Part] | None] = [next(stream, None) for stream in streams]
     start = 0
     while all(ahead):
         current = [each for each in ahead if each is not None]

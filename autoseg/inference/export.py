@@ -1,76 +1,52 @@
-"""From logits on the network's grid to a label map on the file's grid, slab by slab."""
+"""From logits on the file's grid, slab by slab, to the outputs that were asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..core.clock import Clock
 from ..core.geometry import Geometry
-from ..core.labels import Labels, RegionLabels
-from ..preprocessing.spatial import SpatialRecord, not_resampled
-from .probabilities import Probabilities
+from .outputs import LABEL_MAP, OutputContext, Outputs
 from .readout import Slab
-
-Watch = Callable[[slice, Tensor], None]
-"""Is shown the logits (rows, y, x, heads) of every range of slices, in order, before they are forgotten."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What a model says about one image, on the grid of its file."""
 
-    labels: np.ndarray
-    """(z, y, x), the values of the dataset's own label files, smallest fitting integer type."""
-    geometry: Geometry
-    probabilities: Probabilities | None = None
-    """None when not asked for."""
+    context: OutputContext
+    results: dict[str, Any]
+    """By the name of the output."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(z, y, x), the values of the dataset's own label files, smallest fitting integer type."""
+        found: np.ndarray = self.results[LABEL_MAP]
+        return found
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.context.geometry
 
 
 def export(
-    slabs: Iterable[tuple[slice, Slab]],
-    record: SpatialRecord,
-    geometry: Geometry,
-    *,
-    labels: Labels,
-    probabilities: Probabilities | None = None,
-    watch: Watch | None = None,
-    clock: Clock | None = None,
+    slabs: Iterable[tuple[slice, Slab]], context: OutputContext, outputs: Outputs, clock: Clock | None = None
 ) -> Prediction:
-    """Decides every voxel of ``slabs`` and undoes the rest of ``record``; fills ``probabilities`` where given.
+    """Shows ``slabs`` to all outputs; nothing is corrected.
 
-    ``slabs`` are consecutive ranges of slices and their logits, resampled to the file's voxels
-    already. Voxels that were cropped away are background. What is done here counts as "resample"; computing the slabs
-    may count as something else.
+    ``slabs`` are consecutive ranges of slices and their logits, resampled to the file's voxels already. What is done
+    here counts as "resample"; computing the slabs may count as something else.
     """
-    before, _ = record.split()
-    decided = np.full(geometry.shape, labels.written[0], labels.written.dtype)
-    # Transposing and cropping are views, so what is written to the inner part lands at its place in the whole.
-    inner = before.apply(decided, not_resampled)
-    inner_chances = before.apply(probabilities.stored, not_resampled) if probabilities else None
-    with (clock or Clock()).stage("resample"):
-        for rows, slab in slabs:
-            inner[rows] = labels.written[_winners_of(slab, labels).cpu().numpy()]
-            if watch is not None:
-                watch(rows, slab.logits())
-            if probabilities and inner_chances is not None:
-                inner_chances[:, rows] = probabilities.quantised(slab.logits(), labels)
-                probabilities.release()
-    return Prediction(decided, geometry, probabilities)
-
-
-def _winners_of(slab: Slab, labels: Labels) -> Tensor:
-    """(z, y, x) indices into ``labels.written``."""
-    return torch.cat([winners(piece, labels) for piece in slab.pieces()]).view(slab.values.shape[:3])
-
-
-def winners(logits: Tensor, labels: Labels) -> Tensor:
-    """For every voxel of (..., heads) the index into ``labels.written``."""
-    if isinstance(labels, RegionLabels):  # each region paints over the ones before it
-        order = torch.arange(1, labels.heads + 1, device=logits.device)
-        return ((logits > 0) * order).amax(-1)  # sigmoid(logit) > 0.5
-    return logits.argmax(-1)
+    with ExitStack() as stack:
+        writers = {name: stack.enter_context(output.open(context)) for name, output in outputs.items()}
+        with (clock or Clock()).stage("resample"):
+            for rows, slab in slabs:
+                for writer in writers.values():
+                    writer.take(rows, slab)
+        results = {name: writer.close() for name, writer in writers.items()}
+    return Prediction(context, results)

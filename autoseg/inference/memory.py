@@ -15,6 +15,8 @@ from ..parts.networks._convolution import CHUNK_BYTES
 from ..preprocessing.spatial import spatial_record, transpose
 from ..settings import Resolved
 from ..task import Task
+from .entropy import sums_per_voxel
+from .members import SUMMED_BYTES
 from .resampled import SLAB_BYTES, needs_whole
 from .sliding_window import patches_at_once
 
@@ -22,6 +24,7 @@ SHARE = 0.75  # of the memory that is available, where the user named no amount
 HELD, HELD_IN_HALF = 8, 6  # copies of its finest feature maps, in float32, that a U-Net holds on its way down and up
 COMBINED_BYTES = 2 * CHUNK_BYTES  # planes and products of a 3-D convolution in blocks, at most
 CORRECTING = 8  # bytes per voxel of masks and numbered components while a label map is corrected
+WORKED = 6  # arrays that exist while the summands of a few slices of a patch are computed
 READING = 3  # copies of an image in float32 while it is read, normalised and resampled
 
 
@@ -62,9 +65,16 @@ class Need:
         """With another configuration, which works at the same time."""
         return Need(self.reading + other.fixed, self.fixed + other.fixed, self.window + other.window)
 
+    def with_output(self, output: Need) -> Need:
+        """With what an output takes from the first slab until it is written."""
+        return replace(self, fixed=self.fixed + output.fixed, window=self.window + output.window)
+
     def corrected(self, geometry: Geometry) -> Need:
         """With corrections of the label map, which has the size of the file's image."""
         return replace(self, correcting=self.fixed + CORRECTING * prod(geometry.shape))
+
+
+NOTHING = Need(0, 0, 0)
 
 
 def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = None) -> Need:
@@ -91,6 +101,20 @@ def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = Non
         fixed=4 * channels * z * y * x + labels + 2 * output + working_bytes(configuration, summed, run) + 2 * slab,
         window=4 * summed * max(height, patch[0]) * max(y, patch[1]) * max(x, patch[2]),
     )
+
+
+def need_of_disagreement(window: int, task: Task, values: int | None = None) -> Need:
+    """What is summed of members, too, where their disagreement is asked for, beside a ``window`` of ``values``."""
+    sums, patch = sums_per_voxel(task.labels), (1, *task.configuration.patch_size)[-3:]
+    beside = window // (values or task.labels.heads) * sums
+    slices = beside // patch[0]  # one of the whole image, which is at least as high as a patch
+    return Need(0, slices + WORKED * max(SUMMED_BYTES, 4 * sums * prod(patch[1:])), beside)
+
+
+def slab_bytes(task: Task, geometry: Geometry) -> int:
+    """Of the logits of a few slices on the file's grid, at most."""
+    whole = 4 * task.labels.heads * prod(geometry.shape)
+    return min(whole, max(SLAB_BYTES, whole // min(geometry.shape)))
 
 
 def patch_bytes(task: Task, run: Resolved) -> int:

@@ -28,14 +28,13 @@ from ..settings import Resolved, RunSettings, resolve
 from ..task import Task
 from .accumulator import Space
 from .ensemble import Ensemble
-from .export import Prediction
 from .inputs import all_inputs
-from .memory import Need, need
+from .memory import Need, need, need_of_disagreement
 from .networks import read_network, refuse_too_large
-from .options import DEFAULT, LABELS_ONLY, PredictOptions, Wanted
+from .options import DEFAULT, PredictOptions
 from .predictor import Predictor, Slabs
 from .readout import Readout
-from .resampled import Logits, Whole, needs_whole, resampled_slabs
+from .resampled import needs_whole, resampled_slabs
 from .sliding_window import ANYWHERE, SlidingWindow
 
 
@@ -103,14 +102,16 @@ class Model(Predictor[PreparedCase]):
     def configuration(self) -> Configuration:
         return self.task.configuration
 
-    def need(self, geometry: Geometry) -> Need:
-        """What an image of this size takes of main memory."""
+    def need_of_networks(self, geometry: Geometry, disagreement: bool = False) -> Need:
         readout = Readout.of(self.networks, self.task.labels.heads)
         run, values = resolve(self.settings, predicting=True), readout.weight.shape[1] if readout else None
         needed = need(geometry, self.task, run, values)
         if self.previous is not None:
             needed = needed.together(self.previous.need(geometry))
-        return needed.corrected(geometry) if self.postprocessing else needed
+        return needed.with_output(need_of_disagreement(needed.window, self.task, values)) if disagreement else needed
+
+    def passes(self, options: PredictOptions) -> int:
+        return len(self.networks) * 2 ** len(options.mirror_axes(self.task.mirrored, self.mirroring_pays))
 
     def prepare(self, image: Image, given: Mapping[str, Any] | None = None) -> PreparedCase:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers.
@@ -146,21 +147,16 @@ class Model(Predictor[PreparedCase]):
         run: Resolved,
         space: Space = ANYWHERE,
         clock: Clock | None = None,
+        disagreement: bool = False,
     ) -> Slabs:
         """Logits in the file's voxels, a few slices at a time. Raises NotFiniteError for infinity or NaN."""
-        return self._resampled(prepared, self._sweep(prepared, options, run, space, clock))
+        _, resampling = prepared.record.split()
+        window = self._sweep(prepared, options, run, space, clock, disagreement=disagreement)
+        return resampled_slabs(window, resampling, self.configuration.resampler)
 
     def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
         """Logits (heads, z, y, x), float32, on the network's grid. Raises ModelError when they are not finite."""
         return self._sweep(prepared, options, resolve(self.settings, predicting=True), whole=True).all()
-
-    def export(self, prepared: PreparedCase, logits: torch.Tensor, wanted: Wanted = LABELS_ONLY) -> Prediction:
-        """The prediction on the grid of the image that was prepared, from logits (heads, z, y, x); not corrected."""
-        return self.exported(prepared, self._resampled(prepared, Whole(logits)), wanted)
-
-    def _resampled(self, prepared: PreparedCase, logits: Logits) -> Slabs:
-        _, resampling = prepared.record.split()
-        return resampled_slabs(logits, resampling, self.configuration.resampler)
 
     def _sweep(
         self,
@@ -170,6 +166,7 @@ class Model(Predictor[PreparedCase]):
         space: Space = ANYWHERE,
         clock: Clock | None = None,
         whole: bool = False,
+        disagreement: bool = False,
     ) -> SlidingWindow:
         _, resampling = prepared.record.split()
         return SlidingWindow(
@@ -185,6 +182,7 @@ class Model(Predictor[PreparedCase]):
             space=space,
             whole=whole or needs_whole(resampling, self.configuration.resampler),
             clock=clock,
+            members_of=self.task.labels if disagreement else None,
         )
 
     def _inputs(self, prepared: PreparedCase, options: PredictOptions, space: Space, clock: Clock | None) -> np.ndarray:

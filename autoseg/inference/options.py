@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import UsageError
 
@@ -34,17 +33,4 @@ class PredictOptions:
         return tuple(trained) if mirrors else ()
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a prediction gives besides the label map."""
-
-    probabilities: str | None = None
-    """Probabilities on the file's grid, of one of ``probabilities.KINDS``."""
-    folder: Path | None = None
-    """Where a file without a name holds them until they are written; None: main memory."""
-    keep: Path | None = None
-    """A file for the probabilities in little space, which ``stored_probabilities.open_stored`` reads again."""
-
-
 DEFAULT = PredictOptions()
-LABELS_ONLY = Wanted()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..corrections import Correction, corrected
+from ..data.dataset import Case
 from ..errors import NotFiniteError
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings, resolve
@@ -22,11 +23,10 @@ from .accumulator import Space
 from .export import Prediction, export
 from .in_memory import opened
 from .memory import Need, budget
-from .options import DEFAULT, LABELS_ONLY, STEP, PredictOptions, Wanted
-from .probabilities import Probabilities
+from .options import DEFAULT, STEP, PredictOptions
+from .outputs import LABEL_MAP, Output, OutputContext, Outputs, chosen
 from .readout import Slab
 from .sliding_window import ANYWHERE
-from .stored_probabilities import storing
 
 LOG = logging.getLogger("autoseg")
 
@@ -49,10 +49,10 @@ class Prepared(Protocol):
         ...
 
 
-Case = TypeVar("Case", bound=Prepared)
+OnGrid = TypeVar("OnGrid", bound=Prepared)
 
 
-class Predictor(ABC, Generic[Case]):
+class Predictor(ABC, Generic[OnGrid]):
     """Reads images of one kind and decides their voxels."""
 
     task: Task
@@ -61,24 +61,40 @@ class Predictor(ABC, Generic[Case]):
     postprocessing: tuple[Correction, ...]
     """What is corrected in every label map, in this order."""
 
-    @abstractmethod
-    def need(self, geometry: Geometry) -> Need:
-        """What an image of this size takes of main memory."""
+    def need(self, geometry: Geometry, outputs: Outputs | None = None, in_file: bool = True) -> Need:
+        """What an image of this size takes of main memory; of ``outputs`` as ``Output.need`` says."""
+        wanted = outputs or {}
+        needed = self.need_of_networks(geometry, asks_disagreement(wanted))
+        for output in wanted.values():
+            needed = needed.with_output(output.need(self.task, geometry, in_file))
+        return needed.corrected(geometry) if self.postprocessing else needed
 
     @abstractmethod
-    def prepare(self, image: Image) -> Case:
+    def need_of_networks(self, geometry: Geometry, disagreement: bool = False) -> Need:
+        """What it takes to decide an image of this size, and to see how far members disagree."""
+
+    @abstractmethod
+    def passes(self, options: PredictOptions) -> int:
+        """How many predictions of networks, on an image and its mirror images, are averaged in every voxel."""
+
+    @abstractmethod
+    def prepare(self, image: Image) -> OnGrid:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers."""
 
     @abstractmethod
     def slabs(
         self,
-        prepared: Case,
+        prepared: OnGrid,
         options: PredictOptions,
         run: Resolved,
         space: Space = ANYWHERE,
         clock: Clock | None = None,
+        disagreement: bool = False,
     ) -> Slabs:
-        """Logits in the file's voxels, a few slices at a time. Raises NotFiniteError for infinity or NaN."""
+        """Logits in the file's voxels, a few slices at a time, with ``Slab.disagreement`` where it is asked for.
+
+        Raises NotFiniteError for infinity or NaN.
+        """
 
     def predict(
         self,
@@ -88,70 +104,78 @@ class Predictor(ABC, Generic[Case]):
         affine: np.ndarray | None = None,
         tta: str = "auto",
         step: float = STEP,
+        outputs: Sequence[str | Output] = (),
     ) -> Any:
         """The label map of one image, as the kind of object the image was.
 
         ``image`` may be a SimpleITK image, a nibabel image, an array (z, y, x) or (channels, z, y, x) with ``spacing``
         in mm along (z, y, x) or ``affine`` (4, 4) from voxel (x, y, z) to mm, as nibabel's, the path of an image file
-        or a sequence of paths, one per channel. Paths and an ``Image`` give a ``Prediction``. ``tta`` and ``step`` are
-        those of ``PredictOptions``. Raises ModelError when the channels do not fit.
+        or a sequence of paths, one per channel. ``tta`` and ``step`` are those of ``PredictOptions``. Paths and an
+        ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image does.
+        Raises ModelError when the channels do not fit.
         """
         read, give_back = opened(image, spacing, affine)
-        return give_back(self.segment(read, PredictOptions(tta, step)))
+        found = self.segment(read, PredictOptions(tta, step), outputs=outputs)
+        return found if outputs else give_back(found)
 
     def segment(
-        self, image: Image, options: PredictOptions = DEFAULT, *, probabilities: str | None = None
+        self,
+        image: Any,
+        options: PredictOptions = DEFAULT,
+        *,
+        spacing: Sequence[float] | None = None,
+        affine: np.ndarray | None = None,
+        probabilities: str | None = None,
+        outputs: Sequence[str | Output] = (),
     ) -> Prediction:
-        """Label map (and probabilities, of a kind of ``probabilities.KINDS``) of one image on its own grid.
+        """The label map of one image, on its own grid, and in ``results`` each of ``outputs``.
 
-        Raises ModelError when it does not fit.
+        ``image``, ``spacing`` and ``affine`` are those of ``predict``. ``outputs`` are names
+        (``"uncertainty"``) or objects of one's own (``inference.outputs``); ``probabilities`` is their kind, one of
+        ``inference.outputs.probabilities.KINDS``, where they are asked for. Raises ModelError when the image does not
+        fit, UsageError or UnknownPartError for outputs that there are not.
         """
-        space = Space(self.need(image.geometry).room(budget(self.settings.memory)))
-        return self.decide(self.prepare(image), options, Wanted(probabilities), space=space)
+        read, _ = opened(image, spacing, affine)
+        wanted = chosen(outputs, probabilities)
+        space = Space(self.need(read.geometry, wanted, in_file=False).room(budget(self.settings.memory)))
+        return self.decide(self.prepare(read), options, wanted, space=space)
 
     def decide(
         self,
-        prepared: Case,
+        prepared: OnGrid,
         options: PredictOptions = DEFAULT,
-        wanted: Wanted = LABELS_ONLY,
+        outputs: Outputs | None = None,
         *,
+        case: Case | None = None,
+        folder: Path | None = None,
         space: Space = ANYWHERE,
         clock: Clock | None = None,
     ) -> Prediction:
         """The prediction on the grid of the image that was prepared; logits exist a few slices at a time.
 
-        The clock's stages are "network", "resample" and "correct". Probabilities are those before postprocessing.
-        Raises ModelError when a network computes infinity or NaN.
+        ``outputs`` None is the label map alone. It is corrected, other outputs see what the networks say. They are made
+        for ``case`` in ``folder``, and in main memory where there is none. The clock's stages are "network", "resample"
+        and "correct". Raises ModelError when a network computes infinity or NaN.
         """
-        run, clock = resolve(self.settings, predicting=True), clock or Clock()
-        found = None
+        run, clock, wanted = resolve(self.settings, predicting=True), clock or Clock(), outputs or chosen()
+        context = OutputContext(self.task, prepared.geometry, prepared.record, case, folder)
+        asked, found = asks_disagreement(wanted), None
         try:
-            found = self.exported(prepared, self.slabs(prepared, options, run, space, clock), wanted, clock)
+            found = export(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
         except NotFiniteError:
             if self.settings.precision != "auto" or run.dtype is None:
                 raise
         if found is None:  # only now that the error has been handled, the first attempt and its memory are gone
             LOG.warning("%s overflowed; this case is predicted again in float32", run.dtype)
             run = replace(run, dtype=None)
-            found = self.exported(prepared, self.slabs(prepared, options, run, space, clock), wanted, clock)
+            found = export(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
         if not self.postprocessing:
             return found
         with clock.stage("correct"):
-            return replace(found, labels=corrected(found.labels, self.postprocessing, self.task.labels, found.geometry))
+            labels = corrected(found.labels, self.postprocessing, self.task.labels, found.geometry)
+            return replace(found, results={**found.results, LABEL_MAP: labels})
 
-    def exported(
-        self, prepared: Case, slabs: Slabs, wanted: Wanted = LABELS_ONLY, clock: Clock | None = None
-    ) -> Prediction:
-        """What the slabs decide, on the grid of the image that was prepared; nothing is corrected."""
-        labels, record, geometry = self.task.labels, prepared.record, prepared.geometry
-        kind, keep = wanted.probabilities, wanted.keep
-        with storing(keep, record, geometry, labels) if keep else nullcontext() as watch:
-            return export(
-                slabs,
-                record,
-                geometry,
-                labels=labels,
-                probabilities=Probabilities.empty(labels, geometry.shape, kind, wanted.folder) if kind else None,
-                watch=watch,
-                clock=clock,
-            )
+
+def asks_disagreement(outputs: Outputs) -> bool:
+    """Whether members are to be summed."""
+    return any(output.disagreement for output in outputs.values())

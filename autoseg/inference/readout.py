@@ -54,6 +54,12 @@ class Slab:
     values: Tensor
     """(z, y, x, heads) or (z, y, x, maps), float32."""
     readout: Readout | None = None
+    disagreement: Tensor | None = None
+    """Bits (z, y, x) of mutual information between a voxel's label and who predicts it; None where nobody asked."""
+
+    def __getitem__(self, rows: slice) -> Slab:
+        """Some of its slices."""
+        return Slab(self.values[rows], self.readout, None if self.disagreement is None else self.disagreement[rows])
 
     def logits(self) -> Tensor:
         """(z, y, x, heads)."""

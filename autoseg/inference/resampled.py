@@ -6,7 +6,7 @@ the logits of all heads never exist at full size, whatever the number of labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +32,11 @@ class Logits(Protocol):
     shape: Shape
     """(z, y, x)."""
 
+    @property
+    def disagreement(self) -> Callable[[int, int], Tensor] | None:
+        """Bits (z, y, x) of slices that were read last; None where it was not asked for."""
+        ...
+
     def read(self, start: int, stop: int) -> Tensor:
         """Slices ``start`` to ``stop``, (z, y, x, values) float32. ``start`` never decreases from call to call."""
         ...
@@ -41,6 +46,7 @@ class Whole:
     """Logits that were computed already."""
 
     readout: Readout | None = None
+    disagreement: Callable[[int, int], Tensor] | None = None
 
     def __init__(self, logits: Tensor) -> None:
         """``logits`` is (heads, z, y, x)."""
@@ -61,11 +67,12 @@ def resampled_slabs(
     matrices = resampler.matrices(logits.shape, resampling.shape, order, separate)
     clip = _range(logits, matrices, separate) if needs_whole(resampling, resampler) else None
     for rows in ranges(logits, resampling.shape, slab_bytes):
-        slab = _in_plane(_along_z(matrices[0][rows], logits), matrices[1], matrices[2])
+        slab = _in_plane(_along_z(matrices[0][rows], logits.read), matrices[1], matrices[2])
         if clip is not None:
             low, high = (bound[rows] if separate == 0 else bound for bound in clip)
             slab = slab.clamp(low, high)
-        yield rows, Slab(slab, logits.readout)
+        beside = None if logits.disagreement is None else _disagreement(logits.disagreement, matrices, rows)
+        yield rows, Slab(slab, logits.readout, beside)
 
 
 def needs_whole(resampling: Resample, resampler: Any) -> bool:
@@ -82,11 +89,18 @@ def ranges(logits: Logits, shape: Shape, slab_bytes: int) -> Iterator[slice]:
         yield slice(start, min(start + thickness, slices))
 
 
-def _along_z(matrix: np.ndarray, logits: Logits) -> Tensor:
+def _disagreement(read: Callable[[int, int], Tensor], matrices: Matrices, rows: slice) -> Tensor:
+    """Resampled as a number of its own: probabilities that are mixed at a border are no disagreement."""
+    z, y, x = matrices
+    found = _in_plane(_along_z(z[rows], lambda start, stop: read(start, stop).unsqueeze(-1)), y, x)
+    return found.squeeze(-1).clamp_min(0)  # cubic splines may leave the range
+
+
+def _along_z(matrix: np.ndarray, read: Callable[[int, int], Tensor]) -> Tensor:
     """Output slices that are not resampled in the plane yet; reads only the input slices that they depend on."""
     (touched,) = np.nonzero(matrix.any(axis=0))
     first, last = int(touched[0]), int(touched[-1]) + 1
-    return _product(matrix[:, first:last], logits.read(first, last), 0)
+    return _product(matrix[:, first:last], read(first, last), 0)
 
 
 def _in_plane(slab: Tensor, y: np.ndarray, x: np.ndarray) -> Tensor:

@@ -7,7 +7,7 @@ is thick, whatever the height of the image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product, takewhile
 from typing import Any
 
@@ -17,11 +17,14 @@ from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from torch import Tensor, nn
 
 from ..core.clock import Clock
+from ..core.labels import Labels
 from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
 from ..errors import ModelError, NotFiniteError
 from ..settings import Resolved
-from .accumulator import Accumulator, Space
+from .accumulator import CHUNK_BYTES, Accumulator, Space
+from .entropy import sums_per_voxel
+from .members import SUMMED_BYTES, Members
 from .mirroring import mirrorings
 from .options import STEP
 from .readout import Readout
@@ -60,12 +63,14 @@ class SlidingWindow:
         space: Space = ANYWHERE,
         whole: bool = False,
         clock: Clock | None = None,
+        members_of: Labels | None = None,
     ) -> None:
         """``image`` is (channels, z, y, x) float32; ``patch_size`` has two entries for networks that see slices,
         each with its neighbours to make ``slices`` per channel; the border slices come again beyond the image.
 
         Networks see ``batch_size`` patches at a time on a GPU. ``whole`` allows to read all slices at once, or several
-        times.
+        times. ``members_of`` are labels of which it is asked how far the networks, on mirror images and in patches that
+        overlap, disagree.
         """
         self.heads = heads
         self._flat = len(patch_size) == 2
@@ -78,7 +83,7 @@ class SlidingWindow:
         self._values = self._places[-1].stop
         padded, (_, *self._inner) = pad_nd_image(np.ascontiguousarray(image, np.float32), patch, return_slicer=True)
         self._image = _with_neighbours(padded, slices) if self._flat else torch.from_numpy(padded)
-        self._height = padded.shape[1]
+        self._height, *self._plane = padded.shape[1:]
         self._flips = mirrorings([axis - self._flat for axis in mirror_axes if axis >= self._flat])
         voxels = int(np.prod(patch))
         seen = max(1, min(batch_size, BATCH_BYTES // (4 * image.shape[0] * slices * voxels)))
@@ -86,10 +91,19 @@ class SlidingWindow:
         self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
         self._known: dict[bytes, Tensor] = {}
         self._keeps_known = 4 * self._values * voxels <= KNOWN_BYTES
-        cuts = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
-        plane = (*padded.shape[2:], self._values)
-        height = self._height if whole else patch[0]
-        self._window = Accumulator(plane, [0, self._height] if whole else cuts, height, run.device, space)
+        self._members: Members | None = None
+        if members_of is not None:
+            sums = sums_per_voxel(members_of)
+            space, beside = space.split(self._values / (self._values + sums))
+            layers = [_last_layer(each, self.readout) for each in networks]
+            self._members = Members(self._sums_of(sums, patch, whole, beside, SUMMED_BYTES), members_of, layers)
+        self._window = self._sums_of(self._values, patch, whole, space, CHUNK_BYTES)
+
+    def _sums_of(self, values: int, patch: Shape, whole: bool, space: Space, chunk_bytes: int) -> Accumulator:
+        edges = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
+        height, cuts = (self._height, [0, self._height]) if whole else (patch[0], edges)
+        y, x = self._plane
+        return Accumulator((y, x, values), cuts, height, self._run.device, space, chunk_bytes)
 
     def read(self, start: int, stop: int) -> Tensor:
         """Slices ``start`` to ``stop`` as (z, y, x, values). ``start`` never decreases from call to call.
@@ -109,6 +123,18 @@ class SlidingWindow:
                 )
         return values
 
+    @property
+    def disagreement(self) -> Callable[[int, int], Tensor] | None:
+        """Bits (z, y, x) of slices that were read last; None where it was not asked for."""
+        return None if self._members is None else self._disagreement
+
+    def _disagreement(self, start: int, stop: int) -> Tensor:
+        assert self._members is not None
+        depth, rows, columns = self._inner
+        front = int(depth.start)
+        with self._clock.stage("network"):
+            return self._members.disagreement(start + front, stop + front)[:, rows, columns]
+
     def all(self) -> Tensor:
         """(heads, z, y, x); of a sweep that was made ``whole``."""
         return self.read(0, self.shape[0]).movedim(-1, 0)
@@ -118,6 +144,7 @@ class SlidingWindow:
         tile = self._tiles[self._next]
         if self._is_uniform(tile):
             self._window.add(tile, self._uniform(tile))
+            self._add_uniform_members(tile)
             self._next += 1
             return
         count = max(1, self._batch // len(self._flips))
@@ -130,10 +157,25 @@ class SlidingWindow:
         for some in np.array_split(np.arange(len(jobs)), -(-len(jobs) // self._batch)):
             batch = [jobs[index] for index in some]
             patches = torch.stack([self._patch(tile).flip(_spatial(flips)) for tile, flips in batch])
-            for network, place in zip(self._networks, self._places):
+            for number, (network, place) in enumerate(zip(self._networks, self._places)):
                 for (tile, flips), values in zip(batch, self._computed(network, patches)):
-                    self._window.add(tile, values, tuple(axis + self._flat for axis in flips), share, place)
+                    turned = tuple(axis + self._flat for axis in flips)
+                    self._window.add(tile, values, turned, share, place)
+                    self._add_member(number, tile, values, turned)
         self._next += len(group)
+
+    def _add_member(self, number: int, tile: Tile, values: Tensor, turned: tuple[int, ...]) -> None:
+        if self._members is not None:
+            share = 1 / (len(self._networks) * len(self._flips))
+            self._members.add(number, tile, values, turned, share)
+
+    def _add_uniform_members(self, tile: Tile) -> None:
+        """Computed anew for each such patch: to keep them would take memory for every network."""
+        if self._members is not None:
+            for number, network in enumerate(self._networks):
+                (values,) = self._computed(network, self._patch(tile)[None])
+                for flips in self._flips:
+                    self._add_member(number, tile, values, tuple(axis + self._flat for axis in flips))
 
     def _patch(self, tile: Tile) -> Tensor:
         """(channels, z, y, x), or (channels * slices, y, x)."""
@@ -197,6 +239,11 @@ def _with_neighbours(image: np.ndarray, slices: int) -> Tensor:
     reach = slices // 2
     padded = np.pad(image, ((0, 0), (reach, reach), (0, 0), (0, 0)), mode="edge") if reach else image
     return torch.from_numpy(padded).unfold(1, slices, 1)
+
+
+def _last_layer(network: Any, readout: Readout | None) -> Callable[[Tensor], Tensor]:
+    """What makes logits of what one network gives."""
+    return (lambda logits: logits) if readout is None else Readout([network.last])
 
 
 def _spatial(flips: Sequence[int]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ must be; it is compared before anything is unpacked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,11 +26,12 @@ from ..core.records import read_json, write_json
 from ..errors import ImageFileError, RecordError
 from ..preprocessing.arrays import read_array
 from ..preprocessing.spatial import SpatialRecord
-from .export import Watch
 
 ENDING = ".b2nd"
 CURE = "run `autoseg train` for this fold again, which predicts the case anew"
 CHUNK_VOXELS = 1 << 18  # of one head
+Take = Callable[[slice, torch.Tensor], None]
+"""Is given the logits (rows, y, x, heads) of every range of slices, in order."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def note_label_map(path: Path, label_map: Path) -> None:
 
 
 @contextmanager
-def storing(path: Path, record: SpatialRecord, geometry: Geometry, labels: Labels, bits: int = 8) -> Iterator[Watch]:
+def storing(path: Path, record: SpatialRecord, geometry: Geometry, labels: Labels, bits: int = 8) -> Iterator[Take]:
     """Yields what must be given every slab of logits, in order; then ``path`` and its record are there, complete.
 
     ``record`` is that of the case, whose last step, the resampling, export has undone.

@@ -19,7 +19,8 @@ from ..errors import UsageError
 from ..inference.attempt import Attempt
 from ..inference.memory import Gate, budget
 from ..inference.options import DEFAULT, PredictOptions
-from ..inference.predictor import Predictor
+from ..inference.outputs import Outputs, chosen
+from ..inference.predictor import Predictor, asks_disagreement
 from ..inference.report import PredictReport
 from .predict_stages import Stages
 from .results import Results
@@ -31,39 +32,40 @@ EXISTING = ("refuse", "keep", "replace")
 def predict(
     model: Predictor[Any],
     cases: Sequence[Case],
-    output: Path,
+    folder: Path,
     *,
     options: PredictOptions = DEFAULT,
-    probabilities: str | None = None,
+    outputs: Outputs | None = None,
     existing: str = "refuse",
-    keep: Path | None = None,
     refused: Mapping[str, str] | None = None,
+    recorded: bool = True,
 ) -> PredictReport:
-    """Writes ``output/<case><ending>`` for every case, and ``output/probabilities/<case>.nii.gz`` where asked for.
+    """Writes ``folder/<case><ending>`` for every case, and the files of other ``outputs`` (see ``outputs.chosen``).
 
     The next case is read and prepared while the network works on this one and the last one is written, as far as
     memory allows; a processor works on several cases at once where there are many. A case that fails is reported and
-    the others go on; so are those of ``refused``, with the reason why they were not even tried. ``probabilities`` is
-    one of ``inference.probabilities.KINDS``.
+    the others go on; so are those of ``refused``, with the reason why they were not even tried.
 
     What earlier runs wrote is replaced; ``existing``, one of ``EXISTING``, says what becomes of other files in their
     place: ``refuse`` raises UsageError, ``replace`` replaces them, and ``keep`` predicts only what is not there,
-    whoever wrote it, or cannot be used. ``keep`` is a folder for the probabilities in the form that ``autoseg select``
-    reads: then ``output`` is a folder of autoseg's own. Raises UsageError when a label map would replace an image.
+    whoever wrote it, or cannot be used. Where ``folder`` is autoseg's own, what is written need not be ``recorded``.
+    Raises UsageError when a result would replace an image.
     """
     if existing not in EXISTING:
         raise UsageError(f"existing {existing!r} is unknown; choose one of {', '.join(EXISTING)}")
-    start = time.monotonic()
+    start, wanted = time.monotonic(), outputs or chosen()
+    if asks_disagreement(wanted) and model.passes(options) == 1:
+        LOG.warning("one network that sees no mirror images disagrees with itself only where patches overlap")
     gate = Gate(budget(model.settings.memory))
-    sources = {case.key: Path(case.images[0]) for case in cases}
-    stages = Stages(model, output, options, probabilities, keep, gate, Results.read(output), sources)
+    by_key = {case.key: case for case in cases}
+    stages = Stages(model, folder, options, wanted, gate, Results.read(folder), by_key, recorded)
     _spare_images(cases, stages)
     todo = [case for case in cases if existing != "keep" or not stages.finished(case.key)]
-    if existing != "replace" and keep is None:
+    if existing != "replace":
         _spare_others(todo, stages, existing)
-    for folder in (output, *([output / "probabilities"] if probabilities else []), *([keep] if keep else [])):
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(folder)
+    for place in sorted({folder, *(path.parent for case in cases for path in stages.files(case.key))}):
+        place.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(place)
     attempts: list[Attempt[Path]] = [Attempt(key, None, error=why) for key, why in (refused or {}).items()]
     on_network_grid = ordered_map(stages.prepared, todo, workers=1, stopped=stages.stopped)
     with closing(on_network_grid), gate:  # the gate opens first: whoever waits there is waited for
@@ -95,15 +97,15 @@ def refuse_among_images(images: Sequence[Path], output: Path) -> None:
 
 def _spare_images(cases: Sequence[Case], stages: Stages) -> None:
     images = {os.path.realpath(path) for case in cases for path in case.images}
-    targets = [stages.target(case.key) for case in cases]
+    targets = [path for case in cases for path in stages.files(case.key)]
     replaced = [path for path in targets if os.path.realpath(path) in images]
     if replaced:
-        raise UsageError(f"the label map {replaced[0]} would replace an image; choose another output folder")
+        raise UsageError(f"the result {replaced[0]} would replace an image; choose another output folder")
 
 
 def _spare_others(cases: Sequence[Case], stages: Stages, existing: str) -> None:
     """Raises UsageError for files that would be replaced and that `predict` did not write."""
-    files = {path: Path(case.images[0]) for case in cases for path in stages.files(case.key)}
+    files = {path: stages.image(case.key) for case in cases for path in stages.files(case.key)}
     results, damaged = stages.results, existing == "keep"
     others = [
         path
@@ -117,7 +119,7 @@ def _spare_others(cases: Sequence[Case], stages: Stages, existing: str) -> None:
     names = short(", ".join(path.name for path in others[:3]), 300) + (", ..." if len(others) > 3 else "")
     keeping = "" if existing == "keep" else "--continue keeps label maps that are there; "
     raise UsageError(
-        f"{len(others)} of {len(files)} files to be written lie in {stages.output} already, and are not what "
+        f"{len(others)} of {len(files)} files to be written lie in {stages.folder} already, and are not what "
         f"`autoseg predict` wrote there: {names}. Nothing was predicted. Give another -o; {keeping}--overwrite "
         "replaces them"
     )

@@ -18,22 +18,19 @@ from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.parallel import ordered_map
 from ..data.dataset import Case
-from ..errors import ModelError
 from ..inference.accumulator import Space
 from ..inference.attempt import Attempt
 from ..inference.export import Prediction
 from ..inference.memory import Gate
-from ..inference.options import PredictOptions, Wanted
+from ..inference.options import PredictOptions
+from ..inference.outputs import LABEL_MAP, Output, Outputs, paths
 from ..inference.predictor import Predictor, Prepared
-from ..inference.stored_probabilities import ENDING as KEPT_ENDING
-from ..inference.stored_probabilities import note_label_map, stored_problem
-from ..parts.readers import read_header, read_image, refuse_unwritable, write_channels, write_labels
+from ..parts.readers import read_header, read_image, refuse_unwritable
 from ..settings import resolve
 from .results import Results
 
 LOG = logging.getLogger("autoseg")
 Out = TypeVar("Out")
-PROBABILITY_ENDING = ".nii.gz"  # holds channels of any type, whatever the images were
 MANY = 4  # cases per thread; with fewer, threads would have nothing to do at the end
 
 
@@ -42,43 +39,36 @@ class Stages:
     """The stages, for all cases of one run."""
 
     model: Predictor[Any]
-    output: Path
+    folder: Path
     options: PredictOptions
-    probabilities: str | None
-    keep: Path | None
+    outputs: Outputs
     gate: Gate
     results: Results
-    """What earlier runs wrote into ``output``."""
-    sources: Mapping[str, Path]
-    """The first image of every case: label maps get the grid of its header."""
+    """What earlier runs wrote into ``folder``."""
+    cases: Mapping[str, Case]
+    recorded: bool = True
+    """Whether what is written is noted in ``results``."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def target(self, key: str) -> Path:
-        """The label map. Raises ModelError where it would not lie in the output folder."""
-        path = self.output / f"{key}{self.model.task.file_ending}"
-        if path.parent != self.output or ".." in path.name:
-            raise ModelError(f"the label map of {key} would be written outside {self.output}; no such model is used")
+        """The label map."""
+        (path,) = paths(self.outputs[LABEL_MAP], self.folder, key, self.model.task)
         return path
 
-    def kept(self, key: str) -> Path | None:
-        """The probabilities in little space."""
-        return self.keep / f"{key}{KEPT_ENDING}" if self.keep else None
-
     def files(self, key: str) -> list[Path]:
-        """What is written into the output folder, the label map last."""
-        beside = [self._probabilities(key)] if self.probabilities else []
-        return [*beside, self.target(key)]
+        """What is written for a case, in this order."""
+        return [path for _, output in self._in_order() for path in paths(output, self.folder, key, self.model.task)]
+
+    def image(self, key: str) -> Path:
+        """The first one of a case: label maps get the grid of its header."""
+        return Path(self.cases[key].images[0])
 
     def finished(self, key: str) -> bool:
         """Whether an earlier run wrote all that is wanted, and it can still be used; says so where it cannot."""
-        kept = self.kept(key)
-        if kept is not None:
-            problem = stored_problem(kept, self.target(key))
-        elif all(map(os.path.lexists, self.files(key))):
-            problems = (self.results.problem(path, self.sources[key]) for path in self.files(key))
-            problem = next(filter(None, problems), None)
-        else:
-            problem = ""
+        files = self.files(key)
+        if not all(map(os.path.lexists, files)):
+            return False
+        problem = next(filter(None, (self.results.problem(path, self.image(key)) for path in files)), None)
         if problem:
             LOG.warning("case %s: %s; it is predicted again", key, problem)
         return problem is None
@@ -121,29 +111,35 @@ class Stages:
         """``workers`` cases are predicted at once, as far as memory allows."""
 
         def decided(case: Prepared) -> Prediction:
-            needed, budget = self.model.need(case.geometry), self.gate.budget
+            needed, budget = self.model.need(case.geometry, self.outputs), self.gate.budget
             _share_threads(self.model.settings.threads, min(workers, budget // max(1, needed.total(budget))))
-            space = Space(needed.room(budget), self.output)
-            wanted = Wanted(self.probabilities, self.output, self.kept(attempt.key))
-            return self.model.decide(case, self.options, wanted, space=space, clock=attempt.clock)
+            for path in self._streamed(attempt.key):
+                self._begin(path)
+            return self.model.decide(
+                case,
+                self.options,
+                self.outputs,
+                case=self.cases[attempt.key],
+                folder=self.folder,
+                space=Space(needed.room(budget), self.folder),
+                clock=attempt.clock,
+            )
 
         with self._leaving(attempt.key) as through:
             return through(attempt.then("network", decided))
 
     def written(self, attempt: Attempt[Prediction]) -> Attempt[Path]:
-        """The label map comes last: where it exists, the case is finished. Where probabilities are kept, their record
-        says so."""
+        """The label map comes last: where it exists, the case is finished. Streamed outputs are completed after it."""
 
         def write(prediction: Prediction) -> Path:
-            source, target = self.sources[attempt.key], self.target(attempt.key)
-            if chances := prediction.probabilities:
-                with self._noted(self._probabilities(attempt.key)) as beside:
-                    write_channels(chances.stored, prediction.geometry, beside, chances.scale, like=source)
-            with self._noted(target):
-                write_labels(prediction.labels, prediction.geometry, target, like=source)
-            if kept := self.kept(attempt.key):
-                note_label_map(kept, target)
-            return target
+            for name, output in self._in_order():
+                files = paths(output, self.folder, attempt.key, self.model.task)
+                for path in files if not output.streamed else ():
+                    self._begin(path)
+                output.write(prediction.results[name], prediction)
+                for path in files if self.recorded else ():
+                    self.results.end(path)
+            return self.target(attempt.key)
 
         try:
             return attempt.then("write", write)
@@ -151,18 +147,18 @@ class Stages:
             self.gate.leave(attempt.key)
             process.give_back_freed(above=self.gate.budget // 2)
 
-    @contextmanager
-    def _noted(self, path: Path) -> Iterator[Path]:
-        """What is written inside is noted as ours. Kept probabilities have records of their own."""
-        if self.keep is not None:
-            yield path
-            return
-        self.results.begin(path)
-        yield path
-        self.results.end(path)
+    def _in_order(self) -> list[tuple[str, Output]]:
+        """Names and outputs as they are written."""
+        return sorted(self.outputs.items(), key=lambda item: (item[1].streamed, item[0] == LABEL_MAP))
 
-    def _probabilities(self, key: str) -> Path:
-        return self.output / "probabilities" / f"{key}{PROBABILITY_ENDING}"
+    def _streamed(self, key: str) -> list[Path]:
+        """Files that are written while slabs come."""
+        streamed = [output for output in self.outputs.values() if output.streamed]
+        return [path for output in streamed for path in paths(output, self.folder, key, self.model.task)]
+
+    def _begin(self, path: Path) -> None:
+        if self.recorded:
+            self.results.begin(path)
 
     @contextmanager
     def _leaving(self, key: str) -> Iterator[Callable[[Attempt[Out]], Attempt[Out]]]:
@@ -184,7 +180,7 @@ class Stages:
     def _needed(self, key: str, geometry: Geometry) -> int:
         """Bytes of memory. Raises AutosegError for an image of which no label map could be made or written."""
         refuse_unwritable(self.target(key), geometry)
-        needed = self.model.need(geometry)
+        needed = self.model.need(geometry, self.outputs)
         if needed.least > self.gate.budget:
             gigabytes = (needed.least / 1e9, max(0, self.gate.budget) / 1e9)
             LOG.warning("%s: takes about %.1f GB of memory, but only %.1f GB are left for it", key, *gigabytes)

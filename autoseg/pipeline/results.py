@@ -20,7 +20,7 @@ from ..core.files import regular_file
 from ..core.integrity import Mark, damage
 from ..core.mishaps import explained
 from ..core.records import to_json
-from ..parts.readers import differences, ending_of, read_header, read_labels
+from ..parts.readers import ENDINGS, differences, ending_of, read_header, read_labels
 
 RECORD = "predicted.jsonl"
 LARGEST = 1 << 28  # bytes of a record
@@ -59,7 +59,10 @@ class Results:
         return mark is None or damage(path, mark) is None
 
     def problem(self, path: Path, image: Path) -> str | None:
-        """Why an earlier label map, or file of probabilities, cannot be kept for ``image``; None where it can."""
+        """Why an earlier result cannot be kept for ``image``; None where it can."""
+        if not path.name.lower().endswith(ENDINGS):
+            whole = self._marks.get(self._name(path)) is not None and self.is_own(path)
+            return None if whole else f"{path} is not what `autoseg predict` wrote there"
         try:
             found, expected = read_header(path).geometry, read_header(image).geometry
             same = [ending_of(each).lower().removesuffix(".gz") for each in (path, image)]

@@ -8,10 +8,11 @@ from ..data.dataset import Dataset
 from ..errors import TrainingError
 from ..evaluation.scores import table
 from ..inference.model import Model
+from ..inference.outputs import chosen
 from .evaluate import score_pairs
 from .predict import predict
 from .train_fold import FoldRun
-from .validated import is_validated
+from .validated import is_scored, problems
 
 LOG = logging.getLogger("autoseg")
 
@@ -26,12 +27,16 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     if not split.validation:
         LOG.info("fold all has no validation cases: score it on cases of your own with `autoseg evaluate`")
         return
-    if is_validated(folder, split.validation, run.plan.file_ending, settings.threads):
+    todo = problems(folder, split.validation, run.plan.file_ending, settings.threads)
+    if not todo and is_scored(folder, split.validation):
         LOG.info("validation scores are in %s", folder.scores)
         return
+    for key in filter(todo.get, todo):
+        LOG.warning("case %s: %s; it is predicted again", key, todo[key])
     model = Model.read(folder.root, settings=settings, trusted=run.trusted)
-    cases = [dataset.case(key) for key in split.validation]
-    report = predict(model, cases, folder.validation, existing="keep", keep=folder.probabilities)
+    outputs, cases = chosen(["stored_probabilities"]), [dataset.case(key) for key in split.validation]
+    missing = [case for case in cases if case.key in todo]
+    report = predict(model, missing, folder.validation, outputs=outputs, existing="replace", recorded=False)
     if report.failed:
         raise TrainingError(f"{len(report.failed)} validation cases could not be predicted; the messages above say why")
     pairs = {case.key: (case.files[-1], folder.validation / f"{case.key}{model.task.file_ending}") for case in cases}

@@ -51,6 +51,7 @@ CALLED_IN = {
     ("plan_and_preprocess", "configuration"): "configurations",
     ("plan_and_preprocess", "dataset"): "folder",
     ("select", "configuration"): "configurations",
+    ("predict", "also"): "outputs",
     ("predict", "input"): "images",
     ("predict", "dataset"): "model",  # -d and -m are one argument
     ("predict", "memory"): "settings",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,59 +10,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save
+from small_models import EXCLUSIVE, GEOMETRY, REGIONS, SETTINGS, bundle, image, plan_of
 
-from autoseg.bundle.manifest import Manifest, MirroringTest
-from autoseg.bundle.write import write_bundle
+from autoseg.bundle.manifest import MirroringTest
 from autoseg.core.estimate import Estimate
-from autoseg.core.geometry import Geometry, Image
-from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.corrections import Correction
+from autoseg.data.dataset import Case
 from autoseg.errors import ModelError
 from autoseg.inference import resampled
 from autoseg.inference.ensemble import Ensemble, in_step
 from autoseg.inference.model import Model
-from autoseg.inference.options import Wanted
+from autoseg.inference.outputs import chosen
 from autoseg.inference.stored_probabilities import mean_logits, open_stored
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
-from autoseg.settings import RunSettings
-
-SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
-GEOMETRY = Geometry.plain((9, 14, 11), (3.0, 1.5, 2.0))
-EXCLUSIVE = ExclusiveLabels({"background": 4, "organ": 7, "lesion": 9})
-REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))
-
-
-def plan_of(small_plan: Plan, labels: Labels) -> Plan:
-    """Two configurations that see other grids: one coarse and in 3-D, one slice by slice."""
-    deep = small_plan.configurations["3d_fullres"]
-    network = replace(deep.network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
-    flat = replace(deep, patch_size=(8, 8), spacing=(None, 1.0, 3.0), network=network)
-    coarse = replace(deep, spacing=(2.5, 3.0, 3.0))
-    return replace(small_plan, labels=labels, configurations={"3d_fullres": coarse, "2d": flat})
-
-
-def weights(plan: Plan, name: str, seed: int) -> bytes:
-    torch.manual_seed(seed)
-    network = plan.task(name).network()
-    for parameter in network.parameters():
-        parameter.data *= 2  # so that probabilities are not all alike
-    return save(network.state_dict())
-
-
-def bundle(target: Path, plan: Plan, ensemble: dict[str, float], **fields: object) -> Path:
-    folds = {name: ("0", "1") for name in plan.configurations}
-    manifest = replace(Manifest("Small", folds, ensemble), **fields)
-    stored = {name: {fold: weights(plan, name, int(fold)) for fold in folds[name]} for name in folds}
-    write_bundle(target, manifest, plan, stored)
-    return target
-
-
-def image(seed: int = 0) -> Image:
-    array = np.random.default_rng(seed).normal(size=(1, *GEOMETRY.shape)).astype(np.float32)
-    array[:, 0] = array[:, :, :2] = 0  # something is cropped away
-    return Image(array, GEOMETRY)
 
 
 def alone(path: Path, tmp_path: Path, plan: Plan) -> dict[str, np.ndarray]:
@@ -71,7 +31,7 @@ def alone(path: Path, tmp_path: Path, plan: Plan) -> dict[str, np.ndarray]:
     found = {}
     for name in plan.configurations:
         model = Model.read(bundle(tmp_path / f"{path.name}_{name}", plan, {name: 1.0}), settings=SETTINGS)
-        found[name] = model.segment(image(), probabilities="float32").probabilities.stored
+        found[name] = model.segment(image(), probabilities="float32").results["probabilities"].stored
     return found
 
 
@@ -87,7 +47,7 @@ def test_the_mean_of_the_probabilities_decides(small_plan, tmp_path, monkeypatch
     together = Model.read(path, settings=SETTINGS)
     assert isinstance(together, Ensemble) and together.weights == (0.75, 0.25)
     found = together.segment(image(), probabilities="float32")
-    np.testing.assert_allclose(found.probabilities.stored, expected, atol=1e-6)
+    np.testing.assert_allclose(found.results["probabilities"].stored, expected, atol=1e-6)
     decided = labels.decode(mean_logits(torch.from_numpy(expected), labels).numpy())
     assert len(np.unique(decided)) == len(labels.values)
     assert (found.labels != decided).mean() < 0.001  # rounding may decide a tie the other way
@@ -126,16 +86,17 @@ def test_label_maps_are_corrected_and_probabilities_are_not(small_plan, tmp_path
         path = bundle(tmp_path / f"{names}-corrected", plan, ensemble, postprocessing=steps)
         before = plain.segment(image(), probabilities="float32")
         after = Model.read(path, settings=SETTINGS).segment(image(), probabilities="float32")
-        np.testing.assert_array_equal(after.probabilities.stored, before.probabilities.stored)
+        np.testing.assert_array_equal(after.results["probabilities"].stored, before.results["probabilities"].stored)
         assert (before.labels != 4).any() and (after.labels == 4).all()
 
 
 def test_probabilities_of_an_ensemble_are_kept_as_those_of_a_configuration_are(small_plan, tmp_path):
     path = bundle(tmp_path / "model", plan_of(small_plan, EXCLUSIVE), {"2d": 0.5, "3d_fullres": 0.5})
     model = Model.read(path, settings=SETTINGS)
-    prepared = model.prepare(image())
-    found = model.decide(prepared, wanted=Wanted(keep=tmp_path / "case.b2nd"))
-    kept = open_stored(tmp_path / "case.b2nd")
+    case, outputs = Case("case", (str(tmp_path / "image.nii.gz"),)), chosen(["stored_probabilities"])
+    (tmp_path / "probabilities").mkdir()
+    found = model.decide(model.prepare(image()), outputs=outputs, case=case, folder=tmp_path)
+    kept = open_stored(tmp_path / "probabilities" / "case.b2nd")
     inside = kept.read(slice(0, kept.shape[1])).argmax(0).numpy()
     decided = np.array(EXCLUSIVE.values)[inside]
     expected = kept.before.apply(found.labels, lambda array, *_: array)

@@ -2,20 +2,23 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage.transform import resize
 
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.inference.export import Prediction, export
-from autoseg.inference.probabilities import KINDS, Probabilities
+from autoseg.inference.outputs import OutputContext, Outputs, chosen
+from autoseg.inference.outputs.probabilities import KINDS
 from autoseg.inference.resampled import Whole, resampled_slabs
 from autoseg.parts.resamplers import spline
+from autoseg.plan import Plan
 from autoseg.preprocessing.spatial import Resample, SpatialRecord, spatial_record
 
 LABELS = ExclusiveLabels({"background": 0, "left": 205, "right": 420})
@@ -37,10 +40,12 @@ def resampling(
 
 
 def exported(
-    logits: torch.Tensor, record: SpatialRecord, geometry: Geometry, resampler=RESAMPLER, slab_bytes=1 << 26, **options
-) -> Prediction:
-    slabs = resampled_slabs(Whole(logits), record.split()[1], resampler, slab_bytes)
-    return export(slabs, record, geometry, **options)
+    plan: Plan, logits: torch.Tensor, record: SpatialRecord, geometry: Geometry, labels=LABELS, slab_bytes=1 << 26,
+    outputs: Outputs | None = None, folder: Path | None = None,
+) -> Prediction:  # fmt: skip
+    slabs = resampled_slabs(Whole(logits), record.split()[1], RESAMPLER, slab_bytes)
+    context = OutputContext(replace(plan, labels=labels).task(), geometry, record, folder=folder)
+    return export(slabs, context, outputs or chosen())
 
 
 def joined(logits: np.ndarray, step: Resample, resampler: spline.Spec, slab_bytes: int) -> np.ndarray:
@@ -66,7 +71,7 @@ def test_slabs_equal_scikit_image():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(*[st.integers(4, 14)] * 3),
     st.permutations([0, 1, 2]),
@@ -74,7 +79,7 @@ def test_slabs_equal_scikit_image():
     st.sampled_from([LABELS, REGIONS]),
     st.data(),
 )
-def test_export_equals_undoing_every_step_and_deciding(shape, order, target, labels, data):
+def test_export_equals_undoing_every_step_and_deciding(small_plan, shape, order, target, labels, data):
     turned = [shape[axis] for axis in order]
     start = tuple(data.draw(st.integers(0, n - 2)) for n in turned)
     stop = tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, turned))
@@ -84,7 +89,7 @@ def test_export_equals_undoing_every_step_and_deciding(shape, order, target, lab
     before, step = record.split()
     whole = labels.decode(step.undo(logits, RESAMPLER.resample_logits))
     expected = before.undo(whole, RESAMPLER.resample_labels, fill=0)
-    found = exported(torch.from_numpy(logits), record, geometry, labels=labels, slab_bytes=TINY_SLAB)
+    found = exported(small_plan, torch.from_numpy(logits), record, geometry, labels, TINY_SLAB)
     assert found.labels.shape == shape
     assert (found.labels != expected).mean() < 0.02  # float32 rounding may decide a tie the other way
 
@@ -93,44 +98,40 @@ def plain_record(shape: tuple[int, int, int], box: Box | None = None) -> Spatial
     return spatial_record(shape, (1.0, 1.0, 1.0), (0, 1, 2), box or Box.whole(shape), (1.0, 1.0, 1.0))
 
 
-def test_what_was_cropped_away_is_the_users_background():
+def test_what_was_cropped_away_is_the_users_background(small_plan):
     labels = ExclusiveLabels({"background": 3, "organ": 9})
     record = plain_record((4, 5, 6), Box((1, 1, 1), (3, 4, 5)))
     logits = torch.zeros(2, 2, 3, 4)
     logits[1] = 1
-    found = exported(logits, record, Geometry.plain((4, 5, 6), (1.0,) * 3), labels=labels).labels
+    found = exported(small_plan, logits, record, Geometry.plain((4, 5, 6), (1.0,) * 3), labels).labels
     assert (found[1:3, 1:4, 1:5] == 9).all() and (found == 9).sum() == 24 and (found == 3).sum() == 120 - 24
 
 
 @pytest.mark.parametrize("labels", [LABELS, REGIONS], ids=["exclusive", "regions"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("on_disk", [False, True])
-def test_probabilities_agree_with_the_label_map(labels, kind, on_disk, tmp_path):
+def test_probabilities_agree_with_the_label_map(small_plan, labels, kind, on_disk, tmp_path):
     record = plain_record((6, 7, 8), Box((0, 1, 0), (6, 7, 7)))
     logits = torch.from_numpy(smooth((labels.heads, 6, 6, 7)))
     geometry = Geometry.plain((6, 7, 8), (1.0,) * 3)
-    empty = Probabilities.empty(labels, geometry.shape, kind, tmp_path if on_disk else None)
     found = exported(
-        logits, record, geometry,
-        labels=labels, probabilities=empty, slab_bytes=TINY_SLAB,
+        small_plan, logits, record, geometry, labels, TINY_SLAB,
+        outputs=chosen(probabilities=kind), folder=tmp_path if on_disk else None,
     )  # fmt: skip
-    assert empty.stored.dtype == kind and empty.stored.shape == (labels.heads, 6, 7, 8)
-    certain = (empty.stored * empty.scale).clip(1e-6, 1 - 1e-6)
+    chances = found.results["probabilities"]
+    assert (chances.scratch is not None) == on_disk
+    assert chances.stored.dtype == kind and chances.stored.shape == (labels.heads, 6, 7, 8)
+    certain = chances.values.clip(1e-6, 1 - 1e-6)
     disagree = labels.decode(np.log(certain / (1 - certain))) != found.labels
     assert disagree.mean() <= (0.03 if kind == "uint8" else 0)  # two heads may round to the same eight bits
     if labels is LABELS:
         np.testing.assert_allclose(certain.sum(0), 1, atol=0.01 if kind == "uint8" else 1e-4)
 
 
-def test_label_values_above_255_survive():
+def test_label_values_above_255_survive(small_plan):
     logits = torch.zeros(3, 2, 2, 2)
     logits[2] = 1
-    found = exported(
-        logits,
-        plain_record((2, 2, 2)),
-        Geometry.plain((2, 2, 2), (1.0,) * 3),
-        labels=LABELS,
-    )
+    found = exported(small_plan, logits, plain_record((2, 2, 2)), Geometry.plain((2, 2, 2), (1.0,) * 3))
     assert np.unique(found.labels).tolist() == [420]
 
 

@@ -4,6 +4,8 @@ import json
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,22 +171,19 @@ def test_a_network_that_overflows_is_a_problem_of_each_case(entries, tmp_path, c
 
 def test_predicting_never_writes_outside_its_folder(small_plan, tmp_path):
     """Even where nobody has looked at the plan."""
-    from dataclasses import replace
-
     from autoseg.inference.memory import Gate
     from autoseg.inference.options import DEFAULT
+    from autoseg.inference.outputs import chosen
     from autoseg.pipeline.predict_stages import Stages
     from autoseg.pipeline.results import Results
 
-    network = small_plan.task().network()
-    for ending in ("/../../evil.nii.gz", "/evil.nii.gz", "/../evil"):
-        try:
-            plan = replace(small_plan, file_ending=ending)
-        except ValueError:
-            continue  # not even a plan
-        model = Model(plan.task(), (network,), ("0",))
+    task, network, folder = small_plan.task(), small_plan.task().network(), tmp_path / "out"
+
+    def target(ending: str) -> Path:
+        model = Model(replace(task, file_ending=ending), (network,), ("0",))
+        return Stages(model, folder, DEFAULT, chosen(), Gate(0), Results(folder), {}).target("case")
+
+    for ending in ("/../../evil.nii.gz", "/../evil", "/../../../evil.nii.gz"):
         with pytest.raises(ModelError, match="outside"):
-            Stages(model, tmp_path / "out", DEFAULT, None, None, Gate(0), Results(tmp_path / "out"), {}).target("case")
-    model = Model(small_plan.task(), (network,), ("0",))
-    stages = Stages(model, tmp_path / "out", DEFAULT, None, None, Gate(0), Results(tmp_path / "out"), {})
-    assert stages.target("case") == tmp_path / "out" / "case.nii.gz"
+            target(ending)
+    assert target(".nii.gz") == folder / "case.nii.gz"

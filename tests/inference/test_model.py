@@ -309,8 +309,8 @@ def test_what_overflows_in_half_precision_is_computed_again_in_float32(small_pla
 
 def test_probabilities_of_one_image_come_as_floats(small_plan):
     image = Image(block()[None], Geometry.plain(block().shape, (2.0,) * 3))
-    found = copying(small_plan).segment(image, probabilities="float32").probabilities
-    assert found is not None and found.stored.dtype == np.float32
+    found = copying(small_plan).segment(image, probabilities="float32").results["probabilities"]
+    assert found.names == ("background", "organ") and found.stored.dtype == np.float32
     inside = (slice(1, 13), slice(2, 16), slice(1, 9))  # what lies outside was cropped away: certainly background
     assert found.stored[0, 0].min() == 1 and not found.stored[1, 0].any()
     np.testing.assert_allclose(found.stored[1][inside], 1 / (1 + np.exp(1 - 2 * block()[inside])), atol=1e-5)

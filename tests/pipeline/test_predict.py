@@ -19,7 +19,10 @@ from autoseg.data.layouts import find_images
 from autoseg.errors import UsageError
 from autoseg.inference.memory import Gate
 from autoseg.inference.model import Model
-from autoseg.inference.probabilities import KINDS
+from autoseg.inference.options import PredictOptions
+from autoseg.inference.outputs import chosen, label_map
+from autoseg.inference.outputs.probabilities import KINDS
+from autoseg.inference.stored_probabilities import open_stored, stored_problem
 from autoseg.pipeline import predict as story
 from autoseg.pipeline import predict_stages
 from autoseg.pipeline.predict import predict
@@ -75,7 +78,10 @@ def test_label_maps_and_probabilities_lie_on_the_image_in_viewers_that_read_the_
     odd = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
     nibabel.save(odd, tmp_path / "odd_0000.nii.gz")
     report = predict(
-        model, [Case("odd", (str(tmp_path / "odd_0000.nii.gz"),))], tmp_path / "out", probabilities="uint8"
+        model,
+        [Case("odd", (str(tmp_path / "odd_0000.nii.gz"),))],
+        tmp_path / "out",
+        outputs=chosen(probabilities="uint8"),
     )
     assert not report.failed
     expected = nibabel.load(tmp_path / "odd_0000.nii.gz")
@@ -133,8 +139,8 @@ def test_a_volume_whose_label_map_could_not_be_written_is_not_predicted(model, c
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
             raise AssertionError("nothing is to be predicted")
 
-    pictures = replace(model.plan, file_ending=".png")
-    report = predict(replace(model, plan=pictures, networks=(Never(),)), cases[:1], tmp_path / "out")
+    pictures = replace(model.task, file_ending=".png")
+    report = predict(replace(model, task=pictures, networks=(Never(),)), cases[:1], tmp_path / "out")
     assert "a volume of 9 slices does not fit into .png" in report.failed["case.0"]
 
 
@@ -147,12 +153,17 @@ def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, t
         predict(replace(model, networks=(Defect(),)), cases, tmp_path / "out")
 
 
+def place_of(stage: str) -> object:
+    """Where a stage looks its function up."""
+    return {"read_image": predict_stages, "decide": Model, "write_labels": label_map}[stage]
+
+
 @pytest.mark.parametrize("stage", ["read_image", "write_labels"])
 def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, cases, tmp_path, stage, monkeypatch):
     def defect(*_: object, **__: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(predict_stages, stage, defect)
+    monkeypatch.setattr(place_of(stage), stage, defect)
     before = threading.active_count()
     with pytest.raises(ValueError, match="a defect"):
         predict(model, cases, tmp_path / "out")
@@ -214,7 +225,7 @@ def test_a_defect_while_others_wait_for_memory_hangs_nowhere(model, tmp_path, un
         seen.append(1)
         return (defect if len(seen) == 4 else genuine)(*given, **named)
 
-    place = Model if stage == "decide" else predict_stages
+    place = place_of(stage)
     genuine = getattr(place, stage)
     monkeypatch.setattr(place, stage, fourth)
     settings = replace(model.settings, threads=2, memory=1)
@@ -307,7 +318,7 @@ def test_leftovers_of_a_killed_run_are_removed(model, cases, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_lie_beside_the_label_maps_not_among_them(model, cases, tmp_path, kind):
-    predict(model, cases[:1], tmp_path / "out", probabilities=kind)
+    predict(model, cases[:1], tmp_path / "out", outputs=chosen(probabilities=kind))
     assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["case.0.nii.gz"]
     chances = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "probabilities" / "case.0.nii.gz"))
     labels = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "case.0.nii.gz"))
@@ -327,21 +338,21 @@ def test_the_report_tells_the_time_of_every_stage(model, cases, tmp_path):
     assert "5 cases written" in report.table()
 
 
-def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, tmp_path):
+def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, small_plan, tmp_path):
     network = replace(model.configuration.network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
     configuration = replace(model.configuration, patch_size=(8, 8), spacing=(None, 1.0, 1.0), network=network)
     plan = replace(
-        model.plan,
+        small_plan,
         axis_order=(0, 1, 2),
-        labels=replace(model.plan.labels, names={"background": 0, "vessel": 255}),
+        labels=replace(small_plan.labels, names={"background": 0, "vessel": 255}),
         file_ending=".png",
-        configurations={model.plan.default: configuration},
+        configurations={small_plan.default: configuration},
     )
     pixels = np.zeros((20, 30), np.uint8)
     pixels[5:12, 8:25] = 1
     sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "scan.png")
     case = Case("scan", (str(tmp_path / "scan.png"),))
-    report = predict(replace(model, plan=plan), [case], tmp_path / "out", probabilities="uint8")
+    report = predict(replace(model, task=plan.task()), [case], tmp_path / "out", outputs=chosen(probabilities="uint8"))
     assert not report.failed
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "scan.png")), 255 * pixels)
 
@@ -364,9 +375,13 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_predicting_again_replaces_what_predicting_wrote(model, cases, tmp_path):
-    first = predict(model, cases, tmp_path / "out", probabilities="uint8")
+    first = predict(model, cases, tmp_path / "out", outputs=chosen(probabilities="uint8"))
     before = content(tmp_path / "out")
-    assert len(predict(model, cases, tmp_path / "out", probabilities="uint8").written) == len(first.written) == 5
+    assert (
+        len(predict(model, cases, tmp_path / "out", outputs=chosen(probabilities="uint8")).written)
+        == len(first.written)
+        == 5
+    )
     after = content(tmp_path / "out")
     assert before.pop(RECORD) and after.pop(RECORD) and after == before
 
@@ -398,7 +413,7 @@ def test_whatever_lies_in_the_place_of_a_result_is_spared(model, cases, tmp_path
     else:
         path.symlink_to(tmp_path / ("mine" if kind == "link" else "gone"))
     with pytest.raises(UsageError, match=r"1 of 10 files .*: case\.1\.nii\.gz\. Nothing was predicted"):
-        predict(model, cases, tmp_path / "out", probabilities="uint8")
+        predict(model, cases, tmp_path / "out", outputs=chosen(probabilities="uint8"))
     assert os.path.lexists(path)
     assert not (tmp_path / "out" / "case.0.nii.gz").exists()
 
@@ -435,9 +450,9 @@ def test_what_a_killed_run_wrote_is_its_own(model, cases, tmp_path, killed, monk
             genuine(*given, **named)
         raise Killed
 
-    genuine = predict_stages.write_labels
+    genuine = label_map.write_labels
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(predict_stages, "write_labels", write)
+        patch.setattr(label_map, "write_labels", write)
         predict(model, cases, tmp_path / "out")
     with (tmp_path / "out" / RECORD).open("ab") as file:
         file.write(b'{"file": "case.4.nii')  # a power cut
@@ -464,9 +479,12 @@ def test_a_damaged_result_is_not_kept_but_predicted_again(model, cases, tmp_path
 
 def test_probabilities_that_are_missing_are_predicted(model, cases, tmp_path):
     predict(model, cases, tmp_path / "out")
-    report = predict(model, cases, tmp_path / "out", existing="keep", probabilities="uint8")
+    report = predict(model, cases, tmp_path / "out", existing="keep", outputs=chosen(probabilities="uint8"))
     assert len(report.written) == 5
-    assert len(predict(model, cases, tmp_path / "out", existing="keep", probabilities="uint8").skipped) == 5
+    assert (
+        len(predict(model, cases, tmp_path / "out", existing="keep", outputs=chosen(probabilities="uint8")).skipped)
+        == 5
+    )
 
 
 def test_a_record_that_is_a_pipe_is_refused(model, cases, tmp_path):
@@ -487,3 +505,99 @@ def test_links_that_lead_in_a_circle_are_reported_and_the_others_go_on(model, ca
 def test_cases_that_were_refused_are_in_the_report(model, cases, tmp_path):
     report = predict(model, cases, tmp_path / "out", refused={"odd": "it has 3 channels"})
     assert report.failed == {"odd": "it has 3 channels"} and len(report.written) == 5
+
+
+def predicted(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(path))
+
+
+def test_uncertainty_is_written_in_bits_on_the_images_grid(model, cases, tmp_path):
+    report = predict(model, cases, tmp_path / "out", outputs=chosen(["uncertainty"]))
+    assert len(report.written) == 5 and not report.failed
+    for case in cases:
+        path = tmp_path / "out" / "uncertainty" / f"{case.key}.nii.gz"
+        image, found = sitk.ReadImage(case.images[0]), sitk.ReadImage(path)
+        assert found.GetOrigin()[:3] == image.GetOrigin()
+        assert predicted(path).shape == (2, *sitk.GetArrayFromImage(image).shape)
+        in_memory = model.predict(Path(case.images[0]), outputs=["uncertainty"])
+        np.testing.assert_allclose(predicted(path), in_memory.results["uncertainty"].values, atol=1e-6)
+        chance = 1 / (1 + np.exp(-1.0))  # logits of -0.5 and 0.5, whatever the voxel, from a network that sees only it
+        bits = -(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance))
+        np.testing.assert_allclose(predicted(path)[0], bits, atol=1e-3)
+        assert predicted(path)[1].max() < 1e-3  # all members say so
+    plain = predict(model, cases, tmp_path / "plain")
+    for path in plain.written:
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+
+OTHERS = {
+    "uncertainty": ["uncertainty/case.1.nii.gz"],
+    "stored_probabilities": ["probabilities/case.1.b2nd", "probabilities/case.1.json"],
+}
+
+
+@pytest.mark.parametrize(("name", "place"), [(name, place) for name in OTHERS for place in OTHERS[name]])
+def test_files_of_any_output_are_treated_as_label_maps_are(model, cases, tmp_path, name, place, caplog):
+    path, outputs = tmp_path / "out" / place, chosen([name])
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    for existing in ("refuse", "keep"):
+        with pytest.raises(UsageError, match=f"1 of .* files .*: {path.name}. Nothing was predicted"):
+            predict(model, cases, tmp_path / "out", outputs=outputs, existing=existing)
+    assert content(tmp_path / "out") == {place: b"mine"}
+    assert len(predict(model, cases, tmp_path / "out", outputs=outputs, existing="replace").written) == 5
+    first = content(tmp_path / "out")
+    assert len(predict(model, cases, tmp_path / "out", outputs=outputs).written) == 5  # they are its own now
+    assert len(predict(model, cases, tmp_path / "out", outputs=outputs, existing="keep").skipped) == 5
+    path.write_bytes(first[place][:-20])
+    report = predict(model, cases, tmp_path / "out", outputs=outputs, existing="keep")
+    assert [each.name for each in report.written] == ["case.1.nii.gz"] and "it is predicted again" in caplog.text
+    path.unlink()
+    report = predict(model, cases, tmp_path / "out", outputs=outputs, existing="keep")
+    assert [each.name for each in report.written] == ["case.1.nii.gz"]
+    again = content(tmp_path / "out")
+    assert first.pop(RECORD) and again.pop(RECORD) and again == first
+
+
+def test_stored_probabilities_are_complete_once_the_label_map_is_there(model, cases, tmp_path, monkeypatch):
+    stored = tmp_path / "out" / "probabilities" / "case.0.b2nd"
+    outputs = chosen(["stored_probabilities"])
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(label_map, "write_labels", killed)
+        predict(model, cases[:1], tmp_path / "out", outputs=outputs)
+    assert stored_problem(stored, tmp_path / "out" / "case.0.nii.gz") == ""
+    predict(model, cases[:1], tmp_path / "out", outputs=outputs)  # what is there is its own
+    assert stored_problem(stored, tmp_path / "out" / "case.0.nii.gz") is None
+
+
+def test_several_outputs_of_one_run_agree(model, cases, tmp_path):
+    outputs = chosen(["uncertainty", "stored_probabilities"], probabilities="float32")
+    report = predict(model, cases[:2], tmp_path / "out", outputs=outputs)
+    assert not report.failed
+    chances = predicted(tmp_path / "out" / "probabilities" / "case.0.nii.gz")
+    entropy = -(chances * np.log2(chances)).sum(0)
+    np.testing.assert_allclose(predicted(tmp_path / "out" / "uncertainty" / "case.0.nii.gz")[0], entropy, atol=1e-3)
+    assert open_stored(tmp_path / "out" / "probabilities" / "case.0.b2nd").shape[0] == 2
+
+
+def test_a_result_never_replaces_an_image(model, cases, tmp_path):
+    images = [replace(case, key=f"{case.key}_0000") for case in cases]
+    folder = tmp_path / "images"
+    folder.rename(tmp_path / "probabilities")
+    images = [replace(case, images=(str(tmp_path / "probabilities" / f"{case.key}.nii.gz"),)) for case in images]
+    with pytest.raises(UsageError, match="would replace an image"):
+        predict(model, images, tmp_path, outputs=chosen(probabilities="uint8"), existing="replace")
+
+
+@pytest.mark.parametrize(("tta", "folds", "said"), [("none", 1, True), ("none", 2, False), ("full", 1, False)])
+def test_who_has_nobody_to_disagree_with_is_told(model, cases, tmp_path, tta, folds, said, caplog):
+    several = replace(model, networks=model.networks * folds, folds=("0", "1")[:folds])
+    predict(several, cases[:1], tmp_path / "out", options=PredictOptions(tta), outputs=chosen(["uncertainty"]))
+    assert ("disagrees with itself" in caplog.text) == said
+    caplog.clear()
+    predict(several, cases[:1], tmp_path / "out", options=PredictOptions(tta))
+    assert not caplog.text

@@ -1,0 +1,57 @@
+"""The label map: for every voxel the value, one of the user's, of its label or of the last region that is painted."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.labels import Labels, RegionLabels
+from ...parts.readers import write_labels
+from ...task import Task
+from ..export import Prediction
+from ..readout import Slab
+from . import Output, OutputContext
+
+
+@dataclass(frozen=True)
+class Spec(Output):
+    """``<case><ending>``. Its memory is counted with the networks: each stage of a cascade makes one."""
+
+    def files(self, key: str, task: Task) -> tuple[str, ...]:
+        return (f"{key}{task.file_ending}",)
+
+    def open(self, context: OutputContext) -> AbstractContextManager[_Writer]:
+        return nullcontext(_Writer(context))
+
+    def write(self, result: np.ndarray, prediction: Prediction) -> None:
+        context = prediction.context
+        (path,) = context.paths(self)
+        write_labels(result, context.geometry, path, like=context.image)
+
+
+class _Writer:
+    def __init__(self, context: OutputContext) -> None:
+        self._labels = context.task.labels
+        written = self._labels.written
+        self._decided = np.full(context.geometry.shape, written[0], written.dtype)
+        self._inner = context.inner(self._decided)
+
+    def take(self, rows: slice, slab: Slab) -> None:
+        found = torch.cat([winners(piece, self._labels) for piece in slab.pieces()]).view(slab.values.shape[:3])
+        self._inner[rows] = self._labels.written[found.cpu().numpy()]
+
+    def close(self) -> np.ndarray:
+        """(z, y, x), not corrected."""
+        return self._decided
+
+
+def winners(logits: Tensor, labels: Labels) -> Tensor:
+    """For every voxel of (..., heads) the index into ``labels.written``."""
+    if isinstance(labels, RegionLabels):  # each region paints over the ones before it
+        order = torch.arange(1, labels.heads + 1, device=logits.device)
+        return ((logits > 0) * order).amax(-1)  # sigmoid(logit) > 0.5
+    return logits.argmax(-1)
