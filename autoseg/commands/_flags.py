@@ -6,9 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..core.amounts import read_bytes
 from ..core.names import path_name
@@ -19,7 +17,6 @@ from ..settings import DEVICE, MOST_THREADS, PRECISIONS
 LONGEST = 10 * 365 * 24 * 3600.0  # seconds
 MOST = 10**6  # epochs
 MOST_SEED = 2**63 - 1
-CONSTRAINT = "constraint_"  # before the names of PlanConstraints' fields, among the parsed flags
 LEAST_STEP = 0.01  # of a patch; a smaller one is less than a voxel
 
 
@@ -60,37 +57,44 @@ def add_memory(command: argparse.ArgumentParser) -> None:
 
 
 def add_planning(command: argparse.ArgumentParser) -> None:
-    """What the user may decide before the planner does."""
+    """What the user may decide before the planner does.
+
+    ``_options.request`` fills each field of ``PlanConstraints`` from the flag of its name.
+    """
     decided = command.add_mutually_exclusive_group()
     decided.add_argument("--planner", type=word, metavar="NAME", help="a file of planners/ (default: measured)")
     decided.add_argument(
         "--from", type=path, dest="plans", metavar="FILE", help="take nnU-Net's decisions: nnUNetPlans.json"
     )
     _add_folding(command)
-    constraint = partial(_add_constraint, command)
-    constraint("mirror", "--mirror", "AXES", axes, "mirror along these axes of the files only: z,y,x letters, or none")
-    constraint("spacing", "--spacing", "Z,Y,X", lengths, "resample to these mm along the files' axes (default: median)")
-    constraint(
-        "slices",
+    command.add_argument(
+        "--mirror", type=axes, metavar="AXES", help="mirror along these axes of the files only: z,y,x letters, or none"
+    )
+    command.add_argument(
+        "--spacing", type=lengths, metavar="Z,Y,X", help="resample to these mm along the files' axes (default: median)"
+    )
+    command.add_argument(
         "--slices",
-        "N",
-        whole(1, MOST_SLICES),
-        "also plan 2.5d: a 2-D network that sees N slices (1: never)",
+        type=whole(1, MOST_SLICES),
+        metavar="N",
+        help="also plan 2.5d: a 2-D network that sees N slices (1: never)",
     )
-    constraint("network", "--network", "NAME", word, "plan this network, a part's name, instead of the planner's own")
-    constraint(
-        "memory",
+    command.add_argument(
+        "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
+    )
+    command.add_argument(
         "--memory",
-        "SIZE",
-        _bytes_or_auto,
-        "that a training may take: 8GB, or auto: what this machine has (default)",
+        type=_bytes_or_auto,
+        dest="training_memory",
+        metavar="SIZE",
+        help="that a training may take: 8GB, or auto: what this machine has (default)",
     )
-    constraint(
-        "seconds",
+    command.add_argument(
         "--time",
-        "T",
-        _seconds_or_auto,
-        "that a training may take: 20m, 12h, or auto: on a processor 20m (default)",
+        type=_seconds_or_auto,
+        dest="training_time",
+        metavar="T",
+        help="that a training may take: 20m, 12h, or auto: on a processor 20m (default)",
     )
     command.add_argument(
         "--target",
@@ -99,13 +103,6 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s",
     )
     add_changes(command)
-
-
-def _add_constraint(
-    command: argparse.ArgumentParser, field: str, flag: str, metavar: str, read: Callable[[str], Any], text: str
-) -> None:
-    """``field`` is that of ``PlanConstraints``; read back by ``_options.request``, whichever there are."""
-    command.add_argument(flag, type=read, dest=f"{CONSTRAINT}{field}", metavar=metavar, help=text)
 
 
 def add_patients(command: argparse.ArgumentParser) -> None:

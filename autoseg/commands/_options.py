@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from . import _flags
 
 if TYPE_CHECKING:
     from ..data.folds import FoldRules
@@ -33,7 +32,8 @@ def request(options: Namespace) -> PlanRequest:
     from ..pipeline.make_plan import PlanRequest
     from ..planning.constraints import PlanConstraints
 
-    asked = {field.name: getattr(options, _flags.CONSTRAINT + field.name) for field in fields(PlanConstraints)}
+    named = {"memory": "training_memory", "seconds": "training_time"}  # other flags have these names
+    asked = {field.name: getattr(options, named.get(field.name, field.name)) for field in fields(PlanConstraints)}
     return PlanRequest(
         planner=options.planner,
         plans=options.plans,

@@ -89,11 +89,11 @@ def test_a_draft_is_measured_on_the_first_device_with_the_settings_of_a_fold(sma
     python, flag, _, *words = made.planning(small_plan, made.devices[0])
     planned = parser().parse_args(words)
     assert (python, flag, planned.command, planned.dataset) == (sys.executable, "-c", "plan", "D")
-    assert (planned.planner, planned.constraint_seconds, planned.trust) == ("tiny", 3600, ["lab"])
+    assert (planned.planner, planned.training_time, planned.trust) == ("tiny", 3600, ["lab"])
     assert (planned.device, planned.precision, planned.threads) == ("cuda:0", "float16", 4)
-    assert planned.workspace == options.workspace and planned.constraint_network is None
+    assert planned.workspace == options.workspace and planned.network is None
     words = made.planning(replace(small_plan, network="lab.net"), made.devices[0])[3:]
-    assert parser().parse_args(words).constraint_network == "lab.net"
+    assert parser().parse_args(words).network == "lab.net"
 
 
 @pytest.mark.parametrize("code", [0, 2])
