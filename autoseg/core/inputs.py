@@ -1,9 +1,19 @@
-"""What a network gets to see: groups of channels, each of one kind. Nothing else counts channels."""
+"""What a network gets to see: groups of channels, each of one kind. Nothing else counts channels.
+
+And what the engines hand to a part that makes such a group: cases, and how a batch was moved.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from .geometry import Box
 
 Kind = Literal["image", "labels", "heat map"]
 BYTES: dict[Kind, int] = {"image": 2, "labels": 1, "heat map": 4}
@@ -79,3 +89,50 @@ class InputSpec:
     def voxel_bytes(self) -> int:
         """Of all that is read of one voxel, as it is usually stored."""
         return sum(group.voxel_bytes for group in self.groups)
+
+
+class CaseInTraining(Protocol):
+    """A prepared case, as a further input sees it."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels (z, y, x) on the network's grid."""
+
+    @property
+    def channels(self) -> int:
+        """Of the image."""
+
+    @property
+    def foreground(self) -> Any:
+        """Where its labels are: ``preprocessing.locations.Locations``."""
+
+    def predicted(self, box: Box) -> np.ndarray:
+        """Label indices (*box) that the earlier stage predicted; only for an input that names one."""
+
+
+class CaseInPrediction(Protocol):
+    """A case to be predicted, as a further input sees it."""
+
+    @property
+    def image(self) -> np.ndarray:
+        """float32 (channels, z, y, x), on the network's grid."""
+
+    @property
+    def given(self) -> Any:
+        """What the caller gave for this input; None: nothing."""
+
+    def predicted(self) -> np.ndarray:
+        """Label indices (z, y, x) that the earlier stage predicts; only for an input that names one."""
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Places (n, 3) in voxels (z, y, x) of the file, as places on the network's grid."""
+
+
+class Move(Protocol):
+    """How the augmentation moves a batch: rotated, scaled and mirrored, patch by patch."""
+
+    def images(self, images: Sequence[Tensor]) -> Tensor:
+        """Each (channels, *loaded), interpolated to float32 (B, channels, *patch); 0 beyond what was read."""
+
+    def labels(self, labels: Sequence[Tensor]) -> Tensor:
+        """Label indices, each (maps, *loaded), to (B, maps, *patch); background beyond what was read."""

@@ -15,7 +15,7 @@ from ..task import Task
 
 @dataclass(frozen=True)
 class _Case:
-    """What an input may be made of. See ``contracts.CaseInPrediction``."""
+    """What an input may be made of. See ``core.inputs.CaseInPrediction``."""
 
     prepared: PreparedCase
     given: Any

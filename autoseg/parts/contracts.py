@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn, optim
 
     from ..core.geometry import Box, Geometry
-    from ..core.inputs import InputGroup, InputSpec
+    from ..core.inputs import CaseInPrediction, CaseInTraining, InputGroup, InputSpec, Move
     from ..core.labels import Labels
     from ..core.samples import Samples
 
@@ -107,53 +107,6 @@ class Network(Part, Protocol):
 
         Its channels are those of the groups of ``inputs``, one group after the other.
         """
-
-
-class CaseInTraining(Protocol):
-    """A prepared case, as a further input sees it."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Voxels (z, y, x) on the network's grid."""
-
-    @property
-    def channels(self) -> int:
-        """Of the image."""
-
-    @property
-    def foreground(self) -> Any:
-        """Where its labels are: ``preprocessing.locations.Locations``."""
-
-    def predicted(self, box: Box) -> np.ndarray:
-        """Label indices (*box) that the earlier stage predicted; only for an input that names one."""
-
-
-class CaseInPrediction(Protocol):
-    """A case to be predicted, as a further input sees it."""
-
-    @property
-    def image(self) -> np.ndarray:
-        """float32 (channels, z, y, x), on the network's grid."""
-
-    @property
-    def given(self) -> Any:
-        """What the caller gave for this input; None: nothing."""
-
-    def predicted(self) -> np.ndarray:
-        """Label indices (z, y, x) that the earlier stage predicts; only for an input that names one."""
-
-    def points(self, points: np.ndarray) -> np.ndarray:
-        """Places (n, 3) in voxels (z, y, x) of the file, as places on the network's grid."""
-
-
-class Move(Protocol):
-    """How the augmentation moves a batch: rotated, scaled and mirrored, patch by patch."""
-
-    def images(self, images: Sequence[Tensor]) -> Tensor:
-        """Each (channels, *loaded), interpolated to float32 (B, channels, *patch); 0 beyond what was read."""
-
-    def labels(self, labels: Sequence[Tensor]) -> Tensor:
-        """Label indices, each (maps, *loaded), to (B, maps, *patch); background beyond what was read."""
 
 
 @runtime_checkable

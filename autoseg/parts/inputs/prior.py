@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...core.geometry import Box
+    from ...core.inputs import CaseInPrediction, CaseInTraining, Move
     from ...core.labels import Labels
-    from ..contracts import CaseInPrediction, CaseInTraining, Move
     from ._damage import Damage
 
 
