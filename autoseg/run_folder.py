@@ -27,6 +27,8 @@ class RunFolder:
     """The files of one training."""
 
     root: Path
+    trusted: tuple[str, ...] = ()
+    """Packages whose parts may be loaded."""
 
     @property
     def weights(self) -> Path:
@@ -100,16 +102,16 @@ class RunFolder:
     def scores(self) -> Path:
         return self.validation / "scores.json"
 
-    def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
+    def read_plan(self) -> Plan:
         """What was trained. Raises RecordError."""
         try:
-            return read_json(self.effective, Plan, trusted)
+            return read_json(self.effective, Plan, self.trusted)
         except RecordError as error:
             raise type(error)(
                 f"{error}. It says what was trained: put back a copy, or remove {self.root} to train anew"
             ) from None
 
 
-def folds_in(folder: Path) -> list[RunFolder]:
+def folds_in(folder: Path, trusted: tuple[str, ...] = ()) -> list[RunFolder]:
     """The folds in ``runs/<configuration>``, sorted."""
-    return [RunFolder(path) for path in sorted(folder.glob(f"{FOLD}*")) if path.is_dir()]
+    return [RunFolder(path, trusted) for path in sorted(folder.glob(f"{FOLD}*")) if path.is_dir()]

@@ -55,6 +55,8 @@ class DatasetFolder:
     """Everything written for one dataset."""
 
     root: Path
+    trusted: tuple[str, ...] = ()
+    """Packages whose parts may be loaded."""
 
     @property
     def dataset(self) -> Path:
@@ -112,7 +114,7 @@ class DatasetFolder:
         return self.all_runs / named(configuration, "configuration")
 
     def run(self, configuration: str, fold: str) -> RunFolder:
-        return RunFolder(self.runs(configuration) / named(f"{FOLD}{fold}", "fold"))
+        return RunFolder(self.runs(configuration) / named(f"{FOLD}{fold}", "fold"), self.trusted)
 
     def trained(self) -> list[str]:
         """Configurations of which something was trained, sorted."""
@@ -120,7 +122,7 @@ class DatasetFolder:
 
     def folds_of(self, configuration: str) -> list[RunFolder]:
         """What was trained of a configuration, finished or not, sorted."""
-        return folds_in(self.runs(configuration))
+        return folds_in(self.runs(configuration), self.trusted)
 
     @property
     def selection(self) -> Path:
@@ -154,11 +156,11 @@ class DatasetFolder:
         """Raises WorkspaceError when the dataset was not planned yet."""
         return self._read(self.folds, Folds, "plan")
 
-    def read_plan(self, trusted: tuple[str, ...] = ()) -> Plan:
+    def read_plan(self) -> Plan:
         """Raises WorkspaceError when the dataset was not planned yet."""
-        return self._read(self.plan, Plan, "plan", trusted)
+        return self._read(self.plan, Plan, "plan")
 
-    def _read(self, path: Path, kind: type[Record], step: str, trusted: tuple[str, ...] = ()) -> Record:
+    def _read(self, path: Path, kind: type[Record], step: str) -> Record:
         """Raises RecordError saying what to do with a file that was edited or damaged."""
         if not path.exists():
             raise WorkspaceError(
@@ -166,7 +168,7 @@ class DatasetFolder:
                 f"Run `autoseg plan_and_preprocess DATASET` (or its step `autoseg {step}`) first."
             )
         try:
-            return read_json(path, kind, trusted)
+            return read_json(path, kind, self.trusted)
         except RecordError as error:
             foreign = not self.folds.exists() and not (self.root / "prepared").exists()
             if path == self.dataset and foreign and not holds(path, ('"folder"', '"layout"')):
@@ -182,10 +184,12 @@ class Workspace:
     """The one folder under which everything is written: ``--workspace``."""
 
     root: Path
+    trusted: tuple[str, ...] = ()
+    """Packages whose parts may be loaded: ``--trust``."""
 
     def dataset_folder(self, name: str) -> DatasetFolder:
         """Raises WorkspaceError for a name that leads elsewhere."""
-        return DatasetFolder(self.root / named(name, "dataset"))
+        return DatasetFolder(self.root / named(name, "dataset"), self.trusted)
 
     def folder_for(self, images: Path, name: str | None = None) -> DatasetFolder:
         """What is written for the dataset in the folder ``images``, under that folder's name if no ``name`` is given.

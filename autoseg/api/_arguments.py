@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from ..workspace import DatasetFolder, Workspace
 
 
-def workspace_in(workspace: str | Path | None) -> Workspace:
+def workspace_in(workspace: str | Path | None, trusted: tuple[str, ...] = ()) -> Workspace:
     """None is the one that commands take: of ``AUTOSEG_WORKSPACE``, or ``autoseg_workspace`` in the current folder."""
     from ..core.files import named_path
     from ..workspace import Workspace
 
-    return Workspace(named_path(default_workspace() if workspace is None else workspace, "the workspace"))
+    root = named_path(default_workspace() if workspace is None else workspace, "the workspace")
+    return Workspace(root, trusted)
 
 
 def dataset_in(dataset: object, root: Workspace) -> DatasetFolder:

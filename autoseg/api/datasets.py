@@ -113,7 +113,7 @@ def plan_and_preprocess(
     nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
     return story.plan_and_preprocess(
         given.path(folder, "the dataset's folder"),
-        given.workspace_in(workspace),
+        given.workspace_in(workspace, trusted),
         PlanRequest(planner, nnunet, constraints, target, changes, used, trusted),
         folds=given.fold_rules(group, group_file, stratify),
         configurations=configurations,

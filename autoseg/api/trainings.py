@@ -51,7 +51,7 @@ def train(
         raise UsageError('folds chooses among the folds of "cv": give fold="cv"')
     early = [] if epochs_to_wait is None else [f"training.patience={epochs_to_wait}"]
     return story.train(
-        given.dataset_in(dataset, given.workspace_in(workspace)),
+        given.dataset_in(dataset, given.workspace_in(workspace, trusted)),
         str(fold),
         configuration=configuration,
         epochs=length,
@@ -61,7 +61,6 @@ def train(
         extend=extend,
         only=given.fold_names(folds),
         settings=settings,
-        trusted=trusted,
     )
 
 
@@ -91,10 +90,9 @@ def select(
     from ..pipeline import select as story
 
     return story.select(
-        given.dataset_in(dataset, given.workspace_in(workspace)),
+        given.dataset_in(dataset, given.workspace_in(workspace, trusted)),
         configurations=configurations,
         folds=given.fold_names(folds),
         mirroring=mirroring_test,
         settings=settings,
-        trusted=trusted,
     )

@@ -86,8 +86,8 @@ def read_trained(path: Path, folds: Sequence[str] | None = None, trusted: tuple[
     """
     if is_bundle(path):
         return _chosen(read_bundle(path, trusted), folds)
-    runs = _finished(path, folds)
-    plan = _common({name: run.read_plan(trusted) for name, run in runs.items()})
+    runs = _finished(path, folds, trusted)
+    plan = _common({name: run.read_plan() for name, run in runs.items()})
     previous = plan.configuration()[1].previous
     if previous is None:
         return TrainedRuns(path, plan, {plan.default: runs})
@@ -144,7 +144,7 @@ def _chosen(bundle: Bundle, folds: Sequence[str] | None) -> Bundle:
     return replace(bundle, manifest=replace(bundle.manifest, configurations=chosen, files=kept, scores=None))
 
 
-def _finished(folder: Path, wanted: Sequence[str] | None) -> dict[str, RunFolder]:
+def _finished(folder: Path, wanted: Sequence[str] | None, trusted: tuple[str, ...] = ()) -> dict[str, RunFolder]:
     """The folds to use by name. A fold is finished when its weights exist: they are written last.
 
     Raises ModelError also for weights that are damaged, or gone since the fold was scored: without them the ensemble
@@ -152,7 +152,7 @@ def _finished(folder: Path, wanted: Sequence[str] | None) -> dict[str, RunFolder
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} does not exist; name a bundle, or the folder runs/<configuration> of a dataset")
-    found = [RunFolder(folder)] if folder.name.startswith(FOLD) else folds_in(folder)
+    found = [RunFolder(folder, trusted)] if folder.name.startswith(FOLD) else folds_in(folder, trusted)
     runs = {run.fold: run for run in found}
     there = {name: run for name, run in runs.items() if os.path.lexists(run.weights) or run.scores.exists()}
     used = there if not wanted else {name: there[name] for name in wanted if name in there}

@@ -65,7 +65,7 @@ def workspace(options: Namespace, writing: bool = False) -> Workspace:
         next(root.iterdir(), None)  # raises where it is somebody else's
     if writing:
         refuse_unwritable(root)
-    return Workspace(root)
+    return Workspace(root, tuple(options.trust))
 
 
 def raw_folder(options: Namespace, writing: bool = False) -> Path:

@@ -20,6 +20,5 @@ def run(options: Namespace) -> None:
     from ..pipeline import plan_and_preprocess as story
 
     files, settings = _options.dataset_folder(options, writing=True), _options.settings(options)
-    trusted = tuple(options.trust)
     with alone(files.plan_lock, "preprocess"):
-        story.preprocess(files, configurations=options.configuration, settings=settings, trusted=trusted)
+        story.preprocess(files, configurations=options.configuration, settings=settings)

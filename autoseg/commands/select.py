@@ -29,7 +29,6 @@ def run(options: Namespace) -> None:
         folds=options.folds,
         mirroring=not options.no_mirroring_test,
         settings=_options.settings(options),
-        trusted=tuple(options.trust),
     )
     sys.stdout.write(
         f"{report(selection)}\nwritten: {files.selected} (the model), {files.selection} (the comparison)\n"

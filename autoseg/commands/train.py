@@ -79,7 +79,6 @@ def run(options: Namespace) -> None:
         only=[options.only] if options.only else options.folds,
         fold_processes=_fold_processes(options) if options.devices else None,
         settings=_options.settings(options),
-        trusted=tuple(options.trust),
     )
 
 

@@ -31,9 +31,7 @@ from .validated import is_validated
 LOG = logging.getLogger("autoseg")
 
 
-def unfinished(
-    files: DatasetFolder, earlier: Plan, folds: Folds, trusted: tuple[str, ...], workers: int = 1
-) -> list[str]:
+def unfinished(files: DatasetFolder, earlier: Plan, folds: Folds, workers: int = 1) -> list[str]:
     """Folds of the stage that ``earlier`` trains which have not been trained, or not predicted their validation cases.
 
     Or have once, and what they left is damaged.
@@ -47,7 +45,7 @@ def unfinished(
     runs = {str(number): files.run(earlier.default, str(number)) for number in range(len(folds.folds))}
     for run in runs.values():
         if run.finished:
-            _refuse_another_dataset(run, earlier, trusted)
+            _refuse_another_dataset(run, earlier)
     return [
         name
         for name, run in runs.items()
@@ -55,9 +53,9 @@ def unfinished(
     ]
 
 
-def _refuse_another_dataset(run: RunFolder, earlier: Plan, trusted: tuple[str, ...]) -> None:
+def _refuse_another_dataset(run: RunFolder, earlier: Plan) -> None:
     """Both stages must speak of the same labels: a finished one is not trained again when the dataset has changed."""
-    before = run.read_plan(trusted)
+    before = run.read_plan()
     if different := before.differences(earlier):
         raise TrainingError(
             f"{run.root} was trained when {', '.join(different)} of the plan were others than now; a cascade needs "

@@ -23,19 +23,19 @@ from .plan_file import is_untouched_draft, write_plan
 LOG = logging.getLogger("autoseg")
 
 
-def finish_plan(files: DatasetFolder, measure: Callable[[Plan], None], trusted: tuple[str, ...]) -> None:
+def finish_plan(files: DatasetFolder, measure: Callable[[Plan], None]) -> None:
     """Where plan.json is a draft, ``measure`` is asked to write the plan in its place.
 
     Raises TrainingError for a draft that somebody has edited, or that is none of the dataset's any more.
     """
-    if not files.read_plan(trusted).draft:
+    if not files.read_plan().draft:
         return
     with alone(files.plan_lock, "train"):
-        plan = files.read_plan(trusted)
+        plan = files.read_plan()
         if not plan.draft:
             LOG.info("%s has been planned by another training", plan.dataset)
             return
-        if not is_untouched_draft(files, trusted):
+        if not is_untouched_draft(files):
             raise TrainingError(
                 f"{files.plan} is a draft that was edited, or made before the dataset changed; measuring would undo "
                 f"that. Run `autoseg plan {plan.dataset}`, with your decisions as --set or by editing what it writes; "
@@ -44,30 +44,26 @@ def finish_plan(files: DatasetFolder, measure: Callable[[Plan], None], trusted: 
         measure(plan)
 
 
-def measure_here(
-    plan: Plan, files: DatasetFolder, *, seconds: float | None, settings: RunSettings, trusted: tuple[str, ...]
-) -> None:
+def measure_here(plan: Plan, files: DatasetFolder, *, seconds: float | None, settings: RunSettings) -> None:
     """Decides and writes the plan for trainings of ``seconds`` with ``settings``; None: as long as the planner says."""
     long = "" if seconds is None else f", for trainings of {duration(seconds)} as --time says"
     LOG.info("network, patch, batch and length are decided now by measuring this machine%s", long)
     constraints = PlanConstraints(seconds=seconds, network=plan.network)
-    request = PlanRequest(planner=plan.planner, constraints=constraints, settings=settings, trusted=trusted)
+    request = PlanRequest(planner=plan.planner, constraints=constraints, settings=settings, trusted=files.trusted)
     result = make_plan(request, files.read_dataset(), files.read_fingerprint(), files.steps)
     for reason in result.reasons[:2]:  # the machine, and which configuration is trained unless the user names one
         LOG.info(reason)
-    write_plan(files, result, trusted)
+    write_plan(files, result)
 
 
-def prepare_missing(
-    files: DatasetFolder, stages: Sequence[Plan], settings: RunSettings, trusted: tuple[str, ...]
-) -> None:
+def prepare_missing(files: DatasetFolder, stages: Sequence[Plan], settings: RunSettings) -> None:
     """Prepares the cases of the ``stages``, each a plan with its configuration, that are missing or damaged.
 
     What was prepared for other decisions stays as it is: another training may be reading it.
     """
-    plan, keys = files.read_plan(trusted), files.read_dataset().keys
+    plan, keys = files.read_plan(), files.read_dataset().keys
     for name in (stage.default for stage in stages):
         seen = look_at(CaseStore(files.prepared(prepared_as(plan, name))), keys, settings.threads)
         if any(found is not None for _, found in seen.values()):
             with alone(files.plan_lock, "train"):
-                preprocess(files, configurations=[name], settings=settings, only_missing=True, trusted=trusted)
+                preprocess(files, configurations=[name], settings=settings, only_missing=True)

@@ -38,7 +38,6 @@ def measure_mirroring(
     *,
     patients: Mapping[str, str],
     settings: RunSettings,
-    trusted: tuple[str, ...] = (),
 ) -> MirroringTest:
     """Compares predictions without mirroring with those that validation made with it.
 
@@ -53,7 +52,7 @@ def measure_mirroring(
             cases = [dataset.case(key) for key in sample[fold]]
             if not cases:
                 continue
-            model = Model.read(run.root, settings=settings, trusted=trusted)
+            model = Model.read(run.root, settings=settings, trusted=run.trusted)
             passes = 2 ** len(model.task.mirrored)
             LOG.info("without mirroring: %s %s", model.task.name, run.root.name)
             report = predict(model, cases, Path(scratch), options=PredictOptions(tta="none"))

@@ -67,9 +67,9 @@ def plan_and_preprocess(
             result = plan(files, request, folds=folds)
         else:
             decided = decide_folds(files, folds)
-            write_plan(files, result, request.trusted)
+            write_plan(files, result)
             write_folds(files, decided)
-        preprocess(files, configurations=configurations, settings=request.settings, trusted=request.trusted)
+        preprocess(files, configurations=configurations, settings=request.settings)
     return result
 
 
@@ -114,7 +114,7 @@ def plan(files: DatasetFolder, request: PlanRequest, *, folds: FoldRules | None 
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
     decided = decide_folds(files, folds, request.plans)  # may refuse the rules: before the machine is measured
     result = make_plan(request, files.read_dataset(), files.read_fingerprint(), files.steps)
-    write_plan(files, result, request.trusted)
+    write_plan(files, result)
     write_folds(files, decided)
     return result
 
@@ -125,7 +125,6 @@ def preprocess(
     configurations: Sequence[str] | None = None,
     settings: RunSettings,
     only_missing: bool = False,
-    trusted: tuple[str, ...] = (),
 ) -> None:
     """Prepares every case for every configuration; a case whose files and plan did not change is not redone.
 
@@ -133,7 +132,7 @@ def preprocess(
     ``only_missing`` leaves cases alone that were prepared for other files or another plan, too. What is damaged is
     prepared anew in any case.
     """
-    dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan(trusted)
+    dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan()
     wanted = [planned.configuration(name)[0] for name in configurations or planned.configurations]
     stages = [stage for name in wanted for stage in planned.stages(name)]
     for name in dict.fromkeys(prepared_as(planned, stage) for stage in stages):

@@ -18,9 +18,9 @@ from .make_plan import PlanRequest, draft
 LOG = logging.getLogger("autoseg")
 
 
-def write_plan(files: DatasetFolder, result: Plan, trusted: tuple[str, ...] = ()) -> None:
+def write_plan(files: DatasetFolder, result: Plan) -> None:
     """Writes and tells it. A plan of before that differs is kept as plan.old.json: it may hold a user's edits."""
-    if _is_worth_keeping(files, result, trusted):
+    if _is_worth_keeping(files, result):
         LOG.warning("the plan has changed; the old one is kept as %s", files.old_plan)
         files.old_plan.write_bytes(files.plan.read_bytes())
     write_json(files.plan, result)
@@ -32,12 +32,12 @@ def write_plan(files: DatasetFolder, result: Plan, trusted: tuple[str, ...] = ()
     LOG.info("default configuration %s; written to %s; --explain says why", result.default, files.plan)
 
 
-def _is_worth_keeping(files: DatasetFolder, result: Plan, trusted: tuple[str, ...]) -> bool:
+def _is_worth_keeping(files: DatasetFolder, result: Plan) -> bool:
     before = _plan_of_before(files)
     if before is None or before == _as_json(result):
         return False
     try:
-        return not is_untouched_draft(files, trusted)
+        return not is_untouched_draft(files)
     except AutosegError:  # what made it is not trusted, or not there, any more
         return True
 
@@ -48,13 +48,13 @@ def is_measured(files: DatasetFolder, planner: str) -> bool:
     return before.get("planner") == planner and not before.get("draft")
 
 
-def is_untouched_draft(files: DatasetFolder, trusted: tuple[str, ...] = ()) -> bool:
+def is_untouched_draft(files: DatasetFolder) -> bool:
     """Whether plan.json is the draft that follows from the dataset, in which nobody has decided anything."""
     before = _plan_of_before(files)
     if not before or not before.get("draft") or not isinstance(before.get("planner"), str):
         return False
     constraints = PlanConstraints(network=before.get("network"))
-    request = PlanRequest(planner=before["planner"], constraints=constraints, trusted=trusted)
+    request = PlanRequest(planner=before["planner"], constraints=constraints, trusted=files.trusted)
     made = draft(request, files.read_dataset(), files.read_fingerprint())
     return bool(_decisions(before) == _decisions(_as_json(made)))
 

@@ -40,7 +40,6 @@ def select(
     folds: Sequence[str] | None = None,
     mirroring: bool = True,
     settings: RunSettings | None = None,
-    trusted: tuple[str, ...] = (),
 ) -> Selection:
     """Compares what was trained on a dataset and every ensemble of it, and writes the best as ``selected/``.
 
@@ -50,7 +49,7 @@ def select(
     belong together.
     """
     with alone(files.root / ".select.lock", "select"):
-        return _selected(files, configurations, folds, mirroring, settings or RunSettings(), trusted)
+        return _selected(files, configurations, folds, mirroring, settings or RunSettings())
 
 
 def _selected(
@@ -59,14 +58,13 @@ def _selected(
     folds: Sequence[str] | None,
     mirroring: bool,
     settings: RunSettings,
-    trusted: tuple[str, ...],
 ) -> Selection:
     dataset, splits = files.read_dataset(), files.read_folds()
     splits.refuse_unknown(dataset.keys, files.folds)
     numbers = tuple(folds or map(str, range(len(splits.folds))))
     if not numbers or not all(splits.named(number).validation for number in numbers):
         raise UsageError(f"folds {' '.join(numbers)} cannot be compared: only numbered ones have unseen cases")
-    trained, missing = _trained(files, splits, configurations, numbers, trusted)
+    trained, missing = _trained(files, splits, configurations, numbers)
     cases = _unseen(files, dataset, splits, list(trained), numbers)
     tried = ensembles(list(trained))
     scores = dice(matrices(cases, tried, dataset.labels, settings.threads), dataset.labels)
@@ -79,7 +77,6 @@ def _selected(
             dataset,
             patients=splits.patients,
             settings=settings,
-            trusted=trusted,
         )
         for name in members
         if mirroring and trained[name].plan.task(name).mirrored
@@ -87,7 +84,7 @@ def _selected(
     validated = _validate(files, dataset, splits, cases, held, numbers, settings.threads)
     whose = len({case.patient for case in cases})
     selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
-    _write_model(files, dataset, {name: trained[name] for name in members}, selection, trusted)
+    _write_model(files, dataset, {name: trained[name] for name in members}, selection)
     write_selection(files.selection, selection)
     note_made(files.selected_made)
     return selection
@@ -98,11 +95,10 @@ def _trained(
     splits: Folds,
     wanted: Sequence[str] | None,
     folds: Sequence[str],
-    trusted: tuple[str, ...],
 ) -> tuple[dict[str, TrainedRuns], dict[str, str]]:
     """Configurations of which every fold can be compared, and why the others cannot."""
     there = files.trained()
-    missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds, trusted))}
+    missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds))}
     complete = [name for name in wanted or there if name not in missing]
     if not complete or (wanted and missing):
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items()) or "nothing was trained on it"
@@ -112,7 +108,7 @@ def _trained(
         )
     trained: dict[str, TrainedRuns] = {}
     for name in complete:
-        found = read_trained(files.runs(name), folds, trusted)
+        found = read_trained(files.runs(name), folds, files.trusted)
         assert isinstance(found, TrainedRuns), "a folder of runs holds no manifest"
         found.verify()
         trained[name] = found
@@ -126,7 +122,7 @@ def _trained(
     return trained, missing
 
 
-def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[str], trusted: tuple[str, ...]) -> str:
+def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[str]) -> str:
     """What is missing of a configuration; nothing when all is there. Raises WorkspaceError for what is damaged."""
     runs = {fold: files.run(name, fold) for fold in folds}
     untrained = [fold for fold, run in runs.items() if not os.path.lexists(run.weights)]
@@ -134,7 +130,7 @@ def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[
         return f"fold {', '.join(untrained)} is not trained"
     without = []
     for fold, run in runs.items():
-        ending = run.read_plan(trusted).file_ending
+        ending = run.read_plan().file_ending
         found = problems(run, splits[int(fold)].validation, ending, 1)
         if damaged := [f"case {key}: {why}" for key, why in found.items() if why]:
             raise WorkspaceError(
@@ -201,7 +197,6 @@ def _write_model(
     dataset: Dataset,
     members: dict[str, TrainedRuns],
     selection: Selection,
-    trusted: tuple[str, ...],
 ) -> None:
     stages = {stage: runs for trained in members.values() for stage, runs in trained.stages.items()}
     first = next(iter(members.values()))
@@ -223,4 +218,4 @@ def _write_model(
         citation=dataset.citation,
     )
     weights = {stage: {fold: run.weights for fold, run in runs.items()} for stage, runs in stages.items()}
-    write_bundle(files.selected, manifest, plan, weights, overwrite=True, trusted=trusted)
+    write_bundle(files.selected, manifest, plan, weights, overwrite=True, trusted=files.trusted)

@@ -47,7 +47,6 @@ def train(
     only: Sequence[str] | None = None,
     fold_processes: FoldProcesses | None = None,
     settings: RunSettings | None = None,
-    trusted: tuple[str, ...] = (),
 ) -> Path:
     """Trains ``fold`` (``0``-``4``, ``all``, or ``cv`` for all folds in turn) and returns the model's folder.
 
@@ -58,27 +57,27 @@ def train(
     that are wanted; ``fold_processes`` trains them side by side. This machine is measured first where the plan is a
     draft, and missing cases are prepared. Raises TrainingError, UsageError or WorkspaceError.
     """
-    (dataset, folds), drafted = _read_usable(files), files.read_plan(trusted)
+    (dataset, folds), drafted = _read_usable(files), files.read_plan()
     names, splits = _named(fold, only, dataset, folds)
     with process_group_of(settings or RunSettings()) as (group, settings):
         _refuse_devices(fold_processes, group, settings)
         runs = {name: files.run(configuration or drafted.default, name) for name in names}
         _refuse_lost_images(dataset, [splits[name] for name, run in runs.items() if extend or not run.scores.exists()])
-        refuse_early(drafted, changes, trusted)
-        here = partial(measure_here, files=files, seconds=seconds, settings=settings, trusted=trusted)
-        group.on_main(partial(finish_plan, files, fold_processes.plan if fold_processes else here, trusted))
-        stages = _effective(files, configuration, epochs, changes, trusted)
-        group.on_main(partial(prepare_missing, files, stages, settings, trusted))
+        refuse_early(drafted, changes, files.trusted)
+        here = partial(measure_here, files=files, seconds=seconds, settings=settings)
+        group.on_main(partial(finish_plan, files, fold_processes.plan if fold_processes else here))
+        stages = _effective(files, configuration, epochs, changes)
+        group.on_main(partial(prepare_missing, files, stages, settings))
 
         def run_of(plan: Plan, name: str) -> FoldRun:
-            return FoldRun(files, plan, name, splits[name], settings, trusted, group)
+            return FoldRun(files, plan, name, splits[name], settings, group)
 
         length = TrainingLength(seconds, checkpoint_every, extend)
         run_all = fold_processes or partial(_in_turn, length=length, dataset=dataset)
         wanted = [run_of(stages[-1], name) for name in names]
         cases = _all_prepared(stages, wanted)
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
-            missing = unfinished(files, earlier, folds, trusted, settings.threads)
+            missing = unfinished(files, earlier, folds, settings.threads)
             tell_first(earlier.task(), plan.task(), missing)
             run_all([run_of(earlier, name) for name in missing])
             group.on_main(partial(bring_to_grid, files, earlier.task(), plan.task(), on_grid, settings.threads))
@@ -107,7 +106,7 @@ def _read_usable(files: DatasetFolder) -> tuple[Dataset, Folds]:
 def _all_prepared(stages: Sequence[Plan], runs: Sequence[FoldRun]) -> list[dict[str, StoredCase]]:
     """The cases of every stage; that one is missing is told now and not after hours."""
     keys = sorted({key for run in runs for key in (*run.split.train, *run.split.validation)})
-    return [prepared_cases(runs[0].files, plan.task(), keys, runs[0].trusted) for plan in stages]
+    return [prepared_cases(runs[0].files, plan.task(), keys) for plan in stages]
 
 
 def _named(
@@ -170,13 +169,12 @@ def _effective(
     configuration: str | None,
     epochs: int | None,
     changes: Sequence[str],
-    trusted: tuple[str, ...],
 ) -> tuple[Plan, ...]:
     """For every stage up to the one that is wanted, the plan with its configuration, number of epochs and changes.
 
     Raises UsageError for a change that comes too late: cases are prepared already.
     """
-    plan, measured = files.read_plan(trusted), files.read_fingerprint()
+    plan, measured = files.read_plan(), files.read_fingerprint()
     refuse_lossy(plan.labels, files.plan)
     name, _ = plan.configuration(configuration)
     chosen = {stage: plan.configurations[stage] for stage in plan.stages(name)}
@@ -188,7 +186,7 @@ def _effective(
     others = tuple(f"{other}." for other in plan.configurations if other not in chosen)
     changes = [change for change in changes if not _is_for(others, change)]
     plan = replace(plan, configurations=chosen, default=name)
-    result = changed(plan, changes, trusted)
+    result = changed(plan, changes, files.trusted)
     if _before_training(result, measured) != _before_training(plan, measured):
         flags = " ".join(f"--set {change}" for change in changes)
         raise UsageError(

@@ -47,7 +47,6 @@ class FoldRun:
     """A number or ``all``."""
     split: Fold
     settings: RunSettings
-    trusted: tuple[str, ...] = ()
     group: ProcessGroup = SINGLE_PROCESS
     """The processes that train it together."""
 
@@ -85,7 +84,7 @@ def train_fold(run: FoldRun, length: TrainingLength, status: StatusFile | None =
     folder, task = run.folder, run.task
     finished = _is_finished(run)
     if finished and not length.extend:
-        folder.read_plan(run.trusted)  # which prediction needs, too
+        folder.read_plan()  # which prediction needs, too
         LOG.info("%s has finished; train it longer with --extend, or remove %s to start anew", run.name, folder.root)
         return
     refuse_small_batch(task.configuration.batch_size, run.group)
@@ -194,7 +193,7 @@ def _refuse_another_plan(run: FoldRun) -> None:
     folder, plan = run.folder, run.plan
     if not folder.has_checkpoint:
         return
-    before = folder.read_plan(run.trusted)
+    before = folder.read_plan()
     (_, old), (name, new) = before.configuration(), plan.configuration()
     rules = replace(old.training, epochs=new.training.epochs, patience=new.training.patience)
     old = replace(old, training=rules, cost=new.cost, reasons=new.reasons)
@@ -206,20 +205,18 @@ def _refuse_another_plan(run: FoldRun) -> None:
 
 
 def _prepared(run: FoldRun) -> Mapping[str, ReadableCase]:
-    cases = prepared_cases(run.files, run.task, (*run.split.train, *run.split.validation), run.trusted)
+    cases = prepared_cases(run.files, run.task, (*run.split.train, *run.split.validation))
     if not run.task.configuration.inputs:
         return cases
     return with_inputs(cases, run.task, PriorStore(run.files.priors(run.task.name)))
 
 
-def prepared_cases(
-    files: DatasetFolder, task: Task, keys: Iterable[str], trusted: tuple[str, ...]
-) -> dict[str, StoredCase]:
+def prepared_cases(files: DatasetFolder, task: Task, keys: Iterable[str]) -> dict[str, StoredCase]:
     """What the network of ``task`` sees of the cases.
 
     Raises WorkspaceError naming a case that was not prepared, or was prepared for other decisions.
     """
-    store = CaseStore(files.prepared(prepared_as(files.read_plan(trusted), task.name)))
+    store = CaseStore(files.prepared(prepared_as(files.read_plan(), task.name)))
     cases = {key: store.open(key) for key in keys}
     expected = preparation_keys(files.read_fingerprint(), task)
     stale = [key for key, stored in cases.items() if stored.case.content != expected.get(key)]

@@ -33,7 +33,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
         return
     for key in filter(todo.get, todo):
         LOG.warning("case %s: %s; it is predicted again", key, todo[key])
-    model = Model.read(folder.root, settings=settings, trusted=run.trusted)
+    model = Model.read(folder.root, settings=settings, trusted=run.files.trusted)
     outputs, cases = chosen(["stored_probabilities"]), [dataset.case(key) for key in split.validation]
     missing = [case for case in cases if case.key in todo]
     report = predict(model, missing, folder.validation, outputs=outputs, existing="replace", recorded=False)

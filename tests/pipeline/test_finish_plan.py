@@ -83,7 +83,7 @@ def drafted(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
 def files(drafted: Path, tmp_path: Path) -> DatasetFolder:
     """A copy of it."""
     shutil.copytree(drafted, tmp_path / "workspace")
-    return Workspace(tmp_path / "workspace").dataset_folder(NAME)
+    return Workspace(tmp_path / "workspace", ("lab",)).dataset_folder(NAME)
 
 
 def plan_of(files: DatasetFolder) -> dict[str, Any]:
@@ -173,13 +173,13 @@ def test_a_draft_from_before_networks_could_be_asked_for_is_no_edited_one(files:
     before = plan_of(files)
     assert before.pop("network") is None
     files.plan.write_text(json.dumps(before))
-    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)))
     assert not plan_of(files)["draft"]
 
 
 def test_training_takes_the_planned_default_and_not_the_drafts(files: DatasetFolder) -> None:
     assert plan_of(files)["default"] == "3d_fullres"
-    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False, default="2d")), ("lab",))
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False, default="2d")))
     short = ("--epochs", "1", "--set", "training.iterations_per_epoch=1")
     assert call(files, "train", NAME, "0", *short, *HERE) == 0
     assert [path.name for path in files.root.glob("runs/*")] == ["2d"]
@@ -218,17 +218,17 @@ def test_a_draft_by_a_planner_that_is_not_trusted_any_more_can_be_replaced(files
 
 
 def test_cases_that_were_never_prepared_are_prepared_when_training_starts(files: DatasetFolder) -> None:
-    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)))
     shutil.rmtree(files.prepared("2d") / "demo_001")
     before = (files.prepared("2d") / "demo_000" / "case.json").stat().st_mtime_ns
     stage = replace(files.read_plan(), default="2d")
-    prepare_missing(files, [stage], RunSettings(threads=1), ())
+    prepare_missing(files, [stage], RunSettings(threads=1))
     assert len(list(files.prepared("2d").glob("*/case.json"))) == CASES
     assert (files.prepared("2d") / "demo_000" / "case.json").stat().st_mtime_ns == before
 
 
 def test_cases_that_were_prepared_for_another_plan_are_left_to_the_user(files: DatasetFolder) -> None:
-    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)))
     plan = files.read_plan()
     coarser = replace(plan.configurations["2d"], spacing=(None, 2.0, 2.0))
     write_json(files.plan, replace(plan, configurations=plan.configurations | {"2d": coarser}, default="2d"))
@@ -240,7 +240,7 @@ def test_cases_that_were_prepared_for_another_plan_are_left_to_the_user(files: D
 def test_what_a_draft_says_in_other_words_is_no_edit(files: DatasetFolder) -> None:
     other = plan_of(files) | {"reasons": ["draft: as an earlier version has put it"]}
     files.plan.write_text(json.dumps(other))
-    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)))
     assert not plan_of(files)["draft"]
 
 
@@ -253,7 +253,7 @@ def test_of_trainings_that_start_together_one_measures(files: DatasetFolder) -> 
         write_json(files.plan, replace(plan, draft=False, planner="measured once"))
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: finish_plan(files, measure, ("lab",)), range(3)))
+        list(pool.map(lambda _: finish_plan(files, measure), range(3)))
     assert len(measured) == 1
     assert plan_of(files)["planner"] == "measured once"
 
@@ -263,8 +263,8 @@ def test_a_training_that_fails_to_measure_leaves_it_to_the_next(files: DatasetFo
         raise TrainingError("no memory")
 
     with pytest.raises(TrainingError, match="no memory"):
-        finish_plan(files, fail, ("lab",))
-    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",))
+        finish_plan(files, fail)
+    finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False)))
     assert not plan_of(files)["draft"]
 
 
@@ -272,9 +272,7 @@ def test_a_training_that_was_killed_while_measuring_holds_nobody_up(files: Datas
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(files.plan_lock)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(
-            finish_plan, files, lambda plan: write_json(files.plan, replace(plan, draft=False)), ("lab",)
-        )
+        waiting = pool.submit(finish_plan, files, lambda plan: write_json(files.plan, replace(plan, draft=False)))
         time.sleep(0.2)
         assert not waiting.done() and plan_of(files)["draft"]
         holder.send_signal(signal.SIGKILL)

@@ -121,7 +121,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def model(trained: Path) -> Model:
-    folder = Workspace(trained / "workspace").dataset_folder(NAME).runs("3d_fullres")
+    folder = Workspace(trained / "workspace", ("lab",)).dataset_folder(NAME).runs("3d_fullres")
     found = Model.read(folder, settings=SETTINGS, trusted=("lab",))
     assert isinstance(found, Model)
     return found
@@ -144,7 +144,9 @@ def test_without_trust_nothing_of_it_runs(trained: Path, capsys: pytest.CaptureF
     assert call(trained / "workspace", "train", NAME, "1", "-c", "3d_fullres", *SHORT) == 2
     assert "--trust lab" in capsys.readouterr().err
     with pytest.raises(UnknownPartError, match="--trust lab"):
-        Model.read(Workspace(trained / "workspace").dataset_folder(NAME).runs("3d_fullres"), settings=SETTINGS)
+        Model.read(
+            Workspace(trained / "workspace", ("lab",)).dataset_folder(NAME).runs("3d_fullres"), settings=SETTINGS
+        )
 
 
 def seen(run: Model, clicks: list[tuple[int, int, int]] | None) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
@@ -174,10 +176,10 @@ def test_an_input_that_the_model_does_not_have_is_refused(trained: Path) -> None
 
 def test_training_saw_both_patches_with_clicks_and_without(trained: Path) -> None:
 
-    files = Workspace(trained / "workspace").dataset_folder(NAME)
-    task = files.read_plan(("lab",)).task("3d_fullres")
+    files = Workspace(trained / "workspace", ("lab",)).dataset_folder(NAME)
+    task = files.read_plan().task("3d_fullres")
     keys = ("case_0", "case_1", "case_2")
-    cases = with_inputs(prepared_cases(files, task, keys, ("lab",)), task, PriorStore(files.priors("3d_fullres")))
+    cases = with_inputs(prepared_cases(files, task, keys), task, PriorStore(files.priors("3d_fullres")))
     sampler, step = training_sampler(cases, keys, task, 0), Step.of(task, resolve(SETTINGS), 0, nn.Identity())
     most: dict[str, list[float]] = {key: [] for key in keys}
     for number in range(12):
