@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from small_models import EXCLUSIVE, GEOMETRY, bundle, image, plan_of
 
+import autoseg
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.errors import UnknownPartError, UsageError
@@ -144,3 +145,18 @@ def test_in_python_it_is_a_name_or_an_object(model: Path, lab: Path) -> None:
     assert isinstance(chosen(["lab.volumes"], trusted=("lab",))["lab.volumes"], Output)
     with pytest.raises(UsageError, match="no output"):
         chosen([Geometry.plain((1, 1, 1), (1.0, 1.0, 1.0))])  # type: ignore[list-item]
+
+
+def test_files_are_predicted_with_outputs_from_python_too(model: Path, lab: Path) -> None:
+    scan = image()
+    write_channels(scan.array, scan.geometry, lab / "scan_0000.nii.gz")
+    settings = RunSettings(device="cpu", precision="float32", threads=1)
+    asked = {"outputs": ["uncertainty"], "probabilities": "float32", "settings": settings}
+    report = autoseg.predict(model, lab / "scan_0000.nii.gz", lab / "out", **asked)
+    assert not report.failed
+    in_memory = Model.read(model, settings=settings).predict(lab / "scan_0000.nii.gz", outputs=["uncertainty"])
+    found = sitk.GetArrayFromImage(sitk.ReadImage(lab / "out" / "uncertainty" / "scan.nii.gz"))
+    np.testing.assert_allclose(found, in_memory.results["uncertainty"].values, atol=1e-6)
+    assert (lab / "out" / "probabilities" / "scan.nii.gz").exists()
+    with pytest.raises(UnknownPartError, match="choose one of"):
+        autoseg.predict("no model at all", lab, lab / "out", outputs=["certainty"])
