@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -16,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.digests import file_digest
 from ..core.family import Family
 from ..core.files import atomic_file, regular_file, remove_unfinished
 from ..core.labels import MOST_LABELS
+from ..core.locks import alone
 from ..core.names import first_of, path_name, short, shown_name
 from ..core.parallel import ordered_map
 from ..core.progress import progress
@@ -32,6 +38,7 @@ from ..settings import RunSettings
 LOG = logging.getLogger("autoseg")
 CONVERSIONS = Family("autoseg.interop.conversions", "CONVERSION")
 MOST_LISTED, LONGEST_PROBLEM, LONGEST_LIST = 20, 500, 1500  # lines, characters of a line, of all
+MARK, LOCK = ".converting", ".convert.lock"  # of a conversion that has not ended
 LONGEST_NAME = 100  # characters of a case's name, before _0000.nii.gz
 COMPUTED = tuple("=+-@\t\r")  # begins a formula in a spreadsheet
 
@@ -57,21 +64,59 @@ def convert(
     settings = settings or RunSettings()
     if not source.is_dir():
         raise DatasetError(f"{source}: there is no such folder")
-    if (target / "dataset.json").exists():
-        raise DatasetError(f"{target} is a dataset already; remove it, or choose another folder")
-    found = _conversion(kind, trusted).find(source.absolute(), wanted or ConversionOptions())
+    _refuse_dataset(target)
+    wanted = wanted or ConversionOptions()
+    found = _conversion(kind, trusted).find(source.absolute(), wanted)
     _refuse_names(found)
     cases, problems = _sound(found, settings.threads)
     _report(problems, leave_out, len(cases))
     if table is not None:
         _write_table(cases, table)
-    failed = _write_all(cases, len(found.channels), target, settings.threads)
-    cases = [case for case in cases if case.key not in failed]
-    _report(list(failed.values()), leave_out, len(cases))
-    labelled = [case for case in cases if case.label is not None]
-    if labelled:
-        write_json(target / "dataset.json", _described(found, target, len(labelled)))
+    with _only_of(_digest(kind, source, wanted, found), target):
+        failed = _write_all(cases, len(found.channels), target, settings.threads)
+        cases = [case for case in cases if case.key not in failed]
+        _report(list(failed.values()), leave_out, len(cases))
+        labelled = [case for case in cases if case.label is not None]
+        if labelled:
+            write_json(target / "dataset.json", _described(found, target, len(labelled)))
     return len(labelled), len(cases) - len(labelled)
+
+
+def _refuse_dataset(target: Path) -> None:
+    if (target / "dataset.json").exists():
+        raise DatasetError(f"{target} is a dataset already; remove it, or choose another folder")
+
+
+def _digest(kind: str, source: Path, wanted: ConversionOptions, found: Found) -> str:
+    """Of all that decides what a file of the dataset is made from."""
+    of_file = file_digest(Path(kind)) if kind.endswith(".json") else ""
+    decided = [kind, of_file, str(source.absolute()), asdict(wanted), found.channels, found.labels]
+    return hashlib.sha256(json.dumps(decided).encode()).hexdigest()
+
+
+@contextmanager
+def _only_of(digest: str, target: Path) -> Iterator[None]:
+    """Nobody else converts into ``target``, and what lies there was begun by the same conversion.
+
+    What an interrupted one has written is kept, so that of another one would be taken for cases of this one.
+    """
+    mark, lock = target / MARK, target / LOCK
+    try:
+        with alone(lock, "convert"):
+            _refuse_dataset(target)
+            if mark.is_file() and mark.read_text(encoding="utf-8", errors="replace") != digest:
+                raise DatasetError(
+                    f"{target} holds what another conversion has left unfinished: give the same command again as then, "
+                    "remove the folder, or choose another one"
+                )
+            with atomic_file(mark) as temporary:
+                temporary.write_text(digest, encoding="utf-8")
+            yield
+            mark.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows keeps it
+                lock.unlink()  # who waits for it finds a dataset
+    except OSError as error:
+        raise DatasetError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
 def _write_all(cases: list[FoundCase], channels: int, target: Path, workers: int) -> dict[str, str]:

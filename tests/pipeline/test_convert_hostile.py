@@ -8,6 +8,8 @@ import os
 import random
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,6 +190,50 @@ def test_what_a_kill_left_is_removed_and_what_was_finished_is_kept(tmp_path: Pat
     assert main(["convert", "msd", str(source), str(target)]) == 0
     assert files(target) == expected
     assert kept.stat().st_mtime_ns == before
+
+
+def interrupted(*words: str, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversion that ends, as a full disk ends it, before it has written dataset.json."""
+    with monkeypatch.context() as patched:
+        patched.setattr("autoseg.pipeline.convert.write_json", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        assert main(["convert", *words, str(target)]) == 2
+    assert list(target.glob("*/*.nii.gz"))
+
+
+def test_what_another_conversion_has_left_is_not_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both have cases a and b; those of the first would stay."""
+    first, second, target = decathlon(tmp_path / "s"), decathlon(tmp_path / "t"), tmp_path / "D"
+    interrupted("msd", str(first), target=target, monkeypatch=monkeypatch)
+    before = {path: path.read_bytes() for path in target.glob("*/*.nii.gz")}
+    changed = recipe(tmp_path, case="([ab])", channels={"T1": "imagesTr/*.nii.gz"}, label=[])
+    for words in (["msd", str(second)], ["msd", str(first), "--keep", "tumour=2"], [str(changed), str(first)]):
+        assert main(["convert", *words, str(target)]) == 2
+        assert "another conversion has left" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in target.glob("*/*.nii.gz")}
+    assert main(["convert", "msd", str(first), str(target)]) == 0
+    assert main(["convert", "msd", str(second), str(tmp_path / "E")]) == 0
+    for folder in (target, tmp_path / "E"):
+        assert {path.name for path in folder.iterdir()} == {"dataset.json", "imagesTr", "labelsTr"}
+
+
+def test_two_conversions_into_one_folder_are_not_mixed(tmp_path: Path) -> None:
+    sources = [decathlon(tmp_path / "s"), decathlon(tmp_path / "t")]
+    for path in (tmp_path / "t").glob("*/*.nii.gz"):
+        write(path, 1 - np.eye(6, dtype=np.uint8)[None])
+    words = [sys.executable, "-m", "autoseg", "convert", "msd"]
+    both = [
+        subprocess.Popen([*words, str(source), str(tmp_path / "D")], stderr=subprocess.PIPE, text=True)
+        for source in sources
+    ]
+    said = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2], said
+    winner = next(source for source, process in zip(sources, both) if process.returncode == 0)
+    for name in ("imagesTr/{}_0000.nii.gz", "labelsTr/{}.nii.gz"):
+        for key in ("a", "b"):
+            found, expected = tmp_path / "D" / name.format(key), winner / name.format(key).replace("_0000", "")
+            np.testing.assert_array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (found, expected)))
 
 
 @pytest.mark.parametrize("ending", ["nii.gz", "nii", "nrrd"])
