@@ -15,12 +15,15 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar, Union
+from typing import TYPE_CHECKING, ClassVar, Union
 
 import numpy as np
 
 from ..errors import DatasetError
 from .names import short, shown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ENCODED_AT_ONCE = 1 << 20  # voxels
 MOST_LABELS = 10_000  # the finest atlases have some thousand
@@ -31,6 +34,7 @@ class ExclusiveLabels:
     """Every voxel carries exactly one label."""
 
     KIND: ClassVar[str] = "exclusive"
+    exclusive: ClassVar[bool] = True
 
     names: dict[str, int]
     """Name to the value in the user's files; ``background`` is among them, ``ignore`` is not."""
@@ -81,9 +85,17 @@ class ExclusiveLabels:
         """The value that is written where head i is largest (smallest fitting integer type)."""
         return _value_table(self.values)
 
-    def decode(self, logits: np.ndarray) -> np.ndarray:
-        """Logits ``(heads, ...)`` to a map of the user's values (smallest fitting integer type)."""
-        return self.written[logits.argmax(axis=0)]
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        return ("background", *self.foreground)
+
+    def probabilities(self, logits: Tensor, axis: int = -1) -> Tensor:
+        """Of every head; along ``axis``, the heads', they sum to 1."""
+        return logits.softmax(axis)
+
+    def winners(self, logits: Tensor, axis: int = -1) -> Tensor:
+        """Index into ``written`` of what is decided, without ``axis``, that of the heads."""
+        return logits.argmax(axis)
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,7 @@ class RegionLabels:
     """Labels that are unions of values and may overlap (whole tumour, tumour core, ...)."""
 
     KIND: ClassVar[str] = "regions"
+    exclusive: ClassVar[bool] = False
 
     regions: dict[str, tuple[int, ...]]
     """Region name to the values it unites, in the order of the heads; without background."""
@@ -141,13 +154,21 @@ class RegionLabels:
         """The value that is written where no region is on, then where region i is the last one that is on."""
         return _value_table((self.background, *self.class_order))
 
-    def decode(self, logits: np.ndarray) -> np.ndarray:
-        """Logits ``(heads, ...)`` to a map of the user's values: each region paints over the ones before it."""
-        table = self.written
-        painted = np.full(logits.shape[1:], table[0], table.dtype)
-        for head, value in enumerate(table[1:]):
-            painted[logits[head] > 0] = value  # sigmoid(logit) > 0.5
-        return painted
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        return tuple(self.regions)
+
+    def probabilities(self, logits: Tensor, axis: int = -1) -> Tensor:
+        """Of every region by itself; ``axis``, that of the heads, does not matter."""
+        return logits.sigmoid()
+
+    def winners(self, logits: Tensor, axis: int = -1) -> Tensor:
+        """Index into ``written`` of what is decided, without ``axis``, that of the heads.
+
+        Each region that is on (sigmoid(logit) > 0.5) paints over the ones before it.
+        """
+        on = (logits.movedim(axis, -1) > 0).long()
+        return (on * on.new_tensor(range(1, self.heads + 1))).amax(-1)
 
 
 Labels = Union[ExclusiveLabels, RegionLabels]

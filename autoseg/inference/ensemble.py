@@ -21,7 +21,7 @@ from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings
 from ..task import Task
 from .accumulator import Space
-from .entropy import disagreement_between, probabilities
+from .entropy import disagreement_between
 from .memory import Need
 from .options import PredictOptions
 from .predictor import Predictor, Slabs
@@ -99,7 +99,7 @@ class Ensemble(Predictor[PreparedTogether]):
 
     def _mean(self, slabs: Sequence[Slab]) -> Slab:
         labels, home = self.task.labels, slabs[0].values.device
-        chances = (probabilities(slab.values, labels).to(home) for slab in slabs)
+        chances = (labels.probabilities(slab.values).to(home) for slab in slabs)
         beside = [slab.disagreement.to(home) for slab in slabs if slab.disagreement is not None]
         if not beside:
             return Slab(self._mean_logits(chances))

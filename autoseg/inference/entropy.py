@@ -14,27 +14,22 @@ from math import log
 import torch
 from torch import Tensor
 
-from ..core.labels import Labels, RegionLabels
-
-
-def probabilities(logits: Tensor, labels: Labels) -> Tensor:
-    """Of logits (..., heads)."""
-    return logits.sigmoid() if isinstance(labels, RegionLabels) else logits.softmax(-1)
+from ..core.labels import Labels
 
 
 def entropy(logits: Tensor, labels: Labels) -> Tensor:
     """Bits (...) of logits (..., heads), 0 to log2(heads); of regions that of the least sure one, 0 to 1."""
-    return _entropies(probabilities(logits, labels), labels).amax(-1)
+    return _entropies(labels.probabilities(logits), labels).amax(-1)
 
 
 def sums_per_voxel(labels: Labels) -> int:
     """How many numbers ``summand`` gives."""
-    return labels.heads + (labels.heads if isinstance(labels, RegionLabels) else 1)
+    return labels.heads + (1 if labels.exclusive else labels.heads)
 
 
 def summand(logits: Tensor, labels: Labels) -> Tensor:
     """What one member adds, (..., sums_per_voxel): its probabilities and its entropy, of regions one of each."""
-    chances = probabilities(logits, labels)
+    chances = labels.probabilities(logits)
     return torch.cat((chances, _entropies(chances, labels)), -1)
 
 
@@ -55,6 +50,6 @@ def disagreement_between(chances: Sequence[Tensor], weights: Sequence[float], la
 
 def _entropies(chances: Tensor, labels: Labels) -> Tensor:
     """(..., 1) in bits; of regions (..., heads)."""
-    if isinstance(labels, RegionLabels):
-        return (torch.special.entr(chances) + torch.special.entr(1 - chances)) / log(2)
-    return torch.special.entr(chances).sum(-1, keepdim=True) / log(2)
+    if labels.exclusive:
+        return torch.special.entr(chances).sum(-1, keepdim=True) / log(2)
+    return (torch.special.entr(chances) + torch.special.entr(1 - chances)) / log(2)

@@ -21,7 +21,7 @@ import torch
 from ..core.files import atomic_file, refuse_folder
 from ..core.geometry import Geometry
 from ..core.integrity import Mark, damage
-from ..core.labels import Labels, RegionLabels
+from ..core.labels import Labels
 from ..core.records import read_json, write_json
 from ..errors import ImageFileError, RecordError
 from ..preprocessing.arrays import read_array
@@ -184,11 +184,11 @@ def encoded(logits: torch.Tensor, labels: Labels, bits: int) -> torch.Tensor:
     """Probabilities times the largest ``bits``-bit number, rounded so that the decision stays, uint8 or int32."""
     one = (1 << bits) - 1
     kind = torch.uint8 if bits == 8 else torch.int32
-    if isinstance(labels, RegionLabels):
-        codes = logits.sigmoid().mul_(one).round_()
+    codes = labels.probabilities(logits, 0).mul_(one).round_()
+    if not labels.exclusive:
         above = logits > 0  # a region is on from one half, which lies between two codes
         return torch.where(above, codes.clamp(min=one // 2 + 1), codes.clamp(max=one // 2)).to(kind)
-    codes = logits.softmax(0).mul_(one).round_().to(kind)
+    codes = codes.to(kind)
     top = codes.amax(0, keepdim=True).clamp_(min=1)
     codes -= (codes == top).to(kind)
     return codes.scatter_(0, logits.argmax(0, keepdim=True), top)
@@ -196,9 +196,7 @@ def encoded(logits: torch.Tensor, labels: Labels, bits: int) -> torch.Tensor:
 
 def mean_logits(codes: torch.Tensor, labels: Labels) -> torch.Tensor:
     """Mean probabilities (heads, ...), 0 to 1, as logits that have these probabilities and the same decision."""
-    if isinstance(labels, RegionLabels):
-        return codes.logit()
-    return codes.log()
+    return codes.log() if labels.exclusive else codes.logit()
 
 
 def _thickness(shape: tuple[int, ...]) -> int:

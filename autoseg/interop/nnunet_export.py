@@ -84,7 +84,7 @@ def dataset_json(labels: Labels, plan: Plan, manifest: Manifest) -> dict[str, An
 
     Raises RecordError for a background that is not 0.
     """
-    if labels.values[0] != 0 and not isinstance(labels, ExclusiveLabels):
+    if labels.values[0] != 0 and not labels.exclusive:
         raise RecordError(f"nnU-Net's background is 0, that of these regions is {labels.values[0]}")
     described: dict[str, Any] = {"channel_names": {str(n): name for n, name in enumerate(plan.channels)}}
     if isinstance(labels, ExclusiveLabels):
@@ -135,7 +135,7 @@ def _write_postprocessing(folder: Path, folds: Sequence[str], steps: Sequence[Co
         if step.label is not None and not step.clears and (around := beyond(step.label, plan.labels)):
             LOG.warning("what %s loses stays %s here; nnU-Net makes it background", step.label, around[0])
     index = {value: number for number, value in enumerate(plan.labels.values)}
-    exclusive = isinstance(plan.labels, ExclusiveLabels)
+    exclusive = plan.labels.exclusive
     arguments = []
     for step in kept:
         values = plan.labels.values[1:] if step.label is None else plan.labels.foreground[step.label]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core.labels import Labels, RegionLabels
+from ..core.labels import Labels
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..errors import ModelError
@@ -102,12 +102,8 @@ def reference_of(case: Unseen, labels: Labels) -> np.ndarray:
 
 def decided(codes: torch.Tensor, one: int, labels: Labels) -> torch.Tensor:
     """Label indices (...) from the codes (heads, ...) of probabilities, ``one`` being certainty."""
-    if not isinstance(labels, RegionLabels):
-        return codes.argmax(0)
-    indices = torch.zeros(codes.shape[1:], dtype=torch.long)
-    for head, value in zip(codes, labels.class_order):  # each region paints over the ones before it
-        indices[head > one // 2] = labels.values.index(value)
-    return indices
+    written = torch.tensor([labels.values.index(value) for value in labels.written.tolist()])
+    return written[labels.winners(codes.to(torch.int32) - one // 2, 0)]  # a region is on above one half
 
 
 def _together(codes: Mapping[str, torch.Tensor], members: Members, one: int, labels: Labels) -> torch.Tensor:
@@ -118,7 +114,7 @@ def _together(codes: Mapping[str, torch.Tensor], members: Members, one: int, lab
 
 def _differ(codes: Sequence[torch.Tensor], alone: Sequence[torch.Tensor], one: int, labels: Labels) -> torch.Tensor:
     """Voxels (n,) about which not all configurations decide every head alike."""
-    decisions = [code > one // 2 for code in codes] if isinstance(labels, RegionLabels) else list(alone)
+    decisions = [code > one // 2 for code in codes] if not labels.exclusive else list(alone)
     differ = torch.zeros(alone[0].shape, dtype=torch.bool)
     for other in decisions[1:]:
         unlike = other != decisions[0]

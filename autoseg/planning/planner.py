@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..configuration import Configuration, TrainingRules
-from ..core.labels import ExclusiveLabels, Labels
+from ..core.labels import Labels
 from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
 from ..errors import PlanningError
@@ -223,8 +223,7 @@ def _after(previous: str, configuration: Configuration) -> Configuration:
 
 def _names(labels: Labels) -> int:
     """Entries that dataset.json lists under labels: nnU-Net's estimate counts one head for each, even for ignore."""
-    foreground = len(labels.names) if isinstance(labels, ExclusiveLabels) else len(labels.regions) + 1
-    return foreground + (labels.ignore is not None)
+    return labels.heads + (not labels.exclusive) + (labels.ignore is not None)
 
 
 def augmentation_for(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..core.labels import ExclusiveLabels, Labels
+from ..core.labels import Labels
 from ..parts.inputs._encoding import joined
 from ..settings import Resolved
 from .arithmetic import autocast
@@ -44,10 +44,9 @@ def overlap_counts(logits: Tensor, targets: Tensor, labels: Labels) -> Tensor:
     known = torch.where(counted, targets, 0).long()
     winner = logits.argmax(1)
     table = torch.from_numpy(labels.index_table).to(targets.device)
-    exclusive = isinstance(labels, ExclusiveLabels)
     rows = []
-    for head in range(1 if exclusive else 0, labels.heads):  # head 0 of exclusive labels is background
-        predicted = ((winner == head) if exclusive else (logits[:, head] > 0)) & counted
+    for head in range(1 if labels.exclusive else 0, labels.heads):  # head 0 of exclusive labels is background
+        predicted = ((winner == head) if labels.exclusive else (logits[:, head] > 0)) & counted
         present = table[head][known] & counted
         rows.append(torch.stack([(predicted & present).sum(), predicted.sum(), present.sum()]))
     return torch.stack(rows, dim=1)

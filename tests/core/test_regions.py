@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tasks import decoded
 
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.regions import refuse_lossy
@@ -43,7 +44,7 @@ def labels_of(regions: list[tuple[int, ...]], order: list[int]) -> RegionLabels:
 def is_kept(labels: RegionLabels) -> bool:
     """By painting a perfect prediction of every value and reading it back."""
     table = labels.index_table
-    painted = labels.decode(np.where(table, 1.0, -1.0))
+    painted = decoded(labels, np.where(table, 1.0, -1.0))
     known = np.isin(labels.class_order, labels.values).all()
     return bool(known) and bool((table[:, labels.encode(painted)] == table).all())
 

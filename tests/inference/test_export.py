@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage.transform import resize
+from tasks import decoded
 
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
@@ -87,7 +88,7 @@ def test_export_equals_undoing_every_step_and_deciding(small_plan, shape, order,
     logits = smooth((labels.heads, *record.split()[1].new_shape))
     geometry = Geometry.plain(shape, (1.0, 1.0, 1.0))
     before, step = record.split()
-    whole = labels.decode(step.undo(logits, RESAMPLER.resample_logits))
+    whole = decoded(labels, step.undo(logits, RESAMPLER.resample_logits))
     expected = before.undo(whole, RESAMPLER.resample_labels, fill=0)
     found = exported(small_plan, torch.from_numpy(logits), record, geometry, labels, TINY_SLAB)
     assert found.labels.shape == shape
@@ -122,7 +123,7 @@ def test_probabilities_agree_with_the_label_map(small_plan, labels, kind, on_dis
     assert (chances.scratch is not None) == on_disk
     assert chances.stored.dtype == kind and chances.stored.shape == (labels.heads, 6, 7, 8)
     certain = chances.values.clip(1e-6, 1 - 1e-6)
-    disagree = labels.decode(np.log(certain / (1 - certain))) != found.labels
+    disagree = decoded(labels, np.log(certain / (1 - certain))) != found.labels
     assert disagree.mean() <= (0.03 if kind == "uint8" else 0)  # two heads may round to the same eight bits
     if labels is LABELS:
         np.testing.assert_allclose(certain.sum(0), 1, atol=0.01 if kind == "uint8" else 1e-4)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks import decoded
 
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
@@ -56,7 +57,7 @@ def test_what_is_kept_decides_as_the_logits_do(tmp_path_factory, labels, bits, c
         case = write(tmp_path_factory.mktemp("kept") / "case.b2nd", logits, labels, bits, cuts)
         found = case.read(slice(0, BOX.shape[0]))
     again = kept.mean_logits(found.double() / case.one, labels)
-    np.testing.assert_array_equal(labels.decode(again.numpy()), labels.decode(logits.numpy()))
+    np.testing.assert_array_equal(decoded(labels, again.numpy()), decoded(labels, logits.numpy()))
     expected = logits.softmax(0) if labels is EXCLUSIVE else logits.sigmoid()
     assert (found.double() / case.one - expected).abs().max() <= 1.51 / case.one
 

@@ -30,7 +30,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from autoseg.core.files import atomic_file
-from autoseg.inference.entropy import probabilities
 from autoseg.inference.outputs import Output
 
 
@@ -59,7 +58,7 @@ class Sums:
 
     def take(self, rows, slab):
         for piece in slab.pieces():
-            self.total += float(probabilities(piece, self.labels)[:, 1].sum())
+            self.total += float(self.labels.probabilities(piece)[:, 1].sum())
 
     def close(self):
         return self.total

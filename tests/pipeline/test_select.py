@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from tasks import decoded
 
 from autoseg.bundle.bundle import read_bundle
 from autoseg.cli import main
@@ -145,7 +146,7 @@ def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels:
         mean = sum(chances[name] for name in members) / (255.0 * len(members))
         expected = np.full(geometry.shape, labels.values[0])
         inner = record.split()[0].apply(expected, not_resampled)
-        inner[...] = labels.decode(kept.mean_logits(mean, labels).numpy())
+        inner[...] = decoded(labels, kept.mean_logits(mean, labels).numpy())
         np.testing.assert_array_equal(compare.label_map(case, members, labels), expected)
         matrix = confusion(labels.encode(expected), labels.encode(truth), labels)
         np.testing.assert_array_equal(found[number, 0], matrix)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ...core.labels import Labels, RegionLabels
 from ...parts.readers import write_labels
 from ...task import Task
 from ..export import Prediction
@@ -41,17 +39,9 @@ class _Writer:
         self._inner = context.inner(self._decided)
 
     def take(self, rows: slice, slab: Slab) -> None:
-        found = torch.cat([winners(piece, self._labels) for piece in slab.pieces()]).view(slab.values.shape[:3])
+        found = torch.cat([self._labels.winners(piece) for piece in slab.pieces()]).view(slab.values.shape[:3])
         self._inner[rows] = self._labels.written[found.cpu().numpy()]
 
     def close(self) -> np.ndarray:
         """(z, y, x), not corrected."""
         return self._decided
-
-
-def winners(logits: Tensor, labels: Labels) -> Tensor:
-    """For every voxel of (..., heads) the index into ``labels.written``."""
-    if isinstance(labels, RegionLabels):  # each region paints over the ones before it
-        order = torch.arange(1, labels.heads + 1, device=logits.device)
-        return ((logits > 0) * order).amax(-1)  # sigmoid(logit) > 0.5
-    return logits.argmax(-1)

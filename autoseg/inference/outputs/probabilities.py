@@ -9,10 +9,8 @@ from math import prod
 import numpy as np
 
 from ...core.geometry import Geometry
-from ...core.labels import RegionLabels
 from ...errors import UsageError
 from ...task import Task
-from ..entropy import probabilities
 from ..export import Prediction
 from ..memory import Need, slab_bytes
 from ..readout import Slab
@@ -54,17 +52,15 @@ class Spec(Output):
 class _Writer:
     def __init__(self, context: OutputContext, kind: str) -> None:
         self._labels = context.task.labels
-        regions = isinstance(self._labels, RegionLabels)
-        names = list(self._labels.foreground) if regions else ["background", *self._labels.foreground]
         step = 1 / np.iinfo(kind).max if np.dtype(kind).kind == "u" else 1.0
-        self._found = Channels.empty(names, context.geometry.shape, kind, step, context.folder)
-        if not regions:
+        self._found = Channels.empty(list(self._labels.head_names), context.geometry.shape, kind, step, context.folder)
+        if self._labels.exclusive:
             self._found.stored[0] = round(1 / self._found.scale)  # what was cropped away is certainly background
             self._found.release()
         self._inner = context.inner(self._found.stored)
 
     def take(self, rows: slice, slab: Slab) -> None:
-        chances = probabilities(slab.logits(), self._labels)
+        chances = self._labels.probabilities(slab.logits())
         self._inner[:, rows] = self._found.coded(chances.movedim(-1, 0).cpu().numpy())
         self._found.release()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core.labels import ExclusiveLabels, Labels
+from ...core.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Heads:
         """For training targets that hold indices of ``labels``."""
         ignored = (0, 0 if labels.ignore_index is None else 1)
         table = functional.pad(torch.from_numpy(labels.index_table), ignored)
-        return cls(isinstance(labels, ExclusiveLabels), table, labels.ignore_index)
+        return cls(labels.exclusive, table, labels.ignore_index)
 
     def look(self, logits: Tensor, target: Tensor) -> Voxels:
         """``logits`` (B, heads, *patch) beside ``target`` (B, *patch) of label indices, any integer type."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.bounds import bounded
-from ...core.labels import ExclusiveLabels, Labels
+from ...core.labels import Labels
 from ._checks import refuse_impossible
 
 if TYPE_CHECKING:
@@ -39,5 +39,5 @@ class Spec:
         from ._terms import WeightedSum, exponential_dice, exponential_entropy
 
         dice = exponential_dice(gamma=self.gamma_dice, batch=self.batch_dice, smooth=self.smooth)
-        entropy = exponential_entropy(gamma=self.gamma_ce, exclusive=isinstance(labels, ExclusiveLabels))
+        entropy = exponential_entropy(gamma=self.gamma_ce, exclusive=labels.exclusive)
         return WeightedSum(labels, (self.dice_weight, dice), (self.ce_weight, entropy))

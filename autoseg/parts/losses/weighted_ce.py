@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...core.labels import ExclusiveLabels, Labels
+from ...core.labels import Labels
 from ...errors import RecordError
 from ._checks import refuse_impossible
 
@@ -44,5 +44,5 @@ class Spec:
             names = f"background, {names}" if labels.heads > len(labels.foreground) else names
             raise RecordError(f"loss.weights has {len(self.weights)} entries; give one each for {names}")
         dice = soft_dice(batch=self.batch_dice, smooth=self.smooth)
-        entropy = weighted_entropy(weights=self.weights, exclusive=isinstance(labels, ExclusiveLabels))
+        entropy = weighted_entropy(weights=self.weights, exclusive=labels.exclusive)
         return WeightedSum(labels, (self.ce_weight, entropy), (self.dice_weight, dice))
