@@ -42,22 +42,6 @@ class Logits(Protocol):
         ...
 
 
-class Whole:
-    """Logits that were computed already."""
-
-    readout: Readout | None = None
-    disagreement: Callable[[int, int], Tensor] | None = None
-
-    def __init__(self, logits: Tensor) -> None:
-        """``logits`` is (heads, z, y, x)."""
-        self._logits = logits.movedim(0, -1)
-        self.heads = len(logits)
-        self.shape: Shape = tuple(logits.shape[1:])  # type: ignore[assignment]
-
-    def read(self, start: int, stop: int) -> Tensor:
-        return self._logits[start:stop]
-
-
 def resampled_slabs(
     logits: Logits, resampling: Resample, resampler: Any, slab_bytes: int = SLAB_BYTES
 ) -> Iterator[tuple[slice, Slab]]:

@@ -17,7 +17,8 @@ from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.inference.export import Prediction, export
 from autoseg.inference.outputs import OutputContext, Outputs, chosen
 from autoseg.inference.outputs.probabilities import KINDS
-from autoseg.inference.resampled import Whole, resampled_slabs
+from autoseg.inference.readout import Readout
+from autoseg.inference.resampled import resampled_slabs
 from autoseg.parts.resamplers import spline
 from autoseg.plan import Plan
 from autoseg.preprocessing.spatial import Resample, SpatialRecord, spatial_record
@@ -26,6 +27,22 @@ LABELS = ExclusiveLabels({"background": 0, "left": 205, "right": 420})
 REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, class_order=(1, 2))
 RESAMPLER = spline.Spec()
 TINY_SLAB = 1  # byte: one slice at a time
+
+
+class Whole:
+    """Logits that were computed already."""
+
+    readout: Readout | None = None
+    disagreement = None
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        """``logits`` is (heads, z, y, x)."""
+        self._logits = logits.movedim(0, -1)
+        self.heads = len(logits)
+        self.shape = tuple(logits.shape[1:])
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        return self._logits[start:stop]
 
 
 def smooth(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
