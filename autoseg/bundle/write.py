@@ -75,14 +75,24 @@ MARKS = ('"format"', '"configurations"', '"files"')  # names in every manifest
 
 @contextmanager
 def _new(target: Path, overwrite: bool = False) -> Iterator[Add]:
-    if os.path.lexists(target) and not overwrite:
-        raise ModelError(f"{target} exists already; remove it or choose another name")
+    """What another process has put into the place of ``target`` in the meantime is not overwritten either."""
+    _refuse_taken(target, overwrite)
     if target.suffix.lower() == ".zip":
-        with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            yield lambda name, content: _add_to_zip(archive, name, content)
+        with atomic_file(target) as temporary:
+            with zipfile.ZipFile(temporary, "w") as archive:
+                yield lambda name, content: _add_to_zip(archive, name, content)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # which may take long
+            _refuse_taken(target, overwrite)
     else:
         with atomic_folder(target, mark=MANIFEST, words=MARKS) as folder:
             yield lambda name, content: _add_to_folder(folder, name, content)
+            _refuse_taken(target, overwrite)
+
+
+def _refuse_taken(target: Path, overwrite: bool) -> None:
+    if os.path.lexists(target) and not overwrite:
+        raise ModelError(f"{target} exists already; remove it or choose another name")
 
 
 def _add_to_zip(archive: zipfile.ZipFile, name: str, content: Content) -> StoredFile:

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..core.estimate import Estimate
 from ..core.family import Family
-from ..core.files import atomic_file
+from ..core.files import atomic_file, remove_unfinished
 from ..core.geometry import Geometry
 from ..core.labels import Labels
 from ..core.records import write_json
@@ -197,6 +197,7 @@ def frame(summary: Summary) -> DataFrame:
 
 def write_scores(folder: Path, summary: Summary) -> None:
     """Writes ``scores.json`` (everything) and ``scores.csv`` (a row per case and label, an empty cell for NaN)."""
+    remove_unfinished(folder)
     write_json(folder / "scores.json", summary, sealed=True)
     with atomic_file(folder / "scores.csv") as temporary:
         frame(summary).to_csv(temporary, float_format=NUMBER, encoding="utf-8", lineterminator="\r\n")

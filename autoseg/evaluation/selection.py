@@ -11,7 +11,7 @@ import numpy as np
 from ..bundle.card import correction
 from ..bundle.manifest import CrossValidation, MirroringTest
 from ..core.estimate import Estimate
-from ..core.files import atomic_file
+from ..core.files import atomic_file, remove_unfinished
 from ..core.labels import Labels
 from ..core.records import write_json
 from .counts import named, overall
@@ -92,6 +92,7 @@ def write_selection(folder: Path, selection: Selection) -> None:
     """Writes ``selection.json`` (everything) and ``selection.csv`` (a row per model)."""
     from pandas import DataFrame, Index
 
+    remove_unfinished(folder)
     write_json(folder / "selection.json", selection)
     labels = list(selection.chosen.labels)
     rows = []

@@ -148,6 +148,7 @@ def _write_table(cases: list[FoundCase], table: Path) -> None:
     writer.writerows({name: f"'{text}" if text[:1] in COMPUTED else text for name, text in row.items()} for row in rows)
     content = file.getvalue().encode(errors="replace")
     try:
+        remove_unfinished(table.absolute().parent)
         if os.path.lexists(table):
             _refuse_other(table, content)
             return

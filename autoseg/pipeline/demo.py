@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import atomic_file
+from ..core.files import atomic_file, remove_unfinished
 from ..core.geometry import Geometry
 from ..core.progress import duration
 from ..core.seeds import generator
@@ -95,6 +95,8 @@ def _scan(signal: np.ndarray, body: np.ndarray, smooth: Smooth, random: np.rando
 
 def make_dataset(folder: Path, *, cases: int = TRAINING_CASES, tests: int = TEST_CASES, seed: int = 0) -> Path:
     """Writes a dataset in nnU-Net's raw layout and returns its folder; imagesTs and labelsTs hold cases to test on."""
+    for part in (folder, *folder.glob("*s??")):
+        remove_unfinished(part)
     for number in range(cases + tests):
         phantom = make_phantom(generator(seed, "phantom", number))
         geometry = Geometry.plain(phantom.labels.shape, SPACING)
@@ -140,6 +142,7 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     cases, _ = find_images([raw / "imagesTs"], len(CHANNELS))
     predict(model, cases, predictions)
     summary = evaluate(raw / "labelsTs", predictions, workers=settings.threads)
+    remove_unfinished(predictions / "pictures")
     for case in cases:
         _draw(case, raw, predictions, model.task, summary)
     taken = duration(time.monotonic() - start)

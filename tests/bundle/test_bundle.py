@@ -85,6 +85,23 @@ def test_configurations_without_weights_are_left_out_of_the_plan(small_plan, tmp
     assert set(written(tmp_path / "model", more).plan.configurations) == {small_plan.default}
 
 
+@pytest.mark.parametrize("name", ["model", "model.zip"])
+def test_a_bundle_that_somebody_writes_at_the_same_time_is_not_replaced(name, small_plan, tmp_path, monkeypatch):
+    mine, theirs = written(tmp_path / "mine", small_plan), written(tmp_path / f"theirs{name[5:]}", small_plan, seed=7)
+    blocks = Bundle.blocks
+
+    def slow(bundle: Bundle, file: str) -> object:
+        if not (tmp_path / name).exists():
+            theirs.path.rename(tmp_path / name)
+        return blocks(bundle, file)
+
+    monkeypatch.setattr(Bundle, "blocks", slow)
+    with pytest.raises(ModelError, match="exists already"):
+        copy_bundle(mine, tmp_path / name)
+    assert read_bundle(tmp_path / name).manifest == theirs.manifest
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", name}
+
+
 def test_a_bundle_never_replaces_another(small_plan, tmp_path):
     written(tmp_path / "model.zip", small_plan)
     with pytest.raises(ModelError, match="exists already"):

@@ -182,13 +182,17 @@ def test_what_a_kill_left_is_removed_and_what_was_finished_is_kept(tmp_path: Pat
     assert main(["convert", "msd", str(source), str(target)]) == 0
     expected = files(target)
     (target / "dataset.json").unlink()
+    table = tmp_path / "tables" / "names.csv"
+    table.parent.mkdir()
+    (table.parent / f".writing-{2**22 + 7}-0123abcd-names.csv").write_bytes(b"half")
     kept = target / "imagesTr" / "a_0000.nii.gz"
     before = kept.stat().st_mtime_ns
     for name in ("a_0000.nii.gz", "dataset.json"):
         folder = target if name == "dataset.json" else target / "imagesTr"
         (folder / f".writing-{2**22 + 7}-0123abcd-{name}").write_bytes(b"half")
-    assert main(["convert", "msd", str(source), str(target)]) == 0
+    assert main(["convert", "msd", str(source), str(target), "--table", str(table)]) == 0
     assert files(target) == expected
+    assert list(table.parent.iterdir()) == [table]
     assert kept.stat().st_mtime_ns == before
 
 

@@ -26,6 +26,14 @@ def test_files_are_those_of_nnunets_raw_layout(folder) -> None:
     ]
 
 
+def test_what_a_kill_left_is_removed(tmp_path) -> None:
+    for part in (".", "imagesTr", "labelsTs"):
+        (tmp_path / part).mkdir(exist_ok=True)
+        (tmp_path / part / ".writing-999999999-0123abcd-demo_000.nii.gz").write_bytes(b"half")
+    make_dataset(tmp_path, cases=1, tests=1)
+    assert not list(tmp_path.rglob(".writing-*"))
+
+
 def test_channels_and_labels_of_a_case_share_an_anisotropic_grid(folder) -> None:
     image = read_image([folder / "imagesTr" / f"demo_000_000{c}.nii.gz" for c in (0, 1)])
     labels, geometry = read_labels(folder / "labelsTr" / "demo_000.nii.gz")

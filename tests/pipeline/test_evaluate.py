@@ -257,3 +257,11 @@ def test_scores_of_somebody_else_are_never_replaced(dataset, name, content) -> N
     with pytest.raises(UsageError, match=f"{name} is not what `autoseg evaluate` writes"):
         evaluate(reference, predictions)
     assert (predictions / name).read_text() == content
+
+
+def test_what_a_killed_evaluation_left_is_removed(dataset) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map())
+    (predictions / ".writing-999999999-0123abcd-scores.csv").write_bytes(b"half")
+    evaluate(reference, predictions)
+    assert {path.name for path in predictions.iterdir()} == {"a.nii.gz", "scores.json", "scores.csv"}

@@ -193,9 +193,10 @@ def test_scores_of_the_model_are_those_of_its_predictions(files):
 
 def test_selecting_again_replaces_the_model(files):
     select(files, mirroring=False, settings=SETTINGS)
+    (files.selection / ".writing-999999999-0123abcd-selection.csv").write_bytes(b"half")
     select(files, configurations=["2d"], mirroring=False, settings=SETTINGS)
     assert read_bundle(files.selected).manifest.ensemble == {"2d": 1.0}
-    assert not list(files.root.glob(".writing-*"))
+    assert not list(files.root.rglob(".writing-*"))
 
 
 def test_an_unfinished_configuration_is_named_and_the_others_compared(files):
