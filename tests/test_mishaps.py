@@ -163,11 +163,20 @@ def test_a_signal_that_comes_while_a_reference_dies_is_heard() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_command_without_a_traceback(number: int, code: int, raw: Path, tmp_path: Path) -> None:
     words = [*START, "demo", str(tmp_path / "demo")]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "demo" / NAME).glob("imagesTr/*.nii.gz")):
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # whoever runs the tests may ignore it (nohup)
+    )
+    try:
+        while not list((tmp_path / "demo" / NAME).glob("imagesTr/*.nii.gz")):
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, "Traceback" in said) == (code, False)
     assert "run the same command again" in said
     assert not list(tmp_path.rglob(".writing-*"))
