@@ -173,7 +173,14 @@ def _weights(stored: Checkpoint, configuration: Configuration, expected: Shapes)
         raise ModelError(f"{stored.where} does not hold the network that its plans describe: {odd}")
     if sum(weight.size for weight in found.values()) > stored.size:
         raise ModelError(f"{stored.where} is damaged: its {stored.size} bytes cannot hold so many weights")
-    return {ours: weight.float() for ours, weight in stored.tensors(found)}
+    weights = {ours: weight.float() for ours, weight in stored.tensors(found)}
+    broken = next((name for name, weight in weights.items() if not weight.isfinite().all()), None)
+    if broken is not None:
+        raise ModelError(
+            f"{stored.where} holds NaN or infinity in {broken}: its training has failed; import another "
+            "--checkpoint, or other folds (-f)"
+        )
+    return weights
 
 
 def _unlike(found: Mapping[str, StoredTensor], expected: Shapes) -> Iterator[str]:

@@ -95,8 +95,8 @@ def _scan(signal: np.ndarray, body: np.ndarray, smooth: Smooth, random: np.rando
 
 def make_dataset(folder: Path, *, cases: int = TRAINING_CASES, tests: int = TEST_CASES, seed: int = 0) -> Path:
     """Writes a dataset in nnU-Net's raw layout and returns its folder; imagesTs and labelsTs hold cases to test on."""
-    for part in (folder, *folder.glob("*s??")):
-        remove_unfinished(part)
+    for place in (folder, *folder.glob("*s??")):
+        remove_unfinished(place)
     for number in range(cases + tests):
         phantom = make_phantom(generator(seed, "phantom", number))
         geometry = Geometry.plain(phantom.labels.shape, SPACING)

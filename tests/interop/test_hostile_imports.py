@@ -197,6 +197,21 @@ def test_weights_that_show_a_part_of_their_numbers_take_no_more_than_they_show(s
     assert not said_of(folder_of(with_checkpoint(MODEL, views), tmp_path / "model"), tmp_path)
 
 
+@needs_numpy_2
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e300])
+def test_weights_that_are_no_numbers_are_refused_when_they_are_imported(value: float, tmp_path: Path) -> None:
+    """1e300 is infinity in float32. Whoever predicts with it would hear of it only then."""
+
+    def broken(values: dict[str, Any]) -> dict[str, Any]:
+        last = list(values["network_weights"])[-1]
+        weight = values["network_weights"][last].double()
+        weight.view(-1)[-1] = value
+        return values | {"network_weights": values["network_weights"] | {last: weight}}
+
+    said = refused(with_checkpoint(MODEL, broken), tmp_path)
+    assert "fold_0/checkpoint_final.pth holds NaN or infinity in " in said
+
+
 def test_plans_too_large_are_not_read(tmp_path: Path) -> None:
     assert "cannot be right" in refused(MODEL | {"plans.json": b"[" + b"[]," * 3_000_000 + b"[]]"}, tmp_path)
     assert "nested" in refused(MODEL | {"plans.json": b"[" * 100_000 + b"]" * 100_000}, tmp_path / "again")
