@@ -15,8 +15,6 @@ from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from .core.names import path_name, short
 from .core.samples import STREAMS
 from .parts.contracts import (
-    NETWORK_DEFAULTS,
-    NORMALIZER_DEFAULTS,
     Augmentation,
     Input,
     Loss,
@@ -29,6 +27,9 @@ from .parts.contracts import (
 )
 from .parts.objectives import supervised
 
+NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
+NETWORK_DEFAULTS: dict[str, Any] = {"blocks": 0, "ladder": staticmethod(lambda spacing, patch_size: ())}
+"""What a part has that leaves out one of these."""
 NORMALIZERS = Family("autoseg.parts.normalizers", "Spec", NORMALIZER_DEFAULTS)
 RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")
 NETWORKS = Family("autoseg.parts.networks", "Spec", NETWORK_DEFAULTS)

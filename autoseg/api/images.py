@@ -61,15 +61,8 @@ def predict(
     )
     story.refuse_among_images(paths, folder)
     cases, refused = find_images(paths, len(loaded.task.channels))
-    return story.predict(
-        loaded,
-        cases,
-        folder,
-        options=PredictOptions(tta, step),
-        outputs=wanted,
-        existing=existing,
-        refused=refused,
-    )
+    options = PredictOptions(tta, step)
+    return story.predict(loaded, cases, folder, options=options, outputs=wanted, existing=existing, refused=refused)
 
 
 def evaluate(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .inputs import InputSpec
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 LABELLED = "labelled"
 STREAMS = (LABELLED,)
@@ -52,3 +53,20 @@ class Samples:
             parts.append(replace(self, network_input=seen, targets=targets, keys=self.keys[start:stop]))
             start = stop
         return parts
+
+
+class ForwardPass(Protocol):
+    """A network as an objective calls it: in the precision of the training."""
+
+    def __call__(self, network_input: Tensor, network: nn.Module | None = None) -> Sequence[Tensor]:
+        """Logits (B, heads, *size), the finest first, of the network that is trained, or of another ``network``."""
+
+
+class Supervision(Protocol):
+    """The configuration's loss at all scales of the decoder. ``judge(measure(logits, samples))`` is that of a batch."""
+
+    def measure(self, logits: Sequence[Tensor], samples: Samples) -> Any:
+        """Tensors (B, ...) in lists, each patch by itself, of logits (B, heads, *size), the finest first."""
+
+    def judge(self, measures: Any) -> Tensor:
+        """Scalar, of the measures of all patches of a batch."""

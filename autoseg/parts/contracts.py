@@ -3,7 +3,7 @@
 A part is a file of its family's folder that defines ``Spec``, a frozen dataclass whose fields are its settings; a
 reader is the file itself. Arrays are (channels, z, y, x), vectors (z, y, x), lengths mm, unless said otherwise.
 
-A part may leave out what the defaults at the end of this file name: it then gets these when it is loaded.
+A part may leave out what the defaults of ``autoseg.configuration`` name: it then gets these when it is loaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..core.geometry import Box, Geometry
     from ..core.inputs import CaseInPrediction, CaseInTraining, InputGroup, InputSpec, Move
     from ..core.labels import Labels
-    from ..core.samples import Samples
+    from ..core.samples import ForwardPass, Samples, Supervision
 
 
 class Part(Protocol):
@@ -149,23 +149,6 @@ class Loss(Part, Protocol):
         One that also has ``measure(logits, target)``, tensors of which each patch makes its own rows, and
         ``judge(measures)``, the loss of the batch that they are of, needs no logits of a whole batch in one place.
         """
-
-
-class ForwardPass(Protocol):
-    """A network as an objective calls it: in the precision of the training."""
-
-    def __call__(self, network_input: Tensor, network: nn.Module | None = None) -> Sequence[Tensor]:
-        """Logits (B, heads, *size), the finest first, of the network that is trained, or of another ``network``."""
-
-
-class Supervision(Protocol):
-    """The configuration's loss at all scales of the decoder. ``judge(measure(logits, samples))`` is that of a batch."""
-
-    def measure(self, logits: Sequence[Tensor], samples: Samples) -> Any:
-        """Tensors (B, ...) in lists, each patch by itself, of logits (B, heads, *size), the finest first."""
-
-    def judge(self, measures: Any) -> Tensor:
-        """Scalar, of the measures of all patches of a batch."""
 
 
 class BuiltObjective(Protocol):
@@ -307,8 +290,3 @@ class Reader(Protocol):
 
     def write(self, array: np.ndarray, geometry: Geometry, path: Path) -> None:
         """Channels on their grid."""
-
-
-NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
-NETWORK_DEFAULTS: dict[str, Any] = {"blocks": 0, "ladder": staticmethod(lambda spacing, patch_size: ())}
-"""What a part has that leaves out one of these."""

@@ -166,7 +166,7 @@ class Step:
         return objective.measure(self._logits, {LABELLED: samples}, progress)
 
     def _logits(self, network_input: Tensor, network: nn.Module | None = None) -> Sequence[Tensor]:
-        """Of the network that is trained, or of another: see ``parts.contracts.ForwardPass``."""
+        """Of the network that is trained, or of another: see ``core.samples.ForwardPass``."""
         with autocast(self.resolved):
             logits: Sequence[Tensor] = (self.forward if network is None else network)(network_input)
         return logits

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.core.labels import ExclusiveLabels, Labels
-from autoseg.core.samples import LABELLED, Samples
-from autoseg.parts.contracts import ForwardPass, Supervision
+from autoseg.core.samples import LABELLED, ForwardPass, Samples, Supervision
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...core.labels import Labels
-    from ...core.samples import Samples
-    from ..contracts import ForwardPass, Supervision
+    from ...core.samples import ForwardPass, Samples, Supervision
 
 
 @dataclass(frozen=True)
