@@ -49,8 +49,8 @@ class TrainingRules:
 
     epochs: int
     iterations_per_epoch: int = 250
-    foreground: float = 0.33
-    """Share of the patches of a batch that are centred on a foreground voxel."""
+    oversampling: float = 0.33
+    """Share of a batch's patches that are centred on a foreground voxel (nnU-Net: oversample_foreground_percent)."""
     balance: float = 0.5
     """Share of those for which a label is drawn first, all alike, and then one of the cases that hold it: labels that
     few cases hold are seen, and empty cases cost no foreground. The others take the cases in turn and a label of the
@@ -71,10 +71,15 @@ class TrainingRules:
 
     def __post_init__(self) -> None:
         bounded(self, "epochs", "iterations_per_epoch", least=1, most=LONGEST)
-        bounded(self, "foreground", "balance", "components", "deep_supervision", least=0, most=1)
+        bounded(self, "oversampling", "balance", "components", "deep_supervision", least=0, most=1)
         bounded(self, "gradient_clip", above=0)
         bounded(self, "ema_decay", least=0, below=1)
         bounded(self, "patience", least=0, most=LONGEST)
+
+    @staticmethod
+    def of_before(value: dict[str, Any]) -> dict[str, Any]:
+        """``oversampling`` was called ``foreground``."""
+        return {"oversampling" if name == "foreground" else name: item for name, item in value.items()}
 
 
 @dataclass(frozen=True)

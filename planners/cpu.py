@@ -34,7 +34,7 @@ PLANNER = Planner(
     mirror=False,
     slices=3,
     dice_by_labels=True,
-    training=TrainingRules(epochs=25, iterations_per_epoch=100, foreground=0.33),
+    training=TrainingRules(epochs=25, iterations_per_epoch=100, oversampling=0.33),
     optimizer=muon.Spec(),
     schedule=polynomial.Spec(power=0.9, warmup_iterations=50),
 )

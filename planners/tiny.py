@@ -19,7 +19,7 @@ PLANNER = Planner(
     budget_2d=Budget(elements=0.6e6, batch=12, largest_batch=8),
     budget_3d=Budget(elements=3.6e6, batch=2, largest_batch=2),  # 16 x 48 x 48 voxels
     mirror=False,
-    training=TrainingRules(epochs=6, iterations_per_epoch=50, foreground=0.5),
+    training=TrainingRules(epochs=6, iterations_per_epoch=50, oversampling=0.5),
     optimizer=muon.Spec(),
     schedule=polynomial.Spec(power=0.9, warmup_iterations=20),
 )

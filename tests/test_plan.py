@@ -140,3 +140,10 @@ def test_inputs_that_do_not_fit_together_are_refused(small_plan: Plan) -> None:
     both = replace(full, inputs=(Clicks(), prior.Spec("3d_lowres")))
     task = replace(small_plan, configurations={NAME: both}).task()
     assert (both.previous, task.inputs.read, task.inputs.seen) == ("3d_lowres", 4, 4)
+
+
+def test_training_rules_of_before_are_read(small_plan: Plan) -> None:
+    record = to_json(small_plan)
+    for configuration in record["configurations"].values():
+        configuration["training"]["foreground"] = configuration["training"].pop("oversampling")
+    assert from_json(Plan, json.loads(json.dumps(record))) == small_plan

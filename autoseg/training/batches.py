@@ -63,7 +63,7 @@ class PatchSampler:
     patch_size: tuple[int, ...]
     """What the network sees lies inside the image wherever the image is large enough. Two entries: one slice."""
     batch_size: int
-    foreground: float = 0.33
+    oversampling: float = 0.33
     """Share of a batch that is centred on a foreground voxel; at least one patch unless it is 0."""
     balance: float = 0.0
     """Share of those for which a label is drawn first and then one of the cases that hold it, out of turn."""
@@ -93,8 +93,8 @@ class PatchSampler:
 
     def patches(self, number: int) -> list[Patch]:
         """Those of batch ``number`` that are read here."""
-        forced = self.batch_size - round(self.batch_size * (1.0 - self.foreground))  # as nnU-Net v2 2.8.1
-        if self.foreground > 0:
+        forced = self.batch_size - round(self.batch_size * (1.0 - self.oversampling))  # as nnU-Net v2 2.8.1
+        if self.oversampling > 0:
             forced = max(1, forced)
         first, shapes = number * self.batch_size, self.shapes(number) if self.shapes is not None else None
         return [
@@ -171,7 +171,7 @@ def training_sampler(
         tuple(keys),
         configuration.patch_size,
         configuration.batch_size,
-        rules.foreground,
+        rules.oversampling,
         rules.balance,
         rules.components,
         _holders(cases, keys) if rules.balance else {},

@@ -58,7 +58,7 @@ def test_a_batch_depends_on_seed_purpose_and_number_only():
     first, again = sampler(cases), sampler(CaseCache(cases))
     for number in (0, 7, 100):
         assert same(first.batch(number), again.batch(number))
-    both = replace(first, balance=0.5, components=0.5, foreground=1.0, holders={1: ("case0", "case3")})
+    both = replace(first, balance=0.5, components=0.5, oversampling=1.0, holders={1: ("case0", "case3")})
     assert same(both.batch(7), replace(both, cases=CaseCache(cases)).batch(7))
     others = (first.batch(8), sampler(cases, seed=1).batch(7), sampler(cases, purpose="other").batch(7))
     assert not any(same(first.batch(7), other) for other in others)
@@ -147,7 +147,7 @@ def test_only_what_the_drawn_transform_shows_is_read(small_plan, name):
     augmentation = AUGMENTATIONS.load(name)()
     configuration = replace(plan.configuration()[1], augmentation=augmentation, patch_size=patch, batch_size=4)
     cases = {"case": Watched(case((64, 64, 64), voxels=((32, 32, 32),)), boxes.append)}
-    rules = replace(configuration.training, foreground=1.0, balance=0.0)
+    rules = replace(configuration.training, oversampling=1.0, balance=0.0)
     chosen = training_sampler(cases, ["case"], task_of(plan, replace(configuration, training=rules)), 0)
     chosen = replace(chosen, cases=cases)  # not the cache, which reads it whole
     for number in range(100):
@@ -218,7 +218,7 @@ def test_patches_lie_inside_the_image_and_small_images_are_centred(shape, number
     corner = np.array([[0, 0, 0], [n - 1 for n in shape]], np.int32)
     if forced:
         one = replace(one, foreground=Locations.of({1: corner}))
-    chosen = sampler({"case": one}, read=(8, 8, 8), foreground=1.0)
+    chosen = sampler({"case": one}, read=(8, 8, 8), oversampling=1.0)
     patch = chosen.batch(number).images[0][0].numpy() > 0
     for axis, size in enumerate(shape):
         (used,) = np.nonzero(patch.any(axis=tuple(a for a in range(3) if a != axis)))
@@ -228,7 +228,7 @@ def test_patches_lie_inside_the_image_and_small_images_are_centred(shape, number
 
 def test_what_is_read_keeps_the_centre_of_the_patch():
     shape = (40, 40, 40)
-    plain = sampler({"case": numbered(shape)}, read=(8, 8, 8), foreground=0.0)
+    plain = sampler({"case": numbered(shape)}, read=(8, 8, 8), oversampling=0.0)
     large = replace(plain, shapes=lambda number: [(13, 12, 8), (8, 9, 10)])
     small = replace(plain, shapes=lambda number: [(6, 8, 4), (8, 8, 8)])
     for number in range(5):
@@ -253,7 +253,7 @@ def test_the_last_patches_of_a_batch_are_forced(batch, share, forced):
     labels = np.zeros((10, 100, 100), np.uint8)
     labels[5, 50, 50] = 1
     cases = {"case": CaseInMemory(np.zeros((1, 10, 100, 100), np.float16), labels, Locations.of(voxels))}
-    chosen = sampler(cases, batch_size=batch, foreground=share, patch_size=(4, 4, 4), read=(4, 4, 4))
+    chosen = sampler(cases, batch_size=batch, oversampling=share, patch_size=(4, 4, 4), read=(4, 4, 4))
     hits = np.array([[int(patch.max()) for patch in chosen.batch(number).targets] for number in range(10)])
     assert (hits[:, batch - forced :] == 1).all() and not hits[:, : batch - forced].any()
 
@@ -278,12 +278,12 @@ def scribbles():
 
 
 def test_annotated_background_is_no_foreground():
-    targets = replace(scribbles(), foreground=1.0).batch(0).targets
+    targets = replace(scribbles(), oversampling=1.0).batch(0).targets
     assert (torch.stack(targets) == 1).all()
 
 
 def test_without_force_every_annotated_voxel_is_as_likely_as_any_other():
-    chosen = replace(scribbles(), foreground=0.0)
+    chosen = replace(scribbles(), oversampling=0.0)
     hits = sum(int((torch.stack(chosen.batch(number).targets) == 1).sum()) for number in range(10))
     assert 65 < hits < 140  # of 1000, expected 100
 
@@ -302,7 +302,7 @@ def twenty_cases(found):
 
 def forced(cases, small_plan, **rules):
     """The labels at the centre of 400 patches that were all forced."""
-    training = TrainingRules(epochs=1, foreground=1.0, **rules)
+    training = TrainingRules(epochs=1, oversampling=1.0, **rules)
     configuration = replace(
         small_plan.configurations["3d_fullres"], training=training, patch_size=(2, 2, 2), batch_size=40
     )
@@ -341,7 +341,7 @@ def test_small_parts_are_seen_beside_large_ones(small_plan):
     labels = np.zeros((1, 30, 40), np.uint8)
     labels[:, :, :30], labels[0, 5, 35] = 1, 1
     cases = {"case": CaseInMemory(np.zeros((1, *labels.shape), np.float16), labels, class_locations(labels, ORGAN))}
-    chosen = sampler(cases, patch_size=(1, 1, 1), read=(1, 1, 1), foreground=1.0, batch_size=400)
+    chosen = sampler(cases, patch_size=(1, 1, 1), read=(1, 1, 1), oversampling=1.0, batch_size=400)
     number_of = np.arange(labels.size, dtype=np.float32).reshape(1, *labels.shape)
     cases["case"] = replace(cases["case"], image=number_of)
     speck = 5 * 40 + 35
@@ -354,7 +354,7 @@ def test_small_parts_are_seen_beside_large_ones(small_plan):
 
 def test_a_2d_patch_is_a_slice():
     one = numbered((6, 20, 20))
-    chosen = sampler({"case": one}, patch_size=(8, 8), read=(8, 8), foreground=0.0, batch_size=30)
+    chosen = sampler({"case": one}, patch_size=(8, 8), read=(8, 8), oversampling=0.0, batch_size=30)
     images = torch.stack(chosen.batch(0).images)
     assert images.shape == (30, 1, 8, 8)
     slices = {int((patch[0, 0, 0] - 1) // 400) for patch in images}

@@ -104,7 +104,7 @@ def test_optimizer_schedule_and_length() -> None:
     assert (sgd.learning_rate, sgd.momentum) == (theirs["lr"], theirs["momentum"])
     assert (sgd.weight_decay, sgd.nesterov) == (theirs["weight_decay"], theirs["nesterov"])
     assert (rules.epochs, rules.iterations_per_epoch) == (trainer["num_epochs"], trainer["num_iterations_per_epoch"])
-    assert rules.foreground == trainer["oversample_foreground_percent"] and not trainer["probabilistic_oversampling"]
+    assert rules.oversampling == trainer["oversample_foreground_percent"] and not trainer["probabilistic_oversampling"]
     for epoch, rate in NNUNET["learning_rates"].items():
         iteration = int(epoch) * rules.iterations_per_epoch
         progress = iteration / (rules.epochs * rules.iterations_per_epoch)
