@@ -7,9 +7,9 @@ volume of logits exists of any of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -75,9 +75,17 @@ class Ensemble(Predictor[PreparedTogether]):
     def passes(self, options: PredictOptions) -> int:
         return sum(member.passes(options) for member in self.members)
 
-    def prepare(self, image: Image) -> PreparedTogether:
-        """The image on every member's grid. Raises ModelError when channels are missing or voxels are not numbers."""
-        return PreparedTogether(tuple(member.prepare(image) for member in self.members))
+    @property
+    def input_names(self) -> frozenset[str]:
+        return frozenset().union(*(member.input_names for member in self.members))
+
+    def _prepared(self, image: Image, given: Mapping[str, Any]) -> PreparedTogether:
+        """On every member's grid."""
+
+        def known(member: Predictor[PreparedCase]) -> dict[str, Any]:
+            return {name: value for name, value in given.items() if name in member.input_names}
+
+        return PreparedTogether(tuple(member.prepare(image, known(member)) for member in self.members))
 
     def slabs(
         self,

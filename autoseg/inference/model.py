@@ -19,7 +19,6 @@ from ..configuration import Configuration
 from ..core.clock import Clock
 from ..core.files import named_path
 from ..core.geometry import Geometry, Image
-from ..core.names import short
 from ..corrections import Correction
 from ..errors import ModelError
 from ..preprocessing.prepare import PreparedCase, prepare
@@ -113,14 +112,13 @@ class Model(Predictor[PreparedCase]):
     def passes(self, options: PredictOptions) -> int:
         return len(self.networks) * 2 ** len(options.mirror_axes(self.task.mirrored, self.mirroring_pays))
 
-    def prepare(self, image: Image, given: Mapping[str, Any] | None = None) -> PreparedCase:
-        """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers.
+    @property
+    def input_names(self) -> frozenset[str]:
+        """Of this stage and those before it."""
+        own = frozenset(group.name for group in self.task.inputs.extras)
+        return own if self.previous is None else own | self.previous.input_names
 
-        ``given`` is for further inputs of the network: name of the input to whatever its part takes.
-        """
-        if unknown := set(given or {}) - self._input_names():
-            there = ", ".join(sorted(self._input_names())) or "none but the image"
-            raise ModelError(f"the model has no input {short(', '.join(sorted(unknown)))}; there is {there}")
+    def _prepared(self, image: Image, given: Mapping[str, Any]) -> PreparedCase:
         expected, found = self.task.channels, len(image.array)
         if found != len(expected):
             raise ModelError(
@@ -129,16 +127,8 @@ class Model(Predictor[PreparedCase]):
             )
         if not np.isfinite(image.array).all():
             raise ModelError("the image holds NaN or infinite voxels; replace them by the value of air or background")
-        return self._prepared(image, given or {})
-
-    def _prepared(self, image: Image, given: Mapping[str, Any]) -> PreparedCase:
         prepared = replace(prepare(image, None, self.task), given=given)
         return prepared if self.previous is None else replace(prepared, previous=self.previous._prepared(image, given))
-
-    def _input_names(self) -> set[str]:
-        """Of this stage and those before it."""
-        own = {group.name for group in self.task.inputs.extras}
-        return own if self.previous is None else own | self.previous._input_names()
 
     def slabs(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -13,9 +13,10 @@ import numpy as np
 
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
+from ..core.names import short
 from ..corrections import Correction, corrected
 from ..data.dataset import Case
-from ..errors import NotFiniteError
+from ..errors import ModelError, NotFiniteError
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings, resolve
 from ..task import Task
@@ -77,9 +78,24 @@ class Predictor(ABC, Generic[OnGrid]):
     def passes(self, options: PredictOptions) -> int:
         """How many predictions of networks, on an image and its mirror images, are averaged in every voxel."""
 
+    def prepare(self, image: Image, given: Mapping[str, Any] | None = None) -> OnGrid:
+        """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers.
+
+        ``given`` is for further inputs of the network: name of the input to whatever its part takes.
+        """
+        if unknown := set(given or {}) - self.input_names:
+            there = ", ".join(sorted(self.input_names)) or "none but the image"
+            raise ModelError(f"the model has no input {short(', '.join(sorted(unknown)))}; there is {there}")
+        return self._prepared(image, given or {})
+
+    @property
     @abstractmethod
-    def prepare(self, image: Image) -> OnGrid:
-        """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers."""
+    def input_names(self) -> frozenset[str]:
+        """Of further inputs, beside the image."""
+
+    @abstractmethod
+    def _prepared(self, image: Image, given: Mapping[str, Any]) -> OnGrid:
+        """``prepare``, of inputs that there are."""
 
     @abstractmethod
     def slabs(
@@ -105,6 +121,7 @@ class Predictor(ABC, Generic[OnGrid]):
         tta: str = "auto",
         step: float = STEP,
         outputs: Sequence[str | Output] = (),
+        given: Mapping[str, Any] | None = None,
     ) -> Any:
         """The label map of one image, as the kind of object the image was.
 
@@ -112,10 +129,10 @@ class Predictor(ABC, Generic[OnGrid]):
         in mm along (z, y, x) or ``affine`` (4, 4) from voxel (x, y, z) to mm, as nibabel's, the path of an image file
         or a sequence of paths, one per channel. ``tta`` and ``step`` are those of ``PredictOptions``. Paths and an
         ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image does.
-        Raises ModelError when the channels do not fit.
+        ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when the channels do not fit.
         """
         read, give_back = opened(image, spacing, affine)
-        found = self.segment(read, PredictOptions(tta, step), outputs=outputs)
+        found = self.segment(read, PredictOptions(tta, step), outputs=outputs, given=given)
         return found if outputs else give_back(found)
 
     def segment(
@@ -127,10 +144,11 @@ class Predictor(ABC, Generic[OnGrid]):
         affine: np.ndarray | None = None,
         probabilities: str | None = None,
         outputs: Sequence[str | Output] = (),
+        given: Mapping[str, Any] | None = None,
     ) -> Prediction:
         """The label map of one image, on its own grid, and in ``results`` each of ``outputs``.
 
-        ``image``, ``spacing`` and ``affine`` are those of ``predict``. ``outputs`` are names
+        ``image``, ``spacing``, ``affine`` and ``given`` are those of ``predict``. ``outputs`` are names
         (``"uncertainty"``) or objects of one's own (``inference.outputs``); ``probabilities`` is their kind, one of
         ``inference.outputs.probabilities.KINDS``, where they are asked for. Raises ModelError when the image does not
         fit, UsageError or UnknownPartError for outputs that there are not.
@@ -138,7 +156,7 @@ class Predictor(ABC, Generic[OnGrid]):
         read, _ = opened(image, spacing, affine)
         wanted = chosen(outputs, probabilities)
         space = Space(self.need(read.geometry, wanted, in_file=False).room(budget(self.settings.memory)))
-        return self.decide(self.prepare(read), options, wanted, space=space)
+        return self.decide(self.prepare(read, given), options, wanted, space=space)
 
     def decide(
         self,

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import EXCLUSIVE, GEOMETRY, REGIONS, SETTINGS, bundle, image, plan_of
+from tasks import decoded
 
 from autoseg.bundle.manifest import MirroringTest
 from autoseg.core.estimate import Estimate
@@ -48,7 +49,7 @@ def test_the_mean_of_the_probabilities_decides(small_plan, tmp_path, monkeypatch
     assert isinstance(together, Ensemble) and together.weights == (0.75, 0.25)
     found = together.segment(image(), probabilities="float32")
     np.testing.assert_allclose(found.results["probabilities"].stored, expected, atol=1e-6)
-    decided = labels.decode(mean_logits(torch.from_numpy(expected), labels).numpy())
+    decided = decoded(labels, mean_logits(torch.from_numpy(expected), labels).numpy())
     assert len(np.unique(decided)) == len(labels.values)
     assert (found.labels != decided).mean() < 0.001  # rounding may decide a tie the other way
     each = [labels.decode(mean_logits(torch.from_numpy(one), labels).numpy()) for one in chances.values()]

@@ -16,6 +16,7 @@ from torch import nn
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry, Image
 from autoseg.errors import ModelError, UnknownPartError
+from autoseg.inference.ensemble import Ensemble
 from autoseg.inference.inputs import all_inputs
 from autoseg.inference.model import Model
 from autoseg.pipeline.train_fold import prepared_cases
@@ -170,8 +171,21 @@ def test_the_network_sees_where_was_clicked_and_zeros_where_nobody_clicked(train
 
 
 def test_an_input_that_the_model_does_not_have_is_refused(trained: Path) -> None:
-    with pytest.raises(ModelError, match="no input contour; there is clicks"):
-        model(trained).prepare(image(), {"contour": []})
+    one = model(trained)
+    for run in (one, Ensemble((one, one), (0.5, 0.5), SETTINGS)):
+        for call in (run.prepare, lambda image, given, run=run: run.predict(image, given=given)):
+            with pytest.raises(ModelError, match="no input contour; there is clicks"):
+                call(image(), {"contour": []})
+
+
+def test_what_a_user_gives_reaches_the_networks_of_an_ensemble(trained: Path) -> None:
+    one, clicks = model(trained), {"clicks": [(12, 14, 13)]}
+    both = Ensemble((one, one), (0.5, 0.5), SETTINGS)
+    expected = one.segment(image(), probabilities="float32", given=clicks).results["probabilities"].stored
+    found = both.segment(image(), probabilities="float32", given=clicks).results["probabilities"].stored
+    without = both.segment(image(), probabilities="float32").results["probabilities"].stored
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found - without).max() > 1e-4
 
 
 def test_training_saw_both_patches_with_clicks_and_without(trained: Path) -> None:
