@@ -43,14 +43,14 @@ class Logits(Protocol):
 
 
 def resampled_slabs(
-    logits: Logits, resampling: Resample, resampler: Any, slab_bytes: int = SLAB_BYTES
+    logits: Logits, resampling: Resample, resampler: Any, slab_bytes: int | None = None
 ) -> Iterator[tuple[slice, Slab]]:
     """The logits before ``resampling`` was applied, as consecutive ranges of slices along the first axis."""
     order = resampler.order_logits
     separate = resampler.separate_axis(resampling.new_spacing, resampling.spacing)
     matrices = resampler.matrices(logits.shape, resampling.shape, order, separate)
     clip = _range(logits, matrices, separate) if needs_whole(resampling, resampler) else None
-    for rows in ranges(logits, resampling.shape, slab_bytes):
+    for rows in ranges(logits, resampling.shape, slab_bytes or SLAB_BYTES):
         slab = _in_plane(_along_z(matrices[0][rows], logits.read), matrices[1], matrices[2])
         if clip is not None:
             low, high = (bound[rows] if separate == 0 else bound for bound in clip)

@@ -44,7 +44,7 @@ def test_the_mean_of_the_probabilities_decides(small_plan, tmp_path, monkeypatch
     shares = {"3d_fullres": 0.75, "2d": 0.25}
     expected = sum(share * chances[name].astype(np.float64) for name, share in shares.items())
     path = bundle(tmp_path / "model", plan, shares)
-    monkeypatch.setattr(resampled.resampled_slabs, "__defaults__", (slab_bytes,))
+    monkeypatch.setattr(resampled, "SLAB_BYTES", slab_bytes)
     together = Model.read(path, settings=SETTINGS)
     assert isinstance(together, Ensemble) and together.weights == (0.75, 0.25)
     found = together.segment(image(), probabilities="float32")
@@ -52,7 +52,7 @@ def test_the_mean_of_the_probabilities_decides(small_plan, tmp_path, monkeypatch
     decided = decoded(labels, mean_logits(torch.from_numpy(expected), labels).numpy())
     assert len(np.unique(decided)) == len(labels.values)
     assert (found.labels != decided).mean() < 0.001  # rounding may decide a tie the other way
-    each = [labels.decode(mean_logits(torch.from_numpy(one), labels).numpy()) for one in chances.values()]
+    each = [decoded(labels, mean_logits(torch.from_numpy(one), labels).numpy()) for one in chances.values()]
     assert all((found.labels != one).mean() > 0.01 for one in each)
 
 
