@@ -65,8 +65,8 @@ def run(options: Namespace) -> None:
     if path is None:
         files = _options.dataset_folder(options, writing=True)
         with nullcontext() if options.held else alone(files.plan_lock, "plan"):
-            planned = story.plan(files, request, folds=_options.fold_rules(options))
-        measured = files.read_fingerprint()
+            dataset, measured = files.read_dataset(), files.read_fingerprint()
+            planned = story.plan(files, dataset, measured, request, folds=_options.fold_rules(options))
     else:
         planned, measured = plan_from_fingerprint(path, _described(options), _for_nnunet(request))
     if options.explain:

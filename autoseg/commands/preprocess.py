@@ -21,4 +21,5 @@ def run(options: Namespace) -> None:
 
     files, settings = _options.dataset_folder(options, writing=True), _options.settings(options)
     with alone(files.plan_lock, "preprocess"):
-        story.preprocess(files, configurations=options.configuration, settings=settings)
+        given = files.read_dataset(), files.read_fingerprint(), files.read_plan()
+        story.preprocess(files, *given, configurations=options.configuration, settings=settings)

@@ -61,9 +61,10 @@ def prepare_missing(files: DatasetFolder, stages: Sequence[Plan], settings: RunS
 
     What was prepared for other decisions stays as it is: another training may be reading it.
     """
-    plan, keys = files.read_plan(), files.read_dataset().keys
+    plan, dataset = files.read_plan(), files.read_dataset()
     for name in (stage.default for stage in stages):
-        seen = look_at(CaseStore(files.prepared(prepared_as(plan, name))), keys, settings.threads)
+        seen = look_at(CaseStore(files.prepared(prepared_as(plan, name))), dataset.keys, settings.threads)
         if any(found is not None for _, found in seen.values()):
             with alone(files.plan_lock, "train"):
-                preprocess(files, configurations=[name], settings=settings, only_missing=True)
+                measured = files.read_fingerprint()
+                preprocess(files, dataset, measured, plan, configurations=[name], settings=settings, only_missing=True)

@@ -64,12 +64,12 @@ def plan_and_preprocess(
         dataset, measured = fingerprint(folder, workspace, settings=request.settings)
         result = draft(request, dataset, measured)
         if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
-            result = plan(files, request, folds=folds)
+            result = plan(files, dataset, measured, request, folds=folds)
         else:
-            decided = decide_folds(files, folds)
+            decided = decide_folds(files, dataset, measured, folds)
             write_plan(files, result)
-            write_folds(files, decided)
-        preprocess(files, configurations=configurations, settings=request.settings)
+            write_folds(files, dataset, measured, decided)
+        preprocess(files, dataset, measured, result, configurations=configurations, settings=request.settings)
     return result
 
 
@@ -110,17 +110,29 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
     LOG.info("%s: %d notes\n%s", dataset.name, len(problems), text)
 
 
-def plan(files: DatasetFolder, request: PlanRequest, *, folds: FoldRules | None = None) -> Plan:
+def plan(
+    files: DatasetFolder,
+    dataset: Dataset,
+    measured: Fingerprint,
+    request: PlanRequest,
+    *,
+    folds: FoldRules | None = None,
+) -> Plan:
     """Decides plan and folds and writes them; a plan that differs is kept beside the new one as plan.old.json."""
-    decided = decide_folds(files, folds, request.plans)  # may refuse the rules: before the machine is measured
-    result = make_plan(request, files.read_dataset(), files.read_fingerprint(), files.steps)
+    decided = decide_folds(
+        files, dataset, measured, folds, request.plans
+    )  # may refuse the rules: before the machine is measured
+    result = make_plan(request, dataset, measured, files.steps)
     write_plan(files, result)
-    write_folds(files, decided)
+    write_folds(files, dataset, measured, decided)
     return result
 
 
 def preprocess(
     files: DatasetFolder,
+    dataset: Dataset,
+    measured: Fingerprint,
+    planned: Plan,
     *,
     configurations: Sequence[str] | None = None,
     settings: RunSettings,
@@ -132,7 +144,6 @@ def preprocess(
     ``only_missing`` leaves cases alone that were prepared for other files or another plan, too. What is damaged is
     prepared anew in any case.
     """
-    dataset, measured, planned = files.read_dataset(), files.read_fingerprint(), files.read_plan()
     wanted = [planned.configuration(name)[0] for name in configurations or planned.configurations]
     stages = [stage for name in wanted for stage in planned.stages(name)]
     for name in dict.fromkeys(prepared_as(planned, stage) for stage in stages):

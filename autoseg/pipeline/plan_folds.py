@@ -23,7 +23,9 @@ from ..workspace import DatasetFolder
 LOG = logging.getLogger("autoseg")
 
 
-def decide_folds(files: DatasetFolder, rules: FoldRules | None, plans: Path | None = None) -> Folds:
+def decide_folds(
+    files: DatasetFolder, dataset: Dataset, measured: Fingerprint, rules: FoldRules | None, plans: Path | None = None
+) -> Folds:
     """``rules`` None keeps those of before, and the folds too if no case changed. Nothing is written.
 
     Where nobody has named rules, a ``splits_final.json`` says who validates when: in the dataset's folder, or else
@@ -31,7 +33,6 @@ def decide_folds(files: DatasetFolder, rules: FoldRules | None, plans: Path | No
     DatasetError for a file that does not.
     """
     rules = rules and _wherever(rules)
-    dataset, measured = files.read_dataset(), files.read_fingerprint()
     before = files.read_folds() if files.folds.exists() else None
     given = _given(dataset, rules or (before.rules if before else FoldRules()), plans)
     if given is not None:
@@ -41,9 +42,9 @@ def decide_folds(files: DatasetFolder, rules: FoldRules | None, plans: Path | No
     return _made(dataset, label_presence(dataset, measured), rules or (before.rules if before else FoldRules()))
 
 
-def write_folds(files: DatasetFolder, folds: Folds) -> None:
+def write_folds(files: DatasetFolder, dataset: Dataset, measured: Fingerprint, folds: Folds) -> None:
     """Keeps those of before, if they were others, and shows the new ones."""
-    dataset, before = files.read_dataset(), files.read_folds() if files.folds.exists() else None
+    before = files.read_folds() if files.folds.exists() else None
     if before is not None and before != folds:
         LOG.warning(
             "the folds have changed; runs trained on the old ones, kept as %s, no longer validate on unseen cases",
@@ -55,7 +56,7 @@ def write_folds(files: DatasetFolder, folds: Folds) -> None:
         LOG.warning("several cases seem to belong to one patient; to keep them in one fold: --group '%s'", likely)
     write_json(files.folds, folds)
     if folds.folds:
-        present = label_presence(dataset, files.read_fingerprint())
+        present = label_presence(dataset, measured)
         LOG.info("folds, and how many validation cases of each have a label:\n%s", fold_table(folds, present))
 
 

@@ -21,8 +21,9 @@ KEYS = tuple(f"case_{number:02d}" for number in range(10))
 
 
 def plan_folds(folder: DatasetFolder, rules: FoldRules | None) -> Folds:
-    folds = decide_folds(folder, rules)
-    write_folds(folder, folds)
+    given = folder.read_dataset(), folder.read_fingerprint()
+    folds = decide_folds(folder, *given, rules)
+    write_folds(folder, *given, folds)
     return folds
 
 
