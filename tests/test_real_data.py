@@ -31,6 +31,7 @@ def test_every_dataset_is_planned_and_prepared_without_hand_work(folder: Path, t
     assert prepared == {case["key"] for case in cases}
 
 
+@pytest.mark.slow
 def test_two_epochs_on_hippocampi_find_both_labels(tmp_path: Path) -> None:
     folder = next((path for path in DATASETS if path.name.endswith("_Hippocampus")), None)
     if folder is None:

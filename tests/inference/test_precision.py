@@ -20,6 +20,7 @@ from autoseg.settings import RunSettings
 DATA = Path(os.environ.get("AUTOSEG_TEST_DATA", "")) / "Dataset004_Hippocampus"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="AUTOSEG_TEST_DATA does not name a folder with Dataset004_Hippocampus")
 def test_the_default_moves_no_voxel_and_bfloat16_few(small_plan, monkeypatch):
     network = plain_unet.Spec(

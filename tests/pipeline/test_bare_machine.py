@@ -54,6 +54,7 @@ def root() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.slow
 def test_the_whole_way_where_only_the_workspace_can_be_written(root: Path) -> None:
     workspace = root / "workspace"
     raw = make_dataset(root / NAME, cases=4, tests=1)

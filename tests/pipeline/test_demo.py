@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from autoseg.core.records import read_json
 from autoseg.evaluation.scores import Summary
 from autoseg.pipeline.demo import demo
 from autoseg.settings import RunSettings
 
 
+@pytest.mark.slow
 def test_one_epoch_finds_the_organ_in_cases_never_seen(tmp_path, caplog) -> None:
     shown = demo(tmp_path, epochs=1, settings=RunSettings(device="cpu"))
     summary = read_json(tmp_path / "predictions" / "scores.json", Summary)
