@@ -19,7 +19,7 @@ from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanningError, UnknownPartError, UsageError
 from autoseg.parts.networks._unet import UNet
 from autoseg.parts.objectives import supervised
-from autoseg.pipeline.bench import Steps, StepTime, TimingBench, of_target, this_machine
+from autoseg.pipeline.bench import CountingBench, Steps, StepTime, TimingBench, of_target, this_machine
 from autoseg.pipeline.changed_bench import ChangedBench
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.pipeline.make_plan import PlanRequest, make_plan
@@ -28,7 +28,7 @@ from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.measured import MeasuringPlanner
 from autoseg.planning.rungs import Rung
 from autoseg.planning.target import read_target
-from autoseg.settings import RunSettings
+from autoseg.settings import Resolved, RunSettings
 from autoseg.workspace import Workspace
 
 SETTINGS = RunSettings(device="cpu", threads=2)
@@ -80,12 +80,15 @@ def test_planning_again_times_nothing_again(task: tuple[Dataset, Fingerprint], k
     assert (kept.read_bytes(), kept.stat().st_mtime_ns) == before
 
 
-def test_steps_of_another_precision_are_others(task: tuple[Dataset, Fingerprint], kept: Path, tmp_path: Path) -> None:
-    path = tmp_path / "steps.json"
-    path.write_bytes(kept.read_bytes())
-    again(task, path, replace(SETTINGS, precision="float32"))
-    if TimingBench(SETTINGS, None)._resolved.dtype is not None:
-        assert len(read_json(path, Steps).timed) > len(read_json(kept, Steps).timed)
+def test_steps_of_another_precision_are_others(small_plan: Plan, tmp_path: Path) -> None:
+    """Counted on tensors without data: no processor needs to compute in bfloat16."""
+    path, target = tmp_path / "steps.json", read_target("a100-40g")
+    plain, half = (
+        CountingBench(target, Resolved(torch.device("cpu"), dtype), kept=path).memory(small_plan.task())
+        for dtype in (None, torch.bfloat16)
+    )
+    assert len(read_json(path, Steps).counted) == 2
+    assert half.activations < plain.activations and half.weights == plain.weights
 
 
 def scarce(monkeypatch: pytest.MonkeyPatch, most: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tasks import task_of
 
+from autoseg.core.process import Stopwatch
 from autoseg.parts.augmentations import standard
 from autoseg.parts.inputs import prior
 from autoseg.parts.networks._unet import UNet
@@ -17,6 +19,7 @@ from autoseg.preprocessing.locations import Locations
 from autoseg.settings import RunSettings
 from autoseg.training.batches import training_sampler
 from autoseg.training.cases import CaseInMemory
+from autoseg.training.step import Step
 from autoseg.training.timed_steps import made_up_batch, time_steps
 
 
@@ -38,9 +41,24 @@ def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan, inputs: tup
     assert all(target.unique().tolist() == [0, 1] for target in made_up.targets)
 
 
-def test_real_steps_take_time(small_plan: Plan) -> None:
+@pytest.mark.parametrize(("disturbed", "expected"), [(False, 3.0), (True, 1.5)])
+def test_the_mean_of_real_steps_counts_and_beside_other_programs_that_of_the_quicker_half(
+    small_plan: Plan, monkeypatch: pytest.MonkeyPatch, disturbed: bool, expected: float
+) -> None:
+    """Each step is taken; that the first takes 5 seconds, the second 4 and so on is only what the watch says."""
+    steps, taken = iter((5.0, 4.0, 2.0, 1.0)), Step.__call__
+    calls = []
+
+    def counted(step: Step, *arguments: Any) -> Any:
+        calls.append(1)
+        return taken(step, *arguments)
+
+    monkeypatch.setattr(Step, "__call__", counted)
+    monkeypatch.setattr(Stopwatch, "seconds", lambda _: next(steps))
+    monkeypatch.setattr(Stopwatch, "disturbed", lambda _: disturbed)
+    monkeypatch.setattr(Stopwatch, "elapsed", lambda _: 100.0 * (len(calls) > 4))
     seen = time_steps(small_plan.task(), RunSettings(device="cpu", threads=1))
-    assert seen is not None and 0 < seen.seconds < 60
+    assert seen is not None and seen.seconds == expected and len(calls) == 1 + 4  # one warms up
 
 
 def test_a_step_for_which_memory_does_not_suffice_is_told_and_not_computed_in_parts(
