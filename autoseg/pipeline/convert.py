@@ -103,6 +103,8 @@ def _only_of(digest: str, target: Path) -> Iterator[None]:
     mark, lock = target / MARK, target / LOCK
     try:
         with alone(lock, "convert"):
+            if (target / "dataset.json").exists():  # made while this one waited
+                _take_away(lock)
             _refuse_dataset(target)
             if mark.is_file() and mark.read_text(encoding="utf-8", errors="replace") != digest:
                 raise DatasetError(
@@ -113,10 +115,14 @@ def _only_of(digest: str, target: Path) -> Iterator[None]:
                 temporary.write_text(digest, encoding="utf-8")
             yield
             mark.unlink(missing_ok=True)
-            with suppress(OSError):  # Windows keeps it
-                lock.unlink()  # who waits for it finds a dataset
+            _take_away(lock)  # who waits for it finds a dataset
     except OSError as error:
         raise DatasetError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def _take_away(lock: Path) -> None:
+    with suppress(OSError):  # Windows keeps it
+        lock.unlink()
 
 
 def _write_all(cases: list[FoundCase], channels: int, target: Path, workers: int) -> dict[str, str]:

@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
+from filelock import FileLock
 from hostile_models import VALUES, places, replaced
 
 from autoseg.cli import main
+from autoseg.pipeline.convert import LOCK
 
 LONGEST = 2000  # characters of a message
 
@@ -238,6 +240,24 @@ def test_two_conversions_into_one_folder_are_not_mixed(tmp_path: Path) -> None:
         for key in ("a", "b"):
             found, expected = tmp_path / "D" / name.format(key), winner / name.format(key).replace("_0000", "")
             np.testing.assert_array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (found, expected)))
+
+
+def test_one_who_waited_for_another_conversion_leaves_nothing(tmp_path: Path) -> None:
+    """The other one takes its lock away when it has finished; who has waited makes the file anew."""
+    decathlon(tmp_path / "s")
+    (tmp_path / "D").mkdir()
+    lock = FileLock(str(tmp_path / "D" / LOCK))
+    words = [sys.executable, "-m", "autoseg", "convert", "msd", str(tmp_path / "s"), str(tmp_path / "D")]
+    with lock, subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        while "waiting for" not in waiting.stderr.readline():
+            assert waiting.poll() is None
+        (tmp_path / "D" / "dataset.json").write_text("{}")
+        (tmp_path / "D" / LOCK).unlink()
+        lock.release()
+        assert "is a dataset already" in waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 2
+    assert [path.name for path in (tmp_path / "D").iterdir()] == ["dataset.json"]
 
 
 @pytest.mark.parametrize("ending", ["nii.gz", "nii", "nrrd"])
