@@ -88,6 +88,8 @@ def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = Non
     _, resampling = record.split()
     z, y, x = resampling.new_shape
     channels, heads, voxels = len(task.channels), task.labels.heads, prod(geometry.shape)
+    extras = sum(group.read for group in task.inputs.extras)
+    joined = channels + extras if extras else 0  # the image, and beside it all that the network sees
     patch = (1, *configuration.patch_size)[-3:]
     whole = needs_whole(resampling, configuration.resampler)
     summed = heads if whole or values is None else values
@@ -98,7 +100,11 @@ def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = Non
     height = z if whole else min(z, patch[0])
     return Need(
         reading=READING * 4 * channels * voxels,
-        fixed=4 * channels * z * y * x + labels + 2 * output + working_bytes(configuration, summed, run) + 2 * slab,
+        fixed=4 * (channels + joined) * z * y * x
+        + labels
+        + 2 * output
+        + working_bytes(configuration, summed, run)
+        + 2 * slab,
         window=4 * summed * max(height, patch[0]) * max(y, patch[1]) * max(x, patch[2]),
     )
 

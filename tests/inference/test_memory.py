@@ -17,6 +17,7 @@ from autoseg.inference.accumulator import Accumulator, Space
 from autoseg.inference.memory import CORRECTING, Gate, Need, budget, need, working_bytes
 from autoseg.inference.model import Model
 from autoseg.inference.sliding_window import patches_at_once
+from autoseg.parts.inputs import prior
 from autoseg.parts.networks import plain_unet, residual_unet
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
 from autoseg.settings import Resolved, RunSettings, computes
@@ -85,6 +86,13 @@ def test_the_window_is_as_high_as_a_patch_whatever_the_image(small_plan):
     small, large = (need(Geometry.plain((50, 50, height), (2.0,) * 3), small_plan.task(), CPU) for height in (30, 300))
     assert small.window == large.window == 4 * 2 * 8 * 50 * 50  # the plan turns the last axis to the front
     assert large.reading == 10 * small.reading
+
+
+def test_further_inputs_are_counted_with_the_image_that_they_are_joined_to(small_plan):
+    geometry, task = Geometry.plain((50, 50, 30), (2.0,) * 3), small_plan.task()
+    cascade = task_of(small_plan, replace(task.configuration, inputs=(prior.Spec("3d_lowres"),)))
+    more = need(geometry, cascade, CPU).fixed - need(geometry, task, CPU).fixed
+    assert more == 4 * (1 + 1) * 50 * 50 * 30  # the image again, and the label map
 
 
 def test_cubic_logits_need_the_whole_height(small_plan):
