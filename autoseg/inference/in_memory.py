@@ -14,11 +14,9 @@ from ..core.geometry import Geometry, Image
 from ..core.limits import refuse_larger
 from ..core.names import short
 from ..errors import ModelError
-from ..parts.readers import differences, read_image
-from ..parts.readers._grid import orthonormal
+from ..parts.readers import read_image, unlike
+from ..parts.readers._grid import in_lps
 from .export import Prediction
-
-_TO_LPS = np.array([-1.0, -1.0, 1.0])  # of nibabel's axes: ITK's point left and back
 
 GiveBack = Callable[[Prediction], Any]
 
@@ -56,7 +54,7 @@ def _stacked(images: Sequence[Image]) -> Image:
     """Images of one grid as channels of one. Raises ModelError for another grid."""
     first, *others = images
     for number, other in enumerate(others, 1):
-        if wrong := [each.what for each in differences(first.geometry, other.geometry) if not each.rounding]:
+        if wrong := unlike(first.geometry, other.geometry):
             raise ModelError(
                 f"image {number} lies on another grid than image 0 ({'; '.join(wrong)}); resample it to that grid"
             )
@@ -158,9 +156,8 @@ def _placed(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry:
     x, y, z = lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     if not (lengths > 0).all():
         raise ValueError(f"voxels need a size along each axis, found {z:g}, {y:g}, {x:g} mm by the affine")
-    direction = orthonormal(_TO_LPS[:, None] * matrix[:3, :3] / lengths, "the image") + 0.0  # no negative zeros
-    origin = _TO_LPS * matrix[:3, 3] + 0.0
-    return Geometry(shape, (float(z), float(y), float(x)), tuple(origin.tolist()), tuple(direction.ravel().tolist()))
+    origin, direction = in_lps(matrix[:3, :3] / lengths, matrix[:3, 3], "the image")
+    return Geometry(shape, (float(z), float(y), float(x)), origin, direction)
 
 
 def _to_nibabel(prediction: Prediction, source: Any) -> Any:

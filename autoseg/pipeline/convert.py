@@ -32,7 +32,7 @@ from ..core.records import read_json, write_json
 from ..errors import AutosegError, DatasetError
 from ..interop.conversion import ENDING, Conversion, ConversionOptions, Found, FoundCase, Source
 from ..interop.patterns import Patterns
-from ..parts.readers import differences, read_labels
+from ..parts.readers import read_labels, unlike
 from ..settings import RunSettings
 
 LOG = logging.getLogger("autoseg")
@@ -103,9 +103,11 @@ def _only_of(digest: str, target: Path) -> Iterator[None]:
     mark, lock = target / MARK, target / LOCK
     try:
         with alone(lock, "convert"):
-            if (target / "dataset.json").exists():  # made while this one waited
+            try:
+                _refuse_dataset(target)
+            except DatasetError:  # it was made while this one waited
                 _take_away(lock)
-            _refuse_dataset(target)
+                raise
             if mark.is_file() and mark.read_text(encoding="utf-8", errors="replace") != digest:
                 raise DatasetError(
                     f"{target} holds what another conversion has left unfinished: give the same command again as then, "
@@ -212,7 +214,7 @@ def _grid_problem(case: FoundCase, channels: int) -> str | None:
         return f"{_shown(case.key)}: {error}"
     first = headers[0][1].geometry
     for what, header in headers[1:]:
-        apart = [difference.what for difference in differences(first, header.geometry) if not difference.rounding]
+        apart = unlike(first, header.geometry)
         if apart:
             why = f"{what} lies on another grid than channel 0 ({'; '.join(apart)}); resample it first"
             return f"{_shown(case.key)}: {why}"

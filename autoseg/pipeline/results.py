@@ -20,7 +20,7 @@ from ..core.files import regular_file
 from ..core.integrity import Mark, damage
 from ..core.mishaps import explained
 from ..core.records import to_json
-from ..parts.readers import ENDINGS, differences, ending_of, read_header, read_labels
+from ..parts.readers import ENDINGS, ending_of, read_header, read_labels, unlike
 
 RECORD = "predicted.jsonl"
 LARGEST = 1 << 28  # bytes of a record
@@ -66,7 +66,7 @@ class Results:
         try:
             found, expected = read_header(path).geometry, read_header(image).geometry
             same = [ending_of(each).lower().removesuffix(".gz") for each in (path, image)]
-            apart = [difference.what for difference in differences(expected, found) if not difference.rounding]
+            apart = unlike(expected, found)
             if found.shape != expected.shape or (apart and len({*same}) == 1):  # pictures know no millimetres
                 return f"{path} does not lie on the grid of the image ({'; '.join(apart)})"
             if self._marks.get(self._name(path)) is None or not self.is_own(path):

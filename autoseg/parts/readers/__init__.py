@@ -20,14 +20,13 @@ from ...core.limits import refuse_larger
 from ...core.names import short
 from ...errors import DatasetError, ImageFileError
 from . import natural_image, nifti, simpleitk, tiff
-from ._grid import Difference, Header, differences
+from ._grid import Difference, Header, differences, unlike
 from ._guard import present, refusals
 
 __all__ = [
     "ENDINGS", "Difference", "Header", "copy_grid", "copy_without_texts", "differences", "ending_of", "label_ending",
-    "read_header", "read_image", "read_labels", "refusals", "refuse_unwritable", "split_channels", "write_channels",
-    "write_labels",
-    "write_voxels",
+    "read_header", "read_image", "read_labels", "refusals", "refuse_unwritable", "split_channels", "unlike",
+    "write_channels", "write_labels", "write_voxels",
 ]  # fmt: skip
 
 LOG = logging.getLogger("autoseg")
@@ -85,8 +84,7 @@ def read_image(paths: Sequence[Path]) -> Image:
         with refusals(path):
             if geometry is not None:  # before anything is unpacked that cannot be used
                 found = _reader(path).read_header(path).geometry
-                wrong = [difference.what for difference in differences(geometry, found) if not difference.rounding]
-                if wrong:
+                if wrong := unlike(geometry, found):
                     raise DatasetError(
                         f"{path}: not on the grid of {paths[0]}: {'; '.join(wrong)}. Resample one to the other"
                     )

@@ -21,6 +21,8 @@ ROUNDING = 1e-2
 """A relative difference of spacing, a shift of the origin in voxels, or a difference of direction cosines below this
 comes from a header written with few digits: the grids are meant to be the same."""
 
+_TO_LPS = np.array([-1.0, -1.0, 1.0])  # NIfTI's x and y point the other way than ITK's
+
 FLAT = 1e-3
 """A volume spanned by direction cosines below this is none."""
 
@@ -68,6 +70,18 @@ def orthonormal(direction: np.ndarray, where: str) -> np.ndarray:
     left, _, right = np.linalg.svd(direction)
     rotation: np.ndarray = left @ right
     return rotation
+
+
+def in_lps(axes: np.ndarray, origin: np.ndarray, where: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Origin and direction cosines of a ``Geometry`` whose unit ``axes`` (n, n) and ``origin`` (n) are NIfTI's."""
+    turn = _TO_LPS[: len(axes)]
+    direction = orthonormal(axes * turn[:, None], where) + 0.0  # + 0.0: no negative zeros
+    return tuple((origin * turn + 0.0).tolist()), tuple(direction.ravel().tolist())
+
+
+def unlike(expected: Geometry, found: Geometry) -> list[str]:
+    """In words, all that makes ``found`` another grid than ``expected``: ``differences`` that are no rounding."""
+    return [difference.what for difference in differences(expected, found) if not difference.rounding]
 
 
 def _departures(

@@ -14,13 +14,12 @@ import numpy as np
 from ...core.geometry import SLICE_SPACING_2D, Geometry
 from ...errors import ImageFileError
 from . import simpleitk
-from ._grid import ROUNDING, orthonormal
+from ._grid import ROUNDING, in_lps
 from ._nifti_header import GRID_FIELDS, NIFTI_1, NO_EXTENSIONS, Layout
 
 _SPATIAL_UNITS = 7  # the lowest three bits of xyzt_units; 0 = not stated, 2 = mm
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # of metres and micrometres; programs write matrices in mm beside them
 _AGREE = 1e-4  # voxels: two transforms in one header that differ by less are the same transform
-_TO_LPS = np.array([-1.0, -1.0, 1.0])  # NIfTI's x and y point the other way than ITK's
 
 
 def geometry(fields: np.void, layout: Layout, path: Path) -> Geometry:
@@ -31,14 +30,13 @@ def geometry(fields: np.void, layout: Layout, path: Path) -> Geometry:
     axes = _plain_axes(fields, n)
     if axes is None:
         return _as_itk_has_it(fields, layout, path)
-    direction = orthonormal((axes[0] * _TO_LPS[:, None])[:n, :n], str(path)) + 0.0  # + 0.0: no negative zeros
-    origin = axes[1][:n] * _TO_LPS[:n] + 0.0
+    origin, direction = in_lps(axes[0][:n, :n], axes[1][:n], str(path))
     x, y, z = fields["pixdim"][1:4].tolist()
     return Geometry(
         shape=layout.shape,
         spacing=(z if n == 3 else SLICE_SPACING_2D * max(x, y), y, x),
-        origin=tuple(origin.tolist()),
-        direction=tuple(direction.ravel().tolist()),
+        origin=origin,
+        direction=direction,
     )
 
 
