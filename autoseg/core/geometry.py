@@ -117,6 +117,8 @@ class Image:
     array: np.ndarray
     """float32, (channels, z, y, x)."""
     geometry: Geometry
+    absent: tuple[int, ...] = ()
+    """Channels that are not there, counted from 0; their voxels are 0."""
 
 
 @dataclass(frozen=True)

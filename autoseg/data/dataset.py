@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..core.labels import Labels
 from ..core.names import path_name, short, shown_name
@@ -12,22 +14,49 @@ from ..parts.readers import label_ending
 
 
 @dataclass(frozen=True)
+class ImageSource:
+    """Where the voxels of one channel of a case are."""
+
+    file: str
+    """Absolute path."""
+    channel: int | None = None
+    """Of the file, counted from 0; None: its only one."""
+
+
+@dataclass(frozen=True)
 class Case:
-    """One examination: its image files in channel order (a file may hold several channels) and its label file."""
+    """One examination: its channels and its label file."""
 
     key: str
-    images: tuple[str, ...]
-    """Absolute paths."""
+    images: tuple[ImageSource | None, ...]
+    """One per channel of the dataset, in its order; None: the case lacks it."""
     label: str | None = None
     """Absolute path; None for a case to be predicted."""
 
     def __post_init__(self) -> None:
         path_name(self.key, "case")
+        if not any(self.images):
+            raise ValueError(f"case {short(self.key)} has no image")
+
+    @classmethod
+    def of_files(cls, key: str, files: Iterable[str], label: str | None = None) -> Case:
+        """With a file for each channel."""
+        return cls(key, tuple(map(ImageSource, files)), label)
+
+    @property
+    def image_files(self) -> tuple[Path, ...]:
+        """Each once, in the order of the channels."""
+        return tuple(Path(name) for name in dict.fromkeys(source.file for source in self.images if source))
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files of the case, images first."""
-        return tuple(Path(path) for path in (*self.images, *(() if self.label is None else (self.label,))))
+        return (*self.image_files, *(() if self.label is None else (Path(self.label),)))
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Channels that the case lacks, counted from 0."""
+        return tuple(number for number, source in enumerate(self.images) if source is None)
 
 
 @dataclass(frozen=True)
@@ -69,3 +98,21 @@ class Dataset:
 
     def case(self, key: str) -> Case:
         return next(case for case in self.cases if case.key == key)
+
+    @staticmethod
+    def of_before(value: dict[str, Any]) -> dict[str, Any]:
+        """Images of a case were paths; one for all channels, or one for each."""
+        channels = value.get("channels")
+        count = len(channels) if isinstance(channels, list) else 0
+
+        def sources(case: Any) -> Any:
+            images = case.get("images") if isinstance(case, dict) else None
+            if not isinstance(images, list) or not images or not all(isinstance(image, str) for image in images):
+                return case
+            several = len(images) == 1 < count
+            files = images * count if several else images
+            found = [{"file": file, "channel": number if several else None} for number, file in enumerate(files)]
+            return case | {"images": found}
+
+        cases = value.get("cases")
+        return value | {"cases": [*map(sources, cases)]} if isinstance(cases, list) else value

@@ -47,8 +47,8 @@ class CaseFingerprint:
     """Indices, from 1 on, of the labels that the case has; None: not known."""
     orientation: str | None = None
     """Where x, y and z of its arrays point to in the patient, ``LPS`` for example; None: 2-D, or not known."""
-    channels: tuple[ChannelFingerprint, ...] = ()
-    """Empty: not known."""
+    channels: tuple[ChannelFingerprint | None, ...] = ()
+    """None for a channel that the case lacks; empty: not known."""
 
     def __post_init__(self) -> None:
         bounded(self, "shape", "cropped_shape", least=1, most=LARGEST_SIZE)
@@ -56,6 +56,11 @@ class CaseFingerprint:
         bounded(self, "cropped_fraction", above=0, most=1)
         bounded(self, "left_right", least=0, most=2)
         bounded(self, "labels", least=1)
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Channels that the case lacks, counted from 0."""
+        return tuple(number for number, channel in enumerate(self.channels) if channel is None)
 
 
 @dataclass(frozen=True)

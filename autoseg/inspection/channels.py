@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -35,19 +36,19 @@ def channel_fingerprint(array: np.ndarray) -> ChannelFingerprint:
     )
 
 
-def same_channels(case: Case, channels: Sequence[ChannelFingerprint]) -> list[Problem]:
-    """Channels from different files that hold the same voxels. A grey picture has three of them in one file."""
-    if not 1 < len(case.images) == len(channels):
-        return []
+def same_channels(case: Case, channels: Sequence[ChannelFingerprint | None]) -> list[Problem]:
+    """Channels with a file each that hold the same voxels. A grey picture has three of them in one file."""
     first: dict[str, int] = {}
     problems = []
-    for number, channel in enumerate(channels):
+    for number, (source, channel) in enumerate(zip(case.images, channels)):
+        if source is None or channel is None or source.channel is not None:
+            continue
         other = first.setdefault(channel.voxels, number)
         if other != number and channel.maximum > channel.minimum:
-            names = [case.files[each].name for each in (other, number)]
-            which = (
-                f"{names[0]} is both" if case.images[other] == case.images[number] else f"{names[0]} and {names[1]} are"
-            )
+            before = case.images[other]
+            assert before is not None
+            names = [Path(each.file).name for each in (before, source)]
+            which = f"{names[0]} is both" if before == source else f"{names[0]} and {names[1]} are"
             what = f"{which} channel {other} and channel {number}, with the same voxels"
             cure = "Fine where a missing channel was filled with another; otherwise one of the files is the wrong one."
             problems.append(Problem(case.key, "", what, cure, severity="note"))

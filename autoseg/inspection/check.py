@@ -28,6 +28,7 @@ LISTED = "listed"
 _RESAMPLE = (
     "Resample the file to the grid of the case's first image (nearest neighbour for labels), or remove the case."
 )
+_LACKING = "Fine if it was never taken: training goes on without it. Otherwise put the file beside the others."
 _NOT_TAKEN = (
     "Where voxels are of the size that these files state, write it into CASE.json beside each of them, "
     '{"spacing": [z, y, x]} in mm.'
@@ -42,7 +43,8 @@ def check_headers(dataset: Dataset, workers: int) -> list[Problem]:
     for case, (headers, unread) in zip(dataset.cases, ordered_map(read, dataset.cases, workers)):
         problems += _problems(case, dataset, headers, unread)
         if not unread:
-            grids[case.key] = headers[Path(case.images[0])].geometry
+            grids[case.key] = headers[case.image_files[0]].geometry
+    problems += _in_no_case(dataset)
     problems += _two_kinds(dataset.cases, grids)
     problems += unusual_grids(grids)
     problems += alike_names(dataset.keys)
@@ -79,7 +81,17 @@ def _two_kinds(cases: Sequence[Case], grids: Mapping[str, Geometry]) -> list[Pro
     cure = "Make a dataset of each kind, or save 2-D images as volumes of one slice with its true thickness."
     what = f"is {few}-D, but {kinds[many]} other cases are {many}-D"
     wrong = [case for case in cases if case.key in grids and grids[case.key].dimensions == few]
-    return [Problem(case.key, Path(case.images[0]).name, what, cure) for case in wrong]
+    return [Problem(case.key, case.image_files[0].name, what, cure) for case in wrong]
+
+
+def _in_no_case(dataset: Dataset) -> list[Problem]:
+    """Channels that dataset.json names and that all cases lack."""
+    lacking = [set(case.absent) for case in dataset.cases]
+    cure = "Correct channel_names in dataset.json, or put the files of this channel beside the others."
+    return [
+        Problem(ALL, "", f"no case has channel {number} ({short(dataset.channels[number], 40)})", cure)
+        for number in sorted(set.intersection(*lacking))
+    ]
 
 
 def _listed(dataset: Dataset) -> list[Problem]:
@@ -106,7 +118,7 @@ def _listed(dataset: Dataset) -> list[Problem]:
 
 def _numbers(case: Case) -> tuple[int, ...]:
     """The channels that the names of the files speak of; nothing where they are no channels of one case."""
-    matches = [CHANNEL.fullmatch(stem(Path(path))) for path in case.images]
+    matches = [CHANNEL.fullmatch(stem(path)) for path in case.image_files]
     names = {match and match[1] for match in matches}
     numbers = tuple(int(match[2]) for match in matches if match)
     of_one = len(names) == 1 and None not in names and len(set(numbers)) == len(numbers)
@@ -138,14 +150,14 @@ def unfit(case: Case, dataset: Dataset) -> list[Problem]:
 
 def _surplus(case: Case, dataset: Dataset) -> list[Problem]:
     """More files than channels, whatever they hold: they are not opened, there may be thousands."""
-    count = len(case.images)
+    count = len(case.image_files)
     return _channel_problems(case, dataset, [1] * count) if count > len(dataset.channels) else []
 
 
 def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problems: list[Problem]) -> list[Problem]:
     if problems:
         return problems
-    images = [Path(image) for image in case.images]
+    images = case.image_files
     problems = _channel_problems(case, dataset, [headers[image].channels for image in images])
     if headers[images[0]].note:
         problems.append(Problem(case.key, images[0].name, headers[images[0]].note, _NOT_TAKEN, severity="note"))
@@ -162,8 +174,10 @@ def unreadable(case: Case, path: Path, error: Exception) -> Problem:
 
 def _channel_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Problem]:
     """Channels that are missing, too many, or in a place that the names of the files deny."""
-    files, expected = [Path(image) for image in case.images], len(dataset.channels)
+    files, expected = case.image_files, len(dataset.channels)
     listed = dataset.layout == LISTED
+    if case.absent and len(case.images) == expected and sum(found) == expected - len(case.absent):
+        return [_lacking(case, dataset.channels)]
     numbers = None if listed else misnumbered(case.key, files, expected if set(found) == {1} else len(files))
     if sum(found) == expected and numbers is None:
         return []
@@ -181,6 +195,13 @@ def _channel_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Pr
         missing = ", ".join(f"_{number:04d}" for number in range(len(files), expected))
         what += f"; {missing} {'is' if len(files) + 1 == expected else 'are'} missing"
     return [Problem(case.key, "", what, cure)]
+
+
+def _lacking(case: Case, channels: Sequence[str]) -> Problem:
+    names = ", ".join(f"{number} ({short(channels[number], 40)})" for number in case.absent)
+    found = ", ".join(short(path.name) for path in case.image_files[:5])
+    what = f"lacks channel{'s' * (len(case.absent) > 1)} {names}; found {found}"
+    return Problem(case.key, "", what, _LACKING, severity="note")
 
 
 def _grid_problems(case: Case, path: Path, first: Header, other: Header) -> list[Problem]:

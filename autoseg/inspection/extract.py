@@ -93,10 +93,14 @@ def _intensities(samples: list[np.ndarray]) -> tuple[Intensities, ...]:
 
     nnU-Net v2 has the same weighting, by drawing equally many voxels from every case.
     """
-    weights = np.concatenate([np.full(sample.shape[1], 1 / sample.shape[1]) for sample in samples]) / len(samples)
     statistics = []
     for channel in range(len(samples[0])):
-        values = np.concatenate([sample[channel] for sample in samples]).astype(np.float64)
+        having = [sample[channel] for sample in samples if not np.isnan(sample[channel, 0])]
+        if not having:  # all cases that have it are left out
+            statistics.append(Intensities(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+            continue
+        weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in having]) / len(having)
+        values = np.concatenate(having).astype(np.float64)
         order = np.argsort(values)
         ascending, ranks = values[order], weights[order]
         # A voxel stands in the middle of its share of the weight, the outermost ones at 0 and 1: for equal weights

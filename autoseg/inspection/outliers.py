@@ -85,7 +85,8 @@ def unusual_values(cases: Mapping[str, CaseFingerprint], channels: Sequence[str]
     """Channels that are constant, or whose values are of another kind than those of the same channel elsewhere."""
     problems = []
     for channel, name in enumerate(channels):
-        found = {key: case.channels[channel] for key, case in cases.items() if len(case.channels) == len(channels)}
+        measured = {key: case.channels[channel] for key, case in cases.items() if len(case.channels) == len(channels)}
+        found = {key: each for key, each in measured.items() if each is not None}
         called = f"channel {channel} ({short(name, 40)})"
         varied = {key: each for key, each in found.items() if each.maximum > each.minimum}
         problems += [
@@ -129,18 +130,19 @@ def copies(cases: Mapping[str, CaseFingerprint]) -> list[Problem]:
     A note and no error: two readers' labels of one image are a legitimate dataset. It must be seen all the same, since
     one of them in training and the other in validation makes the scores too good.
     """
-    whole: dict[tuple[str, ...], str] = {}
+    whole: dict[tuple[tuple[int, str], ...], str] = {}
     single: dict[str, tuple[str, int]] = {}
     problems = []
     for key, case in cases.items():
-        if all(each.maximum <= each.minimum for each in case.channels):
+        channels = {number: each for number, each in enumerate(case.channels) if each is not None}
+        if all(each.maximum <= each.minimum for each in channels.values()):
             continue  # constant images are alike; that they are constant is said
-        first = whole.setdefault(tuple(each.voxels for each in case.channels), key)
+        first = whole.setdefault(tuple((number, each.voxels) for number, each in channels.items()), key)
         if first != key:
             problems.append(Problem(key, "", f"has the same images as {first}", _COPIES, "note"))
             continue
         told: set[str] = set()
-        for channel, each in enumerate(case.channels):
+        for channel, each in channels.items():
             other, number = single.setdefault(each.voxels, (key, channel))
             if other not in (key, *told) and each.maximum > each.minimum:
                 told.add(other)

@@ -15,6 +15,7 @@ from ..core.labels import Labels
 from ..core.seeds import generator
 from ..data.dataset import Case, Dataset
 from ..data.fingerprint import CaseFingerprint, ChannelFingerprint
+from ..data.images import read_case
 from ..errors import DatasetError, ImageFileError
 from ..parts.readers import read_image, read_labels
 from .channels import channel_fingerprint, same_channels
@@ -35,7 +36,8 @@ class Scan:
     problems: tuple[Problem, ...]
     fingerprint: CaseFingerprint | None = None
     intensities: np.ndarray | None = None
-    """(channels, n) float32: foreground voxels, background and ignored ones left out; all of them when they are few."""
+    """(channels, n) float32: foreground voxels, background and ignored ones left out; all of them when they are few.
+    NaN for channels that the case lacks."""
     moments: np.ndarray | None = None
     """(labels, 10): where each label lies, see ``label_moments``."""
 
@@ -51,9 +53,8 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
 
 def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     """``scan_case`` where headers were compared already."""
-    paths = [Path(image) for image in case.images]
     try:
-        image = read_image(paths)
+        image = read_case(case)
         labels, _ = read_labels(Path(str(case.label)))
         content = content_hash(*case.files)
     except (DatasetError, ImageFileError, OSError) as error:
@@ -61,7 +62,9 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     if labels.shape != image.geometry.shape:  # replaced meanwhile
         return Scan(tuple(unfit(case, dataset)))
 
-    channels = tuple(map(channel_fingerprint, image.array))
+    channels = tuple(
+        None if number in case.absent else channel_fingerprint(array) for number, array in enumerate(image.array)
+    )
     problems = [*_voxel_problems(case, image, channels), *_label_problems(case, labels, dataset.labels)]
     if any(problem.severity == "error" for problem in problems):
         return Scan(tuple(problems))
@@ -84,6 +87,7 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     foreground = foreground_of(inside, dataset.labels)
     z, y, x = box.slices
     intensities = _sample(image.array[:, z, y, x], foreground, case.key, len(dataset.cases))
+    intensities[[*case.absent]] = np.nan
     moments = label_moments(inside, foreground, dataset.labels)
     return Scan(tuple(problems), fingerprint, intensities, moments)
 
@@ -105,12 +109,12 @@ def _sample(array: np.ndarray, foreground: np.ndarray, key: str, cases: int) -> 
     return sample
 
 
-def _voxel_problems(case: Case, image: Image, channels: Sequence[ChannelFingerprint]) -> list[Problem]:
+def _voxel_problems(case: Case, image: Image, channels: Sequence[ChannelFingerprint | None]) -> list[Problem]:
     problems = []
-    for channel, (array, found) in enumerate(zip(image.array, channels)):
-        if not (math.isfinite(found.minimum) and math.isfinite(found.maximum)):
+    for channel, (array, found, source) in enumerate(zip(image.array, channels, case.images)):
+        if found and source and not (math.isfinite(found.minimum) and math.isfinite(found.maximum)):
             finite = np.isfinite(array)
-            name = Path(case.images[channel if len(case.images) == len(image.array) else 0]).name
+            name = Path(source.file).name
             count = int(array.size - np.count_nonzero(finite))
             what = f"{count} of {array.size} voxels of channel {channel} are NaN or infinite"
             problems.append(Problem(case.key, name, what, "Replace NaN and infinite voxels, for example by 0."))
@@ -141,6 +145,8 @@ def _empty_slices(case: Case, image: Image) -> list[Problem]:
     """Slices of zeros between others, or where most are: so look images that were not wholly copied or converted."""
     problems = []
     for number, channel in enumerate(image.array):
+        if number in case.absent:
+            continue
         filled = np.flatnonzero([plane.any() for plane in channel])
         between = int(filled[-1] - filled[0]) + 1 - len(filled) if len(filled) else 0
         empty = len(channel) - len(filled)
@@ -165,5 +171,5 @@ def _unreadable_files(case: Case) -> list[Problem]:
 
 def _unreadable(case: Case, error: Exception) -> Problem:
     """The file is the one with which the message starts."""
-    path = next((path for path in case.files if str(error).startswith(f"{path}:")), Path(case.images[0]))
+    path = next((path for path in case.files if str(error).startswith(f"{path}:")), case.files[0])
     return unreadable(case, path, error)

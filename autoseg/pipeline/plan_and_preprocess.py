@@ -22,11 +22,12 @@ from ..core.records import to_json, write_json
 from ..data.dataset import Case, Dataset
 from ..data.fingerprint import Fingerprint
 from ..data.folds import FoldRules
+from ..data.images import read_case
 from ..data.layouts import read_dataset
 from ..errors import AutosegError, DatasetError, ImageFileError, WorkspaceError
 from ..inspection.check import Problem, check_headers, table
 from ..inspection.extract import extract_fingerprint
-from ..parts.readers import read_image, read_labels
+from ..parts.readers import read_labels
 from ..plan import Plan
 from ..preprocessing.prepare import prepare
 from ..preprocessing.sizes import impossible_cases
@@ -202,9 +203,8 @@ def _tell_damages(name: str, damages: Sequence[tuple[str, str]]) -> None:
 
 
 def _prepare_one(case: Case, *, task: Task, store: CaseStore, keys: dict[str, str]) -> None:
-    *images, label = case.files
     try:
-        prepared = prepare(read_image(images), read_labels(label)[0], task)
+        prepared = prepare(read_case(case), read_labels(Path(str(case.label)))[0], task)
     except (DatasetError, ImageFileError) as error:
         raise DatasetError(f"case {case.key}: {error}") from None
     store.write(case.key, prepared, keys[case.key])
@@ -236,4 +236,5 @@ def preparation_keys(measured: Fingerprint, task: Task) -> dict[str, str]:
     decisions = {name: to_json(task.configuration)[name] for name in ("spacing", "normalizers", "resampler")}
     axes = task.axis_order if task.orientation is None else (task.orientation, *task.axis_order)
     shared = json.dumps([PREPARED_VERSION, axes, to_json(task.labels), decisions])
-    return {key: hashlib.sha256((case.content + shared).encode()).hexdigest() for key, case in measured.cases.items()}
+    contents = {key: case.content + ("".join(map(str, case.absent))) for key, case in measured.cases.items()}
+    return {key: hashlib.sha256((content + shared).encode()).hexdigest() for key, content in contents.items()}

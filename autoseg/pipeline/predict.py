@@ -96,7 +96,7 @@ def refuse_among_images(images: Sequence[Path], output: Path) -> None:
 
 
 def _spare_images(cases: Sequence[Case], stages: Stages) -> None:
-    images = {os.path.realpath(path) for case in cases for path in case.images}
+    images = {os.path.realpath(path) for case in cases for path in case.image_files}
     targets = [path for case in cases for path in stages.files(case.key)]
     replaced = [path for path in targets if os.path.realpath(path) in images]
     if replaced:

@@ -15,9 +15,10 @@ import torch
 
 from ..core import process
 from ..core.clock import Clock
-from ..core.geometry import Geometry, Image
+from ..core.geometry import Geometry
 from ..core.parallel import ordered_map
 from ..data.dataset import Case
+from ..data.images import read_case
 from ..inference.accumulator import Space
 from ..inference.attempt import Attempt
 from ..inference.export import Prediction
@@ -25,7 +26,7 @@ from ..inference.memory import Gate
 from ..inference.options import PredictOptions
 from ..inference.outputs import LABEL_MAP, Output, Outputs, paths
 from ..inference.predictor import Predictor, Prepared
-from ..parts.readers import read_header, read_image, refuse_unwritable
+from ..parts.readers import read_header, refuse_unwritable
 from ..settings import resolve
 from .results import Results
 
@@ -61,7 +62,7 @@ class Stages:
 
     def image(self, key: str) -> Path:
         """The first one of a case: label maps get the grid of its header."""
-        return Path(self.cases[key].images[0])
+        return self.cases[key].image_files[0]
 
     def finished(self, key: str) -> bool:
         """Whether an earlier run wrote all that is wanted, and it can still be used; says so where it cannot."""
@@ -76,11 +77,11 @@ class Stages:
     def prepared(self, case: Case) -> Attempt[Any]:
         """Waits until memory suffices for the case, which is judged by its header, then reads it."""
         attempt = Attempt(case.key, case, Clock(self.stopped))
-        weighed = attempt.then("read", lambda case: self._needed(case.key, read_header(Path(case.images[0])).geometry))
+        weighed = attempt.then("read", lambda case: self._needed(case.key, read_header(case.image_files[0]).geometry))
         if weighed.result is not None:
             self.gate.enter(case.key, weighed.result)
         with self._leaving(case.key) as through:
-            prepared = through(weighed.then("read", lambda _: _read(case)).then("prepare", self.model.prepare))
+            prepared = through(weighed.then("read", lambda _: read_case(case)).then("prepare", self.model.prepare))
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 
@@ -192,7 +193,3 @@ def _share_threads(threads: int, workers: int) -> None:
     share = max(1, threads // max(1, workers))
     if torch.get_num_threads() != share:
         torch.set_num_threads(share)
-
-
-def _read(case: Case) -> Image:
-    return read_image([Path(path) for path in case.images])

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ..bundle.manifest import CrossValidation, Manifest, MirroringTest
 from ..bundle.trained import TrainedRuns, read_trained
@@ -186,7 +185,7 @@ def _validate(
     shutil.rmtree(folder, ignore_errors=True)
     pairs = {case.key: (case.reference, folder / f"{case.key}{dataset.file_ending}") for case in cases}
     for case, each in zip(cases, held):
-        image = Path(dataset.case(case.key).images[0])
+        image = dataset.case(case.key).image_files[0]
         write_labels(each.label_map, each.geometry, pairs[case.key][1], like=image)
     summary = score_pairs(pairs, dataset.labels, folder, patients=splits.patients, workers=workers)
     return CrossValidation(summary.overall, summary.labels, folds)

@@ -6,7 +6,7 @@ before resampling because interpolation would blur the border of the nonzero reg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,6 +39,8 @@ class PreparedCase:
     """Where its labels are; None for a case to be predicted."""
     previous: PreparedCase | None = None
     """In a cascade, a case to be predicted as the earlier stage sees it."""
+    absent: tuple[int, ...] = ()
+    """Channels that the case lacks, counted from 0: they are 0 everywhere."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """For a case to be predicted, what the caller gave for further inputs of the network, by their names."""
 
@@ -65,19 +67,23 @@ def prepare(image: Image, labels: np.ndarray | None, task: Task) -> PreparedCase
     masked = any(normalizer.mask for normalizer in configuration.normalizers)
     resized = resampling.shape != resampling.new_shape
     outside = _outside(cropped, indices) if masked or (resized and _touches_zero(cropped, indices)) else None
-    normalised = _normalised(cropped, None if outside is None else ~outside, configuration)
+    normalised = _normalised(cropped, None if outside is None else ~outside, configuration, image.absent)
     resampled = np.ascontiguousarray(resampling.apply(normalised, resampler.resample_image))
     foreground = None
     if indices is not None:
         indices = _resampled(indices, outside, partial(resampling.apply, method=resampler.resample_labels))
         foreground = class_locations(indices, task.labels)
-    return PreparedCase(resampled, indices, record, image.geometry, foreground)
+    return PreparedCase(resampled, indices, record, image.geometry, foreground, absent=image.absent)
 
 
-def _normalised(array: np.ndarray, mask: np.ndarray | None, configuration: Configuration) -> np.ndarray:
-    normalised = np.empty(array.shape, np.float32)
-    for target, channel, normalizer in zip(normalised, array, configuration.normalizers):
-        target[...] = normalizer.apply(channel, mask)
+def _normalised(
+    array: np.ndarray, mask: np.ndarray | None, configuration: Configuration, absent: Collection[int]
+) -> np.ndarray:
+    """Channels that are absent are 0, about what others are on average."""
+    normalised = np.zeros(array.shape, np.float32)
+    for number, (target, channel, normalizer) in enumerate(zip(normalised, array, configuration.normalizers)):
+        if number not in absent:
+            target[...] = normalizer.apply(channel, mask)
     return normalised
 
 

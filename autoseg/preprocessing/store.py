@@ -52,6 +52,8 @@ class CaseRecord:
     record: SpatialRecord
     files: dict[str, Mark]
     """What each of ``FILES`` must be."""
+    absent: tuple[int, ...] = ()
+    """Channels that the case lacks, counted from 0."""
 
     def __post_init__(self) -> None:
         if set(self.files) != set(FILES):
@@ -73,6 +75,11 @@ class StoredCase:
     @property
     def channels(self) -> int:
         return self.case.channels
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Channels that it lacks, counted from 0."""
+        return self.case.absent
 
     @property
     def geometry(self) -> Geometry:
@@ -173,7 +180,7 @@ class CaseStore:
             _write_locations(folder, prepared.foreground)
             files = {name: Mark.of(folder / name) for name in FILES}
             grid = (shape[0], shape[1], shape[2])
-            case = CaseRecord(content_key, grid, channels, prepared.geometry, prepared.record, files)
+            case = CaseRecord(content_key, grid, channels, prepared.geometry, prepared.record, files, prepared.absent)
             (folder / RECORD).write_text(json.dumps(sealed_json(case)), encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from ...parts.readers import ending_of
 from .. import dataset_json
 from ..dataset import Case, Dataset
 from .folders import images_in, is_image, no_cases, nothing_in, others_in, stem
-from .grouping import CHANNEL, paired
+from .grouping import CHANNEL, by_number, cases_of, paired
 from .listed import decathlon, explicit
 from .plain import plain
 from .to_predict import find_images
@@ -39,7 +39,7 @@ def read_dataset(folder: Path) -> Dataset:
     description = dataset_json.read(where)
     channels, labels = dataset_json.channels_of(description, where), dataset_json.labels_of(description, where)
     refuse_lossy(labels, where)
-    layout, cases = _described(folder, description)
+    layout, cases = _described(folder, description, len(channels))
     announced = description.get("numTraining")
     if isinstance(announced, int) and announced != len(cases):
         LOG.warning("%s: numTraining is %s, but there are %d cases; taking these", where, announced, len(cases))
@@ -55,14 +55,14 @@ def read_dataset_labels(path: Path) -> Labels:
     return dataset_json.labels_of(dataset_json.read(path), path)
 
 
-def _described(folder: Path, description: dict[str, Any]) -> tuple[str, list[Case]]:
+def _described(folder: Path, description: dict[str, Any], channels: int) -> tuple[str, list[Case]]:
     """Layout and cases of a folder with a dataset.json."""
     if "dataset" in description:
-        return "listed", explicit(folder, description["dataset"])
+        return "listed", explicit(folder, description["dataset"], channels)
     training = description.get("training")
     if isinstance(training, list) and "file_ending" not in description:
-        cases = decathlon(folder, training)
-        split = any(CHANNEL.fullmatch(stem(Path(path))) for path in cases[0].images)
+        cases = decathlon(folder, training, channels)
+        split = any(CHANNEL.fullmatch(stem(path)) for path in cases[0].image_files)
         return ("nnunet" if split else "msd"), cases
     ending = description.get("file_ending")
     if ending is not None and not isinstance(ending, str):
@@ -74,7 +74,8 @@ def _described(folder: Path, description: dict[str, Any]) -> tuple[str, list[Cas
         chosen = [path for path in images if path.name.lower().endswith(ending.lower())]
         found = [*images, *others_in(folder / "imagesTr")]
         images = chosen or no_cases(folder / "imagesTr", found, short(ending))
-    return "nnunet", paired(images, folder / "labelsTr")
+    pairs = paired(images, folder / "labelsTr")
+    return "nnunet", cases_of((key, by_number(key, files, channels), label) for key, files, label in pairs)
 
 
 def _dataset(folder: Path, channels: tuple[str, ...], labels: Labels, cases: list[Case], layout: str) -> Dataset:

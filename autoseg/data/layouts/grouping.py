@@ -1,6 +1,6 @@
 """Which files make up a case: ``CASE.nii.gz`` with all channels, or ``CASE_0000.nii.gz``, ``CASE_0001.nii.gz``, ...
 
-The number is the channel, so a gap is a file that is missing and never the next channel.
+The number is the channel, so a gap is a channel that the case lacks and never the next one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ...core.names import first_of, path_name, short
-from ...errors import DatasetError
-from ..dataset import Case
+from ...errors import DatasetError, ImageFileError
+from ...parts.readers import read_header
+from ..dataset import Case, ImageSource
 from .folders import images_in, nothing_in, others_in, stem
 
+Sources = tuple[ImageSource | None, ...]
+"""One per channel; None: the case lacks it."""
+Files = tuple[str, list[Path], Path]
+"""The key of a case, its image files sorted by name, and its label file."""
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
 
@@ -67,7 +72,44 @@ def grouped(paths: Iterable[Path], is_case: Callable[[str], bool], whole: Iterab
     return {key: sorted(files, key=stem) for key, files in groups.items()}
 
 
-def paired(images: list[Path], labels_folder: Path) -> list[Case]:
+def by_number(key: str, files: Sequence[Path], channels: int) -> Sources:
+    """Where the ``channels`` of case ``key`` are: the number in a file's name is the channel.
+
+    A case lacks the channel for which there is no file, unless the first of its files holds several. Files whose names
+    say something else are taken in their order.
+    """
+    numbers = [channel_number(path, key) for path in files]
+    named = {number: ImageSource(str(path)) for path, number in zip(files, numbers) if number is not None}
+    if len(named) < len(files) or max(named) >= channels or (len(files) < channels and channels_in(files[0]) != 1):
+        return in_order(files, channels)
+    return tuple(map(named.get, range(channels)))
+
+
+def in_order(files: Sequence[Path | None], channels: int) -> Sources:
+    """Where the ``channels`` of a case are in files that have no numbers; None for a channel that it lacks.
+
+    One file holds all channels; several that are too few hold some each. Where they do not add up to ``channels``, more
+    or fewer are returned: checking says what is wrong.
+    """
+    if len(files) >= channels:
+        return tuple(None if path is None else ImageSource(str(path)) for path in files)
+    counts = [channels] if len(files) == 1 else [(path and channels_in(path)) or 1 for path in files]
+    return tuple(
+        path and ImageSource(str(path), number if count > 1 else None)
+        for path, count in zip(files, counts)
+        for number in range(count)
+    )
+
+
+def channels_in(path: Path) -> int | None:
+    """None for a file that cannot be read."""
+    try:
+        return read_header(path).channels
+    except (ImageFileError, OSError):
+        return None
+
+
+def paired(images: list[Path], labels_folder: Path) -> list[Files]:
     """Cases from image files and label files, matched by name whatever their endings. Raises DatasetError."""
     labels: dict[str, Path] = {}
     wrong = []
@@ -92,18 +134,19 @@ def paired(images: list[Path], labels_folder: Path) -> list[Case]:
         rule = "CASE_0000.nii.gz (or CASE.nii.gz) is labelled by CASE.nii.gz; add what is missing or remove the rest"
         told = first_of(sorted(short(line, 300) for line in wrong))
         raise DatasetError(f"images and labels do not match ({len(wrong)}). {rule}:\n{told}")
-    return cases_of((key, files, labels[key]) for key, files in groups.items())
+    return [(key, files, labels[key]) for key, files in groups.items()]
 
 
-def cases_of(found: Iterable[tuple[str, Sequence[Path], Path | None]]) -> list[Case]:
+def cases_of(found: Iterable[tuple[str, Sources, Path | None]]) -> list[Case]:
     """Key, images and label of every case, as records. Raises DatasetError for every key that cannot be a file name."""
     cases, wrong = [], []
     for key, images, label in found:
         try:
             path_name(key, "case")
-            cases.append(Case(key, tuple(map(str, images)), None if label is None else str(label)))
+            cases.append(Case(key, images, None if label is None else str(label)))
         except ValueError as error:
-            wrong.append(f"{short(repr(str(images[0])), 150)}: {error}")
+            file = next(source.file for source in images if source)
+            wrong.append(f"{short(repr(file), 150)}: {error}")
     if wrong:
         raise DatasetError(f"{len(wrong)} files need another name:\n{first_of(wrong, 10)}")
     return cases

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,26 @@ from ...errors import DatasetError
 from ...parts.readers import ending_of
 from ..dataset import Case
 from .folders import images_in, is_image, not_a_file, stem
-from .grouping import CHANNEL, cases_of
+from .grouping import CHANNEL, Sources, by_number, cases_of, in_order
 
-Files = Mapping[str, tuple[Sequence[Path], Path]]
+Found = Mapping[str, tuple[Sources, Path]]
 """Case key to images and label."""
 
 
-def explicit(folder: Path, listed: Any) -> list[Case]:
-    """nnU-Net's ``dataset``: case to ``{"images": [...], "label": ...}``, relative to the folder or absolute."""
+def explicit(folder: Path, listed: Any, channels: int) -> list[Case]:
+    """nnU-Net's ``dataset``: case to ``{"images": [...], "label": ...}``, relative to the folder or absolute.
+
+    An image that is null is a channel that the case lacks.
+    """
     where = folder / "dataset.json"
     if not isinstance(listed, dict):
         raise DatasetError(f"{where}: `dataset` must map each case to its images and its label")
     cases, wrong = {}, []
     for key, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
-        if isinstance(images, list) and images and all(map(_is_path, images)) and _is_path(entry.get("label")):
-            cases[key] = ([folder / image for image in images], folder / entry["label"])
+        if _are_paths(images, channels) and _is_path(entry.get("label")):
+            files = [None if image is None else folder / image for image in images]
+            cases[key] = in_order(files, channels), folder / entry["label"]
         else:
             wrong.append(f'case {short(key)} must be {{"images": [...], "label": "..."}}, found {short(repr(entry))}')
     if wrong:
@@ -35,10 +39,10 @@ def explicit(folder: Path, listed: Any) -> list[Case]:
     return _checked(where, cases)
 
 
-def decathlon(folder: Path, training: list[Any]) -> list[Case]:
+def decathlon(folder: Path, training: list[Any], channels: int) -> list[Case]:
     """The Decathlon's ``training``; nnU-Net v1 wrote the same list but split CASE into CASE_0000, CASE_0001, ..."""
     where = folder / "dataset.json"
-    cases: dict[str, tuple[Sequence[Path], Path]] = {}
+    cases: dict[str, tuple[Sources, Path]] = {}
     wrong, splits = [], _Splits()
     keys: Counter[str] = Counter()
     for entry in training:
@@ -53,7 +57,7 @@ def decathlon(folder: Path, training: list[Any]) -> list[Case]:
         split = [] if not_a_file(image) is None else splits.of(image)
         key = stem(label)
         keys[key] += 1
-        cases[key] = (split or [image], label)
+        cases[key] = by_number(stem(image), split or [image], channels), label
     wrong += [f"case {short(key)} is listed {count} times" for key, count in keys.items() if count > 1]
     if wrong:
         raise DatasetError(f"{where}: {len(wrong)} entries of `training` cannot be used:\n{first_of(wrong, 10)}")
@@ -77,18 +81,27 @@ class _Splits:
         return self._folders[image.parent].get((stem(image), ending_of(image)), [])
 
 
+def _are_paths(images: Any, channels: int) -> bool:
+    """At least one path; null may stand for some of exactly as many as there are channels."""
+    if not isinstance(images, list) or not any(map(_is_path, images)):
+        return False
+    return all(map(_is_path, images)) or (
+        len(images) == channels and all(image is None or _is_path(image) for image in images)
+    )
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _checked(where: Path, cases: Files) -> list[Case]:
+def _checked(where: Path, cases: Found) -> list[Case]:
     if not cases:
         raise DatasetError(f"{where} lists no cases")
     missing = [
-        f"case {short(key)}: {short(str(path), 200)} {problem}"
+        f"case {short(key)}: {short(path, 200)} {problem}"
         for key, (images, label) in cases.items()
-        for path in (*images, label)
-        if (problem := not_a_file(path)) is not None
+        for path in dict.fromkeys((*(source.file for source in images if source), str(label)))
+        if (problem := not_a_file(Path(path))) is not None
     ]
     if missing:
         told = first_of(missing, 10)

@@ -18,7 +18,7 @@ from ...errors import DatasetError, ImageFileError
 from ...parts.readers import ending_of, read_header, read_labels
 from ..dataset import Case
 from .folders import images_in, nothing_in
-from .grouping import paired
+from .grouping import by_number, cases_of, channels_in, paired
 
 LOG = logging.getLogger("autoseg")
 MOST_VALUES = 1000  # a file with more distinct values than this is an image, not a label map
@@ -36,21 +36,23 @@ def plain(folder: Path) -> tuple[tuple[str, ...], Labels, list[Case]]:
             f"{folder}: not a dataset. Expected dataset.json with imagesTr and labelsTr, or the folders images and "
             f"labels; found {', '.join(there) or 'nothing'}"
         )
-    cases = paired(images_in(images) or nothing_in(images), labels)
-    return _channels(cases), _inferred_labels(cases), cases
+    pairs = paired(images_in(images) or nothing_in(images), labels)
+    channels = _channels([files for _, files, _ in pairs])
+    cases = cases_of((key, by_number(key, files, len(channels)), label) for key, files, label in pairs)
+    return channels, _inferred_labels(cases), cases
 
 
-def _channels(cases: Sequence[Case]) -> tuple[str, ...]:
+def _channels(cases: Sequence[Sequence[Path]]) -> tuple[str, ...]:
     """Those of a case that has as many files as most, and can be read."""
-    usual = Counter(len(case.images) for case in cases).most_common(1)[0][0]
+    usual = Counter(map(len, cases)).most_common(1)[0][0]
     count = usual
-    for case in cases:
-        if len(case.images) == usual:
-            try:
-                count = sum(read_header(Path(path)).channels for path in case.images)
-            except ImageFileError:
+    for files in cases:
+        if len(files) == usual:
+            counts = [channels_in(path) for path in files]
+            if None in counts:
                 continue
-            if count == 3 and usual == 1 and ending_of(case.images[0]).lower() in PICTURES:
+            count = sum(each for each in counts if each)
+            if count == 3 and usual == 1 and ending_of(files[0]).lower() in PICTURES:
                 return ("R", "G", "B")
             break
     return tuple(f"channel_{number}" for number in range(count))
@@ -94,6 +96,6 @@ def _values(case: Case) -> np.ndarray | ImageFileError:
 def _shape_of_image(case: Case) -> tuple[int, int, int] | None:
     """None where that cannot be read."""
     try:
-        return read_header(Path(case.images[0])).geometry.shape
+        return read_header(case.image_files[0]).geometry.shape
     except ImageFileError:
         return None

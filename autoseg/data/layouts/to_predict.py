@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...core.names import first_of, path_name, short
-from ...errors import DatasetError, ImageFileError
-from ...parts.readers import ending_of, read_header
+from ...errors import DatasetError
+from ...parts.readers import ending_of
 from ..dataset import Case
 from .folders import images_in, nothing_in, stem
-from .grouping import CHANNEL, cases_of, channel_number, grouped, misnumbered
+from .grouping import CHANNEL, by_number, cases_of, channel_number, channels_in, grouped, misnumbered
 
 LOG = logging.getLogger("autoseg")
 
@@ -43,7 +43,8 @@ def find_images(source: Path | Sequence[Path], channels: int) -> tuple[tuple[Cas
         lines = [f"case {short(key)}: {short(problem, 600)}" for key, problem in sorted(wrong.items())]
         raise DatasetError(first_of(lines, 5 if len(lines[0]) > 200 else 10))
     _tell_collisions(groups)
-    return tuple(cases_of((key, files, None) for key, files in sorted(groups.items()) if key not in wrong)), wrong
+    found = ((key, files) for key, files in sorted(groups.items()) if key not in wrong)
+    return tuple(cases_of((key, by_number(key, files, channels), None) for key, files in found)), wrong
 
 
 def _wrong_name(key: str, path: Path) -> str | None:
@@ -63,7 +64,7 @@ def _problem(key: str, files: list[Path], channels: int) -> str | None:
         return f"{twice[0]} is given twice ({there}); rename or leave one out"
     if len(files) > 1 and any(channel_number(path, key) is None for path in files):
         return misnumbered(key, files)
-    found = [_channels_in(path) for path in files]
+    found = [channels_in(path) for path in files]
     if None in found and len(files) == 1:
         return None
     if len(files) > 1 and (channels == 1 or set(found) == {channels}):
@@ -122,14 +123,6 @@ def _channels_alone(groups: Mapping[str, list[Path]], channels: int, wrong: Mapp
                 "%s%s: taken for a case of this name; a channel of %s needs %s_0000", paths[0].name, beside, key, key
             )
     return found
-
-
-def _channels_in(path: Path) -> int | None:
-    """None for a file that cannot be read."""
-    try:
-        return read_header(path).channels
-    except (ImageFileError, OSError):
-        return None
 
 
 def _tell_collisions(keys: Mapping[str, list[Path]]) -> None:

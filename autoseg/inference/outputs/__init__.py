@@ -48,7 +48,7 @@ class OutputContext:
     @property
     def image(self) -> Path | None:
         """The first image file: what is written takes over the grid of its header."""
-        return None if self.case is None else Path(self.case.images[0])
+        return None if self.case is None else self.case.image_files[0]
 
     def paths(self, output: Output) -> tuple[Path, ...]:
         """What ``output`` writes for this case."""

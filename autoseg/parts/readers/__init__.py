@@ -75,7 +75,15 @@ def read_header(path: Path) -> Header:
 
 
 def read_image(paths: Sequence[Path]) -> Image:
-    """One case: the channels of all its files in order, as float32, on the grid of the first.
+    """The channels of all files in order, as float32, on the grid of the first. Raises as ``read_files``."""
+    arrays, geometry = read_files(paths)
+    with refusals(paths[0]):
+        whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        return Image(np.ascontiguousarray(whole, np.float32), geometry)
+
+
+def read_files(paths: Sequence[Path]) -> tuple[list[np.ndarray], Geometry]:
+    """The voxels (channels, z, y, x) of every file of a case as they are stored, and their one grid.
 
     Raises ImageFileError for a file that cannot be read, DatasetError when the files lie on different grids.
     """
@@ -95,8 +103,7 @@ def read_image(paths: Sequence[Path]) -> Image:
         raise ImageFileError("a case needs at least one image file")
     with refusals(paths[0]):
         refuse_larger(sum(array.size for array in arrays) * np.dtype(np.float32).itemsize, paths[0])
-        whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-        return Image(np.ascontiguousarray(whole, np.float32), geometry)
+    return arrays, geometry
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, Geometry]:
