@@ -37,7 +37,7 @@ def plan_of(planner: str, shape: Any, spacing: Any, channels: int, batch: int) -
     from autoseg.pipeline.make_plan import PLANNERS
 
     keys = [f"case_{index}" for index in range(50)]
-    cases = tuple(Case(key, (f"{key}.nii.gz",), f"{key}.nii.gz") for key in keys)
+    cases = tuple(Case.of_files(key, (f"{key}.nii.gz",), f"{key}.nii.gz") for key in keys)
     labels = ExclusiveLabels({"background": 0, "a": 1, "b": 2})
     names = tuple(f"channel {index}" for index in range(channels))
     dataset = Dataset("Dataset001_Made", "made", names, labels, cases, ".nii.gz", "nnunet")

@@ -49,7 +49,7 @@ def described(
 ) -> tuple[Dataset, Fingerprint]:
     keys = [f"case_{index}" for index in range(cases)]
     files = tuple(f"/{channel}.nii.gz" for channel in range(channels))
-    listed = tuple(Case(key, files, f"/labels/{key}.nii.gz") for key in keys)
+    listed = tuple(Case.of_files(key, files, f"/labels/{key}.nii.gz") for key in keys)
     labels = ExclusiveLabels({"background": 0, "a": 1, "b": 2})
     dataset = Dataset("Dataset001_Made", "/d", ("MRI",) * channels, labels, listed, ".nii.gz", "nnunet")
     case = CaseFingerprint(shape, spacing, shape, 1.0, "")

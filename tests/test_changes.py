@@ -38,7 +38,7 @@ def two_configurations(small_plan: Plan) -> Plan:
 def planned(planner: str) -> Plan:
     """What a planner decides for forty cases of one channel."""
     keys = [f"case_{number}" for number in range(40)]
-    cases = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
+    cases = tuple(Case.of_files(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
     labels = ExclusiveLabels({"background": 0, "organ": 1})
     dataset = Dataset("Dataset001_Made", "/d", ("MRI",), labels, cases, ".nii.gz", "nnunet")
     measured = CaseFingerprint((60, 80, 70), (1.0, 1.0, 1.0), (60, 80, 70), 1.0, "")

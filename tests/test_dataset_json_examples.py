@@ -94,4 +94,4 @@ def test_examples_mean_what_they_say(tmp_path: Path) -> None:
     assert meaning["decathlon"].channels == ("T2", "ADC")
     assert meaning["explicit_cases"].keys == ("anna", "bert")
     assert meaning["rgb_2d"].channels == ("R", "G", "B")
-    assert len(meaning["rgb_2d"].cases[0].images) == 1
+    assert len(meaning["rgb_2d"].cases[0].image_files) == 1

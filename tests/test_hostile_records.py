@@ -62,7 +62,7 @@ DATASET = Dataset(
     "/d",
     ("CT", "T1"),
     LABELS,
-    tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in KEYS[:2]),
+    tuple(Case.of_files(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in KEYS[:2]),
     ".nii.gz",
     "nnunet",
 )

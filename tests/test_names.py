@@ -26,13 +26,14 @@ NAME = "3d_fullres"
 
 def dataset(**changes: object) -> Dataset:
     labels = ExclusiveLabels({"background": 0, "a": 1})
-    return replace(Dataset("D", "/d", ("CT",), labels, (Case("a", ("/a",), "/b"),), ".nii.gz", "nnunet"), **changes)  # type: ignore[arg-type]
+    cases = (Case.of_files("a", ("/a",), "/b"),)
+    return replace(Dataset("D", "/d", ("CT",), labels, cases, ".nii.gz", "nnunet"), **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", PATHS, ids=ascii)
 def test_what_becomes_a_folder_is_no_path(small_plan: Plan, name: str) -> None:
     for refused in (
-        lambda: Case(name, ("/a",)),
+        lambda: Case.of_files(name, ("/a",)),
         lambda: dataset(name=name),
         lambda: replace(small_plan, dataset=name),
         lambda: replace(small_plan, configurations={name: small_plan.configurations[NAME]}, default=name),
@@ -72,11 +73,13 @@ def test_every_ending_of_nnunet_is_one(small_plan: Plan, ending: str) -> None:
 
 def test_two_cases_have_two_names() -> None:
     with pytest.raises(ValueError, match="two cases 'a'"):
-        dataset(cases=(Case("a", ("/a",)), Case("a", ("/b",))))
+        dataset(cases=(Case.of_files("a", ("/a",)), Case.of_files("a", ("/b",))))
 
 
 def test_files_may_lie_anywhere_and_be_called_as_nobody_can_print(tmp_path: Path) -> None:
-    found = dataset(cases=(Case("a", ("/mnt/\udce4\udcf6/a.nii.gz",), "/ä/b"),))  # not UTF-8, as Python reads it
+    found = dataset(
+        cases=(Case.of_files("a", ("/mnt/\udce4\udcf6/a.nii.gz",), "/ä/b"),)
+    )  # not UTF-8, as Python reads it
     write_json(tmp_path / "dataset.json", found)
     assert read_json(tmp_path / "dataset.json", Dataset) == found
 

@@ -22,6 +22,11 @@ class ImageSource:
     channel: int | None = None
     """Of the file, counted from 0; None: its only one."""
 
+    @classmethod
+    def all_of(cls, file: Path, channels: int) -> tuple[ImageSource, ...]:
+        """The channels of a file that holds so many."""
+        return tuple(cls(str(file), number if channels > 1 else None) for number in range(channels))
+
 
 @dataclass(frozen=True)
 class Case:

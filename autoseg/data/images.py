@@ -19,7 +19,9 @@ def read_case(case: Case) -> Image:
     files = case.image_files
     arrays, geometry = read_files(files)
     held = dict(zip(map(str, files), arrays))
-    if len(files) == 1 and len(arrays[0]) == len(case.images) and not case.absent:  # as most are: nothing is copied
+    if len(files) == 1 and case.images == ImageSource.all_of(
+        files[0], len(arrays[0])
+    ):  # as most are: nothing is copied
         return Image(np.ascontiguousarray(arrays[0], np.float32), geometry)
     whole = np.zeros((len(case.images), *geometry.shape), np.float32)
     for target, source in zip(whole, case.images):

@@ -124,12 +124,12 @@ def test_no_file_is_ever_another_channel_than_its_name_says(
     except DatasetError as error:
         assert len(str(error)) < 2000
         return
-    taken = [path for case in cases for path in case.images]
-    assert refused or sorted(taken) == sorted(str(path) for path in folder.iterdir())
+    taken = [path for case in cases for path in case.image_files]
+    assert refused or sorted(taken) == sorted(folder.iterdir())
     for case in cases:
-        assert len(case.images) == channels
+        assert len(case.image_files) == channels
         if channels > 1:
-            assert [Path(path).name for path in case.images] == [
+            assert [path.name for path in case.image_files] == [
                 f"{case.key}_{number:04d}.nii.gz" for number in range(channels)
             ]
 

@@ -60,7 +60,7 @@ def test_nnunet_layout_is_read_in_the_order_of_the_keys(raw: Path) -> None:
     dataset = read_dataset(raw)
     assert (dataset.name, dataset.folder, dataset.layout) == ("Dataset007_Thing", str(raw), "nnunet")
     assert dataset.keys == ("a", "b")
-    assert dataset.cases[0].images == (str(raw / "imagesTr/a_0000.nii.gz"),)
+    assert dataset.cases[0].image_files == (raw / "imagesTr/a_0000.nii.gz",)
     assert dataset.cases[0].label == str(raw / "labelsTr/a.nii.gz")
     assert dataset.file_ending == ".nii.gz"
 
@@ -75,7 +75,7 @@ def test_licence_and_citation_are_taken_over(raw: Path, names: tuple[str, str]) 
 def test_channels_are_in_the_order_of_their_numbers(raw: Path) -> None:
     for number in (10, 2, 1):
         image(raw / f"imagesTr/a_{number:04d}.nii.gz")
-    numbers = [Path(path).name[2:6] for path in read_dataset(raw).case("a").images]
+    numbers = [path.name[2:6] for path in read_dataset(raw).case("a").image_files]
     assert numbers == ["0000", "0001", "0002", "0010"]
 
 
@@ -133,7 +133,7 @@ def test_a_case_list_may_name_absolute_files_and_must_name_existing_ones(raw: Pa
     image(elsewhere)
     entry = {"images": [str(elsewhere)], "label": "labelsTr/a.nii.gz"}
     describe(raw, dataset={"x": entry})
-    assert read_dataset(raw).case("x").images == (str(elsewhere),)
+    assert read_dataset(raw).case("x").image_files == (elsewhere,)
     describe(raw, dataset={"x": entry, "y": {"images": ["gone.nii.gz"], "label": "labelsTr/b.nii.gz"}})
     with pytest.raises(DatasetError, match=r"case y: .*gone\.nii\.gz does not exist"):
         read_dataset(raw)
@@ -144,7 +144,7 @@ def test_the_decathlon_s_list_also_finds_files_that_nnunet_1_split(raw: Path) ->
     describe(raw, training=training, file_ending=None)
     dataset = read_dataset(raw)
     assert dataset.layout == "nnunet"
-    assert dataset.case("a").images == (str(raw / "imagesTr/a_0000.nii.gz"),)
+    assert dataset.case("a").image_files == (raw / "imagesTr/a_0000.nii.gz",)
 
 
 def test_plain_folders_are_understood(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_plain_folders_are_understood(tmp_path: Path) -> None:
     assert dataset.layout == "plain"
     assert dataset.labels == ExclusiveLabels({"background": 0, "label_205": 205, "label_420": 420})
     assert len(dataset.channels) == 2
-    assert len(dataset.case("a").images) == 2
+    assert len(dataset.case("a").image_files) == 2
 
 
 def test_keys_that_end_in_four_digits_are_no_channels_when_a_label_has_that_name(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_images_to_predict_are_grouped_by_channel(tmp_path: Path) -> None:
     cases, refused = find_images(tmp_path, 2)
     assert not refused
     assert [case.key for case in cases] == ["a", "b"]
-    assert [Path(path).name for path in cases[0].images] == ["a_0000.nii.gz", "a_0001.nii.gz"]
+    assert [path.name for path in cases[0].image_files] == ["a_0000.nii.gz", "a_0001.nii.gz"]
     assert cases[0].label is None
 
 

@@ -94,7 +94,7 @@ def test_label_maps_are_corrected_and_probabilities_are_not(small_plan, tmp_path
 def test_probabilities_of_an_ensemble_are_kept_as_those_of_a_configuration_are(small_plan, tmp_path):
     path = bundle(tmp_path / "model", plan_of(small_plan, EXCLUSIVE), {"2d": 0.5, "3d_fullres": 0.5})
     model = Model.read(path, settings=SETTINGS)
-    case, outputs = Case("case", (str(tmp_path / "image.nii.gz"),)), chosen(["stored_probabilities"])
+    case, outputs = Case.of_files("case", (str(tmp_path / "image.nii.gz"),)), chosen(["stored_probabilities"])
     (tmp_path / "probabilities").mkdir()
     found = model.decide(model.prepare(image()), outputs=outputs, case=case, folder=tmp_path)
     kept = open_stored(tmp_path / "probabilities" / "case.b2nd")

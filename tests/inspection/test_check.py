@@ -42,7 +42,7 @@ def dataset(*cases: Case, channels: int = 1) -> Dataset:
 
 def case(folder: Path, key: str = "a", ending: str = ".nii.gz", **label: object) -> Case:
     image = write(folder / f"{key}_0000{ending}")
-    return Case(key, (image,), write(folder / f"{key}{ending}", **label))  # type: ignore[arg-type]
+    return Case.of_files(key, (image,), write(folder / f"{key}{ending}", **label))  # type: ignore[arg-type]
 
 
 def test_a_sound_case_has_no_problems(tmp_path: Path) -> None:
@@ -82,10 +82,10 @@ def test_float_noise_is_no_problem(tmp_path: Path) -> None:
 def test_more_files_than_channels_are_not_opened(tmp_path: Path) -> None:
     label = write(tmp_path / "a.nii.gz")
     files = tuple(str(tmp_path / f"a_{number:04d}.nii.gz") for number in range(9999))  # none of them exists
-    (problem,) = check_headers(dataset(Case("a", files, label)), 1)
+    (problem,) = check_headers(dataset(Case.of_files("a", files, label)), 1)
     assert problem.what.startswith("9999 channels in a_0000.nii.gz, a_0001.nii.gz, ")
     assert "but the dataset has 1; " in problem.what
-    assert scan_case(Case("a", files, label), dataset(Case("a", files, label))).problems == (problem,)
+    assert scan_case(Case.of_files("a", files, label), dataset(Case.of_files("a", files, label))).problems == (problem,)
 
 
 def test_what_a_tiff_states_of_its_spacing_and_is_not_read_is_told(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_a_tiff_states_of_its_spacing_and_is_not_read_is_told(tmp_path: Pat
     options = {"imagej": True, "metadata": {"axes": "ZYX", "spacing": 5.0, "unit": "mm"}, "resolution": (2.0, 2.0)}
     tifffile.imwrite(tmp_path / "a_0000.tif", stack, **options)
     tifffile.imwrite(tmp_path / "a.tif", stack)
-    one = Case("a", (str(tmp_path / "a_0000.tif"),), str(tmp_path / "a.tif"))
+    one = Case.of_files("a", (str(tmp_path / "a_0000.tif"),), str(tmp_path / "a.tif"))
     (problem,) = check_headers(dataset(one), 1)
     assert (problem.severity, problem.file) == ("note", "a_0000.tif")
     assert "voxels of 5 x 0.5 x 0.5 mm, which is not read; without a.json they are taken as 1 x 1 x 1" in problem.what
@@ -103,9 +103,9 @@ def test_what_a_tiff_states_of_its_spacing_and_is_not_read_is_told(tmp_path: Pat
 
 def test_problems_of_all_cases_come_in_one_pass(tmp_path: Path) -> None:
     broken = case(tmp_path, "broken")
-    content = Path(broken.images[0]).read_bytes()
-    Path(broken.images[0]).write_bytes(content[:20])
-    missing = Case("missing", (str(tmp_path / "missing_0000.nii.gz"),), case(tmp_path, "x").label)
+    content = broken.image_files[0].read_bytes()
+    broken.image_files[0].write_bytes(content[:20])
+    missing = Case.of_files("missing", (str(tmp_path / "missing_0000.nii.gz"),), case(tmp_path, "x").label)
     shifted = case(tmp_path, "shifted", origin=(0.0, 0.0, 0.0))
     problems = check_headers(dataset(broken, case(tmp_path, "fine"), missing, shifted), 2)
     assert [problem.case for problem in problems] == ["broken", "missing", "shifted"]
@@ -113,7 +113,7 @@ def test_problems_of_all_cases_come_in_one_pass(tmp_path: Path) -> None:
 
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:
     files = tuple(write(tmp_path / f"a_000{number}.nii.gz") for number in (0, 2))
-    (problem,) = check_headers(dataset(Case("a", files, write(tmp_path / "a.nii.gz")), channels=3), 1)
+    (problem,) = check_headers(dataset(Case.of_files("a", files, write(tmp_path / "a.nii.gz")), channels=3), 1)
     assert "2 channels" in problem.what
     assert "_0001 is missing" in problem.what
 
@@ -129,7 +129,7 @@ def test_fixing_changes_the_header_and_no_voxel(tmp_path: Path, ending: str) -> 
     after = sitk.ReadImage(path)
     assert after.GetPixelID() == before.GetPixelID()
     np.testing.assert_array_equal(sitk.GetArrayFromImage(after), labels)
-    np.testing.assert_allclose(after.GetSpacing(), sitk.ReadImage(rounded.images[0]).GetSpacing(), rtol=1e-7)
+    np.testing.assert_allclose(after.GetSpacing(), sitk.ReadImage(rounded.image_files[0]).GetSpacing(), rtol=1e-7)
     assert check_headers(dataset(rounded), 1) == []
     assert fix(dataset(rounded)) == []
 
@@ -188,7 +188,7 @@ def test_flat_images_among_volumes_are_named_with_what_to_do(tmp_path: Path) -> 
     names = [str(tmp_path / f"flat{ending}") for ending in ("_0000.nii.gz", ".nii.gz")]
     for name in names:
         sitk.WriteImage(image, name)
-    flat = Case("flat", (names[0],), names[1])
+    flat = Case.of_files("flat", (names[0],), names[1])
     (problem,) = check_headers(dataset(case(tmp_path, "a"), case(tmp_path, "b"), flat), 2)
     assert (problem.case, problem.what) == ("flat", "is 2-D, but 2 other cases are 3-D")
     assert "one slice" in problem.cure

@@ -30,7 +30,7 @@ LABELS = ExclusiveLabels({"background": 0, "a": 1, "b": 2}, ignore=3)
 def make_case(folder: Path, key: str, image: np.ndarray, labels: np.ndarray) -> Case:
     write_channels(image, GEOMETRY, folder / f"{key}_0000.nii.gz")
     write_labels(labels, GEOMETRY, folder / f"{key}.nii.gz")
-    return Case(key, (str(folder / f"{key}_0000.nii.gz"),), str(folder / f"{key}.nii.gz"))
+    return Case.of_files(key, (str(folder / f"{key}_0000.nii.gz"),), str(folder / f"{key}.nii.gz"))
 
 
 def random_case(folder: Path, key: str, seed: int) -> Case:
@@ -284,7 +284,7 @@ def test_voxels_that_fit_no_label_are_not_unpacked(tmp_path: Path) -> None:
     """A few megabytes may hold gigabytes of zeros: headers say already that the two do not belong together."""
     case = random_case(tmp_path, "a", 0)
     large = gzip.compress(bytes(nibabel.Nifti1Image(np.zeros((500, 500, 500), np.uint8), np.eye(4)).to_bytes()), 1)
-    for path in map(Path, (case.images[0], str(case.label))):
+    for path in map(Path, (case.image_files[0], str(case.label))):
         whole = path.read_bytes()
         path.write_bytes(large)
         tracemalloc.start()

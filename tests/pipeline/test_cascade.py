@@ -90,7 +90,7 @@ def test_each_case_is_predicted_by_the_fold_that_did_not_train_on_it(trained: Pa
     for number, fold in enumerate(files.read_folds().folds):
         model = Model.read(files.run("3d_lowres", str(number)).root, settings=SETTINGS)
         for key in fold.validation:
-            predicted = model.predict(list(dataset.case(key).images)).labels
+            predicted = model.predict(list(dataset.case(key).image_files)).labels
             expected = on_grid(predicted, full.open(key).record, plan.labels, resampler)
             np.testing.assert_array_equal(read_array(store.path(key), (slice(None),) * 3), expected)
             assert len(np.unique(expected)) > 1

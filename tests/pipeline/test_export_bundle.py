@@ -33,7 +33,7 @@ NAME = "Dataset900_Small"
 def trained(small_plan, tmp_path) -> DatasetFolder:
     """A workspace as two finished, validated folds leave it."""
     files = Workspace(tmp_path / "workspace").dataset_folder(NAME)
-    cases = tuple(Case(f"case_{n}", ("a",), "b") for n in range(4))
+    cases = tuple(Case.of_files(f"case_{n}", ("a",), "b") for n in range(4))
     dataset = Dataset(NAME, "x", ("MR",), small_plan.labels, cases, ".nii.gz", "nnunet", "CC BY 4.0", "Doe 2026")
     write_json(files.dataset, dataset)
     random = np.random.default_rng(0)

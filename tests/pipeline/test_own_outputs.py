@@ -47,7 +47,7 @@ class Spec(Output):
     def write(self, result, prediction):
         (path,) = prediction.context.paths(self)
         label = int((prediction.labels == 7).sum())
-        source = prediction.context.case.images
+        source = [str(path) for path in prediction.context.case.image_files]
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps({"expected": result, "labelled": label, "of": source}))
 

@@ -31,7 +31,7 @@ def files(root: Path, keys: tuple[str, ...] = KEYS, present: dict[str, tuple[int
     """A measured dataset of which only the records exist."""
     folder = DatasetFolder(root)
     labels = ExclusiveLabels({"background": 0, "organ": 3, "lesion": 5})
-    cases = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
+    cases = tuple(Case.of_files(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
     write_json(folder.dataset, Dataset("Dataset001_A", "/", ("CT",), labels, cases, ".nii.gz", "nnunet"))
     measured = {
         key: CaseFingerprint((8, 8, 8), (1, 1, 1), (8, 8, 8), 1.0, key, labels=(present or {}).get(key, (1,)))

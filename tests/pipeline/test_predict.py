@@ -51,7 +51,7 @@ def write_case(folder: Path, key: str, seed: int) -> Case:
     folder.mkdir(exist_ok=True)
     path = folder / f"{key}_0000.nii.gz"
     sitk.WriteImage(image, path)
-    return Case(key, (str(path),))
+    return Case.of_files(key, (str(path),))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_every_case_is_written_on_its_own_grid(model, cases, tmp_path):
     report = predict(model, cases, tmp_path / "out")
     assert [path.name for path in report.written] == [f"case.{number}.nii.gz" for number in range(5)]
     for case, path in zip(cases, report.written):
-        image, labels = sitk.ReadImage(case.images[0]), sitk.ReadImage(path)
+        image, labels = sitk.ReadImage(case.image_files[0]), sitk.ReadImage(path)
         assert labels.GetOrigin() == image.GetOrigin()
         np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), 7 * (sitk.GetArrayFromImage(image) > 0.5))
 
@@ -72,14 +72,14 @@ def test_every_case_is_written_on_its_own_grid(model, cases, tmp_path):
 def test_label_maps_and_probabilities_lie_on_the_image_in_viewers_that_read_the_other_transform(
     model, cases, tmp_path, codes
 ):
-    image = nibabel.load(cases[0].images[0])
+    image = nibabel.load(cases[0].image_files[0])
     image.header.set_qform(np.diag([2.0, 2.0, 2.0, 1.0]), codes[0])
     image.header.set_sform(np.array([[0, -2, 0, 8], [2, 0, 0, 9], [0, 0, 2, 10], [0, 0, 0, 1.0]]), codes[1])
     odd = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
     nibabel.save(odd, tmp_path / "odd_0000.nii.gz")
     report = predict(
         model,
-        [Case("odd", (str(tmp_path / "odd_0000.nii.gz"),))],
+        [Case.of_files("odd", (str(tmp_path / "odd_0000.nii.gz"),))],
         tmp_path / "out",
         outputs=chosen(probabilities="uint8"),
     )
@@ -96,7 +96,7 @@ def test_label_maps_and_probabilities_lie_on_the_image_in_viewers_that_read_the_
 
 
 def test_a_broken_file_is_reported_and_the_others_go_on(model, cases, tmp_path):
-    Path(cases[2].images[0]).write_bytes(b"not an image")
+    cases[2].image_files[0].write_bytes(b"not an image")
     report = predict(model, cases, tmp_path / "out")
     assert list(report.failed) == ["case.2"] and "case.2_0000.nii.gz" in report.failed["case.2"]
     assert len(report.written) == 4
@@ -112,7 +112,7 @@ def test_a_case_with_too_many_channels_is_reported_and_the_others_go_on(model, c
 
 @pytest.mark.parametrize("spacing", [2000.0, 1e30, 1e-6])
 def test_a_case_in_other_units_is_reported_and_the_others_go_on(model, cases, tmp_path, spacing):
-    image = sitk.ReadImage(cases[2].images[0])
+    image = sitk.ReadImage(cases[2].image_files[0])
     image.SetSpacing((spacing,) * 3)
     path = str(tmp_path / "images" / "units.mha")  # NIfTI's header could not hold all of these
     sitk.WriteImage(image, path)
@@ -128,7 +128,7 @@ def test_a_case_in_other_units_is_reported_and_the_others_go_on(model, cases, tm
 def test_pictures_among_volumes_are_reported_and_the_others_go_on(model, cases, tmp_path):
     pixels = np.arange(600, dtype=np.uint8).reshape(20, 30)
     sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "images" / "picture.png")
-    picture = Case("picture", (str(tmp_path / "images" / "picture.png"),))
+    picture = Case.of_files("picture", (str(tmp_path / "images" / "picture.png"),))
     report = predict(model, [*cases, picture], tmp_path / "out")
     assert list(report.failed) == ["picture"] and "2-D" in report.failed["picture"]
     assert len(report.written) == 5
@@ -198,11 +198,11 @@ def unhanging(monkeypatch):
 @pytest.mark.parametrize("memory", [1, 10**9])
 def test_cases_that_have_to_go_alone_never_wait_for_each_other(model, tmp_path, unhanging, threads, memory):
     cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(13)]
-    huge = sitk.ReadImage(cases[5].images[0])
+    huge = sitk.ReadImage(cases[5].image_files[0])
     huge.SetSpacing((2000.0,) * 3)  # takes more than any machine has
-    sitk.WriteImage(huge, cases[5].images[0])
-    Path(cases[7].images[0]).write_bytes(b"not an image")
-    Path(cases[11].images[0]).write_bytes(b"not an image")
+    sitk.WriteImage(huge, cases[5].image_files[0])
+    cases[7].image_files[0].write_bytes(b"not an image")
+    cases[11].image_files[0].write_bytes(b"not an image")
     settings = replace(model.settings, threads=threads, memory=memory)
     before = torch.get_num_threads()
     try:
@@ -256,14 +256,14 @@ def test_many_cases_are_predicted_at_once_and_come_in_order(model, tmp_path):
     assert [path.name for path in report.written] == [f"case.{number:02}.nii.gz" for number in range(9)]
     assert len(seen) == 2 and {threads for _, threads in seen} == {1}
     for case, path in zip(cases, report.written):
-        expected = 7 * (sitk.GetArrayFromImage(sitk.ReadImage(case.images[0])) > 0.5)
+        expected = 7 * (sitk.GetArrayFromImage(sitk.ReadImage(case.image_files[0])) > 0.5)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(path)), expected)
 
 
 def test_what_runs_beside_a_defect_ends_at_once(model, tmp_path):
     cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(8)]
-    first = sitk.ReadImage(cases[0].images[0])
-    sitk.WriteImage(first * 5, cases[0].images[0])
+    first = sitk.ReadImage(cases[0].image_files[0])
+    sitk.WriteImage(first * 5, cases[0].image_files[0])
     patches: list[int] = []
 
     class BreaksOnBright(AboveHalf):
@@ -285,7 +285,7 @@ def test_label_maps_do_not_depend_on_the_memory(model, cases, tmp_path, memory):
     report = predict(replace(model, settings=replace(model.settings, memory=memory)), cases, tmp_path / "out")
     assert len(report.written) == 5 and not report.failed
     for case, path in zip(cases, report.written):
-        expected = 7 * (sitk.GetArrayFromImage(sitk.ReadImage(case.images[0])) > 0.5)
+        expected = 7 * (sitk.GetArrayFromImage(sitk.ReadImage(case.image_files[0])) > 0.5)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(path)), expected)
 
 
@@ -327,7 +327,7 @@ def test_probabilities_lie_beside_the_label_maps_not_among_them(model, cases, tm
 
 
 def test_the_label_of_a_training_case_is_not_read_as_a_channel(model, cases, tmp_path):
-    labelled = replace(cases[0], label=cases[1].images[0])
+    labelled = replace(cases[0], label=str(cases[1].image_files[0]))
     assert not predict(model, [labelled], tmp_path / "out").failed
 
 
@@ -351,7 +351,7 @@ def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, small_pl
     pixels = np.zeros((20, 30), np.uint8)
     pixels[5:12, 8:25] = 1
     sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "scan.png")
-    case = Case("scan", (str(tmp_path / "scan.png"),))
+    case = Case.of_files("scan", (str(tmp_path / "scan.png"),))
     report = predict(replace(model, task=plan.task()), [case], tmp_path / "out", outputs=chosen(probabilities="uint8"))
     assert not report.failed
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "scan.png")), 255 * pixels)
@@ -516,10 +516,10 @@ def test_uncertainty_is_written_in_bits_on_the_images_grid(model, cases, tmp_pat
     assert len(report.written) == 5 and not report.failed
     for case in cases:
         path = tmp_path / "out" / "uncertainty" / f"{case.key}.nii.gz"
-        image, found = sitk.ReadImage(case.images[0]), sitk.ReadImage(path)
+        image, found = sitk.ReadImage(case.image_files[0]), sitk.ReadImage(path)
         assert found.GetOrigin()[:3] == image.GetOrigin()
         assert predicted(path).shape == (2, *sitk.GetArrayFromImage(image).shape)
-        in_memory = model.predict(Path(case.images[0]), outputs=["uncertainty"])
+        in_memory = model.predict(case.image_files[0], outputs=["uncertainty"])
         np.testing.assert_allclose(predicted(path), in_memory.results["uncertainty"].values, atol=1e-6)
         chance = 1 / (1 + np.exp(-1.0))  # logits of -0.5 and 0.5, whatever the voxel, from a network that sees only it
         bits = -(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance))

@@ -83,7 +83,7 @@ def files(small_plan, tmp_path) -> DatasetFolder:
         truth.SetSpacing((2.0, 2.0, 2.0))
         sitk.WriteImage(truth, str(image))
         write_labels(reference(number), GEOMETRY, label)
-        cases.append(Case(f"case_{number}", (str(image),), str(label)))
+        cases.append(Case.of_files(f"case_{number}", (str(image),), str(label)))
     dataset = Dataset(NAME, "x", ("MR",), small_plan.labels, tuple(cases), ".nii.gz", "nnunet", "CC BY 4.0", "Doe 2026")
     write_json(files.dataset, dataset)
     folds = make_folds(dataset.keys, count=2)

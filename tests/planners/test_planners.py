@@ -38,7 +38,7 @@ def make_plan(planner: str, shape: tuple[int, ...], spacing: tuple[float, ...], 
 
 def plan_for(planner: str, cases: Sequence[CaseFingerprint], structures: tuple[Structure, ...] = ()) -> Plan:
     measured = {f"case_{index}": case for index, case in enumerate(cases)}
-    listed = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in measured)
+    listed = tuple(Case.of_files(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in measured)
     dataset = Dataset("Dataset001_Made", "/d", ("MRI",), LABELS, listed, ".nii.gz", "nnunet")
     task = dataset, Fingerprint(measured, (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),), structures)
     chosen = PLANNERS.load(planner)

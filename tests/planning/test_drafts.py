@@ -24,7 +24,7 @@ CHANNELS = st.lists(st.sampled_from(["CT", "T1", "rescale_to_0_1", "nonorm"]), m
 
 def task(shape: tuple[int, ...], spacing: tuple[float, ...], channels: list[str], kept: float) -> Task:
     keys = [f"case_{index}" for index in range(20)]
-    listed = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
+    listed = tuple(Case.of_files(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
     labels = ExclusiveLabels({"background": 0, "a": 1, "b": 2})
     dataset = Dataset("Dataset001_Made", "/d", tuple(channels), labels, listed, ".nii.gz", "nnunet")
     case = CaseFingerprint(shape, spacing, shape, kept, "")

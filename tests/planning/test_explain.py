@@ -28,7 +28,7 @@ def planned(
     fraction: float = 0.4,
 ) -> Plan:
     keys = [f"case_{index}" for index in range(10)]
-    cases = tuple(Case(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
+    cases = tuple(Case.of_files(key, (f"/{key}.nii.gz",), f"/labels/{key}.nii.gz") for key in keys)
     dataset = Dataset("Dataset001_Made", "/d", ("CT", "T1"), LABELS, cases, ".nii.gz", "nnunet")
     measured = CaseFingerprint(shape, spacing, shape, fraction, "", left_right=2)
     return planner.plan(dataset, Fingerprint(dict.fromkeys(keys, measured), (ANY, ANY)), constraints)

@@ -24,7 +24,7 @@ THICK, CUBES = (8.0, 1.0, 1.0), (1.0, 1.0, 1.0)
 def planned(
     planner: Planner, spacing: tuple[float, ...], slices: int | None = None, shape: tuple[int, ...] = (12, 200, 200)
 ) -> tuple[Plan, Fingerprint]:
-    case = Case("a", ("/a.nii.gz",), "/labels/a.nii.gz")
+    case = Case.of_files("a", ("/a.nii.gz",), "/labels/a.nii.gz")
     dataset = Dataset("Dataset001_Made", "/d", ("MR",), LABELS, (case,), ".nii.gz", "nnunet")
     measured = CaseFingerprint(shape, spacing, shape, 1.0, "")
     fingerprint = Fingerprint({"a": measured}, (Intensities(0.0, 0.0, 1.0, -3.0, 3.0, -2.0, 2.0),))

@@ -122,7 +122,7 @@ def test_memory_is_the_machines_unless_said(small_plan: Plan) -> None:
 
 def test_a_picture_is_no_volume(small_plan: Plan, tmp_path: Path) -> None:
     write_labels(np.ones((1, 40, 40), np.uint8), Geometry.plain_2d((40, 40)), tmp_path / "a.png")
-    picture = read_image([Path(path) for path in Case("a", (str(tmp_path / "a.png"),)).images])
+    picture = read_image(Case.of_files("a", (str(tmp_path / "a.png"),)).image_files)
     with pytest.raises(DatasetError, match="the image is 2-D, but the network sees volumes"):
         prepare(picture, None, small_plan.task())
     network = replace(small_plan.configuration()[1].network, kernels=((3, 3),) * 2, strides=((1, 1), (2, 2)))
