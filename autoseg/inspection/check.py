@@ -150,20 +150,30 @@ def unfit(case: Case, dataset: Dataset) -> list[Problem]:
 
 def _surplus(case: Case, dataset: Dataset) -> list[Problem]:
     """More files than channels, whatever they hold: they are not opened, there may be thousands."""
-    count = len(case.image_files)
+    count = len(_image_files(case))
     return _channel_problems(case, dataset, [1] * count) if count > len(dataset.channels) else []
 
 
 def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problems: list[Problem]) -> list[Problem]:
     if problems:
         return problems
-    images = case.image_files
+    images = _image_files(case)
     problems = _channel_problems(case, dataset, [headers[image].channels for image in images])
     if headers[images[0]].note:
         problems.append(Problem(case.key, images[0].name, headers[images[0]].note, _NOT_TAKEN, severity="note"))
     for path in case.files[1:]:
         problems += _grid_problems(case, path, headers[images[0]], headers[path])
     return problems
+
+
+def _image_files(case: Case) -> list[Path]:
+    """In the order of the channels; one that stands for several channels as often as it does."""
+    entries = [
+        (source.file, number if source.channel is None else None)
+        for number, source in enumerate(case.images)
+        if source is not None
+    ]
+    return [Path(file) for file, _ in dict.fromkeys(entries)]
 
 
 def unreadable(case: Case, path: Path, error: Exception) -> Problem:
@@ -174,7 +184,7 @@ def unreadable(case: Case, path: Path, error: Exception) -> Problem:
 
 def _channel_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Problem]:
     """Channels that are missing, too many, or in a place that the names of the files deny."""
-    files, expected = case.image_files, len(dataset.channels)
+    files, expected = _image_files(case), len(dataset.channels)
     listed = dataset.layout == LISTED
     if case.absent and len(case.images) == expected and sum(found) == expected - len(case.absent):
         return [_lacking(case, dataset.channels)]

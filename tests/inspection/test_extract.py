@@ -15,7 +15,7 @@ import pytest
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.core.records import from_json, to_json
-from autoseg.data.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset, ImageSource
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.inspection import extract, scan
 from autoseg.inspection.extract import extract_fingerprint
@@ -30,7 +30,8 @@ LABELS = ExclusiveLabels({"background": 0, "a": 1, "b": 2}, ignore=3)
 def make_case(folder: Path, key: str, image: np.ndarray, labels: np.ndarray) -> Case:
     write_channels(image, GEOMETRY, folder / f"{key}_0000.nii.gz")
     write_labels(labels, GEOMETRY, folder / f"{key}.nii.gz")
-    return Case.of_files(key, (str(folder / f"{key}_0000.nii.gz"),), str(folder / f"{key}.nii.gz"))
+    images = ImageSource.all_of(folder / f"{key}_0000.nii.gz", len(image))
+    return Case(key, images, str(folder / f"{key}.nii.gz"))
 
 
 def random_case(folder: Path, key: str, seed: int) -> Case:
@@ -80,7 +81,8 @@ def test_the_patients_left_right_is_found_in_the_files_direction(tmp_path: Path)
     case = make_case(tmp_path, "a", np.ones((2, *SHAPE)), np.ones(SHAPE, int))
     for path in case.files:
         write_labels(np.ones(SHAPE, int), turned, path)
-    found = scan_case(case, replace(dataset_of(case), channels=("A",))).fingerprint
+    one = replace(case, images=(ImageSource(str(case.files[0])),))
+    found = scan_case(one, replace(dataset_of(one), channels=("A",))).fingerprint
     assert found is not None
     assert found.left_right == 0
 

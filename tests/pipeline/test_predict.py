@@ -116,7 +116,7 @@ def test_a_case_in_other_units_is_reported_and_the_others_go_on(model, cases, tm
     image.SetSpacing((spacing,) * 3)
     path = str(tmp_path / "images" / "units.mha")  # NIfTI's header could not hold all of these
     sitk.WriteImage(image, path)
-    cases[2] = replace(cases[2], images=(path,))
+    cases[2] = Case.of_files(cases[2].key, (path,))
     if spacing < 1:  # as large as images that are no mistake have to be
         image = sitk.ConstantPad(image, (20, 20, 20), (0, 0, 0), 1)
         sitk.WriteImage(image, path)
@@ -155,10 +155,10 @@ def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, t
 
 def place_of(stage: str) -> object:
     """Where a stage looks its function up."""
-    return {"read_image": predict_stages, "decide": Model, "write_labels": label_map}[stage]
+    return {"read_case": predict_stages, "decide": Model, "write_labels": label_map}[stage]
 
 
-@pytest.mark.parametrize("stage", ["read_image", "write_labels"])
+@pytest.mark.parametrize("stage", ["read_case", "write_labels"])
 def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, cases, tmp_path, stage, monkeypatch):
     def defect(*_: object, **__: object) -> None:
         raise ValueError("a defect")
@@ -213,7 +213,7 @@ def test_cases_that_have_to_go_alone_never_wait_for_each_other(model, tmp_path, 
     assert len(report.written) == 10
 
 
-@pytest.mark.parametrize("stage", ["read_image", "decide", "write_labels"])
+@pytest.mark.parametrize("stage", ["read_case", "decide", "write_labels"])
 def test_a_defect_while_others_wait_for_memory_hangs_nowhere(model, tmp_path, unhanging, stage, monkeypatch):
     cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(9)]
     seen: list[int] = []
@@ -588,7 +588,7 @@ def test_a_result_never_replaces_an_image(model, cases, tmp_path):
     images = [replace(case, key=f"{case.key}_0000") for case in cases]
     folder = tmp_path / "images"
     folder.rename(tmp_path / "probabilities")
-    images = [replace(case, images=(str(tmp_path / "probabilities" / f"{case.key}.nii.gz"),)) for case in images]
+    images = [Case.of_files(case.key, (str(tmp_path / "probabilities" / f"{case.key}.nii.gz"),)) for case in images]
     with pytest.raises(UsageError, match="would replace an image"):
         predict(model, images, tmp_path, outputs=chosen(probabilities="uint8"), existing="replace")
 

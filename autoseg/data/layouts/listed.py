@@ -29,7 +29,7 @@ def explicit(folder: Path, listed: Any, channels: int) -> list[Case]:
     cases, wrong = {}, []
     for key, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
-        if _are_paths(images, channels) and _is_path(entry.get("label")):
+        if isinstance(images, list) and _are_paths(images, channels) and _is_path(entry.get("label")):
             files = [None if image is None else folder / image for image in images]
             cases[key] = in_order(files, channels), folder / entry["label"]
         else:
@@ -81,9 +81,9 @@ class _Splits:
         return self._folders[image.parent].get((stem(image), ending_of(image)), [])
 
 
-def _are_paths(images: Any, channels: int) -> bool:
+def _are_paths(images: list[Any], channels: int) -> bool:
     """At least one path; null may stand for some of exactly as many as there are channels."""
-    if not isinstance(images, list) or not any(map(_is_path, images)):
+    if not any(map(_is_path, images)):
         return False
     return all(map(_is_path, images)) or (
         len(images) == channels and all(image is None or _is_path(image) for image in images)
