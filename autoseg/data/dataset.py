@@ -34,13 +34,13 @@ class Case:
 
     key: str
     images: tuple[ImageSource | None, ...]
-    """One per channel of the dataset, in its order; None: the case lacks it."""
+    """One per channel of the dataset, in its order; None: the case lacks it. Empty where only its measures are known."""
     label: str | None = None
     """Absolute path; None for a case to be predicted."""
 
     def __post_init__(self) -> None:
         path_name(self.key, "case")
-        if not any(self.images):
+        if self.images and not any(self.images):
             raise ValueError(f"case {short(self.key)} has no image")
 
     @classmethod
