@@ -34,7 +34,7 @@ class Case:
 
     key: str
     images: tuple[ImageSource | None, ...]
-    """One per channel of the dataset, in its order; None: the case lacks it. Empty where only its measures are known."""
+    """One per channel of the dataset, in its order; None: the case lacks it. Empty: only its measures are known."""
     label: str | None = None
     """Absolute path; None for a case to be predicted."""
 
