@@ -58,7 +58,7 @@ def bias_fields(cases: Mapping[str, CaseFingerprint], channels: Sequence[str]) -
             f"(median of {count} cases, limit {LARGE_VARIATION:.0%}), as a bias field makes it"
         )
         cure = (
-            f"Fine as it is. `autoseg plan_and_preprocess DATASET --bias-correction {short(name, 40)}` corrects it by N4, "
+            f"Fine as it is. `autoseg plan_and_preprocess DATASET --bias-correction {short(name, 40)}` corrects it, "
             "which may help and takes its time."
         )
         problems.append(Problem(ALL, "", what, cure, "note"))
