@@ -15,6 +15,7 @@ from .problem import Problem
 MEASURED_CASES = 12  # of a dataset, about: a millisecond each
 EDGE = 24  # voxels of the coarse grid along each axis, at most
 FEWEST_VOXELS = 200  # in the body, on the coarse grid
+MOST_NEGATIVE = 0.05  # of the voxels that are not 0: with more, 0 is no darkness, and logarithms mean nothing
 BODY = 0.5  # of the mean of all positive voxels: what is darker is air, or bone
 
 
@@ -24,7 +25,7 @@ def is_measured(key: str, cases: int) -> bool:
 
 
 def slow_variation(array: np.ndarray) -> float | None:
-    """How far brightness varies slowly, as a share of it, in (z, y, x); None where too little is bright.
+    """How far brightness varies slowly, as a share of it, in (z, y, x); None where little is bright or 0 not dark.
 
     The standard deviation, over the body, of the polynomial of second order in z, y and x that is closest to the
     logarithm of its voxels (least squares). Structures of the body are no such polynomial, fields of coils are nearly
@@ -32,7 +33,7 @@ def slow_variation(array: np.ndarray) -> float | None:
     """
     coarse = array[tuple(slice(None, None, -(-size // EDGE)) for size in array.shape)]
     positive = coarse[coarse > 0]
-    if positive.size < FEWEST_VOXELS:
+    if positive.size < FEWEST_VOXELS or np.count_nonzero(coarse < 0) > MOST_NEGATIVE * np.count_nonzero(coarse):
         return None
     body = coarse > BODY * float(positive.mean(dtype=np.float64))
     if np.count_nonzero(body) < FEWEST_VOXELS:

@@ -54,7 +54,7 @@ def _float32(array: np.ndarray) -> np.ndarray:
 def _digest(part: Any, channel: np.ndarray, spacing: Sequence[float]) -> str:
     asked = [VERSION, FILTERS.name_of(part), to_json(part), channel.shape, str(channel.dtype), [*map(float, spacing)]]
     digest = hashlib.sha256(json.dumps(asked).encode())
-    digest.update(np.ascontiguousarray(channel))
+    digest.update(np.ascontiguousarray(channel).tobytes())
     return digest.hexdigest()[:32]
 
 

@@ -54,8 +54,9 @@ def test_anatomy_noise_and_gain_alone_are_no_field() -> None:
         np.full(SHAPE, -5.0, np.float32),
         np.ones((3, 4, 5), np.float32),
         np.eye(30, dtype=np.float32)[None],
+        body() * planted(0.4) - 50,
     ],
-    ids=["zero", "negative", "tiny", "few"],
+    ids=["zero", "negative", "tiny", "few", "normalised already"],
 )
 def test_where_little_is_bright_nothing_is_measured(array: np.ndarray) -> None:
     assert slow_variation(array) is None
@@ -109,7 +110,7 @@ def test_landmarks_are_percentiles_of_what_is_not_0_and_of_what_is_above_the_mea
     found = channel_fingerprint(array)
     np.testing.assert_allclose(found.landmarks, np.percentile(array[array != 0], PERCENTILES), rtol=0.05, atol=0.5)
     np.testing.assert_allclose(
-        found.bright_landmarks, np.percentile(array[array > array.mean()], PERCENTILES), rtol=0.05
+        found.bright_landmarks, np.percentile(array[array > array.mean()], PERCENTILES), rtol=0.07
     )
 
 

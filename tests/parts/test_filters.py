@@ -49,22 +49,23 @@ def test_n4_takes_a_planted_field_out(size: int) -> None:
     clean = phantom(shape)
     biased = clean * field(shape)
     tissue = (clean > 90) & (clean < 110)
-    spec = n4.Spec(voxel=4.0)
+    spec = n4.Spec()
     corrected = spec.apply(biased, (2.0,) * 3)
-    assert spec.estimate(biased, (2.0,) * 3).size <= clean.size / (8 if size == 2 else 1)
+    assert spec.estimate(biased, (2.0,) * 3).size < clean.size / (6 * size)
     assert variation(biased, tissue) > 0.15
     assert variation(corrected, tissue) < variation(biased, tissue) / 3
     assert corrected.dtype == np.float32 and (corrected[clean == 0] == 0).all()
 
 
 def test_n4_equals_simpleitks_result_where_the_grid_is_not_shrunk() -> None:
-    biased = phantom() * field((40, 48, 44))
+    biased = phantom((20, 24, 22)) * field((20, 24, 22))
     image = sitk.GetImageFromArray(biased)
     image.SetSpacing(SPACING[::-1])
     mask = sitk.And(sitk.OtsuThreshold(image, 0, 1, 200), sitk.Cast(image > 0, sitk.sitkUInt8))
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetNumberOfThreads(1)
     corrector.SetMaximumNumberOfIterations([20, 20])
+    corrector.SetConvergenceThreshold(0.0001)
     expected = sitk.GetArrayFromImage(corrector.Execute(image, mask))
     found = n4.Spec(iterations=(20, 20), voxel=1.0).apply(biased, SPACING)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -72,9 +73,9 @@ def test_n4_equals_simpleitks_result_where_the_grid_is_not_shrunk() -> None:
 
 
 def test_n4_of_a_slice_is_two_dimensional() -> None:
-    clean = phantom((1, 96, 88))
-    biased = clean * field((1, 96, 88))
-    corrected = n4.Spec(voxel=1.0).apply(biased, (999.0, 1.0, 1.0))
+    clean = phantom((3, 96, 88))[1:2]
+    biased = clean * field((3, 96, 88))[1:2]
+    corrected = n4.Spec().apply(biased, (999.0, 1.0, 1.0))
     tissue = (clean > 90) & (clean < 110)
     assert variation(corrected, tissue) < variation(biased, tissue) / 3
 
@@ -101,11 +102,11 @@ def test_n4_leaves_alone_what_says_nothing_of_a_field(channel: np.ndarray) -> No
 @pytest.mark.parametrize(
     ("shape", "spacing", "coarse"),
     [
-        ((160, 240, 240), (1.0, 1.0, 1.0), (40, 60, 60)),
-        ((24, 256, 256), (6.5, 0.9, 0.9), (24, 64, 64)),
-        ((64, 64, 64), (0.001, 0.001, 0.001), (32, 32, 32)),  # a microscope's
-        ((1, 4000, 3000), (999.0, 1.0, 1.0), (1, 250, 250)),
-        ((35, 51, 35), (1.0, 1.0, 1.0), (35, 51, 35)),
+        ((160, 240, 240), (1.0, 1.0, 1.0), (27, 40, 40)),
+        ((24, 256, 256), (6.5, 0.9, 0.9), (24, 37, 37)),
+        ((64, 64, 64), (0.001, 0.001, 0.001), (16, 16, 16)),  # a microscope's
+        ((1, 4000, 3000), (999.0, 1.0, 1.0), (1, 63, 64)),
+        ((35, 51, 35), (1.0, 1.0, 1.0), (18, 17, 18)),
     ],
 )
 def test_the_coarse_grid_of_n4_has_voxels_of_a_few_mm(
@@ -134,8 +135,17 @@ def test_a_log_field_that_is_linear_is_interpolated_between_coarse_voxels_as_it_
     np.testing.assert_allclose(found, np.exp(-sum(slope * place / 40 for place in places)), rtol=1e-4)
 
 
+@pytest.mark.parametrize("slices", [4, 7])
+def test_n4_of_a_few_slices(slices: int) -> None:
+    clean = phantom((slices + 2, 96, 88))[1:-1]
+    biased = clean * field((slices, 96, 88))
+    tissue = (clean > 90) & (clean < 110)
+    corrected = n4.Spec().apply(biased, (8.0, 1.0, 1.0))
+    assert variation(corrected, tissue) < variation(biased, tissue) / 1.5
+
+
 def test_n4_gives_the_same_numbers_each_time() -> None:
-    biased = phantom() * field((40, 48, 44))
+    biased = phantom((20, 24, 22)) * field((20, 24, 22))
     first, second = (n4.Spec(iterations=(5, 5)).apply(biased, SPACING) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 

@@ -141,9 +141,9 @@ def test_histograms_of_two_scanners_agree_once_standardised() -> None:
 
     def apart(normalise: Any) -> float:
         first, second = (np.percentile(normalise(scan), grid) for scan in scans)
-        return float(np.abs(first - second).max())
+        return float(np.abs(first - second).mean())
 
-    assert apart(lambda scan: spec.apply(scan, whole)) < 0.05 < apart(zscore.Spec().apply) / 4
+    assert apart(lambda scan: spec.apply(scan, whole)) < apart(zscore.Spec().apply) / 5
 
 
 def test_the_standard_scale_has_mean_0_and_deviation_1() -> None:
