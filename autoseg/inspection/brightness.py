@@ -13,7 +13,7 @@ from .outliers import ALL
 from .problem import Problem
 
 MEASURED_CASES = 12  # of a dataset, about: a millisecond each
-EDGE = 24  # voxels of the coarse grid along each axis, at most
+EDGE, EDGE_2D = 20, 64  # voxels of the coarse grid along each axis, at most
 FEWEST_VOXELS = 200  # in the body, on the coarse grid
 MOST_NEGATIVE = 0.05  # of the voxels that are not 0: with more, 0 is no darkness, and logarithms mean nothing
 BODY = 0.5  # of the mean of all positive voxels: what is darker is air, or bone
@@ -28,10 +28,11 @@ def slow_variation(array: np.ndarray) -> float | None:
     """How far brightness varies slowly, as a share of it, in (z, y, x); None where little is bright or 0 not dark.
 
     The standard deviation, over the body, of the polynomial of second order in z, y and x that is closest to the
-    logarithm of its voxels (least squares). Structures of the body are no such polynomial, fields of coils are nearly
-    one.
+    logarithm of its voxels (least squares). Fields of coils are nearly such polynomials, structures of a head are not;
+    those of an abdomen partly are, so a large variation is a hint and no proof.
     """
-    coarse = array[tuple(slice(None, None, -(-size // EDGE)) for size in array.shape)]
+    edge = EDGE_2D if array.shape[0] == 1 else EDGE
+    coarse = array[tuple(slice(None, None, -(-size // edge)) for size in array.shape)]
     positive = coarse[coarse > 0]
     if positive.size < FEWEST_VOXELS or np.count_nonzero(coarse < 0) > MOST_NEGATIVE * np.count_nonzero(coarse):
         return None
@@ -42,7 +43,7 @@ def slow_variation(array: np.ndarray) -> float | None:
     z, y, x = places
     terms = np.stack([np.ones(z.size), z, y, x, z * z, y * y, x * x, z * y, z * x, y * x], axis=1)
     values = np.log(coarse[body].astype(np.float64))
-    factors, *_ = np.linalg.lstsq(terms, values, rcond=1e-9)
+    factors, *_ = np.linalg.lstsq(terms.T @ terms, terms.T @ values, rcond=1e-9)  # a single slice has no z
     return float((terms @ factors).std())
 
 
@@ -56,7 +57,7 @@ def bias_fields(cases: Mapping[str, CaseFingerprint], channels: Sequence[str]) -
         share, count = measured
         what = (
             f"brightness of channel {number} ({short(name, 40)}) varies slowly by {share:.0%} from place to place "
-            f"(median of {count} cases, limit {LARGE_VARIATION:.0%}), as a bias field makes it"
+            f"(median of {count} cases, limit {LARGE_VARIATION:.0%}), as a bias field makes it, and uneven anatomy too"
         )
         cure = (
             f"Fine as it is. `autoseg plan_and_preprocess DATASET --bias-correction {short(name, 40)}` corrects it, "

@@ -107,9 +107,9 @@ def _variation(fingerprint: Fingerprint, number: int, channel: str, corrected: b
     share, cases = measured
     seen = (
         f"brightness varies slowly by {share:.0%} from place to place (median of {cases} cases, limit "
-        f"{LARGE_VARIATION:.0%}), as a bias field makes it"
+        f"{LARGE_VARIATION:.0%}), as a bias field makes it, and uneven anatomy too"
     )
-    return seen + ("; N4 corrects it" if corrected else f"; --bias-correction {channel} would correct it (N4)")
+    return seen + ("; N4 corrects the field" if corrected else f"; --bias-correction {channel} corrects the field (N4)")
 
 
 def _normalizer(

@@ -121,7 +121,7 @@ def test_a_large_slow_variation_is_told_with_the_flag(plan: Plan) -> None:
     (told,) = set(decided(plan, varied).reasons) - set(plan.reasons)
     assert told.startswith("channel FLAIR: ") and "31%" in told and "--bias-correction FLAIR" in told
     corrected = decided(plan, varied, bias_correction=("FLAIR",)).reasons
-    assert any("31%" in reason and "N4 corrects it" in reason for reason in corrected)
+    assert any("31%" in reason and "N4 corrects the field" in reason for reason in corrected)
     assert not any("--bias-correction" in reason for reason in corrected)
 
 
