@@ -16,6 +16,7 @@ from .core.names import path_name, short
 from .core.samples import STREAMS
 from .parts.contracts import (
     Augmentation,
+    Filter,
     Input,
     Loss,
     Network,
@@ -30,6 +31,7 @@ from .parts.objectives import supervised
 NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
 NETWORK_DEFAULTS: dict[str, Any] = {"blocks": 0, "ladder": staticmethod(lambda spacing, patch_size: ())}
 """What a part has that leaves out one of these."""
+FILTERS = Family("autoseg.parts.filters", "Spec")
 NORMALIZERS = Family("autoseg.parts.normalizers", "Spec", NORMALIZER_DEFAULTS)
 RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")
 NETWORKS = Family("autoseg.parts.networks", "Spec", NETWORK_DEFAULTS)
@@ -40,6 +42,7 @@ OPTIMIZERS = Family("autoseg.parts.optimizers", "Spec")
 SCHEDULES = Family("autoseg.parts.schedules", "Spec")
 INPUTS = Family("autoseg.parts.inputs", "Spec")
 MOST_SLICES = 999
+MOST_FILTERS = 8  # of one channel
 NO_MISTAKES = {"change_probability": 0.0, "removal_probability": 0.0}
 
 
@@ -151,6 +154,8 @@ class Configuration:
     training: TrainingRules
     objective: Objective = field(default=supervised.Spec(), metadata={"family": OBJECTIVES})
     """What a training step makes small, with ``loss`` as its measure of labelled patches."""
+    filters: tuple[tuple[Filter, ...], ...] = field(default=(), metadata={"family": FILTERS})
+    """For each channel, what is done to its voxels before it is normalised, first to last; empty: nothing to any."""
     inputs: tuple[Input, ...] = field(default=(), metadata={"family": INPUTS})
     """What the network sees beside the image."""
     slices: int = 1
@@ -174,6 +179,8 @@ class Configuration:
             )
         if self.slices > 1 and (self.dimensions == 3 or self.inputs):
             raise ValueError(f"slices are for 2-D configurations without further inputs, found {self.slices}")
+        if max(map(len, self.filters), default=0) > MOST_FILTERS:
+            raise ValueError(f"filters: a channel may have {MOST_FILTERS}, found {max(map(len, self.filters))}")
         if self.previous is not None:
             path_name(self.previous, "previous configuration")
         if len([part for part in self.inputs if part.previous is not None]) > 1:

@@ -76,6 +76,11 @@ class Plan:
                 f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries for "
                 f"{channels} channels; give one each for {short(', '.join(self.channels), 500)}"
             )
+        if len(configuration.filters) not in (0, channels):
+            raise ValueError(
+                f"configurations.{name}.filters: {len(configuration.filters)} lists for {channels} channels; give one "
+                f"each for {short(', '.join(self.channels), 500)}, or none at all"
+            )
         masked = configuration.augmentation.masked_channels
         if not set(masked) <= set(range(channels)):
             raise ValueError(

@@ -34,6 +34,7 @@ COVERED = {
     "interop/patterns.py": "pipeline/test_convert.py",
     "interop/pickle_instructions.py": "interop/test_pickles.py",
     "parts/augmentations/*": "parts/test_augmentations.py",
+    "parts/filters/_simpleitk.py": "parts/test_filters.py",
     "parts/inputs/_encoding.py": "parts/test_inputs.py",
     "parts/losses/*": "parts/test_losses.py",
     "parts/networks/*": "parts/test_unets.py",

@@ -45,6 +45,8 @@ CHANGES = ("", "=", "x", "x=1", "batch_size", "batch_size=", "batch_size=x", "ba
            "batch_size=1e999", "batch_size=" + "[" * 5000, "network=os.path", "network=../x", "network=", "a.b.c.d=1",
            "batch_size=\ud800", "patch_size=1,2,3,4,5", "default=../x", "=" * 1000, LONG + "=1",
            "batch_size=" + LONG)  # fmt: skip
+OF_CHANNELS = ("", "=", "T1", "T1=", "=n4", "nope=n4", "T1=nope", "T1=os.path", "T1=../x", "9=n4", LONG, LONG + "=n4",
+               "T1=a\x1b", "T1=" + LONG)  # fmt: skip
 COLUMNS = ("", "x.csv", "/dev/null", "/nowhere/x.csv:y", LONG, "x.csv:" + LONG)
 
 VALUES: dict[str, tuple[str, ...]] = {
@@ -75,6 +77,9 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--group-file": COLUMNS,
     "--stratify": COLUMNS,
     "--set": CHANGES,
+    "--bias-correction": ("", ",", "nope", "T1,,T2", "T1,nope", "all,T1", "9", "-1", "٣", "a\x1b", LONG),
+    "--filter": OF_CHANNELS,
+    "--normalizer": OF_CHANNELS,
     "--configuration": (*NAMES, "4d"),
     "--folds": FOLDS,
     "--only": FOLDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,11 +75,43 @@ def constraints(
     memory: object,
     minutes: object,
     network: str | None,
+    bias_correction: Sequence[str] = (),
+    filters: Mapping[str, str | Sequence[str]] | None = None,
+    normalizers: Mapping[str, str] | None = None,
 ) -> PlanConstraints:
     from ..planning.constraints import PlanConstraints
 
     many, most = count(slices, "slices"), memory_bytes(memory)
-    return PlanConstraints(lengths(spacing), axes(mirror), many, most, seconds(minutes), network)
+    return PlanConstraints(
+        lengths(spacing),
+        axes(mirror),
+        many,
+        most,
+        seconds(minutes),
+        network,
+        words(bias_correction, "bias_correction"),
+        of_channels(filters, "filters"),
+        of_channels(normalizers, "normalizers"),
+    )
+
+
+def words(value: object, what: str) -> tuple[str, ...]:
+    """Of a list, or of one alone."""
+    listed = [value] if isinstance(value, str | int) else value
+    if not isinstance(listed, list | tuple) or any(isinstance(each, bool) for each in listed):
+        raise UsageError(f"{what} must be names in a list, found {value!r:.100}")
+    if not all(isinstance(each, str | int) and str(each).strip() for each in listed):
+        raise UsageError(f"{what} must be names in a list, found {value!r:.100}")
+    return tuple(map(str, listed))
+
+
+def of_channels(value: object, what: str) -> tuple[tuple[str, str], ...]:
+    """Channel and part, of a dict whose values are one name or several."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{what} must map channels to names of parts, found {value!r:.100}")
+    return tuple((str(channel), part) for channel, parts in value.items() for part in words(parts, what))
 
 
 def number(value: object, what: str, condition: str, fits: Callable[[float], bool]) -> float:

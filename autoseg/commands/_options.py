@@ -34,6 +34,7 @@ def request(options: Namespace) -> PlanRequest:
 
     named = {"memory": "training_memory", "seconds": "training_time"}  # other flags have these names
     asked = {field.name: getattr(options, named.get(field.name, field.name)) for field in fields(PlanConstraints)}
+    asked = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
     return PlanRequest(
         planner=options.planner,
         plans=options.plans,

@@ -50,8 +50,12 @@ def _field_to_json(field: dataclasses.Field[Any], value: Any) -> Any:
     family: Family | None = field.metadata.get("family")
     if family is None:
         return to_json(value)
+    return _parts_to_json(family, value)
+
+
+def _parts_to_json(family: Family, value: Any) -> Any:
     if isinstance(value, tuple):
-        return [{"name": family.name_of(part)} | to_json(part) for part in value]
+        return [_parts_to_json(family, part) for part in value]
     return {"name": family.name_of(value)} | to_json(value)
 
 
@@ -151,12 +155,13 @@ class _Reader:
             raise RecordError(f"{where}: {error}") from None
 
     def _parts(self, family: Family, kind: Any, value: Any, where: str) -> Any:
-        """One part, or several where the field is a tuple."""
+        """One part, or several where the field is a tuple, which may hold tuples."""
         if get_origin(kind) is not tuple:
             return self._part(family, value, where)
         if not isinstance(value, list):
             raise _unexpected("a list", value, where)
-        return tuple(self._part(family, item, f"{where}[{index}]") for index, item in enumerate(value))
+        of_each = get_args(kind)[0]
+        return tuple(self._parts(family, of_each, item, f"{where}[{index}]") for index, item in enumerate(value))
 
     def _part(self, family: Family, value: Any, where: str) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):

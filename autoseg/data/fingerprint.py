@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..core.bounds import LARGEST_SIZE, bounded
 from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
+
+LARGE_VARIATION = 0.15
+"""Slow variation of brightness above which a bias field is likely to be worth correcting."""
+QUANTITATIVE = frozenset(
+    ("ct", "pet", "suv", "adc", "nonorm", "none", "rescale_to_0_1", "rgb_to_0_1", "r", "g", "b", "red", "green", "blue")
+)
+
+
+def is_quantitative(channel: str) -> bool:
+    """Whether the name of a channel says that it has a unit or is a colour, and so no bias field of a coil."""
+    return channel.casefold() in QUANTITATIVE
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,12 @@ class ChannelFingerprint:
     """Different values in the sample."""
     voxels: str
     """Equal for two channels with the same voxels, whatever their files are."""
+    landmarks: tuple[float, ...] = ()
+    """Percentiles of a regular sample of the nonzero voxels: ``histogram.PERCENTILES``; empty: not known, or none."""
+    bright_landmarks: tuple[float, ...] = ()
+    """The same of voxels above the mean."""
+    variation: float | None = None
+    """How far brightness varies slowly from place to place, as a share of it; None: not measured."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +127,12 @@ class Fingerprint:
     def orientation(self) -> str | None:
         """The usual one: that of the most cases."""
         return usual_orientation(case.orientation for case in self.cases.values())
+
+    def variation(self, channel: int) -> tuple[float, int] | None:
+        """The median of the slow variation of a channel, and of how many cases; None where it was not measured."""
+        channels = [case.channels[channel] for case in self.cases.values() if channel < len(case.channels)]
+        found = [each.variation for each in channels if each is not None and each.variation is not None]
+        return (statistics.median(found), len(found)) if found else None
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:

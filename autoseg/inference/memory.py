@@ -26,6 +26,7 @@ COMBINED_BYTES = 2 * CHUNK_BYTES  # planes and products of a 3-D convolution in 
 CORRECTING = 8  # bytes per voxel of masks and numbered components while a label map is corrected
 WORKED = 6  # arrays that exist while the summands of a few slices of a patch are computed
 READING = 3  # copies of an image in float32 while it is read, normalised and resampled
+FILTERING = 8  # copies of a channel in float32 while it is filtered: libraries keep some of their own
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = Non
     _, resampling = record.split()
     z, y, x = resampling.new_shape
     channels, heads, voxels = len(task.channels), task.labels.heads, prod(geometry.shape)
+    filters = any(configuration.filters)
     extras = sum(group.read for group in task.inputs.extras)
     joined = channels + extras if extras else 0  # the image, and beside it all that the network sees
     patch = (1, *configuration.patch_size)[-3:]
@@ -99,7 +101,7 @@ def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = Non
     labels = 2 * voxels * task.labels.written.itemsize
     height = z if whole else min(z, patch[0])
     return Need(
-        reading=READING * 4 * channels * voxels,
+        reading=4 * voxels * ((READING + filters) * channels + FILTERING * filters),
         fixed=4 * (channels + joined) * z * y * x
         + labels
         + 2 * output

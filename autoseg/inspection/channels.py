@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,30 +11,62 @@ import numpy as np
 
 from ..data.dataset import Case
 from ..data.fingerprint import ChannelFingerprint
+from ..parts.normalizers.histogram import PERCENTILES
+from .brightness import slow_variation
 from .problem import Problem
 
 LOOKED_AT = 1024  # voxels, at regular distances
+SHARES = np.array(PERCENTILES) / 100
+LOOKED_AT_FOR_LANDMARKS = 8192  # of which the nonzero ones count
 
 
-def channel_fingerprint(array: np.ndarray) -> ChannelFingerprint:
-    """Of (z, y, x), float32, contiguous; minimum or maximum is not finite where a voxel is not."""
+def channel_fingerprint(array: np.ndarray, *, variation: bool = False) -> ChannelFingerprint:
+    """Of (z, y, x), float32, contiguous; minimum or maximum is not finite where a voxel is not.
+
+    ``variation``: that of brightness is measured, too.
+    """
     flat = array.reshape(-1)
-    sample = flat[:: max(1, flat.size // LOOKED_AT) | 1]  # an odd step does not stay in one column
+    sample = _regular(flat, LOOKED_AT)
     ascending = np.sort(sample)
     last = len(ascending) - 1
     low, median, high = (float(ascending[round(last * share)]) for share in (0.01, 0.5, 0.99))
     digest = hashlib.sha256(sample.tobytes())
     # The sum is that of the bits, which is exact: it tells apart what differs between the voxels looked at.
     digest.update(repr((array.shape, int(flat.view(np.uint32).sum(dtype=np.uint64)))).encode())
+    minimum, maximum = float(flat.min()), float(flat.max())
+    finite = math.isfinite(minimum) and math.isfinite(maximum)
+    landmarks = _landmarks(_regular(flat, LOOKED_AT_FOR_LANDMARKS)) if finite else ((), ())
     return ChannelFingerprint(
-        minimum=float(flat.min()),
-        maximum=float(flat.max()),
+        minimum=minimum,
+        maximum=maximum,
         low=low,
         median=median,
         high=high,
         distinct=int(np.count_nonzero(ascending[1:] != ascending[:-1])) + 1,
         voxels=digest.hexdigest()[:32],
+        landmarks=landmarks[0],
+        bright_landmarks=landmarks[1],
+        variation=slow_variation(array) if variation and finite else None,
     )
+
+
+def _regular(flat: np.ndarray, count: int) -> np.ndarray:
+    """About ``count`` voxels or all, at regular distances: an odd step does not stay in one column."""
+    sample: np.ndarray = flat[:: max(1, flat.size // count) | 1]
+    return sample
+
+
+def _landmarks(sample: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Percentiles of the nonzero voxels of a sample, and of those above the mean; empty where there are none."""
+    ascending = np.sort(sample[sample != 0])
+    bright = ascending[np.searchsorted(ascending, sample.mean(dtype=np.float64), side="right") :]
+    return _percentiles(ascending), _percentiles(bright)
+
+
+def _percentiles(ascending: np.ndarray) -> tuple[float, ...]:
+    if not ascending.size:
+        return ()
+    return tuple(np.interp(SHARES * (len(ascending) - 1), np.arange(len(ascending)), ascending).tolist())
 
 
 def same_channels(case: Case, channels: Sequence[ChannelFingerprint | None]) -> list[Problem]:

@@ -22,13 +22,14 @@ from ..core.records import from_json, to_json
 from ..data.dataset import Case, Dataset
 from ..data.fingerprint import CaseFingerprint, Fingerprint, Intensities, usual_orientation
 from ..data.folds import Folds
+from .brightness import bias_fields
 from .check import check_headers
 from .moments import pooled, turned
 from .outliers import absent_labels, copies, untrained_labels, unusual_values
 from .problem import Problem
 from .scan import Scan, scan_case, scan_voxels
 
-VERSION = 4  # raise it when scanning the same files gives something else
+VERSION = 5  # raise it when scanning the same files gives something else
 
 
 def check_dataset(dataset: Dataset, measured_folder: Path, workers: int, folds: Folds | None = None) -> list[Problem]:
@@ -79,6 +80,7 @@ def extract_fingerprint(
     structures = pooled(moments) if moments else ()
     fingerprint = Fingerprint(fingerprints, _intensities(samples) if samples else (), structures)
     problems += [*unusual_values(fingerprints, dataset.channels), *copies(fingerprints)]
+    problems += bias_fields(fingerprints, dataset.channels)
     problems += [] if unfit else absent_labels(fingerprint, dataset.labels)  # they may be in the cases left out
     return fingerprint, problems
 

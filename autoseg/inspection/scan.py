@@ -14,10 +14,11 @@ from ..core.geometry import Image, nonzero_box
 from ..core.labels import Labels
 from ..core.seeds import generator
 from ..data.dataset import Case, Dataset
-from ..data.fingerprint import CaseFingerprint, ChannelFingerprint
+from ..data.fingerprint import CaseFingerprint, ChannelFingerprint, is_quantitative
 from ..data.images import read_case
 from ..errors import DatasetError, ImageFileError
 from ..parts.readers import read_image, read_labels
+from .brightness import is_measured
 from .channels import channel_fingerprint, same_channels
 from .check import unfit, unreadable
 from .moments import label_moments
@@ -62,8 +63,12 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     if labels.shape != image.geometry.shape:  # replaced meanwhile
         return Scan(tuple(unfit(case, dataset)))
 
+    looked_into = is_measured(case.key, len(dataset.cases))
     channels = tuple(
-        None if number in case.absent else channel_fingerprint(array) for number, array in enumerate(image.array)
+        None
+        if number in case.absent
+        else channel_fingerprint(array, variation=looked_into and not is_quantitative(dataset.channels[number]))
+        for number, array in enumerate(image.array)
     )
     problems = [*_voxel_problems(case, image, channels), *_label_problems(case, labels, dataset.labels)]
     if any(problem.severity == "error" for problem in problems):

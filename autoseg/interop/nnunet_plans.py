@@ -20,6 +20,7 @@ from ..errors import RecordError
 from ..parts.resamplers import spline
 from ..plan import Plan
 from ..planning import rules
+from ..preprocessing.filtering import names_of_filters
 from .nnunet_json import LARGEST, LARGEST_EDGE, file_ending, refuse_large, said
 
 LOG = logging.getLogger("autoseg")
@@ -160,6 +161,8 @@ def _reader(plan: Plan) -> str:
 def _configuration(
     title: str, configuration: Configuration, plan: Plan, fingerprint: Fingerprint, name: str
 ) -> dict[str, Any]:
+    if filters := names_of_filters(configuration, plan.channels):
+        raise RecordError(f"nnU-Net has no counterpart of filters, and the plan has some: {filters}")
     for part in configuration.inputs:
         _known(INPUTS.name_of(part), {"prior": "previous_stage"})
     if configuration.previous is not None and _as_3d_fullres(configuration, plan):

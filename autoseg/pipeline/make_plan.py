@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..errors import MistypedError, RecordError, UnknownPartError, UsageError
 from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
+from ..planning.intensities import decide_intensities, read_wishes
 from ..planning.measured import MeasuringPlanner
 from ..planning.rungs import count_sizes
 from ..planning.search import Bench
@@ -69,8 +71,10 @@ def draft(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint) -> P
     if not request.bare:
         return None
     planner = planner_of(request)
-    network = request.constraints.network
-    return planner.draft(dataset, fingerprint, network) if isinstance(planner, MeasuringPlanner) else None
+    if not isinstance(planner, MeasuringPlanner):
+        return None
+    drafted = planner.draft(dataset, fingerprint, request.constraints.network)
+    return decide_intensities(drafted, request.constraints, fingerprint, request.trusted)
 
 
 def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, kept: Path | None = None) -> Plan:
@@ -79,17 +83,21 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
     Raises PlanningError where there is no sensible plan, UsageError for what the planner cannot do.
     """
     planner = planner_of(request)
+    intensities = partial(
+        decide_intensities, constraints=request.constraints, fingerprint=fingerprint, trusted=request.trusted
+    )
+    read_wishes(request.constraints, dataset.channels, request.trusted)  # before a machine is measured for a minute
     if request.plans is None:
         LOG.info("planner %s: %s", request.planner or DEFAULT_PLANNER, planner.description)
     if isinstance(planner, MeasuringPlanner):
-        drafted = planner.draft(dataset, fingerprint, request.constraints.network)
+        drafted = intensities(planner.draft(dataset, fingerprint, request.constraints.network))
         refuse_early(drafted, request.changes, request.trusted)
         planned = planner.plan(dataset, fingerprint, request.constraints, _bench(request, kept), request.trusted)
     elif request.target or request.constraints.memory or request.constraints.seconds:
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
         planned = planner.plan(dataset, fingerprint, request.constraints)
-    return changed(planned, request.changes, request.trusted)
+    return changed(intensities(planned), request.changes, request.trusted)
 
 
 def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -> None:

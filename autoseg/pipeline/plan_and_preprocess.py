@@ -29,6 +29,9 @@ from ..inspection.check import Problem, check_headers, table
 from ..inspection.extract import extract_fingerprint
 from ..parts.readers import read_labels
 from ..plan import Plan
+from ..planning.intensities import read_wishes
+from ..preprocessing.estimates import Estimates
+from ..preprocessing.filtering import names_of_filters
 from ..preprocessing.prepare import prepare
 from ..preprocessing.sizes import impossible_cases
 from ..preprocessing.store import OLDER, CaseStore
@@ -60,6 +63,8 @@ def plan_and_preprocess(
     that were planned. Raises DatasetError with a table of all problems.
     """
     planner_of(request)  # refuses what cannot be planned before images are read
+    if request.constraints.of_channels:
+        read_wishes(request.constraints, read_dataset(folder).channels, request.trusted)
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(folder, workspace, settings=request.settings)
@@ -165,9 +170,14 @@ def preprocess(
                 files, [other for other in planned.configurations if prepared_as(planned, other) == name]
             )
 
-        work = partial(_prepare_one, task=task, store=store, keys=keys)
+        work = partial(_prepare_one, task=task, store=store, keys=keys, estimates=Estimates(files.estimates))
+        remove_unfinished(files.estimates)
+        filters = names_of_filters(task.configuration, task.channels)
+        if filters and todo:
+            LOG.info("%s: filters are applied first (%s); what takes long is kept for the next time", name, filters)
+        what = f"preparing {name}" + (" with filters" if filters else "")
         with threadpool_limits(1, user_api="blas"):  # cases are spread over threads already
-            for _ in progress(ordered_map(work, todo, settings.threads), len(todo), f"preparing {name}"):
+            for _ in progress(ordered_map(work, todo, settings.threads), len(todo), what):
                 pass
         LOG.info("%s: %d cases prepared, %d were up to date", name, len(todo), len(dataset.cases) - len(todo))
 
@@ -202,9 +212,9 @@ def _tell_damages(name: str, damages: Sequence[tuple[str, str]]) -> None:
         LOG.info("%s: %d cases are of another version, without checksums; they are prepared anew", name, older)
 
 
-def _prepare_one(case: Case, *, task: Task, store: CaseStore, keys: dict[str, str]) -> None:
+def _prepare_one(case: Case, *, task: Task, store: CaseStore, keys: dict[str, str], estimates: Estimates) -> None:
     try:
-        prepared = prepare(read_case(case), read_labels(Path(str(case.label)))[0], task)
+        prepared = prepare(read_case(case), read_labels(Path(str(case.label)))[0], task, estimates)
     except (DatasetError, ImageFileError) as error:
         raise DatasetError(f"case {case.key}: {error}") from None
     store.write(case.key, prepared, keys[case.key])
@@ -228,12 +238,16 @@ def prepared_as(plan: Plan, name: str) -> str:
 
 
 def _preparation(configuration: Configuration) -> tuple[Any, ...]:
-    return configuration.spacing, configuration.normalizers, configuration.resampler
+    filters = configuration.filters if any(configuration.filters) else ()
+    return configuration.spacing, filters, configuration.normalizers, configuration.resampler
 
 
 def preparation_keys(measured: Fingerprint, task: Task) -> dict[str, str]:
     """Per case, what changes when anything changes that its prepared arrays depend on: its files or these decisions."""
-    decisions = {name: to_json(task.configuration)[name] for name in ("spacing", "normalizers", "resampler")}
+    configuration = to_json(task.configuration)
+    decisions = {name: configuration[name] for name in ("spacing", "normalizers", "resampler")}
+    if any(configuration["filters"]):  # cases that were prepared before there were filters keep their key
+        decisions["filters"] = configuration["filters"]
     axes = task.axis_order if task.orientation is None else (task.orientation, *task.axis_order)
     shared = json.dumps([PREPARED_VERSION, axes, to_json(task.labels), decisions])
     contents = {key: case.content + ("".join(map(str, case.absent))) for key, case in measured.cases.items()}

@@ -22,6 +22,7 @@ from ..inference.options import DEFAULT, PredictOptions
 from ..inference.outputs import Outputs, chosen
 from ..inference.predictor import Predictor, asks_disagreement
 from ..inference.report import PredictReport
+from ..preprocessing.filtering import names_of_filters
 from .predict_stages import Stages
 from .results import Results
 
@@ -56,6 +57,8 @@ def predict(
     start, wanted = time.monotonic(), outputs or chosen()
     if asks_disagreement(wanted) and model.passes(options) == 1:
         LOG.warning("one network that sees no mirror images disagrees with itself only where patches overlap")
+    if filters := names_of_filters(model.task.configuration, model.task.channels):
+        LOG.info("images are filtered first (%s), as those of the training were; this takes its time", filters)
     gate = Gate(budget(model.settings.memory))
     by_key = {case.key: case for case in cases}
     stages = Stages(model, folder, options, wanted, gate, Results.read(folder), by_key, recorded)

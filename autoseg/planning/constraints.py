@@ -27,6 +27,17 @@ class PlanConstraints:
     """That one training may take."""
     network: str | None = None
     """The part that is to be planned (``contracts.Network``), instead of a planner's own networks."""
+    bias_correction: tuple[str, ...] = ()
+    """Channels, by name or number, whose bias field is to be corrected first of all (N4); ``all``: those of MR."""
+    filters: tuple[tuple[str, str], ...] = ()
+    """Channel and ``contracts.Filter`` by its name, in the order in which a channel's are applied."""
+    normalizers: tuple[tuple[str, str], ...] = ()
+    """Channel and ``contracts.Normalizer`` by its name, instead of the one that follows from the channel's name."""
+
+    @property
+    def of_channels(self) -> bool:
+        """Whether single channels are spoken of."""
+        return bool(self.bias_correction or self.filters or self.normalizers)
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):

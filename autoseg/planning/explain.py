@@ -91,7 +91,7 @@ def _decisions(plan: Plan) -> dict[str, str]:
     found = {name: _text(record[name]) for name in ("axis_order", "mirror_axes", "default")}
     for name, configuration in record["configurations"].items():
         for field, value in configuration.items():
-            if field not in ("reasons", "cost"):
+            if field not in ("reasons", "cost") and not (field == "filters" and not value):
                 found |= {f"{name}/{path}": _text(leaf) for path, leaf in _leaves(field, value)}
         cost = plan.configurations[name].cost
         if cost is not None:
@@ -100,7 +100,7 @@ def _decisions(plan: Plan) -> dict[str, str]:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+    if isinstance(value, list) and any(isinstance(item, dict) or (path == "filters" and item) for item in value):
         value = {str(index): item for index, item in enumerate(value)}
     if not isinstance(value, dict):
         yield path, value

@@ -85,7 +85,6 @@ def normalizers(channels: Sequence[str], fingerprint: Fingerprint) -> tuple[tupl
     ``CT``, ``noNorm`` (or ``none``), ``rescale_to_0_1`` and ``rgb_to_0_1`` say how; every other name gets a z-score.
     So do R, G and B, as in nnU-Net: stains and lamps differ between images like scanners do.
     """
-    fraction = float(np.median([case.cropped_fraction for case in fingerprint.cases.values()]))
     fixed = {
         "nonorm": (none.Spec(), "left as it is, as its name asks"),
         "none": (none.Spec(), "left as it is, as its name asks"),
@@ -93,18 +92,29 @@ def normalizers(channels: Sequence[str], fingerprint: Fingerprint) -> tuple[tupl
         "rgb_to_0_1": (rgb.Spec(), "0..255 to 0..1, as its name asks"),
     }
     chosen = [
-        _window(channel, intensities)
+        window(channel, intensities)
         if channel.casefold() == "ct"
-        else fixed.get(channel.casefold()) or _zscore(fraction)
+        else fixed.get(channel.casefold()) or z_score(fingerprint)
         for channel, intensities in zip(channels, fingerprint.intensities)
     ]
     return tuple(part for part, _ in chosen), tuple(why for _, why in chosen)
 
 
-def _zscore(fraction: float) -> tuple[zscore.Spec, str]:
+def z_score(fingerprint: Fingerprint) -> tuple[zscore.Spec, str]:
+    """The part and why."""
+    masked, fraction = is_masked(fingerprint), _fraction(fingerprint)
     kept = f"cropping to nonzero keeps {fraction:.0%} of the voxels, limit {MASK_BELOW:.0%}"
-    where = "the nonzero region of each image" if fraction < MASK_BELOW else "each whole image"
-    return zscore.Spec(fraction < MASK_BELOW), f"z-score over {where} ({kept})"
+    where = "the nonzero region of each image" if masked else "each whole image"
+    return zscore.Spec(masked), f"z-score over {where} ({kept})"
+
+
+def is_masked(fingerprint: Fingerprint) -> bool:
+    """Whether so much around the body is 0 that statistics are those of the nonzero region."""
+    return _fraction(fingerprint) < MASK_BELOW
+
+
+def _fraction(fingerprint: Fingerprint) -> float:
+    return float(np.median([case.cropped_fraction for case in fingerprint.cases.values()]))
 
 
 def coarser(
@@ -155,7 +165,8 @@ def labels_held(fingerprint: Fingerprint, seen: Sequence[float]) -> tuple[float,
     return held, len(there)
 
 
-def _window(channel: str, intensities: Intensities) -> tuple[ct.Spec, str]:
+def window(channel: str, intensities: Intensities) -> tuple[ct.Spec, str]:
+    """The part and why. Raises PlanningError where nothing was measured in labelled structures."""
     values = (intensities.mean, intensities.std, intensities.percentile_00_5, intensities.percentile_99_5)
     if not all(math.isfinite(value) for value in values):
         raise PlanningError(

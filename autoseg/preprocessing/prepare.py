@@ -1,7 +1,8 @@
 """One case from its file's grid and units to the network's.
 
 Order (Isensee et al. 2021): transpose, crop to nonzero, normalise, resample, sample class locations. Normalising comes
-before resampling because interpolation would blur the border of the nonzero region that masked statistics need.
+before resampling because interpolation would blur the border of the nonzero region that masked statistics need. Where
+the plan has filters, they come first of all: see ``filtering.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ..core.components import without_holes
 from ..core.geometry import Geometry, Image, bounding_slices, nonzero_box
 from ..errors import DatasetError
 from ..task import Task
+from .estimates import NOT_KEPT, Estimates
+from .filtering import filtered
 from .locations import Locations, class_locations
 from .sizes import refuse_impossible
 from .spatial import SpatialRecord, spatial_record, transpose
@@ -45,15 +48,17 @@ class PreparedCase:
     """For a case to be predicted, what the caller gave for further inputs of the network, by their names."""
 
 
-def prepare(image: Image, labels: np.ndarray | None, task: Task) -> PreparedCase:
+def prepare(image: Image, labels: np.ndarray | None, task: Task, estimates: Estimates = NOT_KEPT) -> PreparedCase:
     """Brings ``image`` and the user's ``labels`` (z, y, x) to the network's grid.
 
-    Raises DatasetError when channels, shapes or dimensions do not fit, a label value is unknown, or the image would be
-    too large for this machine; before anything is allocated for it.
+    ``estimates`` may keep what filters find slowly; the result is the same. Raises DatasetError when channels, shapes
+    or dimensions do not fit, a label value is unknown, or the image would be too large for this machine; before
+    anything is allocated for it.
     """
     _check(image, labels, task)
     _refuse_flat(image.geometry, task)
     configuration, transposed = task.configuration, transpose(task, image.geometry)
+    image = filtered(image, configuration, estimates)
     resampler = configuration.resampler
     array = transposed.apply(image.array, resampler.resample_image)
     box = nonzero_box(array)

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from autoseg import parts
 from autoseg.configuration import (
     AUGMENTATIONS,
+    FILTERS,
     INPUTS,
     LOSSES,
     NETWORKS,
@@ -39,7 +40,7 @@ from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
 from autoseg.parts.inputs import prior
 from autoseg.parts.networks import plain_unet, residual_unet
-from autoseg.parts.normalizers import ct
+from autoseg.parts.normalizers import ct, histogram
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
@@ -47,6 +48,7 @@ from autoseg.training.deep_supervision import DeepSupervision
 from autoseg.training.draws import PatchMove
 
 FAMILIES: dict[type, Family] = {
+    contracts.Filter: FILTERS,
     contracts.Normalizer: NORMALIZERS,
     contracts.Resampler: RESAMPLERS,
     contracts.Network: NETWORKS,
@@ -66,6 +68,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     plain_unet.Spec: SIZES,
     residual_unet.Spec: SIZES,
     ct.Spec: {"mean": 10.0, "std": 20.0, "percentile_00_5": -50.0, "percentile_99_5": 80.0},
+    histogram.Spec: {"landmarks": tuple(range(-5, 6))},
     minimum_size.Spec: {"size": 10.0},
     prior.Spec: {"previous": "3d_lowres"},
 }
@@ -105,9 +108,24 @@ def test_the_fields_of_a_configuration_are_typed_by_contracts() -> None:
     for field in dataclasses.fields(Configuration):
         if family := field.metadata.get("family"):
             kind = types[field.name]
-            assert by_package[family.package] in (kind, *get_args(kind))
+            inside = get_args(kind)
+            assert by_package[family.package] in (kind, *inside, *(each for held in inside for each in get_args(held)))
     there = {module.name for module in pkgutil.iter_modules(parts.__path__, "autoseg.parts.") if module.ispkg}
     assert there == {*by_package, "autoseg.parts.readers"}
+
+
+@pytest.mark.parametrize("shape", [(24, 26, 28), (1, 40, 38), (1, 1, 1)], ids=["volume", "slice", "voxel"])
+@pytest.mark.parametrize("name", list(FILTERS))
+def test_a_filter_keeps_shape_and_what_it_was_given(name: str, shape: tuple[int, ...]) -> None:
+    channel = np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
+    channel[..., : shape[-1] // 3] = 0
+    before, part, spacing = channel.copy(), made(FILTERS, name), (3.0, 1.0, 0.7)
+    result = part.apply(channel, spacing)
+    assert result.shape == shape and result.dtype == np.float32 and np.isfinite(result).all()
+    np.testing.assert_array_equal(channel, before)
+    if hasattr(part, "estimate"):
+        kept = part.estimate(channel, spacing)
+        np.testing.assert_array_equal(part.apply_estimate(channel, spacing, kept), result)
 
 
 @pytest.mark.parametrize("name", list(NORMALIZERS))

@@ -1,0 +1,6 @@
+"""What is done to the voxels of one channel before it is normalised. A part defines ``Spec`` with ``apply(channel,
+spacing)``.
+
+Filters see a channel as it lies in its file: noise and bias field belong to the voxels that were acquired, and what is
+found does not depend on the grid of a configuration.
+"""
