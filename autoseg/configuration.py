@@ -12,6 +12,7 @@ from typing import Any
 from .core.bounds import LARGEST_SIZE, LONGEST, bounded
 from .core.family import Family
 from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
+from .core.missing import MissingChannels
 from .core.names import path_name, short
 from .core.samples import STREAMS
 from .parts.contracts import (
@@ -155,6 +156,8 @@ class Configuration:
     """What the network sees beside the image."""
     slices: int = 1
     """2-D: neighbouring slices that come in as channels, the middle one is predicted. Odd."""
+    missing: MissingChannels | None = None
+    """Channels that a case may lack, and how training withholds them; None: every case has all."""
     cost: StepCost | None = None
     """None: it was not asked for, or a value was changed since."""
     reasons: tuple[str, ...] = ()

@@ -182,7 +182,9 @@ class Step:
         torch.manual_seed(drawn.seed)  # for augmentations of others that draw from torch
         augmentation, patch_size, params = self.configuration.augmentation, self.configuration.patch_size, drawn.params
         images, targets = augmentation.apply(self._there(batch.images), self._there(batch.targets), params, patch_size)
-        move = PatchMove(augmentation, params, patch_size)
+        absent = self.draws.left_out(drawn, batch.absent)
+        images = _without(images, absent, self.configuration.slices)  # now: an augmentation changes 0, too
+        move = PatchMove(augmentation, params, patch_size, absent)
         extras = [
             part.apply(self._there(arrays), targets, own, move)
             for part, arrays, own in zip(self.configuration.inputs, batch.extras, drawn.inputs, strict=True)
@@ -192,6 +194,17 @@ class Step:
     def _there(self, patches: Sequence[Tensor]) -> list[Tensor]:
         """On the device."""
         return [patch.to(self.resolved.device) for patch in patches]
+
+
+def _without(images: Tensor, absent: Sequence[Sequence[int]], slices: int) -> Tensor:
+    """``images`` (B, channels * slices, *patch), in which of each patch the channels ``absent`` are 0."""
+    if not any(absent):
+        return images
+    lost = torch.zeros(len(images), images.shape[1] // slices, dtype=torch.bool)
+    for row, channels in zip(lost, absent):
+        row[list(channels)] = True
+    lost = lost.repeat_interleave(slices, 1).to(images.device)
+    return images.masked_fill(lost.view(*lost.shape, *(1,) * (images.dim() - 2)), 0.0)
 
 
 def _joined(pieces: Sequence[Tensor]) -> Tensor:
