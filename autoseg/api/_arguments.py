@@ -75,11 +75,16 @@ def constraints(
     memory: object,
     minutes: object,
     network: str | None,
+    missing_channels: bool,
+    require: Sequence[str],
 ) -> PlanConstraints:
     from ..planning.constraints import PlanConstraints
 
     many, most = count(slices, "slices"), memory_bytes(memory)
-    return PlanConstraints(lengths(spacing), axes(mirror), many, most, seconds(minutes), network)
+    needed = (require,) if isinstance(require, str) else tuple(require)
+    return PlanConstraints(
+        lengths(spacing), axes(mirror), many, most, seconds(minutes), network, bool(missing_channels), needed
+    )
 
 
 def number(value: object, what: str, condition: str, fits: Callable[[float], bool]) -> float:

@@ -83,6 +83,12 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
     )
     command.add_argument(
+        "--missing-channels",
+        action="store_true",
+        help="plan for cases that lack any channel, although no training case does",
+    )
+    command.add_argument("--require", type=names, default=(), metavar="NAME,...", help="channels that no case may lack")
+    command.add_argument(
         "--memory",
         type=_bytes_or_auto,
         dest="training_memory",
@@ -183,6 +189,11 @@ def word(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("the value is empty")
     return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """``FLAIR,T1``"""
+    return tuple(word(name).strip() for name in text.split(","))
 
 
 def path(text: str) -> Path:
