@@ -82,12 +82,7 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
     )
-    command.add_argument(
-        "--missing-channels",
-        action="store_true",
-        help="plan for cases that lack any channel, although no training case does",
-    )
-    command.add_argument("--require", type=names, default=(), metavar="NAME,...", help="channels that no case may lack")
+    _add_missing(command)
     command.add_argument(
         "--memory",
         type=_bytes_or_auto,
@@ -109,6 +104,13 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s",
     )
     add_changes(command)
+
+
+def _add_missing(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--missing-channels", action="store_true", help="cases to be predicted may lack channels, even if these do not"
+    )
+    command.add_argument("--require", type=names, default=(), metavar="NAME,...", help="channels that no case may lack")
 
 
 def add_patients(command: argparse.ArgumentParser) -> None:

@@ -136,8 +136,9 @@ class Predictor(ABC, Generic[OnGrid]):
         in mm along (z, y, x) or ``affine`` (4, 4) from voxel (x, y, z) to mm, as nibabel's, the path of an image file
         or a sequence of paths, one per channel. A list of images or arrays, one per channel, may hold None for one that
         is missing, if the model was planned for that. ``tta`` and ``step`` are those of ``PredictOptions``. Paths and
-        an ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image does.
-        ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when the channels do not fit.
+        an ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image
+        does. ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when the channels do not
+        fit.
         """
         read, give_back = opened(image, spacing, affine)
         found = self.segment(read, PredictOptions(tta, step), outputs=outputs, given=given)
