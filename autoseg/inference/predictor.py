@@ -137,8 +137,8 @@ class Predictor(ABC, Generic[OnGrid]):
         or a sequence of paths, one per channel. A list of images or arrays, one per channel, may hold None for one that
         is missing, if the model was planned for that. ``tta`` and ``step`` are those of ``PredictOptions``. Paths and
         an ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image
-        does. ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when the channels do not
-        fit.
+        does. ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when channels are
+        wrong.
         """
         read, give_back = opened(image, spacing, affine)
         found = self.segment(read, PredictOptions(tta, step), outputs=outputs, given=given)

@@ -225,7 +225,7 @@ def test_an_augmentation_gives_patches_and_the_same_for_the_same_draw(name: str)
 class Indices:
     """A case of label indices 0, 1 and 2, in training and to be predicted."""
 
-    shape, channels, given = (12, 12, 12), 1, None
+    shape, channels, absent, given = (12, 12, 12), 1, (), None
     image = np.zeros((1, 12, 12, 12), np.float32)
     foreground = Locations.of({1: np.array([[3, 4, 5]])})
 

@@ -78,6 +78,7 @@ class Watched:
     def __init__(self, inner, seen):
         self.inner, self.seen = inner, seen
         self.shape, self.channels, self.foreground = inner.shape, inner.channels, inner.foreground
+        self.absent = inner.absent
 
     def read(self, box):
         self.seen(box)
