@@ -159,7 +159,7 @@ def test_images_in_memory_may_lack_a_channel(trained: Path, tmp_path: Path) -> N
     report = autoseg.predict(run, tmp_path / "a_0000.nii.gz", tmp_path / "out")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(report.written[0]))), found)
     for wrong in ([None, array], [None, None]):
-        with pytest.raises(ModelError, match="lacks T1|every channel is None"):
+        with pytest.raises(ModelError, match=r"lacks T1|every channel is None"):
             run.predict(wrong, spacing=SPACING)
 
 
