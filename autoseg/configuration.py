@@ -14,7 +14,7 @@ from .core.family import Family
 from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from .core.missing import MissingChannels
 from .core.names import path_name, short
-from .core.samples import STREAMS
+from .core.samples import COMPLETE, STREAMS
 from .parts.contracts import (
     Augmentation,
     Input,
@@ -187,6 +187,11 @@ class Configuration:
             raise ValueError(
                 f"objective {OBJECTIVES.name_of(self.objective)} learns from samples that training cannot draw: "
                 f"{short(', '.join(unknown))}; it can draw {', '.join(STREAMS)}"
+            )
+        if COMPLETE in self.objective.streams and self.missing is None:
+            raise ValueError(
+                f"objective {OBJECTIVES.name_of(self.objective)} learns from what is withheld, but no channel may be "
+                "missing; plan with --missing-channels"
             )
 
     @property

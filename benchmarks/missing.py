@@ -3,10 +3,10 @@
 python benchmarks/missing.py DATA/Dataset002_BraTS13FlairT1c DATA/Dataset052_MSVentWMH --time 15m \
     --workspace WORK -o benchmarks/results/missing.json
 
-Every dataset is planned once, with --missing-channels. One fold is then trained twice for the same time: with the plan's
-dropout, the network being told which channels are there, and without either, everything else being equal. Every subset of
-the channels is validated on whole held-out cases. One training at a time, and the result is written after each: run the
-same command again and it goes on. The load of the machine before and after every training is noted.
+Every dataset is planned once, with --missing-channels. One fold is then trained twice for the same time: with the
+plan's dropout, the network being told which channels are there, and without either, everything else being equal. Every
+subset of the channels is validated on whole held-out cases. One training at a time; the result is written after each:
+run the same command again and it goes on. The load of the machine before and after every training is noted.
 """
 
 from __future__ import annotations
