@@ -413,6 +413,7 @@ def test_the_cache_reads_a_case_once_and_respects_its_budget():
         def __init__(self, name):
             self.inner, self.name = case(), name
             self.shape, self.channels, self.foreground = self.inner.shape, 2, self.inner.foreground
+            self.absent = ()
 
         def read(self, box):
             reads.append((self.name, box))
