@@ -246,3 +246,14 @@ def test_a_required_channel_that_a_case_lacks_is_refused_when_planning(
     raw = make_dataset(tmp_path / NAME, LACKING)
     assert call(tmp_path / "workspace", "plan_and_preprocess", raw, *SMALL, "--require", "FLAIR", *HERE) == 2
     assert "--require FLAIR: case case_0 lacks it" in capsys.readouterr().err
+
+
+def test_a_plan_that_does_not_know_of_gaps_is_not_trained(trained: Path, tmp_path: Path, capsys: Any) -> None:
+    shutil.copytree(trained / "workspace", tmp_path / "workspace")
+    path = Workspace(tmp_path / "workspace").dataset_folder(NAME).plan
+    record = json.loads(path.read_text())
+    record["configurations"]["3d_fullres"] |= {"missing": None, "inputs": []}
+    path.write_text(json.dumps(record))
+    assert call(tmp_path / "workspace", "train", NAME, "1", *SHORT, *HERE) == 2
+    said = capsys.readouterr().err
+    assert "case case_0 lacks FLAIR, which the model needs" in said and f"autoseg plan {NAME}" in said
