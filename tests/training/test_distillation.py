@@ -65,12 +65,11 @@ def with_distillation(plan: Plan, **changes: Any) -> Plan:
     configuration = replace(
         plan.configuration()[1],
         normalizers=(untouched.Spec(),) * 2,
-        missing=MissingChannels({"T1": 0.0, "FLAIR": 0.5}),
         inputs=(presence.Spec(),),
         augmentation=standard.Spec(),
         batch_size=4,
         training=TrainingRules(2, iterations_per_epoch=3),
-        **({"objective": distillation.Spec()} | changes),
+        **({"objective": distillation.Spec(), "missing": MissingChannels({"T1": 0.0, "FLAIR": 0.5})} | changes),
     )
     return replace(plan, channels=("T1", "FLAIR"), configurations={plan.default: configuration})
 

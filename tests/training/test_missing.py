@@ -34,7 +34,7 @@ from autoseg.training.state import TrainingState, resume, start
 from autoseg.training.step import Step
 
 SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
-OFTEN = {name: 0.9 for name in vars(standard.Spec()) if name.endswith("_probability")}
+OFTEN = {name: 0.9 for name in vars(standard.Spec()) if name.endswith("_probability")} | {"mirror_probability": 0.5}
 AUGMENTATIONS = (none.Spec(), standard.Spec(**OFTEN), batchgenerators.Spec(**OFTEN))
 MISSING = MissingChannels({"T1": 0.3, "FLAIR": 0.3}, uniform=0.3)
 FLAT = plain_unet.Spec((4, 8), ((3, 3), (3, 3)), ((1, 1), (2, 2)), (1, 1), (1,))
@@ -191,7 +191,7 @@ def test_a_network_trained_with_dropout_does_without_the_better_channel(small_pl
     changes = {
         "network": network,
         "optimizer": muon.Spec(),
-        "training": TrainingRules(1, iterations_per_epoch=80),
+        "training": TrainingRules(1, iterations_per_epoch=200),
         "patch_size": (12, 12, 12),
     }
     full = {key: case for key, case in cases((1.0, 4.0), 9).items() if not case.absent}
@@ -199,7 +199,7 @@ def test_a_network_trained_with_dropout_does_without_the_better_channel(small_pl
     scores = {}
     for name, missing in (("with", MissingChannels({"FLAIR": 0.5})), ("without", None)):
         plan = in_two_channels(small_plan, missing=missing, **changes)
-        state = train(plan, RunFolder(tmp_path / name), 80, full)
+        state = train(plan, RunFolder(tmp_path / name), 200, full)
         scores[name] = [dice(state, plan.configuration()[1], unseen, absent) for absent in ((), (1,))]
     assert min(scores["with"][0], scores["without"][0]) > 0.9
     assert scores["with"][1] > 0.75 and scores["with"][1] > scores["without"][1] + 0.3
