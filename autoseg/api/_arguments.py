@@ -81,7 +81,7 @@ def constraints(
     from ..planning.constraints import PlanConstraints
 
     many, most = count(slices, "slices"), memory_bytes(memory)
-    needed = (require,) if isinstance(require, str) else tuple(require)
+    needed = tuple(require) if isinstance(require, list | tuple) else (require,)
     return PlanConstraints(
         lengths(spacing), axes(mirror), many, most, seconds(minutes), network, bool(missing_channels), needed
     )
