@@ -12,8 +12,9 @@ from typing import Any
 from .core.bounds import LARGEST_SIZE, LONGEST, bounded
 from .core.family import Family
 from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
+from .core.missing import MissingChannels
 from .core.names import path_name, short
-from .core.samples import STREAMS
+from .core.samples import COMPLETE, STREAMS
 from .parts.contracts import (
     Augmentation,
     Filter,
@@ -160,6 +161,8 @@ class Configuration:
     """What the network sees beside the image."""
     slices: int = 1
     """2-D: neighbouring slices that come in as channels, the middle one is predicted. Odd."""
+    missing: MissingChannels | None = None
+    """Channels that a case may lack, and how training withholds them; None: every case has all."""
     cost: StepCost | None = None
     """None: it was not asked for, or a value was changed since."""
     reasons: tuple[str, ...] = ()
@@ -191,6 +194,11 @@ class Configuration:
             raise ValueError(
                 f"objective {OBJECTIVES.name_of(self.objective)} learns from samples that training cannot draw: "
                 f"{short(', '.join(unknown))}; it can draw {', '.join(STREAMS)}"
+            )
+        if COMPLETE in self.objective.streams and self.missing is None:
+            raise ValueError(
+                f"objective {OBJECTIVES.name_of(self.objective)} learns from what is withheld, but no channel may be "
+                "missing; plan with --missing-channels"
             )
 
     @property

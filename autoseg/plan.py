@@ -87,6 +87,12 @@ class Plan:
                 f"configurations.{name}.augmentation.masked_channels: {short(masked)}; channels are counted from 0, "
                 f"there are {channels}"
             )
+        unknown = sorted({*(configuration.missing.rates if configuration.missing else ())} - {*self.channels})
+        if unknown:
+            raise ValueError(
+                f"configurations.{name}.missing.rates: there is no channel {short(unknown[0])!r}; "
+                f"there are {short(', '.join(self.channels), 500)}"
+            )
         try:
             _ = self.task(name).inputs
         except ValueError as error:

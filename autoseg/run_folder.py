@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,10 @@ class RunFolder:
     def kept(self, key: str) -> Path:
         """Probabilities of one validation case."""
         return self.probabilities / f"{named(key, 'case')}.b2nd"
+
+    def without(self, absent: Sequence[int]) -> Path:
+        """Label maps of validation cases from which these channels were withheld."""
+        return self.validation / f"without_{'_'.join(map(str, absent))}"
 
     @property
     def scores(self) -> Path:

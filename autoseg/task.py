@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .configuration import Configuration
 from .core.inputs import InputSpec
 from .core.labels import Labels
+from .core.missing import listed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +43,14 @@ class Task:
         """The ``mirror_axes`` that the network sees, 0 = z: a 2-D network sees no z."""
         flat = self.configuration.dimensions == 2
         return tuple(axis for axis in self.mirror_axes if not (flat and axis == 0))
+
+    def problem_without(self, absent: Collection[int]) -> str | None:
+        """What is wrong with a case that lacks these channels, counted from 0; None where the network does without."""
+        if self.configuration.missing is not None:
+            return self.configuration.missing.problem_without(self.channels, absent)
+        names = [self.channels[number] for number in sorted(absent)]
+        why = "which the model needs: it was not planned for missing channels (`autoseg plan --missing-channels`)"
+        return f"lacks {listed(names)}, {why}" if names else None
 
     def network(self) -> nn.Module:
         """With fresh weights. It takes what ``inputs`` says as it is read: label indices as one channel."""

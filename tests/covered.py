@@ -49,6 +49,7 @@ COVERED = {
     "pipeline/plan_from_fingerprint.py": "pipeline/test_plan.py",
     "pipeline/replaced.py": "pipeline/test_evaluate.py",
     "pipeline/validate_fold.py": "pipeline/test_train.py",
+    "pipeline/validate_subsets.py": "pipeline/test_missing.py",
     "pipeline/validated.py": "pipeline/test_train.py",
     "planners/*": "planners/test_planners.py",
     "planning/cost_reasons.py": "planning/test_explain.py",

@@ -69,6 +69,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--planner": PARTS,
     "--network": PARTS,
     "--compare": PARTS,
+    "--require": ("", " ", ",", "nope", "a\x1b", "CT,", LONG),
     "--target": ("", "x", "memory=1GB", "memory=x,bandwidth=1GB/s", "memory=" + "9" * 400 + "GB,bandwidth=1GB/s", LONG),
     "--from": FILES,
     "--from-fingerprint": FILES,

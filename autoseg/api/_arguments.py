@@ -78,6 +78,8 @@ def constraints(
     bias_correction: Sequence[str] = (),
     filters: Mapping[str, str | Sequence[str]] | None = None,
     normalizers: Mapping[str, str] | None = None,
+    missing_channels: bool = False,
+    require: Sequence[str] = (),
 ) -> PlanConstraints:
     from ..planning.constraints import PlanConstraints
 
@@ -92,6 +94,8 @@ def constraints(
         words(bias_correction, "bias_correction"),
         of_channels(filters, "filters"),
         of_channels(normalizers, "normalizers"),
+        bool(missing_channels),
+        words(require, "require"),
     )
 
 

@@ -89,6 +89,8 @@ def plan_and_preprocess(
     bias_correction: Sequence[str] = (),
     filters: Mapping[str, str | Sequence[str]] | None = None,
     normalizers: Mapping[str, str] | None = None,
+    missing_channels: bool = False,
+    require: Sequence[str] = (),
     memory: str | None = None,
     minutes: float | None = None,
     target: str | None = None,
@@ -106,15 +108,16 @@ def plan_and_preprocess(
     median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
     many, ``network`` names the part to plan instead of the planner's own networks. ``bias_correction`` are channels to
     be corrected by N4 (``["FLAIR"]``, or ``"all"``), ``filters`` and ``normalizers`` map channels to names of parts
-    (``{"T1": ["median"]}``, ``{"PET": "pet_suv"}``). ``memory`` (``"8GB"``) and ``minutes`` are what one training may
-    take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set``
+    (``{"T1": ["median"]}``, ``{"PET": "pet_suv"}``). ``missing_channels`` plans for cases that lack any channel but
+    those of ``require``, although no training case does. ``memory`` (``"8GB"``) and ``minutes`` are what one training
+    may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set``
     (``["batch_size=4"]``). ``configurations`` None prepares all. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest
     from ..settings import RunSettings
 
-    of_channels = bias_correction, filters, normalizers
+    of_channels = bias_correction, filters, normalizers, missing_channels, require
     constraints = given.constraints(spacing, mirror, slices, memory, minutes, network, *of_channels)
     nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
     return story.plan_and_preprocess(

@@ -50,6 +50,7 @@ def predict(
     from ..inference.outputs import chosen
     from ..inference.predictor import Predictor
     from ..pipeline import predict as story
+    from ..pipeline.missing import tell_missing
 
     wanted = chosen(outputs, probabilities, trusted)
     listed = images if isinstance(images, list | tuple) else [images]
@@ -60,7 +61,8 @@ def predict(
         else load_model(model, workspace, configuration=configuration, folds=folds, settings=settings, trusted=trusted)
     )
     story.refuse_among_images(paths, folder)
-    cases, refused = find_images(paths, len(loaded.task.channels))
+    cases, refused = find_images(paths, len(loaded.task.channels), loaded.problem_without)
+    tell_missing(loaded, cases)
     options = PredictOptions(tta, step)
     return story.predict(loaded, cases, folder, options=options, outputs=wanted, existing=existing, refused=refused)
 

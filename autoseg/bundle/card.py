@@ -27,6 +27,7 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         *([("source", manifest.source)] if manifest.source else []),
         ("dataset", plan.dataset),
         ("channels", ", ".join(plan.channels)),
+        *(("may lack", text) for text in [_may_lack(plan, manifest)] if text),
         ("labels", ", ".join(f"{name} = {_values(values)}" for name, values in plan.labels.foreground.items())),
         *((name, _configuration(plan.configurations[name], folds)) for name, folds in manifest.configurations.items()),
         *([("ensemble", _ensemble(manifest))] if len(manifest.configurations) > 1 else []),
@@ -60,6 +61,12 @@ def _values(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(values) == 1 else "{" + ", ".join(map(str, values)) + "}"
 
 
+def _may_lack(plan: Plan, manifest: Manifest) -> str:
+    """Channels that every member does without."""
+    spared = [plan.configurations[name].missing for name in manifest.configurations]
+    return ", ".join(name for name in plan.channels if all(each and name in each.rates for each in spared))
+
+
 def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:
     patch = " x ".join(map(str, configuration.patch_size))
     spacing = " x ".join("own" if edge is None else f"{edge:g}" for edge in configuration.spacing)
@@ -87,6 +94,7 @@ def _scores(manifest: Manifest) -> list[tuple[str, str]]:
     lines = [f"{short(label)}: {_estimate(row['dice'])}" for label, row in rows if "dice" in row]
     named = " ".join(manifest.scores.folds)
     folds = f"Dice on the validation cases of fold{'s' * (len(manifest.scores.folds) > 1)} {named}"
+    lines += [f"channels {name}: {_estimate(row['dice'])}" for name, row in manifest.scores.subsets.items()]
     return [("scores", folds), *(("", line) for line in lines)]
 
 

@@ -54,6 +54,8 @@ class CrossValidation:
     """Label to metric to its mean over cases."""
     folds: tuple[str, ...]
     """Whose validation cases these are."""
+    subsets: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    """Channels that were left, ``FLAIR + T1``, to metric to its mean over labels, all other channels being withheld."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
     )
     _add_intensities(command)
+    _add_missing(command)
     command.add_argument(
         "--memory",
         type=_bytes_or_auto,
@@ -125,6 +126,11 @@ def _add_intensities(command: argparse.ArgumentParser) -> None:
             metavar="CHANNEL=NAME",
             help=f"a part for this channel, e.g. {example}; repeatable",
         )
+def _add_missing(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--missing-channels", action="store_true", help="cases to be predicted may lack channels, even if these do not"
+    )
+    command.add_argument("--require", type=words, default=(), metavar="NAME,...", help="channels that no case may lack")
 
 
 def add_patients(command: argparse.ArgumentParser) -> None:
@@ -218,8 +224,6 @@ def of_channel(text: str) -> tuple[str, str]:
     if not (channel and equals and part):
         raise argparse.ArgumentTypeError(f"{text!r} names no part for a channel; write CHANNEL=NAME, say T1=median")
     return channel, part
-
-
 def path(text: str) -> Path:
     """An empty one would be the current folder."""
     if not text.strip() or "\0" in text:

@@ -89,6 +89,7 @@ def run(options: Namespace) -> int:
     from ..model_names import find_model
     from ..newest import newest_model
     from ..pipeline import predict as story
+    from ..pipeline.missing import tell_missing
 
     refuse_unwritable(options.output)
     story.refuse_among_images(options.input, options.output)
@@ -103,7 +104,8 @@ def run(options: Namespace) -> int:
         path = newest_model(workspace, named, options.configuration)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
-    cases, refused = find_images(options.input, len(model.task.channels))
+    cases, refused = find_images(options.input, len(model.task.channels), model.problem_without)
+    tell_missing(model, cases)
     report = story.predict(
         model,
         cases,

@@ -5,7 +5,7 @@ And what the engines hand to a part that makes such a group: cases, and how a ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -103,6 +103,10 @@ class CaseInTraining(Protocol):
         """Of the image."""
 
     @property
+    def absent(self) -> tuple[int, ...]:
+        """Channels of the image that it lacks, counted from 0."""
+
+    @property
     def foreground(self) -> Any:
         """Where its labels are: ``preprocessing.locations.Locations``."""
 
@@ -118,6 +122,10 @@ class CaseInPrediction(Protocol):
         """float32 (channels, z, y, x), on the network's grid."""
 
     @property
+    def absent(self) -> tuple[int, ...]:
+        """Channels of the image that it lacks, counted from 0."""
+
+    @property
     def given(self) -> Any:
         """What the caller gave for this input; None: nothing."""
 
@@ -129,7 +137,12 @@ class CaseInPrediction(Protocol):
 
 
 class Move(Protocol):
-    """How the augmentation moves a batch: rotated, scaled and mirrored, patch by patch."""
+    """What is done to the images of a batch: rotated, scaled and mirrored, patch by patch, and channels left out."""
+
+    @property
+    def absent(self) -> Sequence[Collection[int]]:
+        """Of each patch the channels of the image, counted from 0, that are 0 everywhere: its case lacks them, or they
+        are withheld from it. Empty: no patch lacks any."""
 
     def images(self, images: Sequence[Tensor]) -> Tensor:
         """Each (channels, *loaded), interpolated to float32 (B, channels, *patch); 0 beyond what was read."""

@@ -11,9 +11,10 @@ from .inputs import InputSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-LABELLED = "labelled"
-STREAMS = (LABELLED,)
-"""The streams of samples that a training can draw. ``labelled``: patches of cases that have a label map."""
+LABELLED, COMPLETE = "labelled", "complete"
+STREAMS = (LABELLED, COMPLETE)
+"""The streams of samples that a training can draw. ``labelled``: patches of cases that have a label map. ``complete``:
+the same patches with all channels that their cases have, also those that are withheld from ``labelled`` ones."""
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,9 @@ class Summary:
     """Cases that have a reference but no prediction: in none of the means."""
     patients: dict[str, str] = field(default_factory=dict)
     """Case to patient, where it is known: intervals resample patients. Empty where each case is a patient."""
+    subsets: dict[str, Summary] = field(default_factory=dict)
+    """Channels that were left, ``FLAIR + T1``, to the scores of cases that have these and from which all others were
+    withheld; what stands above is of cases as they are."""
 
     @property
     def dice(self) -> float:

@@ -7,12 +7,13 @@ volume of logits exists of any of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import Tensor
 
+from ..bundle.trained import Trained
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..corrections import Correction
@@ -60,6 +61,7 @@ class Ensemble(Predictor[PreparedTogether]):
     """Of the members' probabilities; they sum to 1."""
     settings: RunSettings
     postprocessing: tuple[Correction, ...] = ()
+    trained: Trained | None = None
 
     @property
     def task(self) -> Task:  # type: ignore[override]
@@ -74,6 +76,9 @@ class Ensemble(Predictor[PreparedTogether]):
 
     def passes(self, options: PredictOptions) -> int:
         return sum(member.passes(options) for member in self.members)
+
+    def problem_without(self, absent: Collection[int]) -> str | None:
+        return next(filter(None, (member.problem_without(absent) for member in self.members)), None)
 
     @property
     def input_names(self) -> frozenset[str]:

@@ -27,8 +27,10 @@ def opened(
     """The image in ``source`` and a function that turns its prediction into the same kind of object.
 
     Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm or ``affine`` belongs to arrays
-    only. Raises ModelError for anything else.
+    only. A list is one image per channel, None for one that is missing. Raises ModelError for anything else.
     """
+    if isinstance(source, list | tuple) and any(part is None or isinstance(part, np.ndarray) for part in source):
+        return _by_channel(source, spacing, affine)
     if isinstance(source, np.ndarray):
         return _from_array(source, spacing, affine), lambda prediction: prediction.labels
     if spacing is not None or affine is not None:
@@ -48,6 +50,29 @@ def opened(
         "give a path, a SimpleITK or nibabel image (or a list of these, one per channel), or an array (z, y, x) with "
         "spacing or affine"
     )
+
+
+def _by_channel(
+    parts: Sequence[Any], spacing: Sequence[float] | None, affine: np.ndarray | None
+) -> tuple[Image, GiveBack]:
+    """``opened``, of images or arrays that hold one channel each, and None for a channel that is missing."""
+    there = {number: part for number, part in enumerate(parts) if part is not None}
+    if not there:
+        raise ModelError("every channel is None: an image needs at least one")
+    arrays = [part for part in there.values() if isinstance(part, np.ndarray)]
+    if arrays and (len(arrays) < len(there) or len({array.shape for array in arrays}) > 1 or arrays[0].ndim != 3):
+        found = ", ".join(str(getattr(part, "shape", type(part).__name__)) for part in there.values())
+        raise ModelError(f"arrays in a list must be (z, y, x), one per channel and all alike; found {short(found)}")
+    image, give_back = opened(np.stack(arrays) if arrays else [*there.values()], spacing, affine)
+    if len(image.array) != len(there):
+        raise ModelError(
+            f"where a channel is None, each other image must be one channel; found {len(image.array)} channels in "
+            f"{len(there)} images"
+        )
+    whole = np.zeros((len(parts), *image.geometry.shape), np.float32)
+    whole[[*there]] = image.array
+    absent = tuple(number for number in range(len(parts)) if number not in there)
+    return Image(whole, image.geometry, absent), give_back
 
 
 def _stacked(images: Sequence[Image]) -> Image:

@@ -26,6 +26,10 @@ class _Case:
     def image(self) -> np.ndarray:
         return self.prepared.image
 
+    @property
+    def absent(self) -> tuple[int, ...]:
+        return self.prepared.absent
+
     def points(self, points: np.ndarray) -> np.ndarray:
         return self.prepared.record.points(points)
 

@@ -5,7 +5,7 @@ Reading one executes nothing that came with it: weights are safetensors, everyth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Model(Predictor[PreparedCase]):
     """In a cascade, the earlier stage, whose label map is an input of these networks."""
     postprocessing: tuple[Correction, ...] = ()
     """What is corrected in every label map, in this order."""
+    trained: Trained | None = None
+    """Where it was read from."""
 
     @classmethod
     def read(
@@ -83,9 +85,9 @@ class Model(Predictor[PreparedCase]):
             stages[name] = cls._stage(trained, name, settings, stages)
         members = tuple(stages[name] for name in manifest.ensemble)
         if len(members) == 1:
-            return replace(members[0], postprocessing=manifest.postprocessing)
+            return replace(members[0], postprocessing=manifest.postprocessing, trained=trained)
         weights = tuple(manifest.ensemble.values())
-        return Ensemble(members, weights, settings, manifest.postprocessing)
+        return Ensemble(members, weights, settings, manifest.postprocessing, trained)
 
     @classmethod
     def _stage(cls, trained: Trained, name: str, settings: RunSettings, earlier: Mapping[str, Model]) -> Model:
@@ -112,6 +114,10 @@ class Model(Predictor[PreparedCase]):
     def passes(self, options: PredictOptions) -> int:
         return len(self.networks) * 2 ** len(options.mirror_axes(self.task.mirrored, self.mirroring_pays))
 
+    def problem_without(self, absent: Collection[int]) -> str | None:
+        problem = self.task.problem_without(absent)
+        return problem if problem or self.previous is None else self.previous.problem_without(absent)
+
     @property
     def input_names(self) -> frozenset[str]:
         """Of this stage and those before it."""
@@ -125,6 +131,8 @@ class Model(Predictor[PreparedCase]):
                 f"the image has {found} channel{'s' * (found != 1)}, but the model was trained on {len(expected)}: "
                 f"{', '.join(expected)}; give one image per channel, in this order"
             )
+        if problem := self.task.problem_without(image.absent):
+            raise ModelError(f"the image {problem}")
         if not np.isfinite(image.array).all():
             raise ModelError("the image holds NaN or infinite voxels; replace them by the value of air or background")
         prepared = replace(prepare(image, None, self.task), given=given)

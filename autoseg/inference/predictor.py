@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from ..bundle.trained import Trained
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.names import short
@@ -61,6 +62,8 @@ class Predictor(ABC, Generic[OnGrid]):
     settings: RunSettings
     postprocessing: tuple[Correction, ...]
     """What is corrected in every label map, in this order."""
+    trained: Trained | None
+    """Where it was read from; None for one that was made in memory."""
 
     def need(self, geometry: Geometry, outputs: Outputs | None = None, in_file: bool = True) -> Need:
         """What an image of this size takes of main memory; of ``outputs`` as ``Output.need`` says."""
@@ -87,6 +90,10 @@ class Predictor(ABC, Generic[OnGrid]):
             there = ", ".join(sorted(self.input_names)) or "none but the image"
             raise ModelError(f"the model has no input {short(', '.join(sorted(unknown)))}; there is {there}")
         return self._prepared(image, given or {})
+
+    @abstractmethod
+    def problem_without(self, absent: Collection[int]) -> str | None:
+        """What is wrong with an image that lacks these channels, counted from 0; None where the model does without."""
 
     @property
     @abstractmethod
@@ -127,9 +134,11 @@ class Predictor(ABC, Generic[OnGrid]):
 
         ``image`` may be a SimpleITK image, a nibabel image, an array (z, y, x) or (channels, z, y, x) with ``spacing``
         in mm along (z, y, x) or ``affine`` (4, 4) from voxel (x, y, z) to mm, as nibabel's, the path of an image file
-        or a sequence of paths, one per channel. ``tta`` and ``step`` are those of ``PredictOptions``. Paths and an
-        ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image does.
-        ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when the channels do not fit.
+        or a sequence of paths, one per channel. A list of images or arrays, one per channel, may hold None for one that
+        is missing, if the model was planned for that. ``tta`` and ``step`` are those of ``PredictOptions``. Paths and
+        an ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image
+        does. ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when channels are
+        wrong.
         """
         read, give_back = opened(image, spacing, affine)
         found = self.segment(read, PredictOptions(tta, step), outputs=outputs, given=given)

@@ -12,6 +12,7 @@ from ..errors import RecordError, UsageError
 from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from ..planning.mirror import mirror_axes
+from ..planning.missing import with_missing_channels
 from .nnunet_configurations import intensities, read_plan_of
 from .nnunet_json import read_object
 
@@ -47,4 +48,5 @@ class PlansFile:
         axes, why = mirror_axes(dataset.labels, fingerprint, wish=constraints.mirror, orientation=planned.orientation)
         mirrored = tuple(index for index, axis in enumerate(planned.axis_order) if axis in axes)
         reasons = (*planned.reasons, f"mirroring: {why}")
-        return replace(planned, dataset=dataset.name, mirror_axes=mirrored, reasons=reasons)
+        planned = replace(planned, dataset=dataset.name, mirror_axes=mirrored, reasons=reasons)
+        return with_missing_channels(planned, fingerprint, constraints)

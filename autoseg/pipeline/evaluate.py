@@ -86,14 +86,25 @@ def score_pairs(
 
     ``patients`` maps case to patient; None or empty: each case is one.
     """
-    score = partial(_score, labels=labels, metrics=standard_metrics(tolerance), failed=failed)
-    scored = progress(ordered_map(score, pairs.items(), workers), len(pairs), "scoring")
-    cases = {key: scores for key, scores in scored if scores is not None}
+    cases = scored(pairs, labels, failed, tolerance, workers)
     if failed and not cases:
         raise DatasetError(f"no case can be scored: {first_of(list(failed.values()), 3)}")
     summary = summarise(cases, missing=missing, patients=patients)
     write_scores(output, summary)
     return summary
+
+
+def scored(
+    pairs: Mapping[str, Pair],
+    labels: Labels,
+    failed: dict[str, str] | None = None,
+    tolerance: float = 1.0,
+    workers: int = 1,
+) -> dict[str, CaseScores]:
+    """Of every case that can be scored, as ``evaluate``."""
+    score = partial(_score, labels=labels, metrics=standard_metrics(tolerance), failed=failed)
+    found = progress(ordered_map(score, pairs.items(), workers), len(pairs), "scoring")
+    return {key: scores for key, scores in found if scores is not None}
 
 
 def find_pairs(reference: Path, predictions: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:

@@ -12,6 +12,7 @@ from ..bundle.bundle import Bundle
 from ..bundle.manifest import CrossValidation, Manifest
 from ..bundle.trained import Trained, TrainedRuns, read_trained
 from ..bundle.write import copy_bundle, write_bundle
+from ..core.estimate import Estimate
 from ..core.records import read_json
 from ..errors import ModelError, RecordError
 from ..evaluation.scores import CaseScores, Summary, summarise
@@ -94,7 +95,16 @@ def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
         cases |= _numbers(found)
         patients |= found.patients
     summary = summarise(cases, patients=patients)
-    return CrossValidation(summary.overall, summary.labels, tuple(validated))
+    return CrossValidation(summary.overall, summary.labels, tuple(validated), _of_subsets(validated, patients))
+
+
+def _of_subsets(validated: dict[str, RunFolder], patients: dict[str, str]) -> dict[str, dict[str, Estimate]]:
+    """Of every subset of the channels that was validated, over all folds."""
+    found: dict[str, dict[str, CaseScores]] = {}
+    for run in validated.values():
+        for name, summary in validation_scores(run).subsets.items():
+            found.setdefault(name, {}).update(_numbers(summary))
+    return {name: summarise(cases, patients=patients).overall for name, cases in found.items()}
 
 
 def validation_scores(run: RunFolder) -> Summary:

@@ -112,6 +112,8 @@ def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...]
             continue
         if drafted.network is not None and re.search(r"(^|\.)network\.(?!name$)", field):
             continue  # a field of the network that was asked for, in whose place the draft has another
+        if re.search(r"(^|\.)missing\.", field):
+            continue  # the draft knows nothing of --missing-channels
         try:
             changed(drafted, [change], trusted)
         except (UsageError, UnknownPartError, MistypedError):

@@ -26,6 +26,7 @@ from ..settings import RunSettings
 from ..workspace import DatasetFolder
 from .compare import Unseen, ensembles, label_map, matrices, reference_of
 from .evaluate import score_pairs
+from .export_bundle import cross_validation
 from .mirroring import measure_mirroring
 from .validated import problems
 
@@ -81,6 +82,9 @@ def _selected(
         if mirroring and trained[name].plan.task(name).mirrored
     }
     validated = _validate(files, dataset, splits, cases, held, numbers, settings.threads)
+    if len(members) == 1 and not learned.corrections:  # then what was scored with channels withheld holds for it, too
+        before = cross_validation(trained[members[0]].runs)
+        validated = replace(validated, subsets=before.subsets if before else {})
     whose = len({case.patient for case in cases})
     selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
     _write_model(files, dataset, {name: trained[name] for name in members}, selection)

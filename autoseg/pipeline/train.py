@@ -67,6 +67,7 @@ def train(
         here = partial(measure_here, files=files, seconds=seconds, settings=settings)
         group.on_main(partial(finish_plan, files, fold_processes.plan if fold_processes else here))
         stages = _effective(files, configuration, epochs, changes)
+        _refuse_gaps(stages, dataset)
         group.on_main(partial(prepare_missing, files, stages, settings))
 
         def run_of(plan: Plan, name: str) -> FoldRun:
@@ -141,6 +142,14 @@ def _refuse_lost_images(dataset: Dataset, splits: Iterable[Fold]) -> None:
             f"case {key}: {path} is not there any more, and {len(lost) - 1} other files of cases to validate on. Move "
             f"the dataset back to {dataset.folder}, or run `autoseg plan_and_preprocess FOLDER` with its new place"
         )
+
+
+def _refuse_gaps(stages: Sequence[Plan], dataset: Dataset) -> None:
+    """Validation would refuse what the plan does not know of, after hours: an edited one, or one of before."""
+    for case in dataset.cases:
+        for plan in stages:
+            if problem := plan.task().problem_without(case.absent):
+                raise DatasetError(f"case {case.key} {problem}. Run `autoseg plan {dataset.name}`, which plans for it")
 
 
 def _split(fold: str, dataset: Dataset, folds: Folds) -> Fold:

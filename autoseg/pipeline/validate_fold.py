@@ -12,6 +12,7 @@ from ..inference.outputs import chosen
 from .evaluate import score_pairs
 from .predict import predict
 from .train_fold import FoldRun
+from .validate_subsets import validate_subsets
 from .validated import is_scored, problems
 
 LOG = logging.getLogger("autoseg")
@@ -30,6 +31,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     todo = problems(folder, split.validation, run.plan.file_ending, settings.threads)
     if not todo and is_scored(folder, split.validation):
         LOG.info("validation scores are in %s", folder.scores)
+        validate_subsets(run, dataset)
         return
     for key in filter(todo.get, todo):
         LOG.warning("case %s: %s; it is predicted again", key, todo[key])
@@ -43,3 +45,4 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     patients = run.files.read_folds().patients
     summary = score_pairs(pairs, dataset.labels, folder.validation, patients=patients, workers=settings.threads)
     LOG.info("validation of fold_%s, %d cases:\n%s", run.fold, len(cases), table(summary))
+    validate_subsets(run, dataset, model)

@@ -38,6 +38,10 @@ class PlanConstraints:
     def of_channels(self) -> bool:
         """Whether single channels are spoken of."""
         return bool(self.bias_correction or self.filters or self.normalizers)
+    missing_channels: bool = False
+    """Whether cases to be predicted may lack channels although no training case does."""
+    require: tuple[str, ...] = ()
+    """Channels that every case must have."""
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
@@ -48,6 +52,8 @@ class PlanConstraints:
             )
         if self.network is not None and not (isinstance(self.network, str) and self.network.strip()):
             raise UsageError(f"network must be the name of a part, found {self.network!r:.100}")
+        if not isinstance(self.require, tuple) or not all(isinstance(name, str) for name in self.require):
+            raise UsageError(f"require must be names of channels, found {self.require!r:.100}")
 
     def refuse_network(self, planner: str) -> None:
         """Raises UsageError where a network is asked for of a planner that has its own."""

@@ -25,7 +25,7 @@ from .search import OVERHEAD, Bench, Search, like
 
 SETTLED = ("3d_fullres", "2d")  # whose grids follow from the images alone: that of 3d_lowres follows from the patch
 NNUNETS = "as many voxels as nnU-Net's training sees"
-SAID_OF_IMAGES = ("axis order: ", "anisotropy: ", "channel ", "spacing: ")
+SAID_OF_IMAGES = ("axis order: ", "anisotropy: ", "channel ", "spacing: ", "missing channels: ")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ..plan import Plan
 from . import reasons, rules
 from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .mirror import mirror_axes
+from .missing import with_missing_channels
 from .neighbours import with_neighbours
 from .patch import Budget, Fit, fit
 from .sizes import Sizes
@@ -85,7 +86,7 @@ class Planner:
             }
         seen = configurations.get("2d"), self.slices, constraints.slices
         more, why_slices = with_neighbours(*seen, grid.spacing.tolist(), float(grid.shape[0]))
-        return Plan(
+        plan = Plan(
             dataset=dataset.name,
             planner=self.name,
             axis_order=order,
@@ -104,6 +105,7 @@ class Planner:
                 f"neighbouring slices: {why_slices}",
             ),
         )
+        return with_missing_channels(plan, fingerprint, constraints)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ class CaseWithInputs:
         return self.case.channels
 
     @property
+    def absent(self) -> tuple[int, ...]:
+        """Channels of the image that it lacks, counted from 0."""
+        return self.case.absent
+
+    @property
     def foreground(self) -> Locations:
         """Where the labels of the reference are."""
         return self.case.foreground

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..configuration import Configuration, StepMemory
+from ..core.samples import COMPLETE
 from ..settings import Resolved
 from ..task import Task
 from .onednn import workspace
@@ -50,15 +51,14 @@ def step_memory(task: Task, resolved: Resolved, threads: int | None) -> StepMemo
         with _CopiesAreClones():
             objective = objective_of(task, network)
         beside = {key: size for key, size in _storages(_tensors(objective.state_dict())).items() if key not in weights}
-        batch, images, targets = _inputs(task)
+        batch, seen = _inputs(task)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            seen = Inputs(images, targets, ("",) * len(images), 0)
             loss = Step.of(task, resolved, 0, network).loss_of(objective, seen)
         loss.backward()
     of_weights, of_objective = sum(weights.values()), sum(beside.values())
     state = int(of_weights * _state_per_weight(configuration)) + of_objective
     state += of_weights if configuration.training.ema_decay else 0
-    inputs = sum(tensor.untyped_storage().nbytes() for tensor in (images, targets))
+    inputs = sum(tensor.untyped_storage().nbytes() for tensor in seen.tensors)
     waiting = batch + inputs if threads is None else (1 + READ_AHEAD) * batch  # a GPU's next inputs are made meanwhile
     return StepMemory(
         weights=of_weights,
@@ -74,14 +74,16 @@ def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
     return {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
 
 
-def _inputs(task: Task) -> tuple[int, Tensor, Tensor]:
+def _inputs(task: Task) -> tuple[int, Inputs]:
     """Bytes of a batch as it is read, and the augmented images and targets that come of it."""
     configuration, inputs = task.configuration, task.inputs
     count, patch = configuration.batch_size, configuration.patch_size
     loaded = prod(configuration.augmentation.loaded_shape(patch))
     images = torch.empty((count, inputs.read, *patch))
     targets = torch.empty((count, *patch), dtype=torch.uint8)
-    return count * loaded * (inputs.voxel_bytes + targets.element_size()), images, targets
+    complete = torch.empty_like(images) if COMPLETE in configuration.objective.streams else None
+    read = count * loaded * (inputs.voxel_bytes + targets.element_size())
+    return read, Inputs(images, targets, ("",) * count, 0, complete)
 
 
 def _state_per_weight(configuration: Configuration) -> float:

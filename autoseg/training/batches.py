@@ -40,6 +40,8 @@ class Batch:
     """The case of each patch."""
     extras: tuple[Sequence[Tensor], ...] = ()
     """Of every further input of the network, in the order of the task's: each (read, *loaded)."""
+    absent: tuple[tuple[int, ...], ...] = ()
+    """Of each patch the channels, counted from 0, that its case lacks; empty: no case lacks any."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,12 @@ class PatchSampler:
     """Of all that is read of one voxel, at most."""
     room: float = inf
     """Bytes that patches may take which are read ahead."""
+    absent: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Case to the channels that it lacks; those that are not named have all."""
 
     def batch(self, number: int) -> Batch:
         """Batch ``number``, 0, 1, 2, ..."""
-        return batch_of([self.read(patch) for patch in self.patches(number)])
+        return self.together([self.read(patch) for patch in self.patches(number)])
 
     def patches(self, number: int) -> list[Patch]:
         """Those of batch ``number`` that are read here."""
@@ -119,6 +123,13 @@ class PatchSampler:
         start = self._start(case, size, random, label, patch.on_foreground) - (loaded - size) // 2
         arrays = read_slices(case, start, loaded, self.slices) if flat else read_padded(case, start, loaded)
         return key, tuple(map(_tensor, arrays))
+
+    def together(self, patches: Sequence[tuple[str, tuple[Tensor, ...]]]) -> Batch:
+        """Of what was read of each patch."""
+        keys, arrays = zip(*patches)
+        images, targets, *extras = zip(*arrays)
+        absent = tuple(self.absent.get(key, ()) for key in keys) if self.absent else ()
+        return Batch(images, targets, keys, tuple(extras), absent)
 
     def _in_turn(self, number: int) -> str:
         """A new random order after every pass."""
@@ -182,6 +193,7 @@ def training_sampler(
         shapes=Draws.of(task, seed, group).shapes,
         voxel_bytes=NUMBER_BYTES * (task.inputs.read + 1),
         room=AHEAD_SHARE * memory_bytes() / group.beside,
+        absent={key: absent for key in keys if (absent := cases[key].absent)},
     )
 
 
@@ -211,13 +223,6 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array if array.flags.owndata and array.flags.c_contiguous else array.copy())
 
 
-def batch_of(patches: Sequence[tuple[str, tuple[Tensor, ...]]]) -> Batch:
-    """Of what was read of each patch."""
-    keys, arrays = zip(*patches)
-    images, targets, *extras = zip(*arrays)
-    return Batch(images, targets, keys, tuple(extras))
-
-
 def batches(sampler: PatchSampler, first: int, workers: int, ahead: int) -> Generator[Batch, None, None]:
     """Batches ``first``, ``first + 1``, ... without end, read in the background; close it to stop reading.
 
@@ -229,4 +234,4 @@ def batches(sampler: PatchSampler, first: int, workers: int, ahead: int) -> Gene
     read = ordered_map(sampler.read, patches, workers, ahead * share, size=sampler.bytes_of, room=sampler.room)
     with closing(read):
         while True:
-            yield batch_of(list(islice(read, share)))
+            yield sampler.together(list(islice(read, share)))

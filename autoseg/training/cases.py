@@ -28,6 +28,10 @@ class ReadableCase(Protocol):
     def channels(self) -> int: ...
 
     @property
+    def absent(self) -> tuple[int, ...]:
+        """Channels that it lacks, counted from 0: they are 0 everywhere."""
+
+    @property
     def foreground(self) -> Locations:
         """Where its labels are."""
 
@@ -77,6 +81,7 @@ class CaseInMemory:
     labels: np.ndarray
     foreground: Locations
     extras: tuple[np.ndarray, ...] = ()
+    absent: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -116,7 +121,7 @@ class CaseCache(Mapping[str, ReadableCase]):
             return case
         image, labels, *extras = case.read(Box.whole(case.shape))
         found = case.foreground
-        kept = CaseInMemory(image, labels, replace(found, voxels=np.array(found.voxels)), tuple(extras))
+        kept = CaseInMemory(image, labels, replace(found, voxels=np.array(found.voxels)), tuple(extras), case.absent)
         arrays = (image, labels, *extras, kept.foreground.voxels)
         more = sum(array.nbytes for array in arrays) - estimate
         if self._take(more):

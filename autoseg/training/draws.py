@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ..configuration import Configuration
@@ -26,6 +27,8 @@ class Drawn:
     """Of each further input, an entry per patch."""
     seed: int
     """For whatever else is random in the step."""
+    missing: Sequence[np.ndarray] = ()
+    """Of each patch, what decides which channels are withheld from it; empty: none ever are."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class PatchMove:
     augmentation: Augmentation
     params: Any
     patch_size: tuple[int, ...]
+    absent: Sequence[tuple[int, ...]] = ()
+    """Of each patch the channels that are left out; empty: none."""
 
     def images(self, images: Sequence[Tensor]) -> Tensor:
         """Each (channels, *loaded), to float32 (B, channels, *patch)."""
@@ -50,8 +55,8 @@ class Draws:
     """Draws by seed and iteration only: the same whenever and wherever it is asked."""
 
     configuration: Configuration
-    channels: int
-    """Of the images, without neighbouring slices."""
+    channels: tuple[str, ...]
+    """Of the images."""
     mirror_axes: tuple[int, ...]
     """Axes of the patch."""
     extras: tuple[InputGroup, ...]
@@ -63,14 +68,26 @@ class Draws:
     def of(cls, task: Task, seed: int, group: ProcessGroup = SINGLE_PROCESS) -> Draws:
         skipped = 3 - task.configuration.dimensions  # a 2-D patch has no z axis
         axes = tuple(axis - skipped for axis in task.mirrored)
-        return cls(task.configuration, task.inputs.image.channels, axes, task.inputs.extras, seed, group)
+        return cls(task.configuration, task.channels, axes, task.inputs.extras, seed, group)
 
     def of_shard(self, iteration: int) -> Drawn:
         """What was drawn for this process's patches."""
         whole, share = self._of_batch(iteration), self.group.shard(self.configuration.batch_size)
         params = whole.params if whole.params is None else whole.params.of_patches(share.start, share.stop)
         inputs = tuple(drawn[share.start : share.stop] for drawn in whole.inputs)
-        return Drawn(params, inputs, whole.seed + self.group.rank)
+        return Drawn(params, inputs, whole.seed + self.group.rank, whole.missing[share.start : share.stop])
+
+    def left_out(self, drawn: Drawn, absent: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Of each patch the channels that the network does not get: those that its case lacks (``absent``; empty: no
+        case lacks any), and those that are withheld from it."""
+        missing = self.configuration.missing
+        lacking = absent or [()] * len(drawn.missing)
+        if missing is None:
+            return [*lacking]
+        return [
+            (*there, *missing.withheld(row, self.channels, there))
+            for row, there in zip(drawn.missing, lacking, strict=True)
+        ]
 
     def shapes(self, iteration: int) -> list[tuple[int, ...]]:
         """Voxels that are to be read of every patch of the batch, with the patch's centre."""
@@ -83,7 +100,7 @@ class Draws:
         params = self.configuration.augmentation.draw(
             random,
             batch=self.configuration.batch_size,
-            channels=self.channels,
+            channels=len(self.channels),
             mirror_axes=self.mirror_axes,
             dimensions=self.configuration.dimensions,
         )
@@ -91,4 +108,12 @@ class Draws:
             part.draw(random, batch=self.configuration.batch_size, group=group)
             for part, group in zip(self.configuration.inputs, self.extras)
         )
-        return Drawn(params, inputs, int(random.integers(2**63)))
+        return Drawn(params, inputs, int(random.integers(2**63)), self._withholding(iteration))
+
+    def _withholding(self, iteration: int) -> Sequence[np.ndarray]:
+        """From a generator of its own: nothing else is drawn otherwise where channels may be missing."""
+        missing, batch = self.configuration.missing, self.configuration.batch_size
+        if missing is None:
+            return ()
+        random = generator(self.seed, "missing channels", iteration)
+        return tuple(missing.draw(random, batch=batch, channels=len(self.channels)))

@@ -37,7 +37,7 @@ class Prefetch:
         if self._stream is not None:
             current = torch.cuda.current_stream(self._stream.device)
             current.wait_stream(self._stream)
-            for tensor in (inputs.images, inputs.targets):
+            for tensor in inputs.tensors:
                 tensor.record_stream(current)  # so that its memory is not used again before that stream is done
         return inputs
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..configuration import Configuration
 from ..core.inputs import InputSpec
 from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
-from ..core.samples import LABELLED, Samples
+from ..core.samples import COMPLETE, LABELLED, Samples
 from ..parts.contracts import BuiltObjective
 from ..parts.inputs._encoding import joined
 from ..settings import Resolved
@@ -41,6 +41,13 @@ class Inputs:
     """The case of each patch."""
     seed: int
     """Of what is random in the network, dropout for example: so it resumes as it would have gone on."""
+    complete: Tensor | None = None
+    """As ``images``, with all channels that the cases have; None: the objective does not ask for that."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that lies on the device."""
+        return tuple(each for each in (self.images, self.targets, self.complete) if each is not None)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,9 @@ class Step:
         together, and then the gradient with respect to its measures goes back through each part, which is computed once
         more. (A network that normalises over the batch would see statistics of a part; ours normalise each patch.)
         """
-        objective, parts = state.objective, self._samples(inputs).split(min(state.parts, len(inputs.images)))
+        objective, count = state.objective, min(state.parts, len(inputs.images))
+        split = {name: samples.split(count) for name, samples in self._samples(inputs).items()}
+        parts = [dict(zip(split, each)) for each in zip(*split.values())]
         measured = [
             self._measured_only(objective, part, progress, inputs.seed + number) for number, part in enumerate(parts)
         ]
@@ -148,7 +157,7 @@ class Step:
         return loss.detach()
 
     def _measured_only(
-        self, objective: BuiltObjective, samples: Samples, progress: float, seed: int
+        self, objective: BuiltObjective, samples: Mapping[str, Samples], progress: float, seed: int
     ) -> tuple[list[Tensor], TreeSpec]:
         """Without what a backward pass needs: the tensors, and in which lists they were."""
         torch.manual_seed(seed)
@@ -161,9 +170,9 @@ class Step:
         measures = self._measured(objective, self._samples(inputs), progress)
         return objective.judge(tree_map(lambda each: self.group.whole_batch(each, size), measures))
 
-    def _measured(self, objective: BuiltObjective, samples: Samples, progress: float) -> Any:
+    def _measured(self, objective: BuiltObjective, samples: Mapping[str, Samples], progress: float) -> Any:
         """What the objective has to know of these patches, each by itself."""
-        return objective.measure(self._logits, {LABELLED: samples}, progress)
+        return objective.measure(self._logits, samples, progress)
 
     def _logits(self, network_input: Tensor, network: nn.Module | None = None) -> Sequence[Tensor]:
         """Of the network that is trained, or of another: see ``core.samples.ForwardPass``."""
@@ -171,10 +180,15 @@ class Step:
             logits: Sequence[Tensor] = (self.forward if network is None else network)(network_input)
         return logits
 
-    def _samples(self, inputs: Inputs) -> Samples:
+    def _samples(self, inputs: Inputs) -> dict[str, Samples]:
+        """Of every stream that the objective learns from."""
         configuration = self.configuration
         spacing = tuple(mm for mm in configuration.spacing if mm is not None)[-configuration.dimensions :]
-        return Samples(inputs.images, inputs.targets, inputs.keys, spacing, self.inputs)
+        labelled = Samples(inputs.images, inputs.targets, inputs.keys, spacing, self.inputs)
+        found = {LABELLED: labelled}
+        if inputs.complete is not None:
+            found[COMPLETE] = replace(labelled, network_input=inputs.complete)
+        return found
 
     def augmented(self, batch: Batch, iteration: int) -> Inputs:
         """The network's inputs of this iteration, from this process's share of the patches."""
@@ -182,16 +196,34 @@ class Step:
         torch.manual_seed(drawn.seed)  # for augmentations of others that draw from torch
         augmentation, patch_size, params = self.configuration.augmentation, self.configuration.patch_size, drawn.params
         images, targets = augmentation.apply(self._there(batch.images), self._there(batch.targets), params, patch_size)
-        move = PatchMove(augmentation, params, patch_size)
-        extras = [
-            part.apply(self._there(arrays), targets, own, move)
-            for part, arrays, own in zip(self.configuration.inputs, batch.extras, drawn.inputs, strict=True)
-        ]
-        return Inputs(joined(images, extras), targets, batch.keys, drawn.seed)
+
+        def seen(absent: Sequence[tuple[int, ...]]) -> Tensor:
+            move = PatchMove(augmentation, params, patch_size, absent)
+            extras = [
+                part.apply(self._there(arrays), targets, own, move)
+                for part, arrays, own in zip(self.configuration.inputs, batch.extras, drawn.inputs, strict=True)
+            ]
+            left = _without(images, absent, self.configuration.slices)  # now: an augmentation changes 0, too
+            return joined(left, extras)
+
+        complete = seen(batch.absent) if COMPLETE in self.configuration.objective.streams else None
+        reduced = seen(self.draws.left_out(drawn, batch.absent))
+        return Inputs(reduced, targets, batch.keys, drawn.seed, complete)
 
     def _there(self, patches: Sequence[Tensor]) -> list[Tensor]:
         """On the device."""
         return [patch.to(self.resolved.device) for patch in patches]
+
+
+def _without(images: Tensor, absent: Sequence[Sequence[int]], slices: int) -> Tensor:
+    """``images`` (B, channels * slices, *patch), in which of each patch the channels ``absent`` are 0."""
+    if not any(absent):
+        return images
+    lost = torch.zeros(len(images), images.shape[1] // slices, dtype=torch.bool)
+    for row, channels in zip(lost, absent):
+        row[list(channels)] = True
+    lost = lost.repeat_interleave(slices, 1).to(images.device)
+    return images.masked_fill(lost.view(*lost.shape, *(1,) * (images.dim() - 2)), 0.0)
 
 
 def _joined(pieces: Sequence[Tensor]) -> Tensor:

@@ -56,7 +56,7 @@ def test_what_is_no_time_is_refused(minutes: Any, tmp_path: Path) -> None:
         {"spacing": "abc"}, {"spacing": (1, 1)}, {"spacing": (1, "x", 1)}, {"spacing": 3}, {"spacing": (0, 1, 1)},
         {"mirror": "zy"}, {"mirror": (3,)}, {"mirror": (True,)}, {"slices": "three"}, {"slices": 2.5}, {"slices": 2},
         {"memory": 8}, {"memory": "much"}, {"plans": 3}, {"minutes": None, "memory": ()},
-        {"network": 3}, {"network": " "}, {"network": "plain_unet", "planner": "tiny"},
+        {"network": 3}, {"require": 3}, {"network": " "}, {"network": "plain_unet", "planner": "tiny"},
     ],
     ids=repr,
 )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from autoseg.errors import ModelError
+from autoseg.inference.export import Prediction
 from autoseg.inference.in_memory import opened
 from autoseg.parts.readers import differences
 
@@ -54,3 +55,37 @@ def test_images_of_a_list_are_channels_in_this_order() -> None:
         opened([*images[:2], nibabel.Nifti1Image(VOXELS, turned((0, 1, 2), (1, 1, -1)))])
     with pytest.raises(ModelError, match="cannot predict on list"):
         opened([images[0], sitk.GetImageFromArray(VOXELS)])
+
+
+def test_none_in_a_list_is_a_channel_that_is_missing() -> None:
+    image = nibabel.Nifti1Image(VOXELS, turned((0, 1, 2), (1, 1, 1)))
+    simple = sitk.GetImageFromArray(VOXELS.T)
+    for one, given in ((image, {}), (simple, {}), (VOXELS.T, {"spacing": (3.0, 2.0, 1.5)})):
+        whole, gap = (opened(parts, **given)[0] for parts in ([one, one, one], [None, one, None]))
+        assert whole.absent == () and gap.absent == (0, 2) and gap.geometry == whole.geometry
+        np.testing.assert_array_equal(gap.array[1], whole.array[1])
+        assert not gap.array[[0, 2]].any() and whole.array.shape == gap.array.shape == (3, *VOXELS.T.shape)
+
+
+def test_the_label_map_of_an_image_with_gaps_is_an_image_of_the_same_kind() -> None:
+    image = sitk.GetImageFromArray(VOXELS.T)
+    image.SetSpacing((1.5, 2.0, 3.0))
+    _, give_back = opened([None, image])
+    labels = np.ones(VOXELS.T.shape, np.uint8)
+    found = give_back(Prediction(None, {"label_map": labels}))  # type: ignore[arg-type]
+    assert found.GetSpacing() == image.GetSpacing() and (sitk.GetArrayFromImage(found) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([None, None], "every channel is None"),
+        ([VOXELS, VOXELS[:2]], "all alike; found"),
+        ([VOXELS[None], None], "must be"),
+        ([VOXELS, nibabel.Nifti1Image(VOXELS, np.eye(4))], "arrays in a list must be"),
+        ([nibabel.Nifti1Image(np.stack([VOXELS] * 2, -1), np.eye(4)), None], "found 2 channels in 1 images"),
+    ],
+)
+def test_lists_that_do_not_say_which_channel_is_missing_are_refused(parts: list, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        opened(parts, (1.0, 1.0, 1.0) if isinstance(parts[0], np.ndarray) else None)

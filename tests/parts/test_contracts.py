@@ -243,7 +243,7 @@ def test_an_augmentation_gives_patches_and_the_same_for_the_same_draw(name: str)
 class Indices:
     """A case of label indices 0, 1 and 2, in training and to be predicted."""
 
-    shape, channels, given = (12, 12, 12), 1, None
+    shape, channels, absent, given = (12, 12, 12), 1, (), None
     image = np.zeros((1, 12, 12, 12), np.float32)
     foreground = Locations.of({1: np.array([[3, 4, 5]])})
 
@@ -262,7 +262,7 @@ def test_an_input_is_what_its_group_says_from_the_case_to_the_network(name: str,
     array, made_for_prediction = part.read(case, Box((0, 0, 0), patch)), part.make(case)
     assert (array is None and group.optional) or array.shape == (group.read, *patch)
     assert (made_for_prediction is None and group.optional) or made_for_prediction.shape == (group.read, *case.shape)
-    read = torch.from_numpy(np.zeros((group.read, *patch), np.float32) if array is None else array)
+    read = torch.from_numpy(np.zeros((group.read, *patch), np.float32) if array is None else array.copy())
     targets, move = torch.zeros(2, *patch, dtype=torch.uint8), PatchMove(augmentation, None, patch)
     results = []
     for _ in range(2):

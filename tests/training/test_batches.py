@@ -78,6 +78,7 @@ class Watched:
     def __init__(self, inner, seen):
         self.inner, self.seen = inner, seen
         self.shape, self.channels, self.foreground = inner.shape, inner.channels, inner.foreground
+        self.absent = inner.absent
 
     def read(self, box):
         self.seen(box)
@@ -412,6 +413,7 @@ def test_the_cache_reads_a_case_once_and_respects_its_budget():
         def __init__(self, name):
             self.inner, self.name = case(), name
             self.shape, self.channels, self.foreground = self.inner.shape, 2, self.inner.foreground
+            self.absent = ()
 
         def read(self, box):
             reads.append((self.name, box))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ...core.names import first_of, path_name, short
@@ -17,14 +17,27 @@ from .grouping import CHANNEL, by_number, cases_of, channel_number, channels_in,
 LOG = logging.getLogger("autoseg")
 
 
-def find_images(source: Path | Sequence[Path], channels: int) -> tuple[tuple[Case, ...], dict[str, str]]:
+Absent = Sequence[int]
+"""Channels that a case lacks, counted from 0."""
+Problem = Callable[[Absent], "str | None"]
+"""What is wrong with a case that lacks them; None where nothing is."""
+
+
+def find_images(
+    source: Path | Sequence[Path], channels: int, problem_without: Problem | None = None
+) -> tuple[tuple[Case, ...], dict[str, str]]:
     """The cases to predict in a file, a folder or several files, sorted by key, and what is wrong with others.
 
     ``CASE_0000``, ``CASE_0001``, ... are the channels of CASE. Files that end in other numbers, without a ``_0000``,
     are cases of their own where they hold all channels. Something is wrong with cases whose files do not add up to
     ``channels`` or whose names cannot be those of label maps; raises DatasetError naming them where there is no other
     case. A file that cannot be read is left to prediction, which reports its case.
+
+    ``problem_without`` is asked of cases whose numbers have gaps; None, or where it finds no channel that a case may
+    lack, these do not add up. A file ``CASE_0001`` with one channel is then one of CASE, also without a ``_0000``.
     """
+    if problem_without is not None and all(problem_without((number,)) for number in range(channels)):
+        problem_without = None
     paths: list[Path] = []
     for path in [source] if isinstance(source, Path) else source:
         if path.is_dir():
@@ -35,8 +48,11 @@ def find_images(source: Path | Sequence[Path], channels: int) -> tuple[tuple[Cas
         else:
             raise DatasetError(f"{path}: there is no such file or folder")
     numbered = {stem(path) for path in paths}
-    groups = grouped(paths, lambda name: f"{name}_0000" in numbered)
-    wrong = {key: problem for key, files in groups.items() if (problem := _problem(key, files, channels))}
+    beheaded = set() if problem_without is None else _without_first(paths, channels)
+    groups = grouped(paths, lambda name: f"{name}_0000" in numbered or name in beheaded)
+    wrong = {
+        key: problem for key, files in groups.items() if (problem := _problem(key, files, channels, problem_without))
+    }
     wrong |= _channels_alone(groups, channels, wrong)
     wrong |= {key: problem for key in groups if key not in wrong and (problem := _wrong_name(key, groups[key][0]))}
     if len(wrong) == len(groups):
@@ -55,7 +71,21 @@ def _wrong_name(key: str, path: Path) -> str | None:
     return None
 
 
-def _problem(key: str, files: list[Path], channels: int) -> str | None:
+def _without_first(paths: Sequence[Path], channels: int) -> set[str]:
+    """Cases of which there are files with one channel each, the number of a channel in their names."""
+    matches = ((path, CHANNEL.fullmatch(stem(path))) for path in paths)
+    return {match[1] for path, match in matches if match and int(match[2]) < channels and channels_in(path) == 1}
+
+
+def _absent(key: str, files: list[Path], found: Sequence[int | None], channels: int) -> list[int]:
+    """Channels for which a case has no file; none where its files do not hold one channel each, by their numbers."""
+    numbers = {channel_number(path, key) for path in files}
+    if not {*found} <= {1, None} or not numbers <= {*range(channels)}:
+        return []
+    return [number for number in range(channels) if number not in numbers]
+
+
+def _problem(key: str, files: list[Path], channels: int, problem_without: Problem | None) -> str | None:
     """What is wrong with the files of one case."""
     stems = Counter(map(stem, files))
     twice = [name for name, count in stems.items() if count > 1]
@@ -69,6 +99,8 @@ def _problem(key: str, files: list[Path], channels: int) -> str | None:
         return None
     if len(files) > 1 and (channels == 1 or set(found) == {channels}):
         return _cases_or_channels(key, files, channels)
+    if problem_without is not None and (absent := _absent(key, files, found, channels)):
+        return problem_without(absent)
     if sum(each or 1 for each in found) == channels:  # what cannot be read has one channel, as far as one can see
         return misnumbered(key, files, len(files))
     detail = misnumbered(key, files, channels) or f"found {_told(files[:5], found)}"
