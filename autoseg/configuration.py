@@ -28,7 +28,11 @@ from .parts.contracts import (
 from .parts.objectives import supervised
 
 NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
-NETWORK_DEFAULTS: dict[str, Any] = {"blocks": 0, "ladder": staticmethod(lambda spacing, patch_size: ())}
+NETWORK_DEFAULTS: dict[str, Any] = {
+    "blocks": 0,
+    "ladder": staticmethod(lambda spacing, patch_size: ()),
+    "check_inputs": lambda self, inputs: None,
+}
 """What a part has that leaves out one of these."""
 NORMALIZERS = Family("autoseg.parts.normalizers", "Spec", NORMALIZER_DEFAULTS)
 RESAMPLERS = Family("autoseg.parts.resamplers", "Spec")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.environment import default_workspace
 from ..errors import UsageError
@@ -75,11 +75,23 @@ def constraints(
     memory: object,
     minutes: object,
     network: str | None,
+    fusion: str | None,
+    groups: str | Sequence[Sequence[str]] | None,
 ) -> PlanConstraints:
-    from ..planning.constraints import PlanConstraints
+    from ..planning.constraints import PlanConstraints, fusion_of
 
     many, most = count(slices, "slices"), memory_bytes(memory)
-    return PlanConstraints(lengths(spacing), axes(mirror), many, most, seconds(minutes), network)
+    combined = fusion_of(fusion, _names(groups))
+    return PlanConstraints(lengths(spacing), axes(mirror), many, most, seconds(minutes), network, combined)
+
+
+def _names(groups: Any) -> Any:
+    if groups is None or isinstance(groups, str):
+        return groups
+    several = isinstance(groups, list | tuple) and all(isinstance(group, list | tuple) for group in groups)
+    if not several or not all(isinstance(name, str) for group in groups for name in group):
+        raise UsageError(f"groups must be lists of names of channels, found {groups!r:.100}")
+    return groups
 
 
 def number(value: object, what: str, condition: str, fits: Callable[[float], bool]) -> float:

@@ -86,6 +86,8 @@ def plan_and_preprocess(
     mirror: tuple[int, ...] | None = None,
     slices: int | None = None,
     network: str | None = None,
+    fusion: str | None = None,
+    groups: str | Sequence[Sequence[str]] | None = None,
     memory: str | None = None,
     minutes: float | None = None,
     target: str | None = None,
@@ -101,15 +103,17 @@ def plan_and_preprocess(
     the patient in a case name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is
     ``"labels"`` or such a table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the
     median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
-    many, ``network`` names the part to plan instead of the planner's own networks. ``memory`` (``"8GB"``) and
-    ``minutes`` are what one training may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes``
-    are those of ``--set`` (``["batch_size=4"]``). ``configurations`` None prepares all. Raises DatasetError.
+    many, ``network`` names the part to plan instead of the planner's own networks. ``fusion`` is where channels are
+    combined (``"middle:attention"``: by encoders, one for each of ``groups``, ``[["T1", "T1ce"], ["FLAIR"]]``, or for
+    each channel). ``memory`` (``"8GB"``) and ``minutes`` are what one training may take, on ``target`` if that is not
+    this machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``). ``configurations`` None
+    prepares all. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest
     from ..settings import RunSettings
 
-    constraints = given.constraints(spacing, mirror, slices, memory, minutes, network)
+    constraints = given.constraints(spacing, mirror, slices, memory, minutes, network, fusion, groups)
     nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
     return story.plan_and_preprocess(
         given.path(folder, "the dataset's folder"),

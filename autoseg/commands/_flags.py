@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.amounts import read_bytes
+from ..core.fusion import LEVELS, METHODS
 from ..core.names import path_name
 from ..errors import UsageError
 from ..planning.constraints import MOST_SLICES
@@ -81,6 +82,16 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
+    )
+    command.add_argument(
+        "--fusion",
+        choices=LEVELS,
+        metavar="LEVEL",
+        help="where channels are combined: input (default), middle (an encoder each), or middle: with "
+        f"{', '.join(METHODS)}",
+    )
+    command.add_argument(
+        "--groups", type=word, metavar="A,B;C", help="with --fusion middle: channels that share an encoder"
     )
     command.add_argument(
         "--memory",

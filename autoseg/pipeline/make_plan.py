@@ -21,7 +21,7 @@ from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from ..planning.measured import MeasuringPlanner
-from ..planning.rungs import count_sizes
+from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
 from ..planning.target import read_target
 from ..settings import RunSettings
@@ -56,7 +56,7 @@ class PlanRequest:
             self.plans is not None
             or self.target is not None
             or bool(self.changes)
-            or replace(self.constraints, network=None) != NO_CONSTRAINTS
+            or replace(self.constraints, network=None, fusion=None) != NO_CONSTRAINTS
         )
         return not said and (self.settings.device, self.settings.precision) == ("auto", "auto")
 
@@ -68,9 +68,10 @@ def draft(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint) -> P
     """
     if not request.bare:
         return None
-    planner = planner_of(request)
-    network = request.constraints.network
-    return planner.draft(dataset, fingerprint, network) if isinstance(planner, MeasuringPlanner) else None
+    planner = planner_of(request, dataset.channels)
+    if not isinstance(planner, MeasuringPlanner):
+        return None
+    return planner.draft(dataset, fingerprint, request.constraints)
 
 
 def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, kept: Path | None = None) -> Plan:
@@ -78,11 +79,11 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
 
     Raises PlanningError where there is no sensible plan, UsageError for what the planner cannot do.
     """
-    planner = planner_of(request)
+    planner = planner_of(request, dataset.channels)
     if request.plans is None:
         LOG.info("planner %s: %s", request.planner or DEFAULT_PLANNER, planner.description)
     if isinstance(planner, MeasuringPlanner):
-        drafted = planner.draft(dataset, fingerprint, request.constraints.network)
+        drafted = planner.draft(dataset, fingerprint, request.constraints)
         refuse_early(drafted, request.changes, request.trusted)
         planned = planner.plan(dataset, fingerprint, request.constraints, _bench(request, kept), request.trusted)
     elif request.target or request.constraints.memory or request.constraints.seconds:
@@ -113,22 +114,25 @@ def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...]
                 raise
 
 
-def planner_of(request: PlanRequest) -> Any:
+def planner_of(request: PlanRequest, channels: Sequence[str] | None = None) -> Any:
     """The planner, or the plans file in its place; no image is needed to refuse what it cannot do.
 
-    Raises UsageError where it cannot plan the network that is asked for, UnknownPartError where there is none of that
-    name.
+    Raises UsageError where it cannot plan the network that is asked for, or this is not for images of such
+    ``channels``, UnknownPartError where there is none of that name.
     """
     if request.plans is not None:
         planner: Any = PlansFile(request.plans)
         request.constraints.refuse_network(request.plans.name)
         return planner
     name = request.planner or DEFAULT_PLANNER
-    planner, network = PLANNERS.load(name, request.trusted), request.constraints.network
+    planner, network = PLANNERS.load(name, request.trusted), request.constraints.part
     if network is not None:
         if not isinstance(planner, MeasuringPlanner):
             request.constraints.refuse_network(name)
-        count_sizes(network, NETWORKS.load(network, request.trusted))
+        kind = NETWORKS.load(network, request.trusted)
+        count_sizes(network, kind)
+        if channels is not None:
+            chosen(network, kind, channels, request.constraints.fusion)
     return planner
 
 

@@ -59,7 +59,8 @@ def plan_and_preprocess(
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
     that were planned. Raises DatasetError with a table of all problems.
     """
-    planner_of(request)  # refuses what cannot be planned before images are read
+    # What cannot be planned is refused before images are read.
+    planner_of(request, None if request.constraints.part is None else read_dataset(folder).channels)
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(folder, workspace, settings=request.settings)

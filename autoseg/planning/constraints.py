@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..core.fusion import MIDDLE, Fusion
 from ..core.names import short
 from ..errors import UsageError
 
 MOST_SLICES = 99  # that a 2-D network may see
+MULTI_ENCODER = "multi_encoder_unet"  # the network that fuses in the middle
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class PlanConstraints:
     """That one training may take."""
     network: str | None = None
     """The part that is to be planned (``contracts.Network``), instead of a planner's own networks."""
+    fusion: Fusion | None = None
+    """How channels are combined; None: they enter the network side by side."""
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
@@ -37,14 +42,33 @@ class PlanConstraints:
             )
         if self.network is not None and not (isinstance(self.network, str) and self.network.strip()):
             raise UsageError(f"network must be the name of a part, found {self.network!r:.100}")
+        if self.fusion is not None and self.network not in (None, MULTI_ENCODER):
+            raise UsageError(
+                f"--network {short(self.network)} has its own way to combine channels; fusion in the middle is another "
+                f"network, {MULTI_ENCODER}: give --fusion or --network"
+            )
+
+    @property
+    def part(self) -> str | None:
+        """The network to be planned, which a fusion may decide."""
+        return self.network if self.fusion is None else MULTI_ENCODER
 
     def refuse_network(self, planner: str) -> None:
         """Raises UsageError where a network is asked for of a planner that has its own."""
-        if self.network is not None:
+        if self.part is not None:
+            asked = f"--network {short(self.part)}" if self.fusion is None else f"--fusion {MIDDLE}"
             raise UsageError(
-                f"--network {short(self.network)}: planner {planner} plans its own networks only; leave --planner out "
-                "(or name one that measures, as `measured` does)"
+                f"{asked}: planner {planner} plans its own networks only; leave --planner out (or name one that "
+                "measures, as `measured` does)"
             )
 
 
 NO_CONSTRAINTS = PlanConstraints()
+
+
+def fusion_of(level: str | None, groups: str | Sequence[Sequence[str]] | None) -> Fusion | None:
+    """What the user has said of it. Raises UsageError."""
+    try:
+        return Fusion.read(level, groups or ())
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,159 @@
+"""Fusion in the middle from the flag to a prediction from a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import autoseg
+from autoseg.cli import main
+from autoseg.errors import UsageError
+from autoseg.parts.readers import read_labels
+from autoseg.pipeline.demo import NAME, make_dataset
+from autoseg.workspace import DatasetFolder, Workspace
+
+HERE = ("--device", "cpu", "--threads", "1")
+CARD = ("--target", "memory=2GB,bandwidth=100GB/s", "--time", "2h")  # nothing is timed here
+SMALL = ("--set", "patch_size=8,32,32", "--set", "2d.patch_size=32,32", "--set", "batch_size=2")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two modalities, T1 and T2."""
+    return make_dataset(tmp_path_factory.mktemp("raw") / NAME, cases=5, tests=1)
+
+
+@pytest.fixture(scope="module")
+def files(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> DatasetFolder:
+    """A workspace in which the images are measured, and nothing is planned."""
+    root = tmp_path_factory.mktemp("measured")
+    assert main(["fingerprint", str(raw), "--workspace", str(root)]) == 0
+    return Workspace(root).dataset_folder(NAME)
+
+
+def call(files: DatasetFolder, *words: str) -> int:
+    return main([*words, "--workspace", str(files.root.parent)])
+
+
+def plan_of(files: DatasetFolder) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files.plan.read_text())
+    return found
+
+
+def test_a_draft_with_fusion_is_measured_where_it_trains_and_stays_a_draft_that_nobody_edited(
+    raw: Path, tmp_path: Path
+) -> None:
+    files = Workspace(tmp_path).dataset_folder(NAME)
+    asked = ("--fusion", "middle:attention", "--groups", "t2;T1")
+    assert call(files, "plan_and_preprocess", str(raw), *asked, "-c", "3d_fullres") == 0
+    draft = plan_of(files)
+    assert draft["draft"] and draft["network"] == "multi_encoder_unet"
+    assert draft["fusion"] == {"level": "middle", "method": "attention", "groups": [["t2"], ["T1"]]}
+    assert call(files, "train", NAME, "0", "-c", "3d_fullres", "--time", "1s", *HERE) == 0
+    plan = plan_of(files)
+    assert (plan["draft"], plan["fusion"]) == (False, draft["fusion"])
+    for configuration in plan["configurations"].values():
+        assert configuration["cost"]["timed"]
+        network = configuration["network"]
+        assert (network["name"], network["fusion"], network["groups"]) == (
+            "multi_encoder_unet", "attention", [[1], [0]],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["concatenation", "mean_maximum", "attention"])
+def test_it_is_planned_trained_and_predicts_from_its_bundle_bit_for_bit(raw: Path, tmp_path: Path, method: str) -> None:
+    files = Workspace(tmp_path / "workspace").dataset_folder(NAME)
+    words = ("--fusion", f"middle:{method}", "-c", "3d_fullres", *CARD, *SMALL)
+    assert call(files, "plan_and_preprocess", str(raw), *words) == 0
+    short = ("--epochs", "1", "--set", "training.iterations_per_epoch=2")
+    assert call(files, "train", NAME, "0", "-c", "3d_fullres", *short, *HERE) == 0
+    bundle, predicted = tmp_path / "model.zip", []
+    assert call(files, "export", NAME, "-o", str(bundle), "-f", "0") == 0
+    for model in (files.runs("3d_fullres"), bundle):
+        out = tmp_path / f"from_{model.name}"
+        words = ("-i", str(raw / "imagesTs"), "-o", str(out), "-m", str(model), "--probabilities", "float32")
+        assert call(files, "predict", *words, *HERE) == 0
+        predicted.append({path.relative_to(out): read_labels_or_bytes(path) for path in sorted(out.rglob("*.nii.gz"))})
+    first, second = predicted
+    assert len(first) == 2 and [*first] == [*second]
+    for path in first:
+        np.testing.assert_array_equal(first[path], second[path])
+
+
+def read_labels_or_bytes(path: Path) -> np.ndarray:
+    if path.parent.name == "probabilities":
+        import SimpleITK as sitk
+
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    return read_labels(path)[0]
+
+
+def test_the_explanation_says_what_each_encoder_sees(files: DatasetFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(files, "plan", NAME, "--fusion", "middle", *CARD, "--explain") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fusion in the middle by concatenation: 2 encoders, which see T1; T2, each with" in said
+    assert "network multi_encoder_unet in size 3 of 3, as you asked, the largest" in said
+
+
+def test_input_is_the_default_and_changes_no_byte(files: DatasetFolder) -> None:
+    written = []
+    for words in ((), ("--fusion", "input")):
+        assert call(files, "plan", NAME, *CARD, *words) == 0
+        written.append(files.plan.read_bytes())
+    assert written[0] == written[1] and plan_of(files)["fusion"] is None
+
+
+def test_two_planners_can_be_compared_without_it(files: DatasetFolder) -> None:
+    assert call(files, "plan", NAME, "--compare", "tiny", "plain_unet", "--fusion", "input") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--fusion", "middle", "--groups", "T1;PD"), "there is no channel 'PD'; the channels are T1, T2"),
+        (("--fusion", "middle", "--groups", "T1,T2"), "at least two groups"),
+        (("--groups", "T1;T2"), "ask for fusion middle, too"),
+        (("--fusion", "middle", "--network", "plain_unet"), "give --fusion or --network"),
+        (("--fusion", "middle", "--planner", "tiny"), "planner tiny plans its own networks only"),
+        (("--fusion", "middle", "--from", "nnUNetPlans.json"), "nnUNetPlans.json plans its own networks only"),
+        (("--fusion", "middle:sum"), "middle:mean_maximum"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_images_are_read(
+    raw: Path, tmp_path: Path, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code: object = main(["plan_and_preprocess", str(raw), *words, "--workspace", str(tmp_path)])
+    except SystemExit as stopped:  # argparse
+        code = stopped.code
+    assert code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_of_one_channel_are_refused(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    single = tmp_path / "Dataset001_Single"
+    for folder in ("imagesTr", "labelsTr"):
+        (single / folder).mkdir(parents=True)
+        for path in (raw / folder).iterdir():
+            if folder == "labelsTr" or "_0000" in path.name:
+                (single / folder / path.name).write_bytes(path.read_bytes())
+    described = json.loads((raw / "dataset.json").read_text()) | {"channel_names": {"0": "T1"}}
+    (single / "dataset.json").write_text(json.dumps(described))
+    for words in (("--fusion", "middle"), ("--network", "multi_encoder_unet")):
+        assert main(["plan_and_preprocess", str(single), *words, "--workspace", str(tmp_path / "w")]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"{' '.join(words)}: there is an encoder for each modality, but the images have one channel only" in said
+
+
+def test_in_python_groups_are_lists_or_text(raw: Path, tmp_path: Path) -> None:
+    for groups in ([["T2"], ["T1"]], "T2;T1"):
+        plan = autoseg.plan_and_preprocess(raw, tmp_path, fusion="middle", groups=groups, configurations=["3d_fullres"])
+        assert plan.draft and plan.fusion is not None and plan.fusion.groups == (("T2",), ("T1",))
+    for wrong in (3, [3], [["T1", 2]], ["T1", "T2"]):
+        with pytest.raises(UsageError, match="groups must be lists of names"):
+            autoseg.plan_and_preprocess(raw, tmp_path, fusion="middle", groups=wrong)  # type: ignore[arg-type]
