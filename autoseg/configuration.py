@@ -159,6 +159,8 @@ class Configuration:
     """What the network sees beside the image."""
     slices: int = 1
     """2-D: neighbouring slices that come in as channels, the middle one is predicted. Odd."""
+    channels: tuple[int, ...] | None = None
+    """Of the images, counted from 0, those that the network sees; None: all. Cases are prepared with all."""
     cost: StepCost | None = None
     """None: it was not asked for, or a value was changed since."""
     reasons: tuple[str, ...] = ()
@@ -178,6 +180,8 @@ class Configuration:
             )
         if self.slices > 1 and (self.dimensions == 3 or self.inputs):
             raise ValueError(f"slices are for 2-D configurations without further inputs, found {self.slices}")
+        if self.channels is not None and not 0 < len(self.channels) == len(set(self.channels)):
+            raise ValueError(f"channels must be some of the images' channels, each once, found {short(self.channels)}")
         if self.previous is not None:
             path_name(self.previous, "previous configuration")
         if len([part for part in self.inputs if part.previous is not None]) > 1:

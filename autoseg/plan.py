@@ -81,11 +81,16 @@ class Plan:
                 f"configurations.{name}.normalizers: {len(configuration.normalizers)} entries for "
                 f"{channels} channels; give one each for {short(', '.join(self.channels), 500)}"
             )
-        masked = configuration.augmentation.masked_channels
-        if not set(masked) <= set(range(channels)):
+        if not set(configuration.channels or ()) <= set(range(channels)):
+            raise ValueError(
+                f"configurations.{name}.channels: {short(configuration.channels)}; channels are counted from 0, there "
+                f"are {channels}"
+            )
+        masked, seen = configuration.augmentation.masked_channels, len(self.task(name).seen)
+        if not set(masked) <= set(range(seen)):
             raise ValueError(
                 f"configurations.{name}.augmentation.masked_channels: {short(masked)}; channels are counted from 0, "
-                f"there are {channels}"
+                f"there are {seen}"
             )
         try:
             inputs = self.task(name).inputs

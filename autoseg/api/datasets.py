@@ -105,9 +105,9 @@ def plan_and_preprocess(
     median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
     many, ``network`` names the part to plan instead of the planner's own networks. ``fusion`` is where channels are
     combined (``"middle:attention"``: by encoders, one for each of ``groups``, ``[["T1", "T1ce"], ["FLAIR"]]``, or for
-    each channel). ``memory`` (``"8GB"``) and ``minutes`` are what one training may take, on ``target`` if that is not
-    this machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``). ``configurations`` None
-    prepares all. Raises DatasetError.
+    each channel; ``"decision"``: by a network each). ``memory`` (``"8GB"``) and ``minutes`` are what one training may
+    take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set``
+    (``["batch_size=4"]``). ``configurations`` None prepares all. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest

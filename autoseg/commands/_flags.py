@@ -87,11 +87,11 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         "--fusion",
         choices=LEVELS,
         metavar="LEVEL",
-        help="where channels are combined: input (default), middle (an encoder each), or middle: with "
-        f"{', '.join(METHODS)}",
+        help=f"where channels are combined: input (default), middle (an encoder each), middle: with {', '.join(METHODS)}, "
+        "or decision (a network each)",
     )
     command.add_argument(
-        "--groups", type=word, metavar="A,B;C", help="with --fusion middle: channels that share an encoder"
+        "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"
     )
     command.add_argument(
         "--memory",

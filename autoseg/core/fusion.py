@@ -11,29 +11,33 @@ from dataclasses import dataclass
 
 from .names import short
 
-INPUT, MIDDLE = "input", "middle"
+INPUT, MIDDLE, DECISION = "input", "middle", "decision"
 METHODS = ("concatenation", "mean_maximum", "attention")
 """Of fusion in the middle; the first is the default."""
-LEVELS = (INPUT, MIDDLE, *(f"{MIDDLE}:{method}" for method in METHODS))
+LEVELS = (INPUT, MIDDLE, *(f"{MIDDLE}:{method}" for method in METHODS), DECISION)
 """As a user writes them."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """Of the feature maps of several encoders."""
+    """Of the feature maps of several encoders, or of the probabilities of several networks."""
 
     level: str
-    """Where: ``middle``."""
-    method: str = METHODS[0]
-    """How."""
+    """``middle`` or ``decision``."""
+    method: str | None = METHODS[0]
+    """How feature maps are joined; None at the decision, where probabilities are averaged."""
     groups: tuple[tuple[str, ...], ...] = ()
-    """Names of the channels that each encoder sees; empty: one channel each."""
+    """Names of the channels that each encoder, or each network, sees; empty: one channel each."""
 
     def __post_init__(self) -> None:
-        if self.level != MIDDLE:
-            raise ValueError(f"fusion.level must be {MIDDLE}, found {short(self.level)!r}")
-        if self.method not in METHODS:
-            raise ValueError(f"fusion.method must be one of {', '.join(METHODS)}, found {short(self.method)!r}")
+        if self.level not in (MIDDLE, DECISION):
+            raise ValueError(f"fusion.level must be {MIDDLE} or {DECISION}, found {short(self.level)!r}")
+        methods: tuple[str | None, ...] = METHODS if self.level == MIDDLE else (None,)
+        if self.method not in methods:
+            raise ValueError(
+                f"fusion.method at {self.level} must be one of {', '.join(map(str, methods))}, found "
+                f"{short(str(self.method))!r}"
+            )
 
     @classmethod
     def read(cls, text: str | None, groups: str | Sequence[Sequence[str]] = ()) -> Fusion | None:
@@ -50,10 +54,13 @@ class Fusion:
             raise ValueError(f"fusion {short(text)!r} is unknown; choose one of {', '.join(LEVELS)}")
         if text == INPUT:
             if groups:
-                raise ValueError(f"groups of channels are for an encoder each: ask for fusion {MIDDLE}, too")
+                raise ValueError(
+                    f"groups of channels have an encoder or a network each: ask for fusion {MIDDLE} or {DECISION}, too"
+                )
             return None
         level, _, method = text.partition(":")
-        return cls(level, method or METHODS[0], tuple(tuple(group) for group in groups))
+        joined = method or METHODS[0] if level == MIDDLE else None
+        return cls(level, joined, tuple(tuple(group) for group in groups))
 
     def numbered(self, channels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The groups with the channels' numbers from 0. Raises ValueError for a channel that is none of them.

@@ -225,7 +225,7 @@ def _essence(task: Task) -> str:
     configuration = replace(
         configuration, training=any_length, spacing=any_grid, median_shape=(1, 1, 1), cost=None, reasons=()
     )
-    what = [to_json(configuration), len(task.channels), to_json(task.labels), _code_of(configuration.network)]
+    what = [to_json(configuration), len(task.seen), to_json(task.labels), _code_of(configuration.network)]
     return json.dumps(what, sort_keys=True)
 
 

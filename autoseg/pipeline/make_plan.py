@@ -20,6 +20,7 @@ from ..errors import MistypedError, RecordError, UnknownPartError, UsageError
 from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
+from ..planning.decision import subsets, with_subsets
 from ..planning.measured import MeasuringPlanner
 from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
@@ -90,7 +91,7 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
         planned = planner.plan(dataset, fingerprint, request.constraints)
-    return changed(planned, request.changes, request.trusted)
+    return changed(with_subsets(planned, request.constraints.fusion), request.changes, request.trusted)
 
 
 def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -> None:
@@ -132,7 +133,9 @@ def planner_of(request: PlanRequest, channels: Sequence[str] | None = None) -> A
         kind = NETWORKS.load(network, request.trusted)
         count_sizes(network, kind)
         if channels is not None:
-            chosen(network, kind, channels, request.constraints.fusion)
+            chosen(network, kind, channels, request.constraints.middle)
+    if channels is not None:
+        subsets(request.constraints.fusion, channels)
     return planner
 
 

@@ -60,7 +60,8 @@ def plan_and_preprocess(
     that were planned. Raises DatasetError with a table of all problems.
     """
     # What cannot be planned is refused before images are read.
-    planner_of(request, None if request.constraints.part is None else read_dataset(folder).channels)
+    wished = request.constraints.part, request.constraints.fusion
+    planner_of(request, None if wished == (None, None) else read_dataset(folder).channels)
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(folder, workspace, settings=request.settings)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..core.fusion import MIDDLE, Fusion
+from ..core.fusion import DECISION, MIDDLE, Fusion
 from ..core.names import short
 from ..errors import UsageError
 
@@ -42,21 +42,28 @@ class PlanConstraints:
             )
         if self.network is not None and not (isinstance(self.network, str) and self.network.strip()):
             raise UsageError(f"network must be the name of a part, found {self.network!r:.100}")
-        if self.fusion is not None and self.network not in (None, MULTI_ENCODER):
+        if self.middle is not None and self.network not in (None, MULTI_ENCODER):
             raise UsageError(
                 f"--network {short(self.network)} has its own way to combine channels; fusion in the middle is another "
                 f"network, {MULTI_ENCODER}: give --fusion or --network"
             )
+        if self.fusion is not None and self.fusion.level == DECISION and self.network == MULTI_ENCODER:
+            raise UsageError(f"--fusion {DECISION} has a network for each modality, {MULTI_ENCODER} is one for several")
+
+    @property
+    def middle(self) -> Fusion | None:
+        """The fusion that a network does."""
+        return self.fusion if self.fusion is not None and self.fusion.level == MIDDLE else None
 
     @property
     def part(self) -> str | None:
         """The network to be planned, which a fusion may decide."""
-        return self.network if self.fusion is None else MULTI_ENCODER
+        return self.network if self.middle is None else MULTI_ENCODER
 
     def refuse_network(self, planner: str) -> None:
         """Raises UsageError where a network is asked for of a planner that has its own."""
         if self.part is not None:
-            asked = f"--network {short(self.part)}" if self.fusion is None else f"--fusion {MIDDLE}"
+            asked = f"--network {short(self.part)}" if self.middle is None else f"--fusion {MIDDLE}"
             raise UsageError(
                 f"{asked}: planner {planner} plans its own networks only; leave --planner out (or name one that "
                 "measures, as `measured` does)"

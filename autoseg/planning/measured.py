@@ -76,7 +76,7 @@ class MeasuringPlanner:
         if constraints.part is None:
             return self.rungs
         kind = NETWORKS.load(constraints.part, trusted)
-        return rungs_of(constraints.part, kind, self.rungs, task, constraints.fusion)
+        return rungs_of(constraints.part, kind, self.rungs, task, constraints.middle)
 
     def draft(self, dataset: Dataset, fingerprint: Fingerprint, constraints: PlanConstraints = NO_CONSTRAINTS) -> Plan:
         """What preparing needs, which is the same for every network and machine; all else is the first rung's.

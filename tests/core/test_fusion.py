@@ -18,7 +18,8 @@ def test_fusion_at_the_input_is_nothing_to_note(text: str | None) -> None:
 def test_every_level_is_understood_and_written_as_it_is_read() -> None:
     found = [Fusion.read(level, "T1, T1ce; FLAIR,T2") for level in LEVELS[1:]]
     groups = (("T1", "T1ce"), ("FLAIR", "T2"))
-    assert found == [Fusion("middle", method, groups) for method in (METHODS[0], *METHODS)]
+    middle = [Fusion("middle", method, groups) for method in (METHODS[0], *METHODS)]
+    assert found == [*middle, Fusion("decision", None, groups)]
     assert all(from_json(Fusion, to_json(each)) == each for each in found)
     assert Fusion.read("middle", [["T1", "T1ce"], ["FLAIR", "T2"]]) == found[0]
 
@@ -35,8 +36,8 @@ def test_channels_are_found_by_name_in_any_case_or_by_number() -> None:
     [
         ("late", "", "choose one of input, middle, middle:concatenation"),
         ("middle:sum", "", "choose one of"),
-        ("input", "T1;T2", "ask for fusion middle, too"),
-        (None, "T1;T2", "ask for fusion middle, too"),
+        ("input", "T1;T2", "ask for fusion middle or decision, too"),
+        (None, "T1;T2", "ask for fusion middle or decision, too"),
         ("middle", "T1,;T2", "is empty"),
         ("middle", ";", "is empty"),
     ],
@@ -51,7 +52,9 @@ def test_a_channel_that_is_none_is_refused_with_those_that_there_are() -> None:
         Fusion("middle", groups=(("T1", "PD"),)).numbered(CHANNELS)
 
 
-@pytest.mark.parametrize("values", [("late", "attention"), ("middle", "sum")])
-def test_a_record_that_nobody_can_mean_is_refused(values: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "values", [("late", "attention"), ("middle", "sum"), ("middle", None), ("decision", "attention")]
+)
+def test_a_record_that_nobody_can_mean_is_refused(values: tuple[str, str | None]) -> None:
     with pytest.raises(ValueError, match="fusion"):
         Fusion(*values)

@@ -105,6 +105,15 @@ def test_further_inputs_are_counted_with_the_image_that_they_are_joined_to(small
     assert more == 4 * (1 + 1) * 50 * 50 * 30  # the image again, and the label map
 
 
+def test_channels_that_the_network_does_not_see_are_read_and_not_kept(small_plan):
+    geometry, task = Geometry.plain((50, 50, 30), (2.0,) * 3), small_plan.task()
+    normalizers = task.configuration.normalizers * 3
+    three = replace(task, channels=("a", "b", "c"), configuration=replace(task.configuration, normalizers=normalizers))
+    one = replace(three, configuration=replace(three.configuration, channels=(1,)))
+    assert need(geometry, one, CPU).reading == need(geometry, three, CPU).reading
+    assert need(geometry, three, CPU).fixed - need(geometry, one, CPU).fixed == 4 * 2 * 50 * 50 * 30
+
+
 def test_cubic_logits_need_the_whole_height(small_plan):
     configuration = small_plan.configuration()[1]
     cubic = replace(configuration, resampler=replace(configuration.resampler, order_logits=3))

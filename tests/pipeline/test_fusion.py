@@ -1,19 +1,29 @@
-"""Fusion in the middle from the flag to a prediction from a bundle."""
+"""Fusion in the middle and at the decision, from the flag to a prediction from a bundle."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import autoseg
 from autoseg.cli import main
+from autoseg.data.images import read_case
+from autoseg.data.layouts import find_images
 from autoseg.errors import UsageError
+from autoseg.inference.model import Model
 from autoseg.parts.readers import read_labels
 from autoseg.pipeline.demo import NAME, make_dataset
+from autoseg.preprocessing.inputs import with_inputs
+from autoseg.preprocessing.priors import PriorStore
+from autoseg.preprocessing.store import CaseStore
+from autoseg.settings import RunSettings
+from autoseg.training.batches import training_sampler
 from autoseg.workspace import DatasetFolder, Workspace
 
 HERE = ("--device", "cpu", "--threads", "1")
@@ -116,7 +126,11 @@ def test_two_planners_can_be_compared_without_it(files: DatasetFolder) -> None:
     [
         (("--fusion", "middle", "--groups", "T1;PD"), "there is no channel 'PD'; the channels are T1, T2"),
         (("--fusion", "middle", "--groups", "T1,T2"), "at least two groups"),
-        (("--groups", "T1;T2"), "ask for fusion middle, too"),
+        (("--groups", "T1;T2"), "ask for fusion middle or decision, too"),
+        (("--fusion", "decision", "--groups", "T1;PD"), "there is no channel 'PD'; the channels are T1, T2"),
+        (("--fusion", "decision", "--groups", "T1,T2"), "not all, and each once"),
+        (("--fusion", "decision", "--groups", "T1;t1"), "two groups hold the same channels"),
+        (("--fusion", "decision", "--network", "multi_encoder_unet"), "has a network for each modality"),
         (("--fusion", "middle", "--network", "plain_unet"), "give --fusion or --network"),
         (("--fusion", "middle", "--planner", "tiny"), "planner tiny plans its own networks only"),
         (("--fusion", "middle", "--from", "nnUNetPlans.json"), "nnUNetPlans.json plans its own networks only"),
@@ -148,6 +162,74 @@ def test_images_of_one_channel_are_refused(raw: Path, tmp_path: Path, capsys: py
         assert main(["plan_and_preprocess", str(single), *words, "--workspace", str(tmp_path / "w")]) == 2
         said = " ".join(capsys.readouterr().err.split())
         assert f"{' '.join(words)}: there is an encoder for each modality, but the images have one channel only" in said
+
+
+@pytest.fixture(scope="module")
+def decided(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> DatasetFolder:
+    """A workspace in which a network of each modality is trained on fold 0, a few steps."""
+    files = Workspace(tmp_path_factory.mktemp("decided")).dataset_folder(NAME)
+    short = ("--set", "training.iterations_per_epoch=4", "--set", "training.epochs=1")
+    words = ("--planner", "tiny", "--fusion", "decision", "-c", "3d_fullres", *short)
+    assert call(files, "plan_and_preprocess", str(raw), *words) == 0
+    for name in ("3d_fullres_T1", "3d_fullres_T2"):
+        assert call(files, "train", NAME, "0", "-c", name, *HERE) == 0
+    return files
+
+
+def test_networks_of_one_modality_share_the_prepared_cases(decided: DatasetFolder) -> None:
+    assert {path.name for path in decided.prepared("3d_fullres").parent.iterdir()} == {"3d_fullres"}
+    plan = plan_of(decided)
+    assert [plan["configurations"][f"3d_fullres_{name}"]["channels"] for name in ("T1", "T2")] == [[0], [1]]
+    assert plan["fusion"] == {"level": "decision", "method": None, "groups": []}
+
+
+def test_a_network_of_one_modality_reads_that_one_only(decided: DatasetFolder) -> None:
+    plan = decided.read_plan()
+    keys = decided.read_dataset().keys
+    cases = {key: CaseStore(decided.prepared("3d_fullres")).open(key) for key in keys}
+    patches = {}
+    for name in ("3d_fullres", "3d_fullres_T1", "3d_fullres_T2"):
+        task = plan.task(name)
+        seen = with_inputs(cases, task, PriorStore(decided.priors(name), task.configuration.patch_size))
+        sampler = training_sampler(seen, keys, task, seed=0)
+        patches[name] = [sampler.read(replace(patch, shape=(8, 16, 16))) for patch in sampler.patches(0)]
+    for whole, *alone in zip(*patches.values()):
+        for channel, (key, (image, targets)) in enumerate(alone):
+            assert key == whole[0]
+            np.testing.assert_array_equal(image, whole[1][0][channel : channel + 1])
+            np.testing.assert_array_equal(targets, whole[1][1])
+
+
+def test_a_network_of_one_modality_is_blind_to_the_other(decided: DatasetFolder, raw: Path) -> None:
+    image = read_case(find_images([raw / "imagesTs"], 2)[0][0])
+    changed = image.array.copy()
+    changed[0] = np.where(changed[0] == 0, 0, changed[0][::-1] + 10)
+    for name, alike in (("3d_fullres_T1", False), ("3d_fullres_T2", True)):
+        model = Model.read(decided.runs(name), settings=RunSettings(device="cpu", threads=1))
+        prepared = [model.prepare(replace(image, array=array)) for array in (image.array, changed)]
+        assert [len(each.image) for each in prepared] == [1, 1]
+        one, other = (model.logits(each) for each in prepared)
+        assert torch.equal(one, other) == alike
+
+
+def test_their_probabilities_are_averaged_by_select_and_one_model_predicts(
+    decided: DatasetFolder, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(decided, "select", NAME, "-f", "0", "--no-mirroring-test") == 0
+    assert "3d_fullres_T1 + 3d_fullres_T2" in capsys.readouterr().out
+    out = tmp_path / "out"
+    words = ("-i", str(raw / "imagesTs"), "-o", str(out), "-m", str(decided.selected))
+    assert call(decided, "predict", *words, *HERE) == 0
+    (predicted,), (reference,) = out.glob("*.nii.gz"), (raw / "labelsTs").glob("*.nii.gz")
+    assert read_labels(predicted)[0].shape == read_labels(reference)[0].shape
+
+
+def test_nnunet_has_no_counterpart_of_them(
+    decided: DatasetFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(decided.runs("3d_fullres_T1"))
+    assert call(decided, "export", model, "--format", "nnunet", "-o", str(tmp_path / "theirs")) == 2
+    assert "3d_fullres_T1: it sees several slices, or some channels only" in " ".join(capsys.readouterr().err.split())
 
 
 def test_in_python_groups_are_lists_or_text(raw: Path, tmp_path: Path) -> None:
