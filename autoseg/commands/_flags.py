@@ -87,8 +87,8 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         "--fusion",
         choices=LEVELS,
         metavar="LEVEL",
-        help=f"where channels are combined: input (default), middle (an encoder each), middle: with {', '.join(METHODS)}, "
-        "or decision (a network each)",
+        help="where channels are combined: input (default), middle (an encoder each), middle: with "
+        f"{', '.join(METHODS)}, or decision (a network each)",
     )
     command.add_argument(
         "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"
