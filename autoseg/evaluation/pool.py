@@ -15,8 +15,8 @@ import numpy as np
 
 WHOLE = 1000  # parts that a weight is rounded to, so that whole numbers decide wherever label maps are compared
 LEAST = 0.02  # a network with less in every label is left out: it costs as much time as the others
-ROUNDS = 300
-STEADY = 1e-5  # no weight changes by more: the maximum is reached
+ROUNDS = 1000
+STEADY = 1e-6  # no weight changes by more: the maximum is reached
 UNSURE = 1 / 255  # no probability counts as less, since 8 bits do not tell
 
 

@@ -60,7 +60,7 @@ def chosen(name: str, kind: type[Network], channels: Sequence[str], fusion: Fusi
     try:
         if fusion is not None:
             values = (("fusion", fusion.method), ("groups", fusion.numbered(channels)))
-        replace(_usual(kind)[0], **dict(values)).check_inputs(InputSpec.of_image(len(channels)))  # type: ignore[type-var]
+        replace(_usual(kind)[0], **dict(values)).check_inputs(InputSpec.of_image(len(channels)))
     except ValueError as error:
         raise UsageError(f"{f'--network {name}' if fusion is None else f'--fusion {fusion.level}'}: {error}") from None
     return values
