@@ -80,19 +80,7 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="also plan 2.5d: a 2-D network that sees N slices (1: never)",
     )
-    command.add_argument(
-        "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
-    )
-    command.add_argument(
-        "--fusion",
-        choices=LEVELS,
-        metavar="LEVEL",
-        help="where channels are combined: input (default), middle (an encoder each), middle: with "
-        f"{', '.join(METHODS)}, or decision (a network each)",
-    )
-    command.add_argument(
-        "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"
-    )
+    _add_network(command)
     command.add_argument(
         "--memory",
         type=_bytes_or_auto,
@@ -114,6 +102,22 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s",
     )
     add_changes(command)
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
+    )
+    command.add_argument(
+        "--fusion",
+        choices=LEVELS,
+        metavar="LEVEL",
+        help="where channels are combined: input (default), middle (an encoder each), middle: with "
+        f"{', '.join(METHODS)}, or decision (a network each)",
+    )
+    command.add_argument(
+        "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"
+    )
 
 
 def add_patients(command: argparse.ArgumentParser) -> None:
