@@ -30,7 +30,11 @@ from .parts.contracts import (
 from .parts.objectives import supervised
 
 NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
-NETWORK_DEFAULTS: dict[str, Any] = {"blocks": 0, "ladder": staticmethod(lambda spacing, patch_size: ())}
+NETWORK_DEFAULTS: dict[str, Any] = {
+    "blocks": 0,
+    "ladder": staticmethod(lambda spacing, patch_size: ()),
+    "check_inputs": lambda self, inputs: None,
+}
 """What a part has that leaves out one of these."""
 FILTERS = Family("autoseg.parts.filters", "Spec")
 NORMALIZERS = Family("autoseg.parts.normalizers", "Spec", NORMALIZER_DEFAULTS)
@@ -163,6 +167,8 @@ class Configuration:
     """2-D: neighbouring slices that come in as channels, the middle one is predicted. Odd."""
     missing: MissingChannels | None = None
     """Channels that a case may lack, and how training withholds them; None: every case has all."""
+    channels: tuple[int, ...] | None = None
+    """Of the images, counted from 0, those that the network sees; None: all. Cases are prepared with all."""
     cost: StepCost | None = None
     """None: it was not asked for, or a value was changed since."""
     reasons: tuple[str, ...] = ()
@@ -184,6 +190,8 @@ class Configuration:
             raise ValueError(f"slices are for 2-D configurations without further inputs, found {self.slices}")
         if max(map(len, self.filters), default=0) > MOST_FILTERS:
             raise ValueError(f"filters: a channel may have {MOST_FILTERS}, found {max(map(len, self.filters))}")
+        if self.channels is not None and not 0 < len(self.channels) == len(set(self.channels)):
+            raise ValueError(f"channels must be some of the images' channels, each once, found {short(self.channels)}")
         if self.previous is not None:
             path_name(self.previous, "previous configuration")
         if len([part for part in self.inputs if part.previous is not None]) > 1:

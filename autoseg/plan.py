@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .configuration import Configuration
+from .core.fusion import Fusion
 from .core.geometry import is_orientation
 from .core.labels import Labels
 from .core.names import path_name, short, shown_name
@@ -39,6 +40,8 @@ class Plan:
     then those of the turned image. None: images are taken as they lie in their files."""
     network: str | None = None
     """The part that the user asked for as every configuration's network; None: the planner chose."""
+    fusion: Fusion | None = None
+    """How the user asked to combine the channels; None: they enter the network side by side."""
     draft: bool = False
     """Whether only what preparing needs is decided; all else stands in until the machine that trains is measured."""
     reasons: tuple[str, ...] = ()
@@ -55,6 +58,8 @@ class Plan:
             raise ValueError(f"channels: there must be 1 to {MOST_CHANNELS}, found {len(self.channels)}")
         for channel in self.channels:
             shown_name(channel, "channel")
+        if self.fusion is not None:
+            self.fusion.numbered(self.channels)
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
         if self.orientation is not None and not is_orientation(self.orientation):
@@ -81,11 +86,16 @@ class Plan:
                 f"configurations.{name}.filters: {len(configuration.filters)} lists for {channels} channels; give one "
                 f"each for {short(', '.join(self.channels), 500)}, or none at all"
             )
-        masked = configuration.augmentation.masked_channels
-        if not set(masked) <= set(range(channels)):
+        if not set(configuration.channels or ()) <= set(range(channels)):
+            raise ValueError(
+                f"configurations.{name}.channels: {short(configuration.channels)}; channels are counted from 0, there "
+                f"are {channels}"
+            )
+        masked, seen = configuration.augmentation.masked_channels, len(self.task(name).seen)
+        if not set(masked) <= set(range(seen)):
             raise ValueError(
                 f"configurations.{name}.augmentation.masked_channels: {short(masked)}; channels are counted from 0, "
-                f"there are {channels}"
+                f"there are {seen}"
             )
         unknown = sorted({*(configuration.missing.rates if configuration.missing else ())} - {*self.channels})
         if unknown:
@@ -94,9 +104,13 @@ class Plan:
                 f"there are {short(', '.join(self.channels), 500)}"
             )
         try:
-            _ = self.task(name).inputs
+            inputs = self.task(name).inputs
         except ValueError as error:
             raise ValueError(f"configurations.{name}.{error}") from None
+        try:
+            configuration.network.check_inputs(inputs)
+        except ValueError as error:
+            raise ValueError(f"configurations.{name}.network: {error}") from None
         known = len(self.configurations) == 1 or configuration.previous in (None, *self.configurations)
         if not known or configuration.previous == name:  # a single configuration is that of one training
             raise ValueError(

@@ -33,10 +33,17 @@ class Task:
     file_ending: str
 
     @property
+    def seen(self) -> tuple[int, ...]:
+        """Channels of the image that the network sees, counted from 0."""
+        chosen = self.configuration.channels
+        return tuple(range(len(self.channels))) if chosen is None else chosen
+
+    @property
     def inputs(self) -> InputSpec:
         """What the network sees: the image, and after it the inputs of the configuration."""
-        extras = tuple(part.group(self.channels, self.labels) for part in self.configuration.inputs)
-        return InputSpec.of_image(len(self.channels), self.configuration.slices, extras)
+        names = [self.channels[channel] for channel in self.seen]
+        extras = tuple(part.group(names, self.labels) for part in self.configuration.inputs)
+        return InputSpec.of_image(len(names), self.configuration.slices, extras)
 
     @property
     def mirrored(self) -> tuple[int, ...]:

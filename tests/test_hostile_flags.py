@@ -68,6 +68,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--mirror": ("", "w", "zz", "x,y,z,w", "0", LONG),
     "--planner": PARTS,
     "--network": PARTS,
+    "--fusion": ("", "x", "middle:", "middle:sum", "MIDDLE", "input:", LONG),
+    "--groups": ("", " ", ",", ";", "T1,;T2", "T1;T2", LONG, "a\x1b;b"),
     "--compare": PARTS,
     "--require": ("", " ", ",", "nope", "a\x1b", "CT,", LONG),
     "--target": ("", "x", "memory=1GB", "memory=x,bandwidth=1GB/s", "memory=" + "9" * 400 + "GB,bandwidth=1GB/s", LONG),

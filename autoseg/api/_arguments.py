@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.environment import default_workspace
 from ..errors import UsageError
@@ -80,8 +80,10 @@ def constraints(
     normalizers: Mapping[str, str] | None = None,
     missing_channels: bool = False,
     require: Sequence[str] = (),
+    fusion: str | None = None,
+    groups: str | Sequence[Sequence[str]] | None = None,
 ) -> PlanConstraints:
-    from ..planning.constraints import PlanConstraints
+    from ..planning.constraints import PlanConstraints, fusion_of
 
     many, most = count(slices, "slices"), memory_bytes(memory)
     return PlanConstraints(
@@ -96,6 +98,7 @@ def constraints(
         of_channels(normalizers, "normalizers"),
         bool(missing_channels),
         words(require, "require"),
+        fusion_of(fusion, _names(groups)),
     )
 
 
@@ -116,6 +119,15 @@ def of_channels(value: object, what: str) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
         raise UsageError(f"{what} must map channels to names of parts, found {value!r:.100}")
     return tuple((str(channel), part) for channel, parts in value.items() for part in words(parts, what))
+
+
+def _names(groups: Any) -> Any:
+    if groups is None or isinstance(groups, str):
+        return groups
+    several = isinstance(groups, list | tuple) and all(isinstance(group, list | tuple) for group in groups)
+    if not several or not all(isinstance(name, str) for group in groups for name in group):
+        raise UsageError(f"groups must be lists of names of channels, found {groups!r:.100}")
+    return groups
 
 
 def number(value: object, what: str, condition: str, fits: Callable[[float], bool]) -> float:

@@ -91,6 +91,8 @@ def plan_and_preprocess(
     normalizers: Mapping[str, str] | None = None,
     missing_channels: bool = False,
     require: Sequence[str] = (),
+    fusion: str | None = None,
+    groups: str | Sequence[Sequence[str]] | None = None,
     memory: str | None = None,
     minutes: float | None = None,
     target: str | None = None,
@@ -109,15 +111,17 @@ def plan_and_preprocess(
     many, ``network`` names the part to plan instead of the planner's own networks. ``bias_correction`` are channels to
     be corrected by N4 (``["FLAIR"]``, or ``"all"``), ``filters`` and ``normalizers`` map channels to names of parts
     (``{"T1": ["median"]}``, ``{"PET": "pet_suv"}``). ``missing_channels`` plans for cases that lack any channel but
-    those of ``require``, although no training case does. ``memory`` (``"8GB"``) and ``minutes`` are what one training
-    may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set``
+    those of ``require``, although no training case does. ``fusion`` is where channels are combined
+    (``"middle:attention"``: by encoders, one for each of ``groups``, ``[["T1", "T1ce"], ["FLAIR"]]``, or for each
+    channel; ``"decision"``: by a network each). ``memory`` (``"8GB"``) and ``minutes`` are what one training may take,
+    on ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set``
     (``["batch_size=4"]``). ``configurations`` None prepares all. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest
     from ..settings import RunSettings
 
-    of_channels = bias_correction, filters, normalizers, missing_channels, require
+    of_channels = bias_correction, filters, normalizers, missing_channels, require, fusion, groups
     constraints = given.constraints(spacing, mirror, slices, memory, minutes, network, *of_channels)
     nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
     return story.plan_and_preprocess(

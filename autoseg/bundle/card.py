@@ -74,7 +74,8 @@ def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:
 
 
 def _ensemble(manifest: Manifest) -> str:
-    return " + ".join(f"{weight:.3g} x {name}" for name, weight in manifest.ensemble.items())
+    said = " + ".join(f"{weight:.3g} x {name}" for name, weight in manifest.ensemble.items())
+    return said + (", on average over labels, each of which has its own weights" if manifest.label_weights else "")
 
 
 def _mirroring(plan: Plan, name: str, test: MirroringTest | None) -> str:

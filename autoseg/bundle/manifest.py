@@ -69,6 +69,9 @@ class Manifest:
     ensemble: dict[str, float]
     """Configurations whose probabilities are averaged, with their weights, which sum to 1. A configuration that is
     not among them serves another one as its previous stage."""
+    label_weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """The weights of each of these configurations for each head, where they differ: for every head they sum to 1. Those
+    of ``ensemble`` are then their means."""
     postprocessing: tuple[Correction, ...] = ()
     """In the order in which they are made."""
     mirroring: dict[str, MirroringTest] = field(default_factory=dict)
@@ -101,11 +104,22 @@ class Manifest:
         if not (all(0 < weight <= 1 for weight in weights) and abs(sum(weights) - 1) < 1e-6):  # NaN is refused as well
             found = short(self.ensemble, 300)
             raise ValueError(f"the weights of the ensemble must be above 0 and sum to 1, found {found}")
+        self._check_label_weights()
         if len(self.postprocessing) > MOST_CORRECTIONS:
             raise ValueError(f"postprocessing has {len(self.postprocessing)} steps, more than {MOST_CORRECTIONS}")
         if self.files and set(self.files) != set(self.file_names):
             odd = short(sorted(set(self.files) ^ set(self.file_names)), 300)
             raise ValueError(f"files must be {PLAN} and one weight file per fold; too many or missing: {odd}")
+
+    def _check_label_weights(self) -> None:
+        if not self.label_weights:
+            return
+        rows = [self.label_weights.get(name, ()) for name in self.ensemble]
+        if len(self.label_weights) != len(rows) or len({len(row) for row in rows}) > 1 or not rows[0]:
+            raise ValueError("label_weights must have one weight for each head of every configuration of the ensemble")
+        fits = all(weight >= 0 for row in rows for weight in row)
+        if not fits or not all(abs(sum(of_head) - 1) < 1e-6 for of_head in zip(*rows)):  # NaN is refused as well
+            raise ValueError("label_weights must not be below 0 and must sum to 1 for each head")
 
     def _check_weights(self) -> None:
         """Raises ValueError where configurations and folds do not name files, each its own, on every system."""

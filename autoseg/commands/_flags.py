@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.amounts import read_bytes
+from ..core.fusion import LEVELS, METHODS
 from ..core.names import path_name
 from ..errors import UsageError
 from ..planning.constraints import MOST_SLICES
@@ -79,9 +80,7 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="also plan 2.5d: a 2-D network that sees N slices (1: never)",
     )
-    command.add_argument(
-        "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
-    )
+    _add_network(command)
     _add_intensities(command)
     _add_missing(command)
     command.add_argument(
@@ -126,11 +125,29 @@ def _add_intensities(command: argparse.ArgumentParser) -> None:
             metavar="CHANNEL=NAME",
             help=f"a part for this channel, e.g. {example}; repeatable",
         )
+
+
 def _add_missing(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--missing-channels", action="store_true", help="cases to be predicted may lack channels, even if these do not"
     )
     command.add_argument("--require", type=words, default=(), metavar="NAME,...", help="channels that no case may lack")
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
+    )
+    command.add_argument(
+        "--fusion",
+        choices=LEVELS,
+        metavar="LEVEL",
+        help="where channels are combined: input (default), middle (an encoder each), middle: with "
+        f"{', '.join(METHODS)}, or decision (a network each)",
+    )
+    command.add_argument(
+        "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"
+    )
 
 
 def add_patients(command: argparse.ArgumentParser) -> None:
@@ -224,6 +241,8 @@ def of_channel(text: str) -> tuple[str, str]:
     if not (channel and equals and part):
         raise argparse.ArgumentTypeError(f"{text!r} names no part for a channel; write CHANNEL=NAME, say T1=median")
     return channel, part
+
+
 def path(text: str) -> Path:
     """An empty one would be the current folder."""
     if not text.strip() or "\0" in text:

@@ -30,11 +30,12 @@ def request(options: Namespace) -> PlanRequest:
     from dataclasses import fields
 
     from ..pipeline.make_plan import PlanRequest
-    from ..planning.constraints import PlanConstraints
+    from ..planning.constraints import PlanConstraints, fusion_of
 
     named = {"memory": "training_memory", "seconds": "training_time"}  # other flags have these names
     asked = {field.name: getattr(options, named.get(field.name, field.name)) for field in fields(PlanConstraints)}
     asked = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+    asked["fusion"] = fusion_of(options.fusion, options.groups)
     return PlanRequest(
         planner=options.planner,
         plans=options.plans,

@@ -17,10 +17,12 @@ from ..core.records import write_json
 from .counts import named, overall
 from .learn import Learned
 from .paired import SURE, Paired, paired
+from .pool import Pool
 from .resampling import patient_numbers
 from .scores import NUMBER, aligned, summarise
 
 Members = tuple[str, ...]
+WEIGHED = ", weighed by label"
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class Compared:
     """Label to its Dice."""
     to_chosen: Paired | None
     """Dice minus that of the chosen model; None for the chosen one."""
+    weights: dict[str, dict[str, float]] | None = None
+    """Configuration to the weight of each label; None: all weigh the same."""
 
     @property
     def name(self) -> str:
-        return " + ".join(self.members)
+        return " + ".join(self.members) + (WEIGHED if self.weights else "")
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,19 @@ class Selection:
 
 
 def rank(
-    members: Sequence[Members], scores: np.ndarray, keys: Sequence[str], labels: Labels, patients: Mapping[str, str]
+    members: Sequence[Members],
+    scores: np.ndarray,
+    keys: Sequence[str],
+    labels: Labels,
+    patients: Mapping[str, str],
+    pool: Pool | None = None,
 ) -> tuple[Compared, ...]:
     """The models, best first, from their Dice (models, cases, labels); of equals the one with fewer members first.
 
-    ``keys`` name the cases, ``patients`` whose they are.
+    ``keys`` name the cases, ``patients`` whose they are. ``pool``, if any, is the last of the models.
     """
+    weights = [*([None] * len(members)), *([pool.named(labels.head_names)] if pool else [])]
+    members = [*members, *([pool.members] if pool else [])]
     means = np.round(overall(scores), 9)
     order = sorted(range(len(members)), key=lambda index: (-means[index], len(members[index]), index))
     best, whose = scores[order[0]], patient_numbers(keys, patients)
@@ -83,6 +94,7 @@ def rank(
                 summary.overall["dice"],
                 {label: row["dice"] for label, row in summary.labels.items()},
                 None if index == order[0] else paired(scores[index], best, whose),
+                weights[index],
             )
         )
     return tuple(ranked)
@@ -128,6 +140,8 @@ def report(selection: Selection) -> str:
             flags = " ".join(f"-c {name}" for name in model.members)
             lines.append(f"{model.name} is not surely worse and predicts faster; {flags} would take it")
             break
+    for name, weights in (selection.chosen.weights or {}).items():
+        lines.append(f"weights of {name}: {', '.join(f'{label} {weight:.2f}' for label, weight in weights.items())}")
     lines += _postprocessing(selection)
     for name, test in selection.mirroring.items():
         verdict = "pays" if test.pays else "does not pay"

@@ -58,10 +58,12 @@ class Ensemble(Predictor[PreparedTogether]):
 
     members: tuple[Predictor[PreparedCase], ...]
     weights: tuple[float, ...]
-    """Of the members' probabilities; they sum to 1."""
+    """Of the members' probabilities; they sum to 1. How far members disagree is told with these."""
     settings: RunSettings
     postprocessing: tuple[Correction, ...] = ()
     trained: Trained | None = None
+    of_heads: tuple[tuple[float, ...], ...] = ()
+    """Of each member for each head, where the weights of heads differ; they sum to 1 for each head."""
 
     @property
     def task(self) -> Task:  # type: ignore[override]
@@ -123,7 +125,10 @@ class Ensemble(Predictor[PreparedTogether]):
         return Slab(self._mean_logits(known), disagreement=within + between)
 
     def _mean_logits(self, chances: Iterable[Tensor]) -> Tensor:
-        total = sum(weight * each for weight, each in zip(self.weights, chances))
+        if self.of_heads:
+            total = sum(each * each.new_tensor(weights) for weights, each in zip(self.of_heads, chances))
+        else:
+            total = sum(weight * each for weight, each in zip(self.weights, chances))
         assert isinstance(total, Tensor)
         return mean_logits(total, self.task.labels)
 

@@ -90,19 +90,18 @@ def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = Non
     z, y, x = resampling.new_shape
     channels, heads, voxels = len(task.channels), task.labels.heads, prod(geometry.shape)
     filters = any(configuration.filters)
-    extras = sum(group.read for group in task.inputs.extras)
-    joined = channels + extras if extras else 0  # the image, and beside it all that the network sees
+    extras, seen = sum(group.read for group in task.inputs.extras), len(task.seen)
+    joined = seen + extras if extras else 0  # the image, and beside it all that the network sees
     patch = (1, *configuration.patch_size)[-3:]
     whole = needs_whole(resampling, configuration.resampler)
     summed = heads if whole or values is None else values
-    seen = prod(patch)
-    output = 4 * summed * seen * patches_at_once(seen, summed, run)
+    output = 4 * summed * prod(patch) * patches_at_once(prod(patch), summed, run)
     slab = max(SLAB_BYTES, 4 * heads * (y * x + prod(resampling.shape[1:])))
     labels = 2 * voxels * task.labels.written.itemsize
     height = z if whole else min(z, patch[0])
     return Need(
         reading=4 * voxels * ((READING + filters) * channels + FILTERING * filters),
-        fixed=4 * (channels + joined) * z * y * x
+        fixed=4 * (seen + joined) * z * y * x
         + labels
         + 2 * output
         + working_bytes(configuration, summed, run)

@@ -87,7 +87,13 @@ class Model(Predictor[PreparedCase]):
         if len(members) == 1:
             return replace(members[0], postprocessing=manifest.postprocessing, trained=trained)
         weights = tuple(manifest.ensemble.values())
-        return Ensemble(members, weights, settings, manifest.postprocessing, trained)
+        of_heads = tuple(manifest.label_weights[name] for name in manifest.ensemble if manifest.label_weights)
+        if of_heads and len(of_heads[0]) != trained.plan.labels.heads:
+            raise ModelError(
+                f"{trained.path}: label_weights has weights for {len(of_heads[0])} labels, the plan has "
+                f"{trained.plan.labels.heads}"
+            )
+        return Ensemble(members, weights, settings, manifest.postprocessing, trained, of_heads)
 
     @classmethod
     def _stage(cls, trained: Trained, name: str, settings: RunSettings, earlier: Mapping[str, Model]) -> Model:

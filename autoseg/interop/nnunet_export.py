@@ -42,7 +42,10 @@ def export_nnunet(trained: Trained, manifest: Manifest, target: Path) -> list[Pa
     plans, described = nnunet_plans(plan, stand_in(plan)), dataset_json(plan.labels, plan, manifest)
     left_out = sorted(set(manifest.configurations) - set(plans["configurations"]))
     if left_out:
-        raise RecordError(f"nnU-Net has no counterpart of the configuration {left_out[0]}: it sees several slices")
+        raise RecordError(
+            f"nnU-Net has no counterpart of the configuration {left_out[0]}: it sees several "
+            "slices, or some channels only"
+        )
     names = {title: f"{TRAINER}__{plans['plans_name']}__{title}" for title in manifest.configurations}
     with atomic_folder(target, mark="plans.json") as folder:
         for title, folds in manifest.configurations.items():

@@ -116,17 +116,20 @@ def read_fingerprint(path: Path, description: Path) -> tuple[Dataset, Fingerprin
 def nnunet_plans(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
     """The content of nnUNetPlans.json that stands for ``plan``; ``fingerprint`` is the one it was made from.
 
-    Configurations that see several slices are left out. Raises RecordError for parts that nnU-Net has not.
+    Configurations that see several slices, or some channels only, are left out. Raises RecordError for parts that
+    nnU-Net has not.
     """
     order = list(plan.axis_order)
     for title, configuration in plan.configurations.items():
         if configuration.slices > 1:
             LOG.warning("%s is left out: nnU-Net's networks see one slice", title)
+        if configuration.channels is not None:
+            LOG.warning("%s is left out: nnU-Net's networks see all channels", title)
     planner, name = PLANNERS.get(plan.planner, (f"autoseg_{plan.planner}", f"autoseg_{plan.planner}"))
     configurations = {
         title: _configuration(title, configuration, plan, fingerprint, name)
         for title, configuration in plan.configurations.items()
-        if configuration.slices == 1
+        if configuration.slices == 1 and configuration.channels is None
     }
     for title, configuration in plan.configurations.items():
         if configuration.previous in configurations:

@@ -115,6 +115,9 @@ class Network(Part, Protocol):
     def features(self) -> tuple[int, ...]:
         """Feature maps of each stage, finest first: what prediction counts the memory of a patch by."""
 
+    def check_inputs(self, inputs: InputSpec) -> None:
+        """Raises ValueError, with the reason, where the network cannot take these. May be left out: it takes any."""
+
     def build(self, inputs: InputSpec, heads: int) -> nn.Module:
         """The network with fresh weights: (B, inputs.seen, *patch) to a list of logits (B, heads, ...), finest first.
 

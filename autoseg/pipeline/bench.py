@@ -226,7 +226,7 @@ def _essence(task: Task) -> str:
         configuration, training=any_length, spacing=any_grid, median_shape=(1, 1, 1), cost=None, reasons=()
     )
     said = {name: value for name, value in to_json(configuration).items() if name != "missing"}  # costs nothing
-    what = [said, len(task.channels), to_json(task.labels), _code_of(configuration.network)]
+    what = [said, len(task.seen), to_json(task.labels), _code_of(configuration.network)]
     return json.dumps(what, sort_keys=True)
 
 

@@ -16,6 +16,7 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..errors import ModelError
 from ..evaluation.counts import confusion
+from ..evaluation.pool import WHOLE, Pool
 from ..inference.stored_probabilities import StoredProbabilities, open_stored
 from ..parts.readers import read_labels
 from ..preprocessing.spatial import not_resampled
@@ -53,15 +54,21 @@ def ensembles(configurations: Sequence[str]) -> list[Members]:
     return [members for size in range(len(configurations)) for members in combinations(configurations, size + 1)]
 
 
-def matrices(cases: Sequence[Unseen], tried: Sequence[Members], labels: Labels, workers: int) -> np.ndarray:
-    """Confusion matrices (ensembles, cases, predicted index, reference index)."""
-    work = partial(_matrices, tried=tried, labels=labels)
+def matrices(
+    cases: Sequence[Unseen], tried: Sequence[Members], labels: Labels, workers: int, pool: Pool | None = None
+) -> np.ndarray:
+    """Confusion matrices (ensembles, cases, predicted index, reference index); the last are those of ``pool``, if any,
+    each case with the weights that were learned without it."""
+    work = partial(_matrices, tried=tried, labels=labels, pool=pool)
     found = progress(ordered_map(work, cases, workers), len(cases), f"comparing {len(tried)} models")
     return np.stack(list(found), axis=1)
 
 
-def _matrices(case: Unseen, *, tried: Sequence[Members], labels: Labels) -> np.ndarray:
-    """Where all configurations agree, so does every ensemble of them: only the other voxels are tried one by one."""
+def _matrices(case: Unseen, *, tried: Sequence[Members], labels: Labels, pool: Pool | None) -> np.ndarray:
+    """Where all configurations agree, so does every ensemble of them: only the other voxels are tried one by one.
+
+    Not so with weights that differ between labels.
+    """
     names = sorted({name for members in tried for name in members})
     kept = dict(zip(names, case.opened(names)))
     first = kept[names[0]]
@@ -70,13 +77,16 @@ def _matrices(case: Unseen, *, tried: Sequence[Members], labels: Labels) -> np.n
         raise ModelError(f"case {case.key}: {case.reference} has changed since training; plan and train again")
     inner = first.before.apply(reference, not_resampled)
     cropped = confusion(np.zeros_like(reference), reference, labels) - confusion(np.zeros_like(inner), inner, labels)
-    found = np.stack([cropped] * len(tried))
+    found = np.stack([cropped] * (len(tried) + (pool is not None)))
     for rows in _slabs(first):
         there = torch.from_numpy(np.ascontiguousarray(inner[rows])).reshape(-1)
         codes = {name: each.read(rows).flatten(1) for name, each in kept.items()}
         alone = {name: decided(code, first.one, labels) for name, code in codes.items()}
         differ = _differ(list(codes.values()), list(alone.values()), first.one, labels)
         agreed = confusion(alone[names[0]][~differ].numpy(), there[~differ].numpy(), labels)
+        if pool is not None:
+            decision = _together(codes, pool.members, first.one, labels, pool.without[case.key])
+            found[-1] += confusion(decision.numpy(), there.numpy(), labels)
         codes, there = {name: code[:, differ] for name, code in codes.items()}, there[differ]
         for number, members in enumerate(tried):
             decision = alone[members[0]][differ] if len(members) == 1 else _together(codes, members, first.one, labels)
@@ -84,14 +94,33 @@ def _matrices(case: Unseen, *, tried: Sequence[Members], labels: Labels) -> np.n
     return found
 
 
-def label_map(case: Unseen, members: Members, labels: Labels) -> np.ndarray:
-    """What the ensemble predicts, (z, y, x) of the user's values, on the file's grid."""
+def unlike_voxels(case: Unseen, names: Sequence[str], labels: Labels) -> tuple[np.ndarray, np.ndarray, int]:
+    """Codes (configurations, heads, voxels) of the annotated voxels about which the configurations differ, their label
+    indices (voxels,), and the code of certainty."""
+    kept = case.opened(names)
+    inner = kept[0].before.apply(reference_of(case, labels), not_resampled)
+    codes, truth = [], []
+    for rows in _slabs(kept[0]):
+        there = np.ascontiguousarray(inner[rows]).reshape(-1)
+        every = torch.stack([each.read(rows).flatten(1).to(torch.int32) for each in kept]).numpy()
+        unlike = (every != every[0]).any((0, 1)) & (
+            there != (-1 if labels.ignore_index is None else labels.ignore_index)
+        )
+        codes.append(every[..., unlike])
+        truth.append(there[unlike])
+    return np.concatenate(codes, -1), np.concatenate(truth), kept[0].one
+
+
+def label_map(case: Unseen, members: Members, labels: Labels, pool: Pool | None = None) -> np.ndarray:
+    """What the ensemble predicts, (z, y, x) of the user's values, on the file's grid; with ``pool``, the weights that
+    were learned without the case."""
     kept = case.opened(members)
     indices = np.zeros(kept[0].geometry.shape, np.uint8 if len(labels.values) < 256 else np.uint16)
     inner = kept[0].before.apply(indices, not_resampled)  # a view
     for rows in _slabs(kept[0]):
         codes = {name: each.read(rows) for name, each in zip(members, kept)}
-        inner[rows] = _together(codes, members, kept[0].one, labels).numpy()
+        shares = None if pool is None else pool.without[case.key]
+        inner[rows] = _together(codes, members, kept[0].one, labels, shares).numpy()
     return _values(labels)[indices]
 
 
@@ -106,10 +135,20 @@ def decided(codes: torch.Tensor, one: int, labels: Labels) -> torch.Tensor:
     return written[labels.winners(codes.to(torch.int32) - one // 2, 0)]  # a region is on above one half
 
 
-def _together(codes: Mapping[str, torch.Tensor], members: Members, one: int, labels: Labels) -> torch.Tensor:
-    total = sum(codes[name].to(torch.int32) for name in members)
+def _together(
+    codes: Mapping[str, torch.Tensor], members: Members, one: int, labels: Labels, shares: np.ndarray | None = None
+) -> torch.Tensor:
+    """``shares`` (members, heads) are weights in parts of ``WHOLE``; None: all weigh the same."""
+    if shares is None:
+        total = sum(codes[name].to(torch.int32) for name in members)
+    else:
+        of_heads = torch.from_numpy(shares).to(torch.int32)
+        total = sum(
+            codes[name].to(torch.int32) * share.view(-1, *(1,) * (codes[name].dim() - 1))
+            for name, share in zip(members, of_heads)
+        )
     assert isinstance(total, torch.Tensor)
-    return decided(total, one * len(members), labels)
+    return decided(total, one * (len(members) if shares is None else WHOLE), labels)
 
 
 def _differ(codes: Sequence[torch.Tensor], alone: Sequence[torch.Tensor], one: int, labels: Labels) -> torch.Tensor:

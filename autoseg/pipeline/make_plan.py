@@ -21,9 +21,10 @@ from ..errors import MistypedError, RecordError, UnknownPartError, UsageError
 from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
+from ..planning.decision import subsets, with_subsets
 from ..planning.intensities import decide_intensities, read_wishes
 from ..planning.measured import MeasuringPlanner
-from ..planning.rungs import count_sizes
+from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
 from ..planning.target import read_target
 from ..settings import RunSettings
@@ -58,7 +59,7 @@ class PlanRequest:
             self.plans is not None
             or self.target is not None
             or bool(self.changes)
-            or replace(self.constraints, network=None) != NO_CONSTRAINTS
+            or replace(self.constraints, network=None, fusion=None) != NO_CONSTRAINTS
         )
         return not said and (self.settings.device, self.settings.precision) == ("auto", "auto")
 
@@ -70,10 +71,10 @@ def draft(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint) -> P
     """
     if not request.bare:
         return None
-    planner = planner_of(request)
+    planner = planner_of(request, dataset.channels)
     if not isinstance(planner, MeasuringPlanner):
         return None
-    drafted = planner.draft(dataset, fingerprint, request.constraints.network)
+    drafted = planner.draft(dataset, fingerprint, request.constraints)
     return decide_intensities(drafted, request.constraints, fingerprint, request.trusted)
 
 
@@ -82,7 +83,7 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
 
     Raises PlanningError where there is no sensible plan, UsageError for what the planner cannot do.
     """
-    planner = planner_of(request)
+    planner = planner_of(request, dataset.channels)
     intensities = partial(
         decide_intensities, constraints=request.constraints, fingerprint=fingerprint, trusted=request.trusted
     )
@@ -90,14 +91,15 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
     if request.plans is None:
         LOG.info("planner %s: %s", request.planner or DEFAULT_PLANNER, planner.description)
     if isinstance(planner, MeasuringPlanner):
-        drafted = intensities(planner.draft(dataset, fingerprint, request.constraints.network))
+        drafted = intensities(planner.draft(dataset, fingerprint, request.constraints))
         refuse_early(drafted, request.changes, request.trusted)
         planned = planner.plan(dataset, fingerprint, request.constraints, _bench(request, kept), request.trusted)
     elif request.target or request.constraints.memory or request.constraints.seconds:
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
         planned = planner.plan(dataset, fingerprint, request.constraints)
-    return changed(intensities(planned), request.changes, request.trusted)
+    planned = with_subsets(intensities(planned), request.constraints.fusion)
+    return changed(planned, request.changes, request.trusted)
 
 
 def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -> None:
@@ -123,22 +125,27 @@ def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...]
                 raise
 
 
-def planner_of(request: PlanRequest) -> Any:
+def planner_of(request: PlanRequest, channels: Sequence[str] | None = None) -> Any:
     """The planner, or the plans file in its place; no image is needed to refuse what it cannot do.
 
-    Raises UsageError where it cannot plan the network that is asked for, UnknownPartError where there is none of that
-    name.
+    Raises UsageError where it cannot plan the network that is asked for, or this is not for images of such
+    ``channels``, UnknownPartError where there is none of that name.
     """
     if request.plans is not None:
         planner: Any = PlansFile(request.plans)
         request.constraints.refuse_network(request.plans.name)
         return planner
     name = request.planner or DEFAULT_PLANNER
-    planner, network = PLANNERS.load(name, request.trusted), request.constraints.network
+    planner, network = PLANNERS.load(name, request.trusted), request.constraints.part
     if network is not None:
         if not isinstance(planner, MeasuringPlanner):
             request.constraints.refuse_network(name)
-        count_sizes(network, NETWORKS.load(network, request.trusted))
+        kind = NETWORKS.load(network, request.trusted)
+        count_sizes(network, kind)
+        if channels is not None:
+            chosen(network, kind, channels, request.constraints.middle)
+    if channels is not None:
+        subsets(request.constraints.fusion, channels)
     return planner
 
 

@@ -62,9 +62,13 @@ def plan_and_preprocess(
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
     that were planned. Raises DatasetError with a table of all problems.
     """
-    planner_of(request)  # refuses what cannot be planned before images are read
-    if request.constraints.of_channels:
-        read_wishes(request.constraints, read_dataset(folder).channels, request.trusted)
+    # What cannot be planned is refused before images are read.
+    asked = request.constraints
+    wished = asked.of_channels or (asked.part, asked.fusion) != (None, None)
+    channels = read_dataset(folder).channels if wished else None
+    planner_of(request, channels)
+    if channels is not None:
+        read_wishes(asked, channels, request.trusted)
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(folder, workspace, settings=request.settings)

@@ -6,8 +6,9 @@ import json
 import logging
 from typing import Any
 
+from ..core.fusion import Fusion
 from ..core.json_text import read_json_value
-from ..core.records import to_json, write_json
+from ..core.records import from_json, to_json, write_json
 from ..errors import AutosegError, RecordError
 from ..plan import Plan
 from ..planning.constraints import PlanConstraints
@@ -53,7 +54,8 @@ def is_untouched_draft(files: DatasetFolder) -> bool:
     before = _plan_of_before(files)
     if not before or not before.get("draft") or not isinstance(before.get("planner"), str):
         return False
-    constraints = PlanConstraints(network=before.get("network"))
+    fusion = from_json(Fusion, before["fusion"]) if before.get("fusion") else None
+    constraints = PlanConstraints(network=before.get("network"), fusion=fusion)
     request = PlanRequest(planner=before["planner"], constraints=constraints, trusted=files.trusted)
     made = draft(request, files.read_dataset(), files.read_fingerprint())
     return bool(_decisions(before) == _decisions(_as_json(made)))

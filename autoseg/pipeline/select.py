@@ -19,6 +19,7 @@ from ..data.folds import Folds
 from ..errors import ModelError, UsageError, WorkspaceError
 from ..evaluation.counts import dice
 from ..evaluation.learn import Held, Learned, learn
+from ..evaluation.pool import Pool
 from ..evaluation.selection import Members, Selection, rank, write_selection
 from ..newest import note_made
 from ..parts.readers import write_labels
@@ -28,6 +29,7 @@ from .compare import Unseen, ensembles, label_map, matrices, reference_of
 from .evaluate import score_pairs
 from .export_bundle import cross_validation
 from .mirroring import measure_mirroring
+from .pooling import learned_pool
 from .validated import problems
 
 LOG = logging.getLogger("autoseg")
@@ -67,10 +69,12 @@ def _selected(
     trained, missing = _trained(files, splits, configurations, numbers)
     cases = _unseen(files, dataset, splits, list(trained), numbers)
     tried = ensembles(list(trained))
-    scores = dice(matrices(cases, tried, dataset.labels, settings.threads), dataset.labels)
-    compared = rank(tried, scores, [case.key for case in cases], dataset.labels, splits.patients)
+    some_only = any(each.plan.configurations[name].channels is not None for name, each in trained.items())
+    pool = learned_pool(cases, list(trained), dataset.labels, settings.threads) if some_only else None
+    scores = dice(matrices(cases, tried, dataset.labels, settings.threads, pool), dataset.labels)
+    compared = rank(tried, scores, [case.key for case in cases], dataset.labels, splits.patients, pool)
     members = compared[0].members
-    learned, held = _learn(cases, members, dataset, settings.threads)
+    learned, held = _learn(cases, members, dataset, settings.threads, pool if compared[0].weights else None)
     tests = {
         name: measure_mirroring(
             {fold: (files.run(name, fold), splits[int(fold)].validation) for fold in numbers},
@@ -162,9 +166,11 @@ def _unseen(
     ]
 
 
-def _learn(cases: Sequence[Unseen], members: Members, dataset: Dataset, workers: int) -> tuple[Learned, list[Held]]:
+def _learn(
+    cases: Sequence[Unseen], members: Members, dataset: Dataset, workers: int, pool: Pool | None
+) -> tuple[Learned, list[Held]]:
     def held(case: Unseen) -> Held:
-        decided = label_map(case, members, dataset.labels)
+        decided = label_map(case, members, dataset.labels, pool)
         geometry = case.opened(members)[0].geometry
         return Held(decided, reference_of(case, dataset.labels), geometry, case.fold, case.patient)
 
@@ -210,10 +216,13 @@ def _write_model(
         },
     )
     mirroring: dict[str, MirroringTest] = selection.mirroring
+    weights_of = {name: tuple(of.values()) for name, of in (selection.chosen.weights or {}).items()}
+    alike = dict.fromkeys(members, 1 / len(members))
     manifest = Manifest(
         name=first.manifest.name,
         configurations={stage: tuple(runs) for stage, runs in stages.items()},
-        ensemble=dict.fromkeys(members, 1 / len(members)),
+        ensemble={name: sum(of) / len(of) for name, of in weights_of.items()} or alike,
+        label_weights=weights_of,
         postprocessing=selection.postprocessing.corrections,
         mirroring=mirroring,
         scores=selection.scores,

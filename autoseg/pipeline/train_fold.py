@@ -206,7 +206,7 @@ def _refuse_another_plan(run: FoldRun) -> None:
 
 def _prepared(run: FoldRun) -> Mapping[str, ReadableCase]:
     cases = prepared_cases(run.files, run.task, (*run.split.train, *run.split.validation))
-    if not run.task.configuration.inputs:
+    if not run.task.configuration.inputs and run.task.configuration.channels is None:
         return cases
     return with_inputs(cases, run.task, PriorStore(run.files.priors(run.task.name)))
 

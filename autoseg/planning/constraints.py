@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..core.fusion import DECISION, MIDDLE, Fusion
 from ..core.names import short
 from ..errors import UsageError
 
 MOST_SLICES = 99  # that a 2-D network may see
+MULTI_ENCODER = "multi_encoder_unet"  # the network that fuses in the middle
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,13 @@ class PlanConstraints:
     def of_channels(self) -> bool:
         """Whether single channels are spoken of."""
         return bool(self.bias_correction or self.filters or self.normalizers)
+
     missing_channels: bool = False
     """Whether cases to be predicted may lack channels although no training case does."""
     require: tuple[str, ...] = ()
     """Channels that every case must have."""
+    fusion: Fusion | None = None
+    """How channels are combined; None: they enter the network side by side."""
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
@@ -54,14 +60,40 @@ class PlanConstraints:
             raise UsageError(f"network must be the name of a part, found {self.network!r:.100}")
         if not isinstance(self.require, tuple) or not all(isinstance(name, str) for name in self.require):
             raise UsageError(f"require must be names of channels, found {self.require!r:.100}")
+        if self.middle is not None and self.network not in (None, MULTI_ENCODER):
+            raise UsageError(
+                f"--network {short(self.network)} has its own way to combine channels; fusion in the middle is another "
+                f"network, {MULTI_ENCODER}: give --fusion or --network"
+            )
+        if self.fusion is not None and self.fusion.level == DECISION and self.network == MULTI_ENCODER:
+            raise UsageError(f"--fusion {DECISION} has a network for each modality, {MULTI_ENCODER} is one for several")
+
+    @property
+    def middle(self) -> Fusion | None:
+        """The fusion that a network does."""
+        return self.fusion if self.fusion is not None and self.fusion.level == MIDDLE else None
+
+    @property
+    def part(self) -> str | None:
+        """The network to be planned, which a fusion may decide."""
+        return self.network if self.middle is None else MULTI_ENCODER
 
     def refuse_network(self, planner: str) -> None:
         """Raises UsageError where a network is asked for of a planner that has its own."""
-        if self.network is not None:
+        if self.part is not None:
+            asked = f"--network {short(self.part)}" if self.middle is None else f"--fusion {MIDDLE}"
             raise UsageError(
-                f"--network {short(self.network)}: planner {planner} plans its own networks only; leave --planner out "
-                "(or name one that measures, as `measured` does)"
+                f"{asked}: planner {planner} plans its own networks only; leave --planner out (or name one that "
+                "measures, as `measured` does)"
             )
 
 
 NO_CONSTRAINTS = PlanConstraints()
+
+
+def fusion_of(level: str | None, groups: str | Sequence[Sequence[str]] | None) -> Fusion | None:
+    """What the user has said of it. Raises UsageError."""
+    try:
+        return Fusion.read(level, groups or ())
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -15,7 +15,7 @@ from ..data.fingerprint import Fingerprint
 from ..errors import UsageError
 from ..plan import Plan
 from ..task import Task
-from . import cost_reasons
+from . import cost_reasons, reasons
 from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .default import default_configuration
 from .length import at_least, at_most, full_training, rated
@@ -57,29 +57,32 @@ class MeasuringPlanner:
         if bench is None:
             raise UsageError(f"planner {self.name} needs a machine to plan for")
         seconds = constraints.seconds or (None if bench.target.gpu else self.patience)
-        given = (dataset, fingerprint, replace(constraints, memory=None, seconds=None, network=None))
+        given = (dataset, fingerprint, replace(constraints, memory=None, seconds=None, network=None, fusion=None))
         reference = self.reference.plan(*given)
         search = Search(given, bench, reference, constraints.memory or bench.target.allowed, seconds)
-        rung, why = search.highest(self._rungs(constraints.network, trusted, reference.task()))
+        rung, why = search.highest(self._rungs(constraints, trusted, reference.task()))
         planned = search.grown(rung)
         limits = {name: search.limit(rung, planned, name) for name in planned.configurations}
         configurations = {
             name: self._costed(search, planned, name, (f"network: {why}", limit)) for name, limit in limits.items()
         }
-        planned = replace(planned, planner=self.name, network=constraints.network, configurations=configurations)
+        planned = replace(planned, planner=self.name, configurations=configurations)
+        planned = replace(planned, network=constraints.part, fusion=constraints.fusion)
         default, why = default_configuration(planned, limits, grid_is_wished=constraints.spacing is not None)
         reason = cost_reasons.target(bench.target, search.memory, seconds, asked=constraints)
         return replace(planned, default=default, reasons=(reason, why, *planned.reasons))
 
-    def _rungs(self, network: str | None, trusted: tuple[str, ...], task: Task) -> tuple[Rung, ...]:
-        if network is None:
+    def _rungs(self, constraints: PlanConstraints, trusted: tuple[str, ...], task: Task) -> tuple[Rung, ...]:
+        if constraints.part is None:
             return self.rungs
-        return rungs_of(network, NETWORKS.load(network, trusted), self.rungs, task)
+        kind = NETWORKS.load(constraints.part, trusted)
+        return rungs_of(constraints.part, kind, self.rungs, task, constraints.middle)
 
-    def draft(self, dataset: Dataset, fingerprint: Fingerprint, network: str | None = None) -> Plan:
+    def draft(self, dataset: Dataset, fingerprint: Fingerprint, constraints: PlanConstraints = NO_CONSTRAINTS) -> Plan:
         """What preparing needs, which is the same for every network and machine; all else is the first rung's.
 
-        ``network`` is noted for the machine that trains. Raises PlanningError when no sensible plan exists.
+        The network that ``constraints`` ask for is noted for the machine that trains. Raises PlanningError when no
+        sensible plan exists.
         """
         planned = self.rungs[0].planner.plan(dataset, fingerprint)
         configurations = {
@@ -87,9 +90,9 @@ class MeasuringPlanner:
             for name in SETTLED
             if name in planned.configurations
         }
-        reasons = (cost_reasons.draft(dataset.name, network), *_of_images(planned.reasons))
-        drafted = replace(planned, planner=self.name, configurations=configurations, reasons=reasons, draft=True)
-        return replace(drafted, network=network)
+        told = (cost_reasons.draft(dataset.name, constraints.part), *_of_images(planned.reasons))
+        drafted = replace(planned, planner=self.name, configurations=configurations, reasons=told, draft=True)
+        return replace(drafted, network=constraints.part, fusion=constraints.fusion)
 
     def _costed(self, search: Search, plan: Plan, name: str, why: tuple[str, str]) -> Configuration:
         """The configuration with its cost, and the length and rate of training that follow from it.
@@ -108,6 +111,7 @@ class MeasuringPlanner:
         told = [reason for reason in configuration.reasons if not reason.startswith("training:")]
         told += [
             network,
+            *reasons.fusion(configuration, plan.channels),
             cost_reasons.memory(cost, limit),
             cost_reasons.time(cost),
             cost_reasons.training(rules, configuration, search.cases, cost, length),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..configuration import TrainingRules
+from ..configuration import Configuration, TrainingRules
+from ..core.inputs import InputSpec
+from ..parts.networks import multi_encoder_unet
 from .patch import Budget, coverage
 from .sizes import Layout
 
@@ -49,6 +51,21 @@ def patch(topology: Layout, spacing: Sequence[float], shape: Sequence[float], el
         f"image, is a multiple of {numbers(topology.divisor)} {topology.why_divisor}, and costs "
         f"{elements / 1e6:.1f} of {limit} feature map elements allowed at batch {budget.batch_of_patch}"
     )
+
+
+def fusion(configuration: Configuration, channels: Sequence[str]) -> list[str]:
+    """What each encoder sees, where the network has several."""
+    network = configuration.network
+    if not isinstance(network, multi_encoder_unet.Spec):
+        return []
+    groups = network.groups_of(InputSpec.of_image(len(channels)))
+    seen = "; ".join(" and ".join(channels[channel] for channel in group) for group in groups)
+    own = network.own_features(len(groups))
+    return [
+        f"fusion: in the middle by {network.fusion.replace('_', ' and ')}: {len(groups)} encoders, which see {seen}, "
+        f"each with {own[0]} to {max(own)} feature maps where the decoder has {network.features[0]} to "
+        f"{max(network.features)}: together they compute about as much as one encoder of all channels would"
+    ]
 
 
 def training(rules: TrainingRules, batch: int, cases: int) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from ..core.fusion import Fusion
+from ..core.inputs import InputSpec
 from ..errors import UsageError
 from ..parts.contracts import Network
 from ..task import Task
 from .planner import Planner
-from .sizes import NamedSizes
+from .sizes import NamedSizes, Values
 
 USUAL_SPACING, USUAL_PATCH = (1.0, 1.0, 1.0), (128, 128, 128)  # mm, voxels
 MEMBERS = ("__dataclass_fields__", "divisor", "features", "build")  # that every network must have
@@ -33,10 +35,7 @@ class Rung:
 
 def count_sizes(name: str, kind: type[Network]) -> int:
     """Raises UsageError where there is none to plan, or it is no network."""
-    sizes: Sequence[Network] = ()
-    for dimensions in (3, 2):
-        with suppress(ValueError):  # a network may be for slices only
-            sizes = sizes or kind.ladder(USUAL_SPACING[-dimensions:], USUAL_PATCH[-dimensions:])
+    sizes = _usual(kind)
     if not sizes:
         raise UsageError(
             f"--network {name}: this network says nothing of its sizes, so it cannot be planned; give its Spec a "
@@ -47,15 +46,39 @@ def count_sizes(name: str, kind: type[Network]) -> int:
     return len(sizes)
 
 
-def rungs_of(name: str, kind: type[Network], rungs: Sequence[Rung], task: Task) -> tuple[Rung, ...]:
+def _usual(kind: type[Network]) -> Sequence[Network]:
+    sizes: Sequence[Network] = ()
+    for dimensions in (3, 2):
+        with suppress(ValueError):  # a network may be for slices only
+            sizes = sizes or kind.ladder(USUAL_SPACING[-dimensions:], USUAL_PATCH[-dimensions:])
+    return sizes
+
+
+def chosen(name: str, kind: type[Network], channels: Sequence[str], fusion: Fusion | None) -> Values:
+    """Fields of the network that ``fusion`` decides. Raises UsageError where it is not for images of these channels."""
+    values: Values = ()
+    try:
+        if fusion is not None:
+            values = (("fusion", fusion.method), ("groups", fusion.numbered(channels)))
+        replace(_usual(kind)[0], **dict(values)).check_inputs(InputSpec.of_image(len(channels)))
+    except ValueError as error:
+        raise UsageError(f"{f'--network {name}' if fusion is None else f'--fusion {fusion.level}'}: {error}") from None
+    return values
+
+
+def rungs_of(
+    name: str, kind: type[Network], rungs: Sequence[Rung], task: Task, fusion: Fusion | None = None
+) -> tuple[Rung, ...]:
     """The ladder of a network that the user has named, with the recipes of ``rungs``; ``task`` is any of the dataset.
 
     The first size is trained as the first rung is, and so on. Where there are more sizes than rungs, those that are
     left share the last recipe; where there are fewer, the last size is trained by the recipes that are left. Raises
-    UsageError for a network without sizes.
+    UsageError for a network without sizes, or one that is not for these images.
     """
     sizes, found = count_sizes(name, kind), []
+    values = chosen(name, kind, task.channels, fusion)
     for place in range(max(sizes, len(rungs))):
-        rung, named = rungs[min(place, len(rungs) - 1)], NamedSizes(name, kind, min(place, sizes - 1), sizes, task)
+        rung = rungs[min(place, len(rungs) - 1)]
+        named = NamedSizes(name, kind, min(place, sizes - 1), sizes, task, values)
         found.append(replace(rung, planner=replace(rung.planner, unet_2d=named, unet_3d=named)))
     return tuple(found)

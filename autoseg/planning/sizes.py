@@ -16,6 +16,7 @@ from ..task import Task
 from .memory import elements_of_patch, feature_map_elements
 
 Vector = tuple[float, ...]
+Values = tuple[tuple[str, Any], ...]
 
 
 class Layout(Protocol):
@@ -143,6 +144,8 @@ class NamedSizes:
     """How many there are."""
     task: Task
     """Any of the dataset: it says what the network sees, and how many heads it has."""
+    chosen: Values = ()
+    """Fields of the network that the user has decided, whatever its size."""
 
     @property
     def title(self) -> str:
@@ -152,7 +155,7 @@ class NamedSizes:
         self, spacing: Sequence[float], patch_size: Sequence[float], *, pass_over: bool = False
     ) -> NamedLayout:
         """The network of this size for such a patch; a ladder tries its best with or without ``pass_over``."""
-        return _named(self.kind, self.number, tuple(spacing), tuple(patch_size))
+        return _named(self.kind, self.number, tuple(spacing), tuple(patch_size), self.chosen)
 
     def elements(self, topology: NamedLayout, heads: int) -> int:
         if topology.network is None:
@@ -172,11 +175,12 @@ class NamedSizes:
 
 
 @lru_cache(maxsize=1 << 15)
-def _named(kind: type[Network], number: int, spacing: Vector, patch: Vector) -> NamedLayout:
+def _named(kind: type[Network], number: int, spacing: Vector, patch: Vector, chosen: Values) -> NamedLayout:
     asked = tuple(max(1, math.ceil(edge)) for edge in patch)
     try:
         ladder = kind.ladder(spacing, asked)
         network = ladder[min(number, len(ladder) - 1)]
+        network = replace(network, **dict(chosen)) if chosen else network
     except ValueError as error:
         return NamedLayout(asked, (1,) * len(asked), None, str(error))
     divisor = network.divisor

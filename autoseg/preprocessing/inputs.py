@@ -27,6 +27,8 @@ class CaseWithInputs:
     """What the network gets of each of ``inputs``."""
     prior: StoredPrior | None = None
     """What an earlier stage predicted, where one of the inputs asks for it."""
+    seen: tuple[int, ...] | None = None
+    """Channels of the image that are read; None: all."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -35,7 +37,8 @@ class CaseWithInputs:
 
     @property
     def channels(self) -> int:
-        return self.case.channels
+        """Of the image, those that are read."""
+        return self.case.channels if self.seen is None else len(self.seen)
 
     @property
     def absent(self) -> tuple[int, ...]:
@@ -62,14 +65,16 @@ class CaseWithInputs:
             filled(part.read(self, box), group, box.shape, f"case {self.case.folder.name}")
             for part, group in zip(self.inputs, self.groups)
         )
-        return (*self.case.read(box), *extras)
+        return (*self.case.read(box, self.seen), *extras)
 
 
 def with_inputs(cases: Mapping[str, StoredCase], task: Task, priors: PriorStore) -> dict[str, CaseWithInputs]:
     """The cases with the further inputs of ``task``; in ``priors`` is what its earlier stage, if any, predicted."""
     inputs, groups, cascade = task.configuration.inputs, task.inputs.extras, task.configuration.previous is not None
+    seen = task.configuration.channels
     return {
-        key: CaseWithInputs(case, inputs, groups, priors.open(key) if cascade else None) for key, case in cases.items()
+        key: CaseWithInputs(case, inputs, groups, priors.open(key) if cascade else None, seen)
+        for key, case in cases.items()
     }
 
 

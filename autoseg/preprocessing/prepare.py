@@ -7,7 +7,7 @@ the plan has filters, they come first of all: see ``filtering.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ class PreparedCase:
     """What the network sees of one case."""
 
     image: np.ndarray
-    """float32, (channels, z, y, x), on the network's grid."""
+    """float32, (channels, z, y, x), on the network's grid: all of a labelled case, else those that the network sees."""
     labels: np.ndarray | None
     """Label indices, uint8 or uint16, (z, y, x); None for a case to be predicted."""
     record: SpatialRecord
@@ -51,9 +51,12 @@ class PreparedCase:
 def prepare(image: Image, labels: np.ndarray | None, task: Task, estimates: Estimates = NOT_KEPT) -> PreparedCase:
     """Brings ``image`` and the user's ``labels`` (z, y, x) to the network's grid.
 
-    ``estimates`` may keep what filters find slowly; the result is the same. Raises DatasetError when channels, shapes
-    or dimensions do not fit, a label value is unknown, or the image would be too large for this machine; before
-    anything is allocated for it.
+    A labelled case is prepared with all channels, which configurations share, any other with those that the network
+    sees. All of them decide where it is cropped. ``estimates`` may keep what filters find slowly; the result is the
+    same.
+
+    Raises DatasetError when channels, shapes or dimensions do not fit, a label value is unknown, or the image would be
+    too large for this machine; before anything is allocated for it.
     """
     _check(image, labels, task)
     _refuse_flat(image.geometry, task)
@@ -72,7 +75,8 @@ def prepare(image: Image, labels: np.ndarray | None, task: Task, estimates: Esti
     masked = any(normalizer.mask for normalizer in configuration.normalizers)
     resized = resampling.shape != resampling.new_shape
     outside = _outside(cropped, indices) if masked or (resized and _touches_zero(cropped, indices)) else None
-    normalised = _normalised(cropped, None if outside is None else ~outside, configuration, image.absent)
+    wanted = task.seen if labels is None else range(len(array))
+    normalised = _normalised(cropped, wanted, None if outside is None else ~outside, configuration, image.absent)
     resampled = np.ascontiguousarray(resampling.apply(normalised, resampler.resample_image))
     foreground = None
     if indices is not None:
@@ -82,13 +86,17 @@ def prepare(image: Image, labels: np.ndarray | None, task: Task, estimates: Esti
 
 
 def _normalised(
-    array: np.ndarray, mask: np.ndarray | None, configuration: Configuration, absent: Collection[int]
+    array: np.ndarray,
+    wanted: Sequence[int],
+    mask: np.ndarray | None,
+    configuration: Configuration,
+    absent: Collection[int],
 ) -> np.ndarray:
-    """Channels that are absent are 0, about what others are on average."""
-    normalised = np.zeros(array.shape, np.float32)
-    for number, (target, channel, normalizer) in enumerate(zip(normalised, array, configuration.normalizers)):
+    """The channels that are ``wanted``. Those that are absent are 0, about what others are on average."""
+    normalised = np.zeros((len(wanted), *array.shape[1:]), np.float32)
+    for target, number in zip(normalised, wanted):
         if number not in absent:
-            target[...] = normalizer.apply(channel, mask)
+            target[...] = configuration.normalizers[number].apply(array[number], mask)
     return normalised
 
 

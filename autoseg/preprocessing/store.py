@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,12 +104,15 @@ class StoredCase:
         """
         return Locations(np.load(self._file(VOXELS), mmap_mode="r", allow_pickle=False), **self._parts)
 
-    def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, box: Box, channels: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Image (channels, *box) float16 or float32, and label indices (*box), of a box inside the case.
 
-        Raises ImageFileError when a file is damaged.
+        ``channels`` None: all. Raises ImageFileError when a file is damaged.
         """
-        image = read_array(self._file(IMAGE), (slice(0, self.channels), *box.slices))
+        first, stop = (0, self.channels) if channels is None else (min(channels), max(channels) + 1)
+        image = read_array(self._file(IMAGE), (slice(first, stop), *box.slices))
+        if channels is not None and [*channels] != [*range(first, stop)]:
+            image = image[[channel - first for channel in channels]]
         return image, read_array(self._file(LABELS), box.slices)
 
     def read_whole(self) -> tuple[np.ndarray, np.ndarray]:

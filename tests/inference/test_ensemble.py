@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_models import EXCLUSIVE, GEOMETRY, REGIONS, SETTINGS, bundle, image, plan_of
 from tasks import decoded
 
-from autoseg.bundle.manifest import MirroringTest
+from autoseg.bundle.manifest import Manifest, MirroringTest
 from autoseg.core.estimate import Estimate
 from autoseg.corrections import Correction
 from autoseg.data.dataset import Case
@@ -54,6 +54,55 @@ def test_the_mean_of_the_probabilities_decides(small_plan, tmp_path, monkeypatch
     assert (found.labels != decided).mean() < 0.001  # rounding may decide a tie the other way
     each = [decoded(labels, mean_logits(torch.from_numpy(one), labels).numpy()) for one in chances.values()]
     assert all((found.labels != one).mean() > 0.01 for one in each)
+
+
+@pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS], ids=["exclusive", "regions"])
+def test_each_label_may_have_its_own_weights(small_plan, tmp_path, labels):
+    plan = plan_of(small_plan, labels)
+    chances = alone(tmp_path / "model", tmp_path, plan)
+    deep = (0.9, 0.2, 0.5)[-labels.heads :]
+    of_heads = {"3d_fullres": deep, "2d": tuple(1 - weight for weight in deep)}
+    shares = {name: sum(weights) / len(weights) for name, weights in of_heads.items()}
+    together = Model.read(bundle(tmp_path / "model", plan, shares, label_weights=of_heads), settings=SETTINGS)
+    found = together.segment(image(), probabilities="float32")
+    total = sum(np.array(of_heads[name]).reshape(-1, 1, 1, 1) * chances[name].astype(np.float64) for name in of_heads)
+    decided = decoded(labels, mean_logits(torch.from_numpy(total), labels).numpy())
+    assert (found.labels != decided).mean() < 0.001
+    expected = total / total.sum(0) if labels.exclusive else total
+    np.testing.assert_allclose(found.results["probabilities"].stored, expected, atol=1e-6)
+    alike = Model.read(bundle(tmp_path / "alike", plan, shares), settings=SETTINGS).segment(image()).labels
+    assert (found.labels != alike).mean() > 0.001
+    disagreed = together.segment(image(), outputs=["uncertainty"]).results["uncertainty"]["disagreement"]
+    assert np.isfinite(disagreed).all()
+
+
+def test_weights_for_other_labels_than_the_plans_are_refused(small_plan, tmp_path):
+    path = bundle(
+        tmp_path / "m",
+        plan_of(small_plan, EXCLUSIVE),
+        {"2d": 0.5, "3d_fullres": 0.5},
+        label_weights={"2d": (0.5, 0.5), "3d_fullres": (0.5, 0.5)},
+    )
+    with pytest.raises(ModelError, match="label_weights has weights for 2 labels, the plan has 3"):
+        Model.read(path, settings=SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"2d": (0.5, 0.5)},
+        {"2d": (0.5, 0.5), "other": (0.5, 0.5)},
+        {"2d": (0.5, 0.5), "3d_fullres": (0.5,)},
+        {"2d": (), "3d_fullres": ()},
+        {"2d": (0.5, 1.5), "3d_fullres": (0.5, -0.5)},
+        {"2d": (0.5, 0.5), "3d_fullres": (0.5, 0.4)},
+        {"2d": (0.5, float("nan")), "3d_fullres": (0.5, 0.5)},
+    ],
+)
+def test_weights_of_labels_that_cannot_be_are_refused(weights):
+    folds = {"2d": ("0",), "3d_fullres": ("0",)}
+    with pytest.raises(ValueError, match="label_weights must"):
+        Manifest("m", folds, {"2d": 0.5, "3d_fullres": 0.5}, label_weights=weights)
 
 
 def test_an_ensemble_predicts_the_same_kind_of_image(small_plan, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tasks import task_of
 
+from autoseg.core.fusion import METHODS
 from autoseg.core.geometry import Geometry
 from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels
@@ -18,7 +19,8 @@ from autoseg.inference.memory import CORRECTING, Gate, Need, budget, need, worki
 from autoseg.inference.model import Model
 from autoseg.inference.sliding_window import patches_at_once
 from autoseg.parts.inputs import prior
-from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet
+from autoseg.parts.networks.multi_encoder_unet import MOST_ENCODERS
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
 from autoseg.settings import Resolved, RunSettings, computes
 
@@ -64,13 +66,21 @@ def test_masks_take_no_more_than_is_counted(method):
 @pytest.mark.skipif(resident_bytes() == 0, reason="the system does not tell what a process holds")
 @pytest.mark.parametrize("dtype", [None, *([torch.bfloat16] if computes(torch.bfloat16) else [])])
 @pytest.mark.parametrize("patch_size", [(48, 64, 64), (384, 384)])
-@pytest.mark.parametrize("family", [plain_unet, residual_unet])
-def test_a_network_takes_no_more_than_is_counted(small_plan, family, patch_size, dtype):
+@pytest.mark.parametrize(
+    ("family", "channels", "fields"),
+    [
+        (plain_unet, 1, {}),
+        (residual_unet, 1, {}),
+        *((multi_encoder_unet, count, {"fusion": method}) for count in (2, MOST_ENCODERS) for method in METHODS),
+    ],
+)
+def test_a_network_takes_no_more_than_is_counted(small_plan, family, channels, fields, patch_size, dtype):
     run, axes = Resolved(torch.device("cpu"), dtype), len(patch_size)
-    network = family.Spec((16, 32, 64), ((3,) * axes,) * 3, ((1,) * axes, *((2,) * axes,) * 2), (2, 2, 2), (2, 2))
+    strides = ((1,) * axes, *((2,) * axes,) * 2)
+    network = family.Spec((16, 32, 64), ((3,) * axes,) * 3, strides, (2, 2, 2), (2, 2), **fields)
     configuration = replace(small_plan.configuration()[1], patch_size=patch_size, network=network)
-    built, voxels = network.build(InputSpec.of_image(1), 3).eval(), int(np.prod(patch_size))
-    images = torch.randn(patches_at_once(voxels, 3, run), 1, *patch_size)
+    built, voxels = network.build(InputSpec.of_image(channels), 3).eval(), int(np.prod(patch_size))
+    images = torch.randn(patches_at_once(voxels, 3, run), channels, *patch_size)
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype is not None):
         built(images[..., :32])  # what libraries load at their first use is no image's
         peak = MemoryPeak()
@@ -93,6 +103,15 @@ def test_further_inputs_are_counted_with_the_image_that_they_are_joined_to(small
     cascade = task_of(small_plan, replace(task.configuration, inputs=(prior.Spec("3d_lowres"),)))
     more = need(geometry, cascade, CPU).fixed - need(geometry, task, CPU).fixed
     assert more == 4 * (1 + 1) * 50 * 50 * 30  # the image again, and the label map
+
+
+def test_channels_that_the_network_does_not_see_are_read_and_not_kept(small_plan):
+    geometry, task = Geometry.plain((50, 50, 30), (2.0,) * 3), small_plan.task()
+    normalizers = task.configuration.normalizers * 3
+    three = replace(task, channels=("a", "b", "c"), configuration=replace(task.configuration, normalizers=normalizers))
+    one = replace(three, configuration=replace(three.configuration, channels=(1,)))
+    assert need(geometry, one, CPU).reading == need(geometry, three, CPU).reading
+    assert need(geometry, three, CPU).fixed - need(geometry, one, CPU).fixed == 4 * 2 * 50 * 50 * 30
 
 
 def test_cubic_logits_need_the_whole_height(small_plan):

@@ -39,7 +39,7 @@ from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
 from autoseg.parts.inputs import prior
-from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet
 from autoseg.parts.normalizers import ct, histogram
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
@@ -67,6 +67,7 @@ SIZES: dict[str, Any] = {"features": (4, 8), "kernels": ((3, 3, 3),) * 2, "strid
 NEEDED: dict[Any, dict[str, Any]] = {
     plain_unet.Spec: SIZES,
     residual_unet.Spec: SIZES,
+    multi_encoder_unet.Spec: SIZES,
     ct.Spec: {"mean": 10.0, "std": 20.0, "percentile_00_5": -50.0, "percentile_99_5": 80.0},
     histogram.Spec: {"landmarks": tuple(range(-5, 6))},
     minimum_size.Spec: {"size": 10.0},
@@ -159,17 +160,18 @@ def test_a_network_is_a_ladder_of_sizes_that_can_be_built(name: str, dimensions:
     patch = tuple(-(-edge // step) * step for edge, step in zip(asked, ladder[0].divisor))
     for size in ladder:
         seen = replace(small_plan.configurations["3d_fullres"], network=size, patch_size=patch)
-        network = task_of(small_plan, seen).network()
+        network = replace(task_of(small_plan, seen), channels=("T1", "T2")).network()
         weights.append(sum(weight.numel() for weight in network.parameters()))
         assert 0 < size.blocks <= len(network.state_dict())
         if size is ladder[0]:
-            assert network(torch.zeros(1, 1, *patch))[0].shape == (1, 2, *patch)
+            assert network(torch.zeros(1, 2, *patch))[0].shape == (1, 2, *patch)
     assert len(ladder) > 1 and weights == sorted(weights)
 
 
 def test_a_part_of_ones_own_that_leaves_out_an_ability_has_the_default_of_its_contract() -> None:
     spec = NETWORKS.load("mylab.no_ladder", ("mylab",))
     assert spec().blocks == 0 and len(spec.ladder((1.0, 1.0), (8, 8))) == 0
+    spec().check_inputs(InputSpec.of_image(1))
     assert isinstance(spec(), contracts.Network)
 
 

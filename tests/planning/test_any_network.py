@@ -118,7 +118,7 @@ def test_more_time_gives_a_larger_size_and_the_recipe_of_a_long_training() -> No
 
 def test_more_rungs_than_sizes_share_the_last_size_and_more_sizes_the_last_recipe() -> None:
     task = tiny.PLANNER.plan(*described(*LARGE, cases=20)).task()
-    few = rungs_of(OWN, two_encoders.Spec, measured.PLANNER.rungs, task)
+    few = rungs_of(OWN, NETWORKS.load(OWN, ("mylab",)), measured.PLANNER.rungs, task)
     assert [rung.planner.unet_3d.title[-11:] for rung in few] == ["size 1 of 2"] + ["size 2 of 2"] * 3
     assert [rung.iterations for rung in few] == [rung.iterations for rung in measured.PLANNER.rungs]
     many = rungs_of("plain_unet", plain.Spec, measured.PLANNER.rungs[:1], task)

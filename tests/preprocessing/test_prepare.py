@@ -37,7 +37,7 @@ def make_plan(
     axis_order: tuple[int, int, int] = (0, 1, 2),
     labels: Labels = LABELS,
 ) -> Plan:
-    unused = SimpleNamespace(divisor=(1, 1, 1), features=(1,), masked_channels=())
+    unused = SimpleNamespace(divisor=(1, 1, 1), features=(1,), masked_channels=(), check_inputs=lambda inputs: None)
     configuration = Configuration(
         spacing=spacing, median_shape=(8, 8, 8), patch_size=(8, 8, 8), batch_size=2, normalizers=normalizers,
         resampler=spline.Spec(), network=unused, loss=unused, augmentation=unused, optimizer=unused, schedule=unused,
@@ -210,3 +210,23 @@ def test_a_plan_with_an_orientation_sees_the_same_however_the_file_lies(codes: s
     before, _ = other.record.split()
     there = before.apply(values, spline.Spec().resample_labels)
     np.testing.assert_array_equal(before.undo(there, spline.Spec().resample_labels), values)
+
+
+@pytest.mark.parametrize("channels", [(1,), (2, 0)])
+def test_a_case_to_be_predicted_has_the_channels_that_the_network_sees_cropped_by_all(
+    channels: tuple[int, ...],
+) -> None:
+    image = np.zeros((3, 8, 9, 10), np.float32)
+    random = np.random.default_rng(0)
+    for channel, begin in enumerate((1, 2, 4)):  # each is nonzero elsewhere
+        image[channel, begin : begin + 3, 2:7, 1:8] = random.normal(5, 1, (3, 5, 7))
+    plan = make_plan((zscore.Spec(True), zscore.Spec(False), zscore.Spec(True)), spacing=(1.0, 0.8, 1.3))
+    some = replace(plan.configurations["it"], channels=channels)
+    seen = replace(plan, configurations={"it": some})
+    assert seen.task("it").seen == channels and seen.task("it").inputs.seen == len(channels)
+    labels = np.zeros(image.shape[1:], np.uint8)
+    whole, alone = run(image, None, (1.0, 1.0, 1.0), plan), run(image, None, (1.0, 1.0, 1.0), seen)
+    assert alone.record == whole.record
+    np.testing.assert_array_equal(alone.image, whole.image[list(channels)])
+    shared = run(image, labels, (1.0, 1.0, 1.0), seen)
+    np.testing.assert_array_equal(shared.image, run(image, labels, (1.0, 1.0, 1.0), plan).image)

@@ -59,6 +59,17 @@ def test_a_box_is_that_part_of_the_whole(tmp_path_factory: pytest.TempPathFactor
     np.testing.assert_array_equal(labels, case.labels[box.slices])
 
 
+@pytest.mark.parametrize("channels", [(0,), (3,), (1, 2), (3, 0, 2), (0, 1, 2, 3)])
+def test_some_channels_are_those_of_the_whole(tmp_path: Path, channels: tuple[int, ...]) -> None:
+    case = make_case(channels=4)
+    CaseStore(tmp_path, (4, 8, 8)).write("a", case, "key")
+    box = Box((2, 3, 4), (9, 11, 17))
+    image, labels = CaseStore(tmp_path).open("a").read(box, channels)
+    np.testing.assert_array_equal(image, case.image.astype(np.float16)[(list(channels), *box.slices)])
+    assert case.labels is not None
+    np.testing.assert_array_equal(labels, case.labels[box.slices])
+
+
 def test_threads_may_read_one_case_at_once(tmp_path: Path) -> None:
     case = make_case((30, 40, 50))
     CaseStore(tmp_path, (8, 8, 8)).write("a", case, "key")

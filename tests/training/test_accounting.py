@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from autoseg.configuration import Configuration
 from autoseg.core.labels import Labels, RegionLabels
 from autoseg.parts.augmentations import none
-from autoseg.parts.networks import plain_unet, residual_unet
+from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet
 from autoseg.parts.optimizers import adamw, muon, sgd
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings, computes, resolve
@@ -34,12 +34,21 @@ RESIDUAL: dict[str, Any] = {
     "patch_size": (8, 16, 16),
     "network": residual_unet.Spec((16, 32), ((1, 3, 3), (3, 3, 3)), ((1, 1, 1), (1, 2, 2)), (1, 3), (1,)),
 }
+SEVERAL: dict[str, Any] = {
+    "channels": 3,
+    "patch_size": (8, 16, 16),
+    "network": multi_encoder_unet.Spec(
+        (16, 32), ((1, 3, 3), (3, 3, 3)), ((1, 1, 1), (1, 2, 2)), (2, 2), (2,), "attention"
+    ),
+}
 
 
-def varied(plan: Plan, labels: Labels | None = None, **changes: Any) -> Plan:
+def varied(plan: Plan, labels: Labels | None = None, channels: int = 1, **changes: Any) -> Plan:
     name, configuration = plan.configuration()
-    changed = replace(configuration, **{"augmentation": none.Spec(), **changes})
-    return replace(plan, configurations={name: changed}, labels=labels or plan.labels)
+    of_channels = {"augmentation": none.Spec(), "normalizers": configuration.normalizers * channels}
+    changed = replace(configuration, **{**of_channels, **changes})
+    names = plan.channels * channels
+    return replace(plan, configurations={name: changed}, labels=labels or plan.labels, channels=names)
 
 
 def begun(plan: Plan, precision: str) -> tuple[Configuration, TrainingState, Step, Batch]:
@@ -58,7 +67,17 @@ def begun(plan: Plan, precision: str) -> tuple[Configuration, TrainingState, Ste
 
 @pytest.mark.parametrize(
     ("precision", "changes"),
-    [("float32", {}), ("bfloat16", {}), ("float32", FLAT), ("bfloat16", RESIDUAL), ("float32", {"labels": REGIONS})],
+    [
+        ("float32", {}),
+        ("bfloat16", {}),
+        ("float32", FLAT),
+        ("bfloat16", RESIDUAL),
+        ("float32", {"labels": REGIONS}),
+        ("float32", SEVERAL),
+        ("bfloat16", SEVERAL),
+        ("float32", {**SEVERAL, "network": replace(SEVERAL["network"], fusion="mean_maximum")}),
+        ("float32", {**SEVERAL, "network": replace(SEVERAL["network"], fusion="concatenation")}),
+    ],
 )
 def test_what_a_backward_pass_keeps_is_counted(small_plan: Plan, precision: str, changes: dict[str, Any]) -> None:
     plan = varied(small_plan, **changes)

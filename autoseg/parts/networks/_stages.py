@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from ...core.bounds import bounded
 
 if TYPE_CHECKING:
-    from . import plain_unet, residual_unet
+    from . import multi_encoder_unet, plain_unet, residual_unet
+
+    UNetSpec = plain_unet.Spec | residual_unet.Spec | multi_encoder_unet.Spec
 
 MOST_STAGES = 20  # an edge of a million voxels can be halved as often
 MOST_WEIGHTS = 1 << 32  # 17 GB; nnU-Net's largest presets have some 10**8
 
 
-def check(spec: plain_unet.Spec | residual_unet.Spec) -> None:
+def check(spec: UNetSpec) -> None:
     """Raises ValueError saying which field does not fit the others."""
     stages = len(spec.features)
     if stages < 2:
@@ -46,7 +48,7 @@ def check(spec: plain_unet.Spec | residual_unet.Spec) -> None:
         raise ValueError(f"features, kernels and blocks ask for {count:.1g} weights, more than {MOST_WEIGHTS:.1g}")
 
 
-def weights(spec: plain_unet.Spec | residual_unet.Spec) -> int:
+def weights(spec: UNetSpec) -> int:
     """Roughly, of all convolutions."""
     sizes = [prod(kernel) for kernel in spec.kernels]
     down = sum(n * maps**2 * size for n, maps, size in zip(spec.blocks_encoder, spec.features, sizes))

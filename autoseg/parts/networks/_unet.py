@@ -14,7 +14,7 @@ from ._convolution import Conv3d
 from ._normalisation import InstanceNorm
 
 if TYPE_CHECKING:
-    from . import plain_unet, residual_unet
+    from ._stages import UNetSpec
 
 PIECE_BYTES = 1 << 28  # of feature maps in float32 at a time, from which logits are made in training
 SLOPE = 0.01  # of the leaky ReLU, as in Isensee et al. 2021
@@ -38,7 +38,7 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """An encoder, given stage by stage, and the usual way up. Lists are indexed by stage, the finest is 0."""
 
-    def __init__(self, spec: plain_unet.Spec | residual_unet.Spec, encoder: Iterable[nn.Module], heads: int) -> None:
+    def __init__(self, spec: UNetSpec, encoder: Iterable[nn.Module], heads: int) -> None:
         super().__init__()
         features, ones = spec.features, (1,) * spec.dimensions
         convolution, transposed = CONVOLUTION[spec.dimensions], TRANSPOSED[spec.dimensions]
@@ -52,7 +52,7 @@ class UNet(nn.Module):
             for count, kernel, blocks in zip(features, spec.kernels, spec.blocks_decoder)
         )
         self.heads = nn.ModuleList(convolution(count, heads, 1) for count in features[:-1])
-        self.apply(_start)
+        self.apply(start)
 
     @property
     def last(self) -> nn.Module:
@@ -68,17 +68,29 @@ class UNet(nn.Module):
 
     def _up(self, images: Tensor) -> list[Tensor]:
         """The decoder's feature maps, coarsest first."""
-        if images.device.type == "cpu" and not torch.is_grad_enabled():
-            # Prediction is a quarter faster with channels last; training is not: the norm's backward is slow there.
-            last = torch.channels_last if images.dim() == 4 else torch.channels_last_3d
-            images = images.clone(memory_format=last)  # images of one channel would count as contiguous either way
-        skips = [images]
-        for encode in self.encoder:
-            skips.append(encode(skips[-1]))
+        skips = self._down(images)
         decoded = [skips.pop()]
         for level in reversed(range(len(self.decoder))):
             decoded.append(self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1)))
         return decoded[1:]
+
+    def _down(self, images: Tensor) -> list[Tensor]:
+        """The feature maps that the decoder gets of each stage, finest first."""
+        skips = [laid_out(images)]
+        for encode in self.encoder:
+            skips.append(encode(skips[-1]))
+        return skips[1:]
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """With channels last in memory where a network predicts on a processor.
+
+    Prediction is a quarter faster that way; training is not: the norm's backward is slow there.
+    """
+    if images.device.type != "cpu" or torch.is_grad_enabled():
+        return images
+    last = torch.channels_last if images.dim() == 4 else torch.channels_last_3d
+    return images.clone(memory_format=last)  # images of one channel would count as contiguous either way
 
 
 def _computed_finely(head: Any, maps: Tensor) -> Tensor:
@@ -125,7 +137,7 @@ def stage(inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int,
     return nn.Sequential(first, *(Block(outputs, outputs, kernel, (1,) * len(kernel)) for _ in range(blocks - 1)))
 
 
-def _start(module: nn.Module) -> None:
+def start(module: nn.Module) -> None:
     """He et al. 2015 for leaky ReLU, biases zero: as nnU-Net v2 2.8.1."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         if module.weight.is_meta:  # without values; torch would load a second's worth of libraries to make none

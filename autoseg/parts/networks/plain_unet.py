@@ -57,6 +57,9 @@ class Spec:
         """Convolutions of a stage of ``blocks`` on the way down: their outputs are what training keeps in memory."""
         return blocks
 
+    def check_inputs(self, inputs: InputSpec) -> None:
+        """Any are fine."""
+
     def build(self, inputs: InputSpec, heads: int) -> nn.Module:
         """The network with fresh weights: ``(B, inputs.seen, *patch)`` to a list of logits, finest first.
 

@@ -1,0 +1,66 @@
+"""Fusion at the decision: configurations that see one modality, or some, whose probabilities are combined later.
+
+They look at the cases that were prepared for the configuration that sees all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..configuration import Configuration
+from ..core.fusion import DECISION, Fusion
+from ..errors import UsageError
+from ..plan import Plan
+
+FORBIDDEN = re.compile(r"[^\w+-]+")  # in the name of a configuration: whatever some system does not take
+
+
+def with_subsets(plan: Plan, fusion: Fusion | None) -> Plan:
+    """``plan`` with its default once more for every subset of the channels: ``3d_fullres_T1`` and so on.
+
+    Raises UsageError for subsets, or a network, that cannot be.
+    """
+    if fusion is None or fusion.level != DECISION:
+        return plan
+    name, whole = plan.configuration()
+    seeing = {
+        f"{name}_{subset}": _seeing(whole, name, of, plan) for subset, of in subsets(fusion, plan.channels).items()
+    }
+    try:
+        return replace(plan, configurations=plan.configurations | seeing, fusion=fusion)
+    except ValueError as error:
+        raise UsageError(f"--fusion {DECISION}: {error}") from None
+
+
+def subsets(fusion: Fusion | None, channels: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Names of subsets to the channels, from 0, of each; nothing where fusion is elsewhere. Raises UsageError."""
+    if fusion is None or fusion.level != DECISION:
+        return {}
+    if len(channels) == 1:
+        raise UsageError(f"--fusion {DECISION}: there is a network for each modality, but images have one channel only")
+    try:
+        groups = fusion.numbered(channels) or tuple((channel,) for channel in range(len(channels)))
+    except ValueError as error:
+        raise UsageError(f"--fusion {DECISION}: {error}") from None
+    for group in groups:
+        if len(set(group)) < len(group) or len(group) == len(channels):
+            raise UsageError(f"--fusion {DECISION}: a group must be some of the channels, not all, and each once")
+    if len({frozenset(group) for group in groups}) < len(groups):
+        raise UsageError(f"--fusion {DECISION}: two groups hold the same channels")
+    names = ["+".join(FORBIDDEN.sub("-", channels[channel]) for channel in group) for group in groups]
+    if len({name.casefold() for name in names}) < len(names):  # channels that differ in what no file may be called
+        names = ["+".join(map(str, group)) for group in groups]
+    return dict(zip(names, groups))
+
+
+def _seeing(whole: Configuration, name: str, channels: tuple[int, ...], plan: Plan) -> Configuration:
+    augmentation: Any = whole.augmentation
+    if masked := augmentation.masked_channels:  # they are counted among the channels that are seen
+        there = tuple(place for place, channel in enumerate(channels) if channel in masked)
+        augmentation = replace(augmentation, masked_channels=there)
+    seen = " and ".join(plan.channels[channel] for channel in channels)
+    why = f"channels: {seen} only; all else as in {name}, whose cases it shares and which takes hardly more memory"
+    return replace(whole, channels=channels, augmentation=augmentation, cost=None, reasons=(why, *whole.reasons))

@@ -1,0 +1,60 @@
+"""What a user says of fusion, and which channels that means."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoseg.core.fusion import LEVELS, METHODS, Fusion
+from autoseg.core.records import from_json, to_json
+
+CHANNELS = ("T1", "T1ce", "FLAIR", "T2")
+
+
+@pytest.mark.parametrize("text", [None, "input"])
+def test_fusion_at_the_input_is_nothing_to_note(text: str | None) -> None:
+    assert Fusion.read(text) is None
+
+
+def test_every_level_is_understood_and_written_as_it_is_read() -> None:
+    found = [Fusion.read(level, "T1, T1ce; FLAIR,T2") for level in LEVELS[1:]]
+    groups = (("T1", "T1ce"), ("FLAIR", "T2"))
+    middle = [Fusion("middle", method, groups) for method in (METHODS[0], *METHODS)]
+    assert found == [*middle, Fusion("decision", None, groups)]
+    assert all(from_json(Fusion, to_json(each)) == each for each in found)
+    assert Fusion.read("middle", [["T1", "T1ce"], ["FLAIR", "T2"]]) == found[0]
+
+
+def test_channels_are_found_by_name_in_any_case_or_by_number() -> None:
+    assert Fusion("middle", "attention", (("t1CE", "T2"), ("0", "flair"))).numbered(CHANNELS) == ((1, 3), (0, 2))
+    assert Fusion("middle", groups=(("1",), ("0",))).numbered(("1", "2")) == ((0,), (0,)), (
+        "a name comes before a number"
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "groups", "said"),
+    [
+        ("late", "", "choose one of input, middle, middle:concatenation"),
+        ("middle:sum", "", "choose one of"),
+        ("input", "T1;T2", "ask for fusion middle or decision, too"),
+        (None, "T1;T2", "ask for fusion middle or decision, too"),
+        ("middle", "T1,;T2", "is empty"),
+        ("middle", ";", "is empty"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(level: str | None, groups: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Fusion.read(level, groups or ())
+
+
+def test_a_channel_that_is_none_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match="no channel 'PD'; the channels are T1, T1ce, FLAIR, T2"):
+        Fusion("middle", groups=(("T1", "PD"),)).numbered(CHANNELS)
+
+
+@pytest.mark.parametrize(
+    "values", [("late", "attention"), ("middle", "sum"), ("middle", None), ("decision", "attention")]
+)
+def test_a_record_that_nobody_can_mean_is_refused(values: tuple[str, str | None]) -> None:
+    with pytest.raises(ValueError, match="fusion"):
+        Fusion(*values)
