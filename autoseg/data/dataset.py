@@ -23,6 +23,11 @@ class ImageSource:
     """Of the file, counted from 0; None: its only one."""
 
 
+LabelFiles = tuple[Path | None, ...]
+"""Of one case: its label map; or a file per mask, None for a mask of which the case has nothing; or one file with all
+masks as channels."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One examination: its channels and its label file."""
@@ -31,7 +36,9 @@ class Case:
     images: tuple[ImageSource | None, ...]
     """One per channel of the dataset, in its order; None: the case lacks it."""
     label: str | None = None
-    """Absolute path; None for a case to be predicted."""
+    """Absolute path; None for a case to be predicted, and where each mask is a file of its own."""
+    masks: tuple[str | None, ...] = ()
+    """Where each mask is a file: absolute paths, one per mask of the dataset; None: the case has nothing of it."""
 
     def __post_init__(self) -> None:
         path_name(self.key, "case")
@@ -51,12 +58,28 @@ class Case:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files of the case, images first."""
-        return (*self.image_files, *(() if self.label is None else (Path(self.label),)))
+        return (*self.image_files, *filter(None, self.label_files))
 
     @property
-    def absent(self) -> tuple[int, ...]:
-        """Channels that the case lacks, counted from 0."""
-        return tuple(number for number, source in enumerate(self.images) if source is None)
+    def label_files(self) -> LabelFiles:
+        """The label map, or one file per mask; empty for a case to be predicted."""
+        files = self.masks if self.label is None else (self.label,)
+        return tuple(None if file is None else Path(file) for file in files)
+
+    @property
+    def picked(self) -> str:
+        """What is taken of which file, where that is not all of each in its order: it tells apart cases of the same
+        files. Empty for most cases."""
+        files = [str(file) for file in self.image_files]
+        sources = [(files.index(source.file), source.channel or 0) if source else None for source in self.images]
+        in_order = [(number, place) for number in range(len(files)) for place in range(_count(sources, number))]
+        masks = [mask is not None for mask in self.masks]
+        return "" if sources == in_order and all(masks) else repr((sources, masks))
+
+
+def _count(sources: list[tuple[int, int] | None], number: int) -> int:
+    """Channels that come from file ``number``."""
+    return sum(source is not None and source[0] == number for source in sources)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What a user's ``dataset.json`` says, in nnU-Net's words or the Medical Segmentation Decathlon's, with clear refusals.
 
 Documented in nnU-Net's dataset_format.md: ``channel_names`` (formerly ``modality``), ``labels`` as name to value or,
-formerly, value to name, a list of values for a region, ``regions_class_order``, the label ``ignore``.
+formerly, value to name, a list of values for a region, ``regions_class_order``, the label ``ignore``. What nnU-Net does
+not have are ``masks``, a list of names, in place of ``labels``: of these, voxels may belong to several.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import Any, TypeVar
 
 from ..core.json_text import read_json_value
 from ..core.labels import ExclusiveLabels, Labels, RegionLabels
+from ..core.masks import MaskLabels
 from ..core.names import short, shown_name
 from ..errors import DatasetError, RecordError
 
-Made = TypeVar("Made", ExclusiveLabels, RegionLabels)
+Made = TypeVar("Made", ExclusiveLabels, RegionLabels, MaskLabels)
 _NUMBER = re.compile("0{1,18}|-?0*[1-9][0-9]{0,17}")  # int also takes -0, spaces, _ and the digits of other scripts
+IN_CHANNELS, ABSENT_ARE_EMPTY = "masks_in_channels", "absent_masks_are_empty"
 MOST_VALUES = 200_000  # of all labels together: of 10 000 labels, each may belong to 20 regions
 
 
@@ -58,7 +61,9 @@ def _channel(name: Any, where: Path) -> str:
 
 
 def labels_of(description: dict[str, Any], where: Path) -> Labels:
-    """Exclusive labels, or regions when a label is a list of values. Raises DatasetError."""
+    """Exclusive labels, regions when a label is a list of values, or masks. Raises DatasetError."""
+    if "masks" in description:
+        return _masks(description, where)
     named = _values_by_name(description.get("labels"), where)
     ignored = named.pop("ignore", None)
     ignore = None if ignored is None else _one(ignored, "ignore", where)
@@ -66,6 +71,22 @@ def labels_of(description: dict[str, Any], where: Path) -> Labels:
     if all(len(values) == 1 for values in named.values()):  # whatever regions_class_order says, as in nnU-Net
         return _exclusive({"background": (background,)} | named, ignore, where)
     return _made(RegionLabels, where, named, _class_order(description, named, where), background, ignore)
+
+
+def _masks(description: dict[str, Any], where: Path) -> MaskLabels:
+    named = description["masks"]
+    if "labels" in description:
+        raise DatasetError(
+            f"{where}: has both `labels` and `masks`. `labels` are values of one map per case, `masks` a map for each "
+            "name; remove one of them"
+        )
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise DatasetError(f'{where}: masks must be a list of names such as ["liver", "tumour"], found {short(named)}')
+    found = {name: description.get(name, False) for name in (IN_CHANNELS, ABSENT_ARE_EMPTY)}
+    for name, value in found.items():
+        if not isinstance(value, bool):
+            raise DatasetError(f"{where}: {name} must be true or false, found {short(value)}")
+    return _made(MaskLabels, where, tuple(named), *found.values())
 
 
 def _made(kind: type[Made], where: Path, *fields: Any) -> Made:

@@ -1,4 +1,8 @@
-"""Images of other libraries, in and out: whatever kind of object comes in, the label map goes back as that kind."""
+"""Images of other libraries, in and out: whatever kind of object comes in, the label map goes back as that kind.
+
+Of masks that may overlap go back all, as channels: (masks, z, y, x) of an array, the components of each voxel of a
+SimpleITK image, the fourth axis of nibabel's.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ def opened(
     only. Raises ModelError for anything else.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, spacing, affine), lambda prediction: prediction.labels
+        return _from_array(source, spacing, affine), lambda prediction: prediction.array
     if spacing is not None or affine is not None:
         raise ModelError("spacing and affine are for arrays; every other kind of image carries its own")
     if isinstance(source, Image):
@@ -117,7 +121,9 @@ def _to_simpleitk(prediction: Prediction, source: Any) -> Any:
     import SimpleITK
 
     grid = _grid(source)
-    labels = SimpleITK.GetImageFromArray(prediction.labels if grid.GetDimension() == 3 else prediction.labels[0])
+    array = prediction.array if grid.GetDimension() == 3 else prediction.array[..., 0, :, :]
+    components = array.ndim > grid.GetDimension()
+    labels = SimpleITK.GetImageFromArray(np.moveaxis(array, 0, -1) if components else array, isVector=components)
     labels.CopyInformation(grid)
     return labels
 
@@ -162,7 +168,7 @@ def _placed(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry:
 
 def _to_nibabel(prediction: Prediction, source: Any) -> Any:
     """With both transforms, their codes and the units of the image."""
-    labels = np.ascontiguousarray(prediction.labels.T)
+    labels = np.ascontiguousarray(np.moveaxis(prediction.array, (-3, -2, -1), (2, 1, 0)))
     if not hasattr(source.header, "get_sform"):  # another format than NIfTI
         return type(source)(labels, source.affine)
     header = source.header.copy()

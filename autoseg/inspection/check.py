@@ -109,8 +109,8 @@ def _listed(dataset: Dataset) -> list[Problem]:
         problems.append(Problem(ALL, "", f"the channels {channels} are the files {_as_written(usual)}", cure, "note"))
     first: dict[str, str] = {}
     for case in dataset.cases:
-        other = first.setdefault(str(case.label), case.key)
-        if other != case.key:
+        others = {first.setdefault(str(file), case.key) for file in case.label_files if file}
+        for other in sorted(others - {case.key}):
             cure = "Fine if both images show the same; otherwise correct the list in dataset.json."
             problems.append(Problem(case.key, "", f"has the same label file as {short(other)}", cure, "note"))
     return problems

@@ -16,6 +16,7 @@ import numpy as np
 from ..configuration import Configuration
 from ..core.components import without_holes
 from ..core.geometry import Geometry, Image, bounding_slices, nonzero_box
+from ..core.labels import each_mask
 from ..errors import DatasetError
 from ..task import Task
 from .locations import Locations, class_locations
@@ -71,7 +72,10 @@ def prepare(image: Image, labels: np.ndarray | None, task: Task) -> PreparedCase
     resampled = np.ascontiguousarray(resampling.apply(normalised, resampler.resample_image))
     foreground = None
     if indices is not None:
-        indices = _resampled(indices, outside, partial(resampling.apply, method=resampler.resample_labels))
+        to_grid = partial(
+            _resampled, outside=outside, resample=partial(resampling.apply, method=resampler.resample_labels)
+        )
+        indices = each_mask(indices, task.labels, to_grid)
         foreground = class_locations(indices, task.labels)
     return PreparedCase(resampled, indices, record, image.geometry, foreground, absent=image.absent)
 

@@ -2,6 +2,7 @@
 
 Which files make up a case is decided by the label files where there are any: ``CASE.nii.gz`` belongs to an image
 ``CASE.nii.gz`` (all channels in one file) or to ``CASE_0000.nii.gz``, ``CASE_0001.nii.gz``, ... (a file per channel).
+So does ``CASE_MASK.nii.gz`` where each mask is a file.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from ...core.labels import Labels
+from ...core.masks import MaskLabels
 from ...core.names import short
 from ...core.regions import refuse_lossy
 from ...errors import DatasetError
-from ...parts.readers import ending_of
+from ...parts.readers import ending_of, holds_channels
 from .. import dataset_json
 from ..dataset import Case, Dataset
 from .folders import images_in, is_image, no_cases, nothing_in, others_in, stem
 from .grouping import CHANNEL, by_number, cases_of, paired
 from .listed import decathlon, explicit
+from .masks import with_masks
 from .plain import plain
 from .to_predict import find_images
 
@@ -39,7 +42,7 @@ def read_dataset(folder: Path) -> Dataset:
     description = dataset_json.read(where)
     channels, labels = dataset_json.channels_of(description, where), dataset_json.labels_of(description, where)
     refuse_lossy(labels, where)
-    layout, cases = _described(folder, description, len(channels))
+    layout, cases = _described(folder, description, len(channels), labels)
     announced = description.get("numTraining")
     if isinstance(announced, int) and announced != len(cases):
         LOG.warning("%s: numTraining is %s, but there are %d cases; taking these", where, announced, len(cases))
@@ -55,12 +58,13 @@ def read_dataset_labels(path: Path) -> Labels:
     return dataset_json.labels_of(dataset_json.read(path), path)
 
 
-def _described(folder: Path, description: dict[str, Any], channels: int) -> tuple[str, list[Case]]:
+def _described(folder: Path, description: dict[str, Any], channels: int, labels: Labels) -> tuple[str, list[Case]]:
     """Layout and cases of a folder with a dataset.json."""
     if "dataset" in description:
-        return "listed", explicit(folder, description["dataset"], channels)
+        return "listed", explicit(folder, description["dataset"], channels, labels)
     training = description.get("training")
-    if isinstance(training, list) and "file_ending" not in description:
+    of_masks = isinstance(labels, MaskLabels) and not labels.in_channels
+    if isinstance(training, list) and "file_ending" not in description and not of_masks:
         cases = decathlon(folder, training, channels)
         split = any(CHANNEL.fullmatch(stem(path)) for path in cases[0].image_files)
         return ("nnunet" if split else "msd"), cases
@@ -74,15 +78,25 @@ def _described(folder: Path, description: dict[str, Any], channels: int) -> tupl
         chosen = [path for path in images if path.name.lower().endswith(ending.lower())]
         found = [*images, *others_in(folder / "imagesTr")]
         images = chosen or no_cases(folder / "imagesTr", found, short(ending))
+    if isinstance(labels, MaskLabels) and not labels.in_channels:
+        found = with_masks(images, folder / "labelsTr", labels)
+        return "nnunet", cases_of((key, by_number(key, files, channels), masks) for key, files, masks in found)
     pairs = paired(images, folder / "labelsTr")
     return "nnunet", cases_of((key, by_number(key, files, channels), label) for key, files, label in pairs)
 
 
 def _dataset(folder: Path, channels: tuple[str, ...], labels: Labels, cases: list[Case], layout: str) -> Dataset:
-    label = str(cases[0].label)
-    if not is_image(Path(label)):
-        raise DatasetError(f"{short(label, 200)}: this kind of file cannot be read as a label map")
+    label = next((file for case in cases for file in case.label_files if file), None)
+    if label is None:
+        raise DatasetError(f"{folder}: no case has any mask: there is nothing to learn")
+    if not is_image(label):
+        raise DatasetError(f"{short(str(label), 200)}: this kind of file cannot be read as a label map")
     ending = ending_of(label)
+    if isinstance(labels, MaskLabels) and labels.in_channels and not holds_channels(label):
+        raise DatasetError(
+            f"{short(str(label), 200)}: predicted masks could not be written as channels of such a file; save them as "
+            ".nii.gz, or give a file per mask"
+        )
     ending = ".mha" if ending.lower() == ".mhd" else ending  # the same format in one file: that can be atomic
     ordered = tuple(sorted(cases, key=lambda case: case.key))
     try:

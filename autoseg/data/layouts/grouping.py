@@ -20,6 +20,8 @@ Sources = tuple[ImageSource | None, ...]
 """One per channel; None: the case lacks it."""
 Files = tuple[str, list[Path], Path]
 """The key of a case, its image files sorted by name, and its label file."""
+Masks = tuple[Path | None, ...]
+"""A file per mask of the dataset; None for one of which the case has nothing."""
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
 
@@ -137,13 +139,15 @@ def paired(images: list[Path], labels_folder: Path) -> list[Files]:
     return [(key, files, labels[key]) for key, files in groups.items()]
 
 
-def cases_of(found: Iterable[tuple[str, Sources, Path | None]]) -> list[Case]:
-    """Key, images and label of every case, as records. Raises DatasetError for every key that cannot be a file name."""
+def cases_of(found: Iterable[tuple[str, Sources, Path | Masks | None]]) -> list[Case]:
+    """Key, images and label, or masks, of every case, as records. Raises DatasetError for every key that cannot be a
+    file name."""
     cases, wrong = [], []
-    for key, images, label in found:
+    for key, images, labels in found:
+        masks = tuple(None if each is None else str(each) for each in labels) if isinstance(labels, tuple) else ()
         try:
             path_name(key, "case")
-            cases.append(Case(key, images, None if label is None else str(label)))
+            cases.append(Case(key, images, None if labels is None or masks else str(labels), masks))
         except ValueError as error:
             file = next(source.file for source in images if source)
             wrong.append(f"{short(repr(file), 150)}: {error}")

@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...core.labels import Labels
+from ...core.masks import MaskLabels
 from ...core.names import first_of, short
 from ...errors import DatasetError
 from ...parts.readers import ending_of
 from ..dataset import Case
 from .folders import images_in, is_image, not_a_file, stem
-from .grouping import CHANNEL, Sources, by_number, cases_of, in_order
+from .grouping import CHANNEL, Masks, Sources, by_number, cases_of, in_order
 
-Found = Mapping[str, tuple[Sources, Path]]
-"""Case key to images and label."""
+Found = Mapping[str, tuple[Sources, Path | Masks]]
+"""Case key to images and label, or masks."""
 
 
-def explicit(folder: Path, listed: Any, channels: int) -> list[Case]:
+def explicit(folder: Path, listed: Any, channels: int, labels: Labels) -> list[Case]:
     """nnU-Net's ``dataset``: case to ``{"images": [...], "label": ...}``, relative to the folder or absolute.
 
-    An image that is null is a channel that the case lacks.
+    An image that is null is a channel that the case lacks. Where each mask is a file, the label is ``{MASK: path}``.
     """
     where = folder / "dataset.json"
     if not isinstance(listed, dict):
@@ -29,9 +31,12 @@ def explicit(folder: Path, listed: Any, channels: int) -> list[Case]:
     cases, wrong = {}, []
     for key, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
-        if _are_paths(images, channels) and _is_path(entry.get("label")):
+        label = _label(folder, entry.get("label"), labels) if isinstance(entry, dict) else "is no object"
+        if _are_paths(images, channels) and not isinstance(label, str):
             files = [None if image is None else folder / image for image in images]
-            cases[key] = in_order(files, channels), folder / entry["label"]
+            cases[key] = in_order(files, channels), label
+        elif isinstance(label, str) and isinstance(labels, MaskLabels):
+            wrong.append(f"case {short(key)}: {label}")
         else:
             wrong.append(f'case {short(key)} must be {{"images": [...], "label": "..."}}, found {short(repr(entry))}')
     if wrong:
@@ -39,10 +44,27 @@ def explicit(folder: Path, listed: Any, channels: int) -> list[Case]:
     return _checked(where, cases)
 
 
+def _label(folder: Path, said: Any, labels: Labels) -> Path | Masks | str:
+    """The file, or files, that an entry names; what is wrong with it, in words."""
+    if not isinstance(labels, MaskLabels) or labels.in_channels:
+        return folder / said if _is_path(said) else 'its "label" must name a file'
+    if not isinstance(said, dict) or not all(file is None or _is_path(file) for file in said.values()):
+        return f'its "label" must name a file for each mask, {{"{short(labels.masks[0])}": "...", ...}}'
+    if unknown := [name for name in said if name not in labels.masks]:
+        return f"{short(unknown[0])!r} is not among the masks {short(', '.join(labels.masks), 300)}"
+    absent = [name for name in labels.masks if said.get(name) is None]
+    if absent and not labels.absent_are_empty:
+        return (
+            f"the mask {short(absent[0])!r} has no file; if such a case has nothing of it, write "
+            '"absent_masks_are_empty": true'
+        )
+    return tuple(None if said.get(name) is None else folder / said[name] for name in labels.masks)
+
+
 def decathlon(folder: Path, training: list[Any], channels: int) -> list[Case]:
     """The Decathlon's ``training``; nnU-Net v1 wrote the same list but split CASE into CASE_0000, CASE_0001, ..."""
     where = folder / "dataset.json"
-    cases: dict[str, tuple[Sources, Path]] = {}
+    cases: dict[str, tuple[Sources, Path | Masks]] = {}
     wrong, splits = [], _Splits()
     keys: Counter[str] = Counter()
     for entry in training:
@@ -94,13 +116,17 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _paths(label: Path | Masks) -> list[str]:
+    return [str(path) for path in (label if isinstance(label, tuple) else (label,)) if path is not None]
+
+
 def _checked(where: Path, cases: Found) -> list[Case]:
     if not cases:
         raise DatasetError(f"{where} lists no cases")
     missing = [
         f"case {short(key)}: {short(path, 200)} {problem}"
         for key, (images, label) in cases.items()
-        for path in dict.fromkeys((*(source.file for source in images if source), str(label)))
+        for path in dict.fromkeys((*(source.file for source in images if source), *_paths(label)))
         if (problem := not_a_file(Path(path))) is not None
     ]
     if missing:
