@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .configuration import Configuration
+from .core.channels import ChannelSource, refuse_contradictory
 from .core.geometry import is_orientation
 from .core.labels import Labels
 from .core.names import path_name, short, shown_name
@@ -41,6 +42,8 @@ class Plan:
     """The part that the user asked for as every configuration's network; None: the planner chose."""
     draft: bool = False
     """Whether only what preparing needs is decided; all else stands in until the machine that trains is measured."""
+    channel_sources: tuple[ChannelSource, ...] = ()
+    """Of which of a case's files each channel is which volume; empty: files hold all channels, in their order."""
     reasons: tuple[str, ...] = ()
     """Why this was decided for all configurations: ``subject: sentence with numbers``."""
     version: int = 1
@@ -55,6 +58,7 @@ class Plan:
             raise ValueError(f"channels: there must be 1 to {MOST_CHANNELS}, found {len(self.channels)}")
         for channel in self.channels:
             shown_name(channel, "channel")
+        refuse_contradictory(self.channel_sources, len(self.channels))
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
         if self.orientation is not None and not is_orientation(self.orientation):
@@ -117,6 +121,7 @@ class Plan:
             self.orientation,
             self.mirror_axes,
             self.file_ending,
+            channel_sources=self.channel_sources,
         )
 
     def stages(self, name: str) -> tuple[str, ...]:
@@ -136,7 +141,7 @@ class Plan:
         return [name for name in _OF_THE_CASES if getattr(self, name) != getattr(other, name)]
 
 
-_OF_THE_CASES = ("axis_order", "orientation", "channels", "labels", "mirror_axes")
+_OF_THE_CASES = ("axis_order", "orientation", "channels", "channel_sources", "labels", "mirror_axes")
 
 
 def read_plan(path: Path, trusted: tuple[str, ...] = ()) -> Plan:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .configuration import Configuration
+from .core.channels import ChannelSource
 from .core.inputs import InputSpec
 from .core.labels import Labels
 
@@ -29,6 +30,7 @@ class Task:
     mirror_axes: tuple[int, ...]
     """Of images, as the plan has them; ``mirrored`` are those of the network."""
     file_ending: str
+    channel_sources: tuple[ChannelSource, ...] = ()
 
     @property
     def inputs(self) -> InputSpec:

@@ -60,7 +60,7 @@ def predict(
         else load_model(model, workspace, configuration=configuration, folds=folds, settings=settings, trusted=trusted)
     )
     story.refuse_among_images(paths, folder)
-    cases, refused = find_images(paths, len(loaded.task.channels))
+    cases, refused = find_images(paths, len(loaded.task.channels), sources=loaded.task.channel_sources)
     options = PredictOptions(tta, step)
     return story.predict(loaded, cases, folder, options=options, outputs=wanted, existing=existing, refused=refused)
 

@@ -103,7 +103,7 @@ def run(options: Namespace) -> int:
         path = newest_model(workspace, named, options.configuration)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
-    cases, refused = find_images(options.input, len(model.task.channels))
+    cases, refused = find_images(options.input, len(model.task.channels), sources=model.task.channel_sources)
     report = story.predict(
         model,
         cases,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.channels import ChannelSource, refuse_contradictory
 from ..core.labels import Labels
 from ..core.names import path_name, short, shown_name
 from ..parts.readers import label_ending
@@ -103,6 +104,8 @@ class Dataset:
     """Of the data, as the user's dataset.json says; models that are trained on them carry it on."""
     citation: str = ""
     """What to cite, likewise."""
+    channel_sources: tuple[ChannelSource, ...] = ()
+    """Of which of a case's files each channel is which volume, where that is chosen; empty: files hold all channels."""
 
     def __post_init__(self) -> None:
         path_name(self.name, "dataset")
@@ -110,6 +113,7 @@ class Dataset:
             raise ValueError("there are no channels")
         for channel in self.channels:
             shown_name(channel, "channel")
+        refuse_contradictory(self.channel_sources, len(self.channels))
         label_ending(self.file_ending)
         twice = [key for key, count in Counter(self.keys).items() if count > 1]
         if twice:

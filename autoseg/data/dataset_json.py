@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..core.channels import ChannelSource, refuse_contradictory
 from ..core.json_text import read_json_value
 from ..core.labels import ExclusiveLabels, Labels, RegionLabels
 from ..core.masks import MaskLabels
@@ -36,6 +37,36 @@ def read(path: Path) -> dict[str, Any]:
 
 def channels_of(description: dict[str, Any], where: Path) -> tuple[str, ...]:
     """Channel names in the order of their numbers. Raises DatasetError."""
+    numbered = _numbered_channels(description, where)
+    return tuple(_channel(numbered[number], where) for number in sorted(numbered))
+
+
+def channel_sources_of(description: dict[str, Any], where: Path) -> tuple[ChannelSource, ...]:
+    """Of which file each channel is which volume, where channels say so; else nothing. Raises DatasetError."""
+    numbered = _numbered_channels(description, where)
+    said = [numbered[number] for number in sorted(numbered)]
+    if not any(isinstance(each, dict) for each in said):
+        return ()
+    if not all(isinstance(each, dict) for each in said):
+        raise DatasetError(f"{where}: channel_names must say of all channels, or of none, in which file they are")
+    try:
+        sources = tuple(ChannelSource(_whole(each, "file"), _whole(each, "volume")) for each in said)
+        refuse_contradictory(sources, len(said))
+    except ValueError as error:
+        raise DatasetError(f"{where}: channel_names: {error}") from None
+    return sources
+
+
+def _whole(said: dict[str, Any], field: str) -> Any:
+    """Raises ValueError where it is no whole number; only a volume may be left out."""
+    value = said.get(field)
+    if (value is None and field == "volume") or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f'a channel must be {{"name": "b0", "file": 0, "volume": 0}}, found {short(said)}')
+
+
+def _numbered_channels(description: dict[str, Any], where: Path) -> dict[int, Any]:
+    """What is said of each channel, by its number."""
     named = description.get("channel_names", description.get("modality"))
     if isinstance(named, list):
         named = {str(number): name for number, name in enumerate(named)}
@@ -43,15 +74,18 @@ def channels_of(description: dict[str, Any], where: Path) -> tuple[str, ...]:
         raise DatasetError(f'{where}: give channel_names, for example {{"0": "T1", "1": "T2"}}')
     if not all(_NUMBER.fullmatch(number) for number in named):
         raise DatasetError(f"{where}: channel_names are keyed by number, found {short(list(named), 300)}")
-    numbers = {int(number): _channel(name, where) for number, name in named.items()}
     if sorted(map(int, named)) != list(range(len(named))):
         found = short(sorted(named), 300)
         raise DatasetError(f"{where}: channel_names must be numbered 0 to {len(named) - 1}, found {found}")
-    return tuple(numbers[number] for number in sorted(numbers))
+    return {int(number): said for number, said in named.items()}
 
 
 def _channel(name: Any, where: Path) -> str:
     """As text; people number their channels, too."""
+    if isinstance(name, dict):
+        if unknown := set(name) - {"name", "file", "volume"}:
+            raise DatasetError(f"{where}: a channel has a name, file and volume, but no {short(min(unknown))!r}")
+        name = name.get("name")
     if not isinstance(name, str | int) or isinstance(name, bool):
         raise DatasetError(f"{where}: the name of a channel must be text, found {short(repr(name))}")
     try:

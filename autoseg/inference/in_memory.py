@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core.channels import ChannelSource
 from ..core.geometry import Geometry, Image
 from ..core.limits import refuse_larger
 from ..core.names import short
+from ..data.dataset import Case, ImageSource
+from ..data.images import read_case
 from ..errors import ModelError
 from ..parts.readers import read_image, unlike
 from ..parts.readers._grid import in_lps
@@ -26,12 +29,16 @@ GiveBack = Callable[[Prediction], Any]
 
 
 def opened(
-    source: Any, spacing: Sequence[float] | None = None, affine: np.ndarray | None = None
+    source: Any,
+    spacing: Sequence[float] | None = None,
+    affine: np.ndarray | None = None,
+    sources: Sequence[ChannelSource] = (),
 ) -> tuple[Image, GiveBack]:
     """The image in ``source`` and a function that turns its prediction into the same kind of object.
 
     Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm or ``affine`` belongs to arrays
-    only. Raises ModelError for anything else.
+    only. Of files, ``sources`` say which volume of which each channel is; empty: they hold all channels in order.
+    Raises ModelError for anything else.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, spacing, affine), lambda prediction: prediction.array
@@ -41,7 +48,8 @@ def opened(
         return source, lambda prediction: prediction
     parts = list(source) if isinstance(source, list | tuple) else [source]
     if parts and all(isinstance(path, str | Path) for path in parts):
-        return read_image([Path(path) for path in parts]), lambda prediction: prediction
+        paths = [Path(path) for path in parts]
+        return _chosen(paths, sources) if sources else read_image(paths), lambda prediction: prediction
     libraries = {type(part).__module__.partition(".")[0] for part in parts}
     if libraries == {"SimpleITK"}:
         return _stacked(list(map(_from_simpleitk, parts))), lambda prediction: _to_simpleitk(prediction, parts[0])
@@ -52,6 +60,14 @@ def opened(
         "give a path, a SimpleITK or nibabel image (or a list of these, one per channel), or an array (z, y, x) with "
         "spacing or affine"
     )
+
+
+def _chosen(paths: Sequence[Path], sources: Sequence[ChannelSource]) -> Image:
+    """Raises ModelError where a file is missing of which a channel is taken."""
+    needed = max(source.file for source in sources) + 1
+    if len(paths) < needed:
+        raise ModelError(f"the model takes channels from files 0 to {needed - 1}, found {len(paths)} files; give all")
+    return read_case(Case("image", tuple(ImageSource(str(paths[each.file]), each.volume) for each in sources)))
 
 
 def _stacked(images: Sequence[Image]) -> Image:

@@ -158,7 +158,8 @@ def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problem
     if problems:
         return problems
     images = case.image_files
-    problems = _channel_problems(case, dataset, [headers[image].channels for image in images])
+    look = _chosen_problems if dataset.channel_sources else _channel_problems
+    problems = look(case, dataset, [headers[image].channels for image in images])
     if headers[images[0]].note:
         problems.append(Problem(case.key, images[0].name, headers[images[0]].note, _NOT_TAKEN, severity="note"))
     for path in case.files[1:]:
@@ -195,6 +196,20 @@ def _channel_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Pr
         missing = ", ".join(f"_{number:04d}" for number in range(len(files), expected))
         what += f"; {missing} {'is' if len(files) + 1 == expected else 'are'} missing"
     return [Problem(case.key, "", what, cure)]
+
+
+def _chosen_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Problem]:
+    """Volumes that were chosen of files which do not hold them."""
+    problems, held = [], dict(zip(map(str, case.image_files), found))
+    cure = "Correct file and volume of this channel in dataset.json; both are counted from 0."
+    for number, (name, source) in enumerate(zip(dataset.channels, case.images)):
+        count = 0 if source is None else held[source.file]
+        if source is None or (source.channel or 0) < count <= (1 if source.channel is None else count):
+            continue
+        wanted = "says no volume" if source.channel is None else f"is volume {source.channel}"
+        what = f"holds {count} volume{'s' * (count > 1)}, but channel {number} ({short(name, 40)}) {wanted}"
+        problems.append(Problem(case.key, Path(source.file).name, what, cure))
+    return problems or ([_lacking(case, dataset.channels)] if case.absent else [])
 
 
 def _lacking(case: Case, channels: Sequence[str]) -> Problem:

@@ -92,6 +92,8 @@ def dataset_json(labels: Labels, plan: Plan, manifest: Manifest) -> dict[str, An
         )
     if labels.values[0] != 0 and not labels.exclusive:
         raise RecordError(f"nnU-Net's background is 0, that of these regions is {labels.values[0]}")
+    if plan.channel_sources:
+        LOG.warning("nnU-Net takes a file per channel: save the volumes that this model takes as files of their own")
     described: dict[str, Any] = {"channel_names": {str(n): name for n, name in enumerate(plan.channels)}}
     if isinstance(labels, ExclusiveLabels):
         by_value = {value: name for name, value in labels.names.items()}

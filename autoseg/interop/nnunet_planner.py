@@ -47,4 +47,10 @@ class PlansFile:
         axes, why = mirror_axes(dataset.labels, fingerprint, wish=constraints.mirror, orientation=planned.orientation)
         mirrored = tuple(index for index, axis in enumerate(planned.axis_order) if axis in axes)
         reasons = (*planned.reasons, f"mirroring: {why}")
-        return replace(planned, dataset=dataset.name, mirror_axes=mirrored, reasons=reasons)
+        return replace(
+            planned,
+            dataset=dataset.name,
+            channel_sources=dataset.channel_sources,
+            mirror_axes=mirrored,
+            reasons=reasons,
+        )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ...core.channels import ChannelSource
 from ...core.names import first_of, path_name, short
 from ...errors import DatasetError, ImageFileError
 from ...parts.readers import read_header
@@ -85,6 +86,26 @@ def by_number(key: str, files: Sequence[Path], channels: int) -> Sources:
     if len(named) < len(files) or max(named) >= channels or (len(files) < channels and channels_in(files[0]) != 1):
         return in_order(files, channels)
     return tuple(map(named.get, range(channels)))
+
+
+def by_source(key: str, files: Sequence[Path], sources: Sequence[ChannelSource]) -> Sources:
+    """Where the channels of case ``key`` are, of which ``sources`` say in which file, and which volume of it.
+
+    A case lacks the channels whose file it does not have. Raises DatasetError where these are all.
+    """
+    numbered = {channel_number(path, key) or 0: path for path in files}
+    return chosen(key, numbered, sources)
+
+
+def chosen(key: str, files: Mapping[int, Path | None], sources: Sequence[ChannelSource]) -> Sources:
+    """``by_source`` of files by their number."""
+    found = tuple(
+        ImageSource(str(path), source.volume) if (path := files.get(source.file)) else None for source in sources
+    )
+    if not any(found):
+        wanted = ", ".join(f"{short(key)}_{number:04d}" for number in sorted({source.file for source in sources}))
+        raise DatasetError(f"case {short(key)}: there is none of the files {short(wanted, 300)}")
+    return found
 
 
 def in_order(files: Sequence[Path | None], channels: int) -> Sources:

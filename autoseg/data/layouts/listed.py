@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...core.channels import ChannelSource
 from ...core.labels import Labels
 from ...core.masks import MaskLabels
 from ...core.names import first_of, short
@@ -14,27 +15,31 @@ from ...errors import DatasetError
 from ...parts.readers import ending_of
 from ..dataset import Case
 from .folders import images_in, is_image, not_a_file, stem
-from .grouping import CHANNEL, Masks, Sources, by_number, cases_of, in_order
+from .grouping import CHANNEL, Masks, Sources, by_number, by_source, cases_of, chosen, in_order
 
 Found = Mapping[str, tuple[Sources, Path | Masks]]
 """Case key to images and label, or masks."""
 
 
-def explicit(folder: Path, listed: Any, channels: int, labels: Labels) -> list[Case]:
+def explicit(
+    folder: Path, listed: Any, channels: int, labels: Labels, sources: Sequence[ChannelSource] = ()
+) -> list[Case]:
     """nnU-Net's ``dataset``: case to ``{"images": [...], "label": ...}``, relative to the folder or absolute.
 
     An image that is null is a channel that the case lacks. Where each mask is a file, the label is ``{MASK: path}``.
+    Where ``sources`` choose, images are files in the order of their numbers; null is a file that the case lacks.
     """
     where = folder / "dataset.json"
     if not isinstance(listed, dict):
         raise DatasetError(f"{where}: `dataset` must map each case to its images and its label")
     cases, wrong = {}, []
+    files_needed = max((source.file + 1 for source in sources), default=channels)
     for key, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
         label = _label(folder, entry.get("label"), labels) if isinstance(entry, dict) else "is no object"
-        if _are_paths(images, channels) and not isinstance(label, str):
+        if _are_paths(images, files_needed) and not isinstance(label, str):
             files = [None if image is None else folder / image for image in images]
-            cases[key] = in_order(files, channels), label
+            cases[key] = chosen(key, dict(enumerate(files)), sources) if sources else in_order(files, channels), label
         elif isinstance(label, str) and isinstance(labels, MaskLabels):
             wrong.append(f"case {short(key)}: {label}")
         else:
@@ -61,7 +66,7 @@ def _label(folder: Path, said: Any, labels: Labels) -> Path | Masks | str:
     return tuple(None if said.get(name) is None else folder / said[name] for name in labels.masks)
 
 
-def decathlon(folder: Path, training: list[Any], channels: int) -> list[Case]:
+def decathlon(folder: Path, training: list[Any], channels: int, sources: Sequence[ChannelSource] = ()) -> list[Case]:
     """The Decathlon's ``training``; nnU-Net v1 wrote the same list but split CASE into CASE_0000, CASE_0001, ..."""
     where = folder / "dataset.json"
     cases: dict[str, tuple[Sources, Path | Masks]] = {}
@@ -79,7 +84,8 @@ def decathlon(folder: Path, training: list[Any], channels: int) -> list[Case]:
         split = [] if not_a_file(image) is None else splits.of(image)
         key = stem(label)
         keys[key] += 1
-        cases[key] = by_number(stem(image), split or [image], channels), label
+        files, name = split or [image], stem(image)
+        cases[key] = by_source(name, files, sources) if sources else by_number(name, files, channels), label
     wrong += [f"case {short(key)} is listed {count} times" for key, count in keys.items() if count > 1]
     if wrong:
         raise DatasetError(f"{where}: {len(wrong)} entries of `training` cannot be used:\n{first_of(wrong, 10)}")
