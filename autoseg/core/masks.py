@@ -53,6 +53,8 @@ class MaskLabels:
             path_name(name, "mask")
             if len(name.encode()) > LONGEST_NAME:
                 raise ValueError(f"the name of the mask {short(name)!r} has more than {LONGEST_NAME} bytes; shorten it")
+            if ".." in name:
+                raise ValueError(f"the name of the mask {short(name)!r} holds two dots in a row; leave one out")
             if name.casefold() in RESERVED:
                 raise ValueError(f"no mask can be called {name!r}: a voxel that is in no mask is background")
         _refuse_alike(self.masks, as_endings=not self.in_channels)

@@ -120,6 +120,7 @@ def test_a_value_of_a_mask_that_there_is_not_is_refused(value: int) -> None:
         (("lung", "Ignore"), "in no mask is background"),
         (("../lung",), "holds '/'"),
         (("lung.",), "ends with a dot"),
+        (("lung..left",), "two dots in a row"),
         (("nul",), "reserved"),
         (("x" * 61,), "more than 60 bytes"),
         (("",), "is empty"),
