@@ -23,6 +23,11 @@ class ImageSource:
     channel: int | None = None
     """Of the file, counted from 0; None: its only one."""
 
+    @classmethod
+    def all_of(cls, file: Path, channels: int) -> tuple[ImageSource, ...]:
+        """The channels of a file that holds so many."""
+        return tuple(cls(str(file), number if channels > 1 else None) for number in range(channels))
+
 
 LabelFiles = tuple[Path | None, ...]
 """Of one case: its label map; or a file per mask, None for a mask of which the case has nothing; or one file with all

@@ -19,8 +19,7 @@ def read_case(case: Case) -> Image:
     files = case.image_files
     arrays, geometry = read_files(files)
     held = dict(zip(map(str, files), arrays))
-    in_order = all(source and (source.channel or 0) == number for number, source in enumerate(case.images))
-    if len(files) == 1 and len(arrays[0]) == len(case.images) and in_order:  # as most are: nothing is copied
+    if case.images == ImageSource.all_of(files[0], len(arrays[0])):  # as most are: then nothing is copied
         return Image(np.ascontiguousarray(arrays[0], np.float32), geometry)
     whole = np.zeros((len(case.images), *geometry.shape), np.float32)
     for target, source in zip(whole, case.images):

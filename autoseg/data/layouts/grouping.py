@@ -117,11 +117,8 @@ def in_order(files: Sequence[Path | None], channels: int) -> Sources:
     if len(files) >= channels:
         return tuple(None if path is None else ImageSource(str(path)) for path in files)
     counts = [channels] if len(files) == 1 else [(path and channels_in(path)) or 1 for path in files]
-    return tuple(
-        path and ImageSource(str(path), number if count > 1 else None)
-        for path, count in zip(files, counts)
-        for number in range(count)
-    )
+    sources = (ImageSource.all_of(path, count) if path else (None,) for path, count in zip(files, counts))
+    return tuple(source for each in sources for source in each)
 
 
 def channels_in(path: Path) -> int | None:
