@@ -14,6 +14,11 @@ from ..core.names import path_name, short, shown_name
 from ..parts.readers import label_ending
 
 
+LabelFiles = tuple[Path | None, ...]
+"""Of one case: its label map; or a file per mask, None for a mask of which the case has nothing; or one file with all
+masks as channels."""
+
+
 @dataclass(frozen=True)
 class ImageSource:
     """Where the voxels of one channel of a case are."""
@@ -27,11 +32,6 @@ class ImageSource:
     def all_of(cls, file: Path, channels: int) -> tuple[ImageSource, ...]:
         """The channels of a file that holds so many."""
         return tuple(cls(str(file), number if channels > 1 else None) for number in range(channels))
-
-
-LabelFiles = tuple[Path | None, ...]
-"""Of one case: its label map; or a file per mask, None for a mask of which the case has nothing; or one file with all
-masks as channels."""
 
 
 @dataclass(frozen=True)
