@@ -13,7 +13,6 @@ from ..core.labels import Labels
 from ..core.names import path_name, short, shown_name
 from ..parts.readers import label_ending
 
-
 LabelFiles = tuple[Path | None, ...]
 """Of one case: its label map; or a file per mask, None for a mask of which the case has nothing; or one file with all
 masks as channels."""
