@@ -81,6 +81,11 @@ class Case:
         masks = [mask is not None for mask in self.masks]
         return "" if sources == in_order and all(masks) else repr((sources, masks))
 
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Channels that the case lacks, counted from 0."""
+        return tuple(number for number, source in enumerate(self.images) if source is None)
+
 
 def _count(sources: list[tuple[int, int] | None], number: int) -> int:
     """Channels that come from file ``number``."""

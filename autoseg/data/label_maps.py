@@ -46,7 +46,7 @@ def read_label_map(files: LabelFiles, labels: Labels, geometry: Geometry | None 
     if labels.in_channels:
         arrays, found = _channels(there[0], labels)
         return labels.joined(arrays, found.shape), found
-    grid, masks = geometry, {}
+    grid, masks = geometry, dict[Path, np.ndarray]()
     for file in there:
         array, found = read_labels(file)
         if masks and grid is not None and (wrong := unlike(grid, found)):

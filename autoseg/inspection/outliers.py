@@ -6,7 +6,7 @@ an error is only what cannot be right.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -166,11 +166,11 @@ def absent_labels(fingerprint: Fingerprint, labels: Labels) -> list[Problem]:
 def untrained_labels(fingerprint: Fingerprint, labels: Labels, folds: Folds) -> list[Problem]:
     """Labels that some case has, but none of those on which a fold trains."""
     there = _names([case.labels or () for case in fingerprint.cases.values()], labels)
-    missing = defaultdict(list)
+    missing: dict[int, list[str]] = {}
     for number, fold in enumerate(folds.folds):
         cases = [fingerprint.cases[key].labels or () for key in fold.train if key in fingerprint.cases]
         trained = _names(cases, labels)
-        missing[number] += [name for name in labels.foreground if name in there and name not in trained]
+        missing[number] = [name for name in labels.foreground if name in there and name not in trained]
     return [
         Problem(
             ALL, "", f"fold {number} trains on no case with label {', '.join(map(short, names[:10]))}", _LABELS, "note"

@@ -155,7 +155,7 @@ def test_a_perfect_prediction_scores_one_for_every_mask(trained: tuple[Path, Mas
     assert command("evaluate", raw / "labelsTr", tmp_path) == 0
     summary = read_json(tmp_path / "scores.json", Summary)
     for name in MASKS:
-        assert summary.labels[name]["dice"].mean == 1.0 and summary.labels[name]["hd95"].mean == 0.0
+        assert summary.labels[name]["dice"].mean == 1.0 and summary.labels[name]["hd95_mm"].mean == 0.0
     assert summary.cases["case_2"]["clavicle"]["dice"] is None
 
 
@@ -222,7 +222,7 @@ def test_images_in_memory_get_every_mask(trained: tuple[Path, MaskLabels]) -> No
     nibabel = pytest.importorskip("nibabel")
     given = nibabel.load(path)
     back = model.predict(given)
-    assert back.shape == (*given.shape, len(MASKS))
+    assert back.shape == (*given.shape[:3], len(MASKS))
     np.testing.assert_array_equal(np.asarray(back.dataobj).T, array)
 
 

@@ -100,8 +100,8 @@ def _described(folder: Path, description: dict[str, Any], wanted: _Wanted) -> tu
         found = [*images, *others_in(folder / "imagesTr")]
         images = chosen or no_cases(folder / "imagesTr", found, short(ending))
     if wanted.masks is not None:
-        found = with_masks(images, folder / "labelsTr", wanted.masks)
-        return "nnunet", cases_of((key, wanted.images(key, files), masks) for key, files, masks in found)
+        with_files = with_masks(images, folder / "labelsTr", wanted.masks)
+        return "nnunet", cases_of((key, wanted.images(key, files), masks) for key, files, masks in with_files)
     pairs = paired(images, folder / "labelsTr")
     return "nnunet", cases_of((key, wanted.images(key, files), label) for key, files, label in pairs)
 

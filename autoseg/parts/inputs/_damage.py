@@ -70,11 +70,11 @@ def apply_damage(prior: Tensor, damage: Sequence[Damage], largest_removed: float
         if not done.masks:
             _damage(patch, done, largest_removed)
             continue
-        for mask in {label for label, *_ in (*done.changed, *done.removed)}:
-            bit = mask - 1
+        for label in {label for label, _, _ in done.changed} | {label for label, _ in done.removed}:
+            bit = label - 1
             alone = patch >> bit & 1
             patch -= alone << bit
-            _damage(alone, done.of(mask), largest_removed)
+            _damage(alone, done.of(label), largest_removed)
             patch += alone << bit
     return prior
 
