@@ -103,8 +103,8 @@ def _problem_of_chosen(key: str, files: list[Path], sources: Sequence[ChannelSou
         path, volume = numbered[source.file], source.volume or 0
         held = channels_in(path)
         if held is not None and (volume >= held or (source.volume is None and held > 1)):
-            wanted = "one volume" if source.volume is None else f"volume {volume}, counted from 0"
-            return f"the model takes {wanted} of {path.name}, which holds {held}"
+            wanted = "one volume" if source.volume is None else f"volume {volume}, counted from 0,"
+            return f"the model takes {wanted} of {path.name}, which holds {held} volume{'s' * (held > 1)}"
     return None
 
 
