@@ -155,10 +155,10 @@ def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, t
 
 def place_of(stage: str) -> object:
     """Where a stage looks its function up."""
-    return {"read_image": predict_stages, "decide": Model, "write_label_map": label_map}[stage]
+    return {"read_case": predict_stages, "decide": Model, "write_label_map": label_map}[stage]
 
 
-@pytest.mark.parametrize("stage", ["read_image", "write_label_map"])
+@pytest.mark.parametrize("stage", ["read_case", "write_label_map"])
 def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, cases, tmp_path, stage, monkeypatch):
     def defect(*_: object, **__: object) -> None:
         raise ValueError("a defect")
@@ -213,7 +213,7 @@ def test_cases_that_have_to_go_alone_never_wait_for_each_other(model, tmp_path, 
     assert len(report.written) == 10
 
 
-@pytest.mark.parametrize("stage", ["read_image", "decide", "write_label_map"])
+@pytest.mark.parametrize("stage", ["read_case", "decide", "write_label_map"])
 def test_a_defect_while_others_wait_for_memory_hangs_nowhere(model, tmp_path, unhanging, stage, monkeypatch):
     cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(9)]
     seen: list[int] = []

@@ -37,7 +37,7 @@ def explicit(
     for key, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
         label = _label(folder, entry.get("label"), labels) if isinstance(entry, dict) else "is no object"
-        if images is not None and _are_paths(images, files_needed) and not isinstance(label, str):
+        if isinstance(images, list) and _are_paths(images, files_needed) and not isinstance(label, str):
             files = [None if image is None else folder / image for image in images]
             cases[key] = chosen(key, dict(enumerate(files)), sources) if sources else in_order(files, channels), label
         elif isinstance(label, str) and isinstance(labels, MaskLabels):
