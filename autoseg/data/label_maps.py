@@ -12,7 +12,8 @@ from ..core.labels import Labels
 from ..core.masks import MaskLabels
 from ..core.names import short
 from ..errors import DatasetError, ImageFileError
-from ..parts.readers import read_files, read_labels, unlike, write_channels, write_labels
+from ..parts.readers import ending_of, read_files, read_labels, unlike, write_channels, write_labels
+from ..parts.readers.natural_image import ENDINGS as PICTURES
 from .dataset import LabelFiles
 
 INSIDE = (1, 255)  # values of a voxel that belongs to a mask: as it is counted, and as pictures show it
@@ -61,7 +62,7 @@ def read_label_map(files: LabelFiles, labels: Labels, geometry: Geometry | None 
 def write_label_map(
     array: np.ndarray, geometry: Geometry, files: tuple[Path, ...], labels: Labels, like: Path | None = None
 ) -> None:
-    """Writes the user's values (z, y, x), of masks their map, to ``files``; masks hold 0 and 1.
+    """Writes the user's values (z, y, x), of masks their map, to ``files``; masks hold 0 and 1, pictures 0 and 255.
 
     ``like`` as in ``write_labels``, which raises what is raised here, too.
     """
@@ -71,7 +72,8 @@ def write_label_map(
         write_channels(np.stack([*labels.split(array)]), geometry, files[0], like=like)
     else:
         for mask, path in zip(labels.split(array), files):
-            write_labels(mask, geometry, path, like)
+            as_seen = ending_of(path).lower() in PICTURES
+            write_labels(mask * np.uint8(INSIDE[as_seen]), geometry, path, like)
 
 
 def _channels(path: Path, labels: MaskLabels) -> tuple[Iterator[np.ndarray], Geometry]:

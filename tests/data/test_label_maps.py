@@ -59,12 +59,16 @@ def test_each_file_holds_its_mask_in_the_order_of_the_names(tmp_path: Path) -> N
     np.testing.assert_array_equal(read_image([tmp_path / "a.nii.gz"]).array[1], whole >> 1 & 1)
 
 
-def test_pictures_may_show_a_mask_as_255(tmp_path: Path) -> None:
+def test_pictures_show_a_mask_as_255_and_may_hold_1(tmp_path: Path) -> None:
     whole = np.random.default_rng(0).integers(0, 4, (1, 4, 5)).astype(np.uint8)
     labels, flat = MaskLabels(("a", "b")), Geometry.plain_2d((4, 5))
     files = files_in(tmp_path, "x", ".png", labels)
+    write_label_map(whole, flat, files, labels)
+    for bit, path in enumerate(files):
+        np.testing.assert_array_equal(read_image([path]).array[0], 255 * (whole >> bit & 1))
+    np.testing.assert_array_equal(read_label_map(files, labels)[0], whole)
     for mask, path in zip(labels.split(whole), files):
-        write_labels(mask * 255, flat, path)
+        write_labels(mask, flat, path)
     np.testing.assert_array_equal(read_label_map(files, labels)[0], whole)
 
 
