@@ -11,6 +11,7 @@ import numpy as np
 from .core.family import Family
 from .core.geometry import Geometry
 from .core.labels import Labels, RegionLabels
+from .core.masks import MaskLabels
 
 POSTPROCESSORS = Family("autoseg.parts.postprocessors", "Spec")
 
@@ -54,7 +55,8 @@ def corrected(
 def change(label_map: np.ndarray, correction: Correction, labels: Labels, geometry: Geometry) -> Change:
     """What one step changes in a label map (z, y, x) of the user's values.
 
-    A voxel that a label or region loses becomes what it is without it and without the regions inside it, or background
+    A mask is corrected by itself, whatever others a voxel is in; the foreground as a whole is any of them. A voxel that
+    a label or region loses becomes what it is without it and without the regions inside it, or background
     where the correction clears. A voxel that it gains also belongs to the regions around it; of labels that exclude
     each other, only background is gained.
     """
@@ -85,6 +87,8 @@ def _values(label: str | None, labels: Labels) -> list[int]:
 
 def _without(value: int, label: str | None, labels: Labels) -> int:
     """What a voxel of ``value`` becomes when ``label`` loses it."""
+    if isinstance(labels, MaskLabels) and label is not None:
+        return value & ~labels.bit(label)
     if label is None or not isinstance(labels, RegionLabels):
         return labels.values[0]
     lost = set(labels.regions[label])
@@ -97,6 +101,8 @@ def _with(value: int, label: str | None, labels: Labels) -> int:
     """What a voxel of ``value`` becomes when ``label`` gains it."""
     if label is None:
         return value
+    if isinstance(labels, MaskLabels):
+        return value | labels.bit(label)
     if not isinstance(labels, RegionLabels):
         return labels.names[label] if value == labels.values[0] else value
     gained = set(labels.regions[label])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .configuration import Configuration
+from .core.channels import ChannelSource, refuse_contradictory
 from .core.fusion import Fusion
 from .core.geometry import is_orientation
 from .core.labels import Labels
@@ -44,6 +45,8 @@ class Plan:
     """How the user asked to combine the channels; None: they enter the network side by side."""
     draft: bool = False
     """Whether only what preparing needs is decided; all else stands in until the machine that trains is measured."""
+    channel_sources: tuple[ChannelSource, ...] = ()
+    """Of which of a case's files each channel is which volume; empty: files hold all channels, in their order."""
     reasons: tuple[str, ...] = ()
     """Why this was decided for all configurations: ``subject: sentence with numbers``."""
     version: int = 1
@@ -60,6 +63,7 @@ class Plan:
             shown_name(channel, "channel")
         if self.fusion is not None:
             self.fusion.numbered(self.channels)
+        refuse_contradictory(self.channel_sources, len(self.channels))
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
         if self.orientation is not None and not is_orientation(self.orientation):
@@ -142,6 +146,7 @@ class Plan:
             self.orientation,
             self.mirror_axes,
             self.file_ending,
+            channel_sources=self.channel_sources,
         )
 
     def stages(self, name: str) -> tuple[str, ...]:
@@ -161,7 +166,7 @@ class Plan:
         return [name for name in _OF_THE_CASES if getattr(self, name) != getattr(other, name)]
 
 
-_OF_THE_CASES = ("axis_order", "orientation", "channels", "labels", "mirror_axes")
+_OF_THE_CASES = ("axis_order", "orientation", "channels", "channel_sources", "labels", "mirror_axes")
 
 
 def read_plan(path: Path, trusted: tuple[str, ...] = ()) -> Plan:

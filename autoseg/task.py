@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .configuration import Configuration
+from .core.channels import ChannelSource
 from .core.inputs import InputSpec
 from .core.labels import Labels
 from .core.missing import listed
@@ -31,6 +32,7 @@ class Task:
     mirror_axes: tuple[int, ...]
     """Of images, as the plan has them; ``mirrored`` are those of the network."""
     file_ending: str
+    channel_sources: tuple[ChannelSource, ...] = ()
 
     @property
     def seen(self) -> tuple[int, ...]:

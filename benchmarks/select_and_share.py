@@ -64,7 +64,7 @@ def ensemble_agreement(root: Path, folds: list[str], images: Path, scratch: Path
     for path in sorted((scratch / "predicted").glob("*.nii.gz")):
         key = path.name.removesuffix(".nii.gz")
         (fold,) = (fold for fold in folds if files.run(names[0], fold).kept(key).exists())
-        case = Unseen(key, int(fold), key, path, {name: files.run(name, fold).kept(key) for name in names})
+        case = Unseen(key, int(fold), key, (path,), {name: files.run(name, fold).kept(key) for name in names})
         write_labels(
             label_map(case, tuple(names), labels), case.opened(names)[0].geometry, scratch / "kept" / path.name
         )

@@ -7,11 +7,13 @@ import pytest
 
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
+from autoseg.core.masks import MaskLabels
 from autoseg.corrections import Correction, corrected
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
 
 ORGANS = ExclusiveLabels({"background": 5, "liver": 7, "tumour": 2})
 TUMOUR = RegionLabels({"whole": (1, 2, 3), "core": (2, 3), "active": (3,)}, (1, 2, 3))
+MASKS = MaskLabels(("lung", "heart"))
 LARGEST, FILL = largest_component.Spec(), fill_holes.Spec()
 
 
@@ -80,3 +82,17 @@ def test_an_empty_map_stays_empty(labels: Labels) -> None:
         for method in (LARGEST, FILL):
             after = corrected(empty, [Correction(name, method)], labels, Geometry.plain(empty.shape, (1.0,) * 3))
             np.testing.assert_array_equal(after, empty)
+
+
+def test_a_mask_is_corrected_whatever_others_are_there() -> None:
+    rows = ["1132031", "1132231"]
+    assert run(rows, MASKS, Correction("lung", LARGEST)) == ["1132020", "1132220"]
+    assert run(["2203", "2200"], MASKS, Correction("heart", LARGEST)) == ["2201", "2200"]
+
+
+def test_a_hole_in_a_mask_is_filled_where_another_mask_lies() -> None:
+    assert run(["11111", "12021", "11111"], MASKS, Correction("lung", FILL)) == ["11111", "13131", "11111"]
+
+
+def test_masks_together_are_one_foreground() -> None:
+    assert run(["1120003", "1120000"], MASKS, Correction(None, LARGEST)) == ["1120000", "1120000"]

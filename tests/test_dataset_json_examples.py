@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from example_datasets import EXAMPLES, make
 
-from autoseg.core.geometry import Geometry
-from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
+from autoseg.core.channels import ChannelSource
+from autoseg.core.labels import ExclusiveLabels, RegionLabels
+from autoseg.core.masks import MaskLabels
 from autoseg.data import dataset_json
-from autoseg.data.dataset import Dataset
-from autoseg.data.layouts import read_dataset
+from autoseg.data.dataset import ImageSource
 from autoseg.inspection.check import check_headers
 from autoseg.inspection.extract import extract_fingerprint
-from autoseg.parts.readers import write_channels, write_labels
-
-EXAMPLES = Path(__file__).parents[1] / "dataset_json_examples"
-GEOMETRY = Geometry.plain((6, 7, 8), (2.0, 1.0, 1.0))
-generator = np.random.default_rng(0)
-
-
-def label_map(labels: Labels) -> np.ndarray:
-    values = [*labels.values, *(() if labels.ignore is None else (labels.ignore,))]
-    return generator.choice(values, GEOMETRY.shape)
-
-
-def write_case(images: list[Path], label: Path, channels: int, labels: Labels) -> None:
-    if label.suffix == ".png":
-        from PIL import Image
-
-        label.parent.mkdir(parents=True, exist_ok=True)
-        images[0].parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(generator.integers(0, 255, (7, 8, channels)).astype(np.uint8)).save(images[0])
-        write_labels(label_map(labels)[:1], Geometry.plain_2d((7, 8)), label)
-        return
-    array = generator.normal(size=(channels, *GEOMETRY.shape)).astype(np.float32)
-    for number, image in enumerate(images):
-        write_channels(array if len(images) == 1 else array[number : number + 1], GEOMETRY, image)
-    write_labels(label_map(labels), GEOMETRY, label)
-
-
-def files_of(description: dict[str, Any], channels: int) -> list[tuple[list[str], str]]:
-    if "dataset" in description:
-        return [(entry["images"], entry["label"]) for entry in description["dataset"].values()]
-    if "training" in description:
-        return [([entry["image"]], entry["label"]) for entry in description["training"]]
-    ending = description["file_ending"]
-    files = 1 if ending == ".png" else channels
-    return [
-        ([f"imagesTr/{key}_{number:04d}{ending}" for number in range(files)], f"labelsTr/{key}{ending}")
-        for key in ("first", "second")
-    ]
-
-
-def make(example: Path, folder: Path) -> Dataset:
-    """A small dataset to match the example."""
-    description = dataset_json.read(example)
-    channels = len(dataset_json.channels_of(description, example))
-    labels = dataset_json.labels_of(description, example)
-    for images, label in files_of(description, channels):
-        write_case([folder / image for image in images], folder / label, channels, labels)
-    (folder / "dataset.json").write_text(json.dumps(description))
-    return read_dataset(folder)
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.json")), ids=lambda path: path.stem)
@@ -81,11 +30,25 @@ def test_examples_mean_what_they_say(tmp_path: Path) -> None:
     meaning = {}
     for example in EXAMPLES.glob("*.json"):
         meaning[example.stem] = make(example, tmp_path / example.stem)
-    assert len(meaning) >= 8
+    assert len(meaning) >= 14
     regions = meaning["overlapping_regions"].labels
     assert isinstance(regions, RegionLabels)
     assert regions.foreground == {"whole_tumour": (1, 2, 3), "tumour_core": (2, 3), "enhancing_tumour": (3,)}
     assert regions.class_order == (1, 2, 3)
+    assert meaning["overlapping_masks"].labels == MaskLabels(("lung", "heart", "clavicle"))
+    assert meaning["overlapping_masks_one_file"].labels.in_channels
+    assert [source.channel for source in meaning["time_series"].cases[0].images] == [0, 1, 2, 3]
+    chosen = meaning["chosen_volumes"]
+    assert chosen.channel_sources == (ChannelSource(0), ChannelSource(1, 0), ChannelSource(1, 3))
+    t2, dwi = map(str, chosen.cases[0].image_files)
+    assert chosen.cases[0].images == (ImageSource(t2), ImageSource(dwi, 0), ImageSource(dwi, 3))
+    assert [Path(source.file).name for source in meaning["multi_echo"].case("bert").images] == [
+        "gre_e1.nii.gz", "gre_e2.nii.gz", "gre_e3.nii.gz"
+    ]  # fmt: skip
+    colour, infrared = map(str, meaning["colour_and_infrared"].cases[0].image_files)
+    assert meaning["colour_and_infrared"].cases[0].images == (
+        *(ImageSource(colour, number) for number in range(3)), ImageSource(infrared)
+    )  # fmt: skip
     assert meaning["scribbles_ignore"].labels.ignore == 4
     assert meaning["any_integer_labels"].labels.values == (0, 205, 420, 500)
     assert meaning["any_integer_labels"].file_ending == ".nrrd"

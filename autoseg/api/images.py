@@ -61,7 +61,8 @@ def predict(
         else load_model(model, workspace, configuration=configuration, folds=folds, settings=settings, trusted=trusted)
     )
     story.refuse_among_images(paths, folder)
-    cases, refused = find_images(paths, len(loaded.task.channels), loaded.problem_without)
+    channels, sources = len(loaded.task.channels), loaded.task.channel_sources
+    cases, refused = find_images(paths, channels, loaded.problem_without, sources=sources)
     tell_missing(loaded, cases)
     options = PredictOptions(tta, step)
     return story.predict(loaded, cases, folder, options=options, outputs=wanted, existing=existing, refused=refused)

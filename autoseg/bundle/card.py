@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 from ..configuration import Configuration
 from ..core.estimate import Estimate
+from ..core.labels import Labels
+from ..core.masks import MaskLabels
 from ..core.names import short
 from ..corrections import POSTPROCESSORS, Correction
 from ..plan import Plan
@@ -28,7 +30,7 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         ("dataset", plan.dataset),
         ("channels", ", ".join(plan.channels)),
         *(("may lack", text) for text in [_may_lack(plan, manifest)] if text),
-        ("labels", ", ".join(f"{name} = {_values(values)}" for name, values in plan.labels.foreground.items())),
+        _labels(plan.labels),
         *((name, _configuration(plan.configurations[name], folds)) for name, folds in manifest.configurations.items()),
         *([("ensemble", _ensemble(manifest))] if len(manifest.configurations) > 1 else []),
         ("mirroring", "; ".join(_mirroring(plan, name, manifest.mirroring.get(name)) for name in manifest.ensemble)),
@@ -55,6 +57,13 @@ def correction(step: Correction) -> str:
 def _printable(text: str) -> str:
     """Without what would steer the terminal: a stranger wrote these texts."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _labels(labels: Labels) -> tuple[str, str]:
+    if isinstance(labels, MaskLabels):
+        written = "channels of one file" if labels.in_channels else "a file each"
+        return "masks", f"{', '.join(labels.masks)} ({written}; they may overlap)"
+    return "labels", ", ".join(f"{name} = {_values(values)}" for name, values in labels.foreground.items())
 
 
 def _values(values: tuple[int, ...]) -> str:

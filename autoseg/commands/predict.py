@@ -104,7 +104,8 @@ def run(options: Namespace) -> int:
         path = newest_model(workspace, named, options.configuration)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
-    cases, refused = find_images(options.input, len(model.task.channels), model.problem_without)
+    channels, sources = len(model.task.channels), model.task.channel_sources
+    cases, refused = find_images(options.input, channels, model.problem_without, sources=sources)
     tell_missing(model, cases)
     report = story.predict(
         model,

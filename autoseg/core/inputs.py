@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from .geometry import Box
 
-Kind = Literal["image", "labels", "heat map"]
-BYTES: dict[Kind, int] = {"image": 2, "labels": 1, "heat map": 4}
+Kind = Literal["image", "labels", "masks", "heat map"]
+BYTES: dict[Kind, int] = {"image": 2, "labels": 1, "masks": 2, "heat map": 4}
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class InputGroup:
 
     name: str
     kind: Kind
-    """``image``: intensities. ``labels``: label indices, of which the network sees one channel per label. ``heat map``:
-    numbers from 0, nothing, to 1."""
+    """``image``: intensities. ``labels``: label indices, of which the network sees one channel per label. ``masks``: a
+    map with a bit per mask, of which it sees one channel each. ``heat map``: numbers from 0, nothing, to 1."""
     channels: int
-    """Of an image or heat map; of labels how many there are, without background."""
+    """Of an image or heat map; of labels or masks how many there are, without background."""
     slices: int = 1
     """Neighbouring slices of each channel."""
     optional: bool = False
@@ -36,8 +36,13 @@ class InputGroup:
 
     @property
     def read(self) -> int:
-        """Arrays (z, y, x) that are read: label indices are one."""
-        return self.slices if self.kind == "labels" else self.seen
+        """Arrays (z, y, x) that are read: label indices, or all masks, are one."""
+        return self.slices if self.whole_numbers else self.seen
+
+    @property
+    def whole_numbers(self) -> bool:
+        """Whether what is read is one map of whole numbers."""
+        return self.kind in ("labels", "masks")
 
     @property
     def seen(self) -> int:

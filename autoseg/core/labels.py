@@ -6,13 +6,13 @@ Three number systems meet here and nowhere else:
 * *indices* are dense, 0 = background, 1..n = the other values in ascending order, ``ignore_index`` = the ignore value.
   Prepared label maps and training targets hold indices;
 * *heads* are the network's output channels: one per index for exclusive labels (softmax), one per region for
-  regions (sigmoid).
+  regions (sigmoid), one per mask for masks that may overlap (sigmoid; ``masks.py``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Union
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Union
 import numpy as np
 
 from ..errors import DatasetError
+from .masks import MaskLabels
 from .names import short, shown_name
 
 if TYPE_CHECKING:
@@ -171,7 +172,22 @@ class RegionLabels:
         return (on * on.new_tensor(range(1, self.heads + 1))).amax(-1)
 
 
-Labels = Union[ExclusiveLabels, RegionLabels]
+Labels = Union[ExclusiveLabels, RegionLabels, MaskLabels]
+
+
+def names_of(labels: Labels, numbers: Iterable[int]) -> tuple[str, ...]:
+    """The labels, regions or masks of a case that holds ``numbers``: label indices, or which mask, counted from 1."""
+    if isinstance(labels, MaskLabels):
+        held = set(numbers)
+        return tuple(name for number, name in enumerate(labels.masks, 1) if number in held)
+    values = labels.values
+    there = {values[number] for number in numbers}
+    return tuple(name for name, members in labels.foreground.items() if there & set(members))
+
+
+def each_mask(indices: np.ndarray, labels: Labels, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """``change`` of a map of label indices; of masks, between which no voxel has to choose, of each by itself."""
+    return labels.each(indices, change) if isinstance(labels, MaskLabels) else change(indices)
 
 
 def _refuse_names(names: Collection[str], ignore: int | None, values: Collection[int]) -> None:

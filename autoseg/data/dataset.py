@@ -8,9 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..core.channels import ChannelSource, refuse_contradictory
 from ..core.labels import Labels
 from ..core.names import path_name, short, shown_name
 from ..parts.readers import label_ending
+
+LabelFiles = tuple[Path | None, ...]
+"""Of one case: its label map; or a file per mask, None for a mask of which the case has nothing; or one file with all
+masks as channels."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ class Case:
     images: tuple[ImageSource | None, ...]
     """One per channel of the dataset, in its order; None: the case lacks it. Empty: only its measures are known."""
     label: str | None = None
-    """Absolute path; None for a case to be predicted."""
+    """Absolute path; None for a case to be predicted, and where each mask is a file of its own."""
+    masks: tuple[str | None, ...] = ()
+    """Where each mask is a file: absolute paths, one per mask of the dataset; None: the case has nothing of it."""
 
     def __post_init__(self) -> None:
         path_name(self.key, "case")
@@ -56,7 +63,23 @@ class Case:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files of the case, images first."""
-        return (*self.image_files, *(() if self.label is None else (Path(self.label),)))
+        return (*self.image_files, *filter(None, self.label_files))
+
+    @property
+    def label_files(self) -> LabelFiles:
+        """The label map, or one file per mask; empty for a case to be predicted."""
+        files = self.masks if self.label is None else (self.label,)
+        return tuple(None if file is None else Path(file) for file in files)
+
+    @property
+    def picked(self) -> str:
+        """What is taken of which file, where that is not all of each in its order: it tells apart cases of the same
+        files. Empty for most cases."""
+        files = [str(file) for file in self.image_files]
+        sources = [(files.index(source.file), source.channel or 0) if source else None for source in self.images]
+        in_order = [(number, place) for number in range(len(files)) for place in range(_count(sources, number))]
+        masks = [mask is not None for mask in self.masks]
+        return "" if sources == in_order and all(masks) else repr((sources, masks))
 
     @property
     def absent(self) -> tuple[int, ...]:
@@ -66,6 +89,11 @@ class Case:
     def without(self, channels: Collection[int]) -> Case:
         """The same case as if it lacked these channels, too. Raises ValueError where none would be left."""
         return replace(self, images=tuple(None if n in channels else image for n, image in enumerate(self.images)))
+
+
+def _count(sources: list[tuple[int, int] | None], number: int) -> int:
+    """Channels that come from file ``number``."""
+    return sum(source is not None and source[0] == number for source in sources)
 
 
 @dataclass(frozen=True)
@@ -89,6 +117,8 @@ class Dataset:
     """Of the data, as the user's dataset.json says; models that are trained on them carry it on."""
     citation: str = ""
     """What to cite, likewise."""
+    channel_sources: tuple[ChannelSource, ...] = ()
+    """Of which of a case's files each channel is which volume, where that is chosen; empty: files hold all channels."""
 
     def __post_init__(self) -> None:
         path_name(self.name, "dataset")
@@ -96,6 +126,7 @@ class Dataset:
             raise ValueError("there are no channels")
         for channel in self.channels:
             shown_name(channel, "channel")
+        refuse_contradictory(self.channel_sources, len(self.channels))
         label_ending(self.file_ending)
         twice = [key for key, count in Counter(self.keys).items() if count > 1]
         if twice:

@@ -1,7 +1,8 @@
 """What a user's ``dataset.json`` says, in nnU-Net's words or the Medical Segmentation Decathlon's, with clear refusals.
 
 Documented in nnU-Net's dataset_format.md: ``channel_names`` (formerly ``modality``), ``labels`` as name to value or,
-formerly, value to name, a list of values for a region, ``regions_class_order``, the label ``ignore``.
+formerly, value to name, a list of values for a region, ``regions_class_order``, the label ``ignore``. What nnU-Net does
+not have are ``masks``, a list of names, in place of ``labels``: of these, voxels may belong to several.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..core.channels import ChannelSource, refuse_contradictory
 from ..core.json_text import read_json_value
 from ..core.labels import ExclusiveLabels, Labels, RegionLabels
+from ..core.masks import MaskLabels
 from ..core.names import short, shown_name
 from ..errors import DatasetError, RecordError
 
-Made = TypeVar("Made", ExclusiveLabels, RegionLabels)
+Made = TypeVar("Made", ExclusiveLabels, RegionLabels, MaskLabels)
 _NUMBER = re.compile("0{1,18}|-?0*[1-9][0-9]{0,17}")  # int also takes -0, spaces, _ and the digits of other scripts
+IN_CHANNELS, ABSENT_ARE_EMPTY = "masks_in_channels", "absent_masks_are_empty"
 MOST_VALUES = 200_000  # of all labels together: of 10 000 labels, each may belong to 20 regions
 
 
@@ -33,6 +37,36 @@ def read(path: Path) -> dict[str, Any]:
 
 def channels_of(description: dict[str, Any], where: Path) -> tuple[str, ...]:
     """Channel names in the order of their numbers. Raises DatasetError."""
+    numbered = _numbered_channels(description, where)
+    return tuple(_channel(numbered[number], where) for number in sorted(numbered))
+
+
+def channel_sources_of(description: dict[str, Any], where: Path) -> tuple[ChannelSource, ...]:
+    """Of which file each channel is which volume, where channels say so; else nothing. Raises DatasetError."""
+    numbered = _numbered_channels(description, where)
+    said = [numbered[number] for number in sorted(numbered)]
+    if not any(isinstance(each, dict) for each in said):
+        return ()
+    if not all(isinstance(each, dict) for each in said):
+        raise DatasetError(f"{where}: channel_names must say of all channels, or of none, in which file they are")
+    try:
+        sources = tuple(ChannelSource(_whole(each, "file"), _whole(each, "volume")) for each in said)
+        refuse_contradictory(sources, len(said))
+    except ValueError as error:
+        raise DatasetError(f"{where}: channel_names: {error}") from None
+    return sources
+
+
+def _whole(said: dict[str, Any], field: str) -> Any:
+    """Raises ValueError where it is no whole number; only a volume may be left out."""
+    value = said.get(field)
+    if (value is None and field == "volume") or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f'a channel must be {{"name": "b0", "file": 0, "volume": 0}}, found {short(said)}')
+
+
+def _numbered_channels(description: dict[str, Any], where: Path) -> dict[int, Any]:
+    """What is said of each channel, by its number."""
     named = description.get("channel_names", description.get("modality"))
     if isinstance(named, list):
         named = {str(number): name for number, name in enumerate(named)}
@@ -40,15 +74,18 @@ def channels_of(description: dict[str, Any], where: Path) -> tuple[str, ...]:
         raise DatasetError(f'{where}: give channel_names, for example {{"0": "T1", "1": "T2"}}')
     if not all(_NUMBER.fullmatch(number) for number in named):
         raise DatasetError(f"{where}: channel_names are keyed by number, found {short(list(named), 300)}")
-    numbers = {int(number): _channel(name, where) for number, name in named.items()}
     if sorted(map(int, named)) != list(range(len(named))):
         found = short(sorted(named), 300)
         raise DatasetError(f"{where}: channel_names must be numbered 0 to {len(named) - 1}, found {found}")
-    return tuple(numbers[number] for number in sorted(numbers))
+    return {int(number): said for number, said in named.items()}
 
 
 def _channel(name: Any, where: Path) -> str:
     """As text; people number their channels, too."""
+    if isinstance(name, dict):
+        if unknown := set(name) - {"name", "file", "volume"}:
+            raise DatasetError(f"{where}: a channel has a name, file and volume, but no {short(min(unknown))!r}")
+        name = name.get("name")
     if not isinstance(name, str | int) or isinstance(name, bool):
         raise DatasetError(f"{where}: the name of a channel must be text, found {short(repr(name))}")
     try:
@@ -58,7 +95,9 @@ def _channel(name: Any, where: Path) -> str:
 
 
 def labels_of(description: dict[str, Any], where: Path) -> Labels:
-    """Exclusive labels, or regions when a label is a list of values. Raises DatasetError."""
+    """Exclusive labels, regions when a label is a list of values, or masks. Raises DatasetError."""
+    if "masks" in description:
+        return _masks(description, where)
     named = _values_by_name(description.get("labels"), where)
     ignored = named.pop("ignore", None)
     ignore = None if ignored is None else _one(ignored, "ignore", where)
@@ -66,6 +105,22 @@ def labels_of(description: dict[str, Any], where: Path) -> Labels:
     if all(len(values) == 1 for values in named.values()):  # whatever regions_class_order says, as in nnU-Net
         return _exclusive({"background": (background,)} | named, ignore, where)
     return _made(RegionLabels, where, named, _class_order(description, named, where), background, ignore)
+
+
+def _masks(description: dict[str, Any], where: Path) -> MaskLabels:
+    named = description["masks"]
+    if "labels" in description:
+        raise DatasetError(
+            f"{where}: has both `labels` and `masks`. `labels` are values of one map per case, `masks` a map for each "
+            "name; remove one of them"
+        )
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise DatasetError(f'{where}: masks must be a list of names such as ["liver", "tumour"], found {short(named)}')
+    found = {name: description.get(name, False) for name in (IN_CHANNELS, ABSENT_ARE_EMPTY)}
+    for name, value in found.items():
+        if not isinstance(value, bool):
+            raise DatasetError(f"{where}: {name} must be true or false, found {short(value)}")
+    return _made(MaskLabels, where, tuple(named), *found.values())
 
 
 def _made(kind: type[Made], where: Path, *fields: Any) -> Made:

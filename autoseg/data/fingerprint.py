@@ -62,7 +62,7 @@ class CaseFingerprint:
     left_right: int | None = None
     """The axis that runs along the patient's left-right, or closest to it; None: not known."""
     labels: tuple[int, ...] | None = None
-    """Indices, from 1 on, of the labels that the case has; None: not known."""
+    """Indices, from 1 on, of the labels that the case has, of masks which they are; None: not known."""
     orientation: str | None = None
     """Where x, y and z of its arrays point to in the patient, ``LPS`` for example; None: 2-D, or not known."""
     channels: tuple[ChannelFingerprint | None, ...] = ()
@@ -121,7 +121,7 @@ class Fingerprint:
     intensities: tuple[Intensities, ...]
     """One per channel."""
     structures: tuple[Structure | None, ...] = ()
-    """One per label index from 1 on, None for a label that no case has; empty: not measured."""
+    """One per label index from 1 on, or per mask; None for one that no case has; empty: not measured."""
 
     @property
     def orientation(self) -> str | None:

@@ -1,7 +1,7 @@
 """Dice from voxel counts: enough to compare hundreds of label maps that are never kept.
 
-A confusion matrix holds voxels by predicted index (rows) and reference index (columns), both of ``Labels``. The rule
-for empty labels is that of ``scores.py``.
+Of each label, region or mask three numbers are counted: voxels that are predicted and true, predicted, and true. The
+rule for empty labels is that of ``scores.py``.
 """
 
 from __future__ import annotations
@@ -11,30 +11,35 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..core.labels import Labels
+from ..core.masks import MaskLabels
 from .resampling import known_mean
 
 
-def confusion(prediction: np.ndarray, reference: np.ndarray, labels: Labels) -> np.ndarray:
-    """Voxels (predicted index, reference index), int64, of two index maps of one shape; ignored ones are left out."""
+def overlaps(prediction: np.ndarray, reference: np.ndarray, labels: Labels) -> np.ndarray:
+    """Voxels (labels in the order of ``foreground``, 3), int64, of two index maps of one shape: in both, in the
+    prediction, in the reference; ignored ones are left out."""
+    if isinstance(labels, MaskLabels):
+        pairs = zip(labels.split(prediction), labels.split(reference))
+        counts = [[np.count_nonzero(each) for each in (one & other, one, other)] for one, other in pairs]
+        return np.array(counts, np.int64)
     size = len(labels.values)
     together = prediction.reshape(-1).astype(np.int64) * (size + 1) + reference.reshape(-1)
-    counts = np.bincount(together, minlength=size * (size + 1))
-    return counts.reshape(size, size + 1)[:, :size]
+    matrix = np.bincount(together, minlength=size * (size + 1)).reshape(size, size + 1)[:, :size]
+    if labels.exclusive:
+        return np.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)], 1)[1:]
+    table = labels.index_table.astype(np.int64)
+    return np.stack([((table @ matrix) * table).sum(1), table @ matrix.sum(1), table @ matrix.sum(0)], 1)
 
 
-def dice(matrices: np.ndarray, labels: Labels) -> np.ndarray:
-    """Dice (..., labels in the order of ``foreground``) of confusion matrices (..., predicted, reference).
+def dice(counts: np.ndarray, labels: Labels) -> np.ndarray:
+    """Dice (..., labels in the order of ``foreground``) of ``overlaps`` (..., labels, 3).
 
     NaN where a label is neither predicted nor there.
     """
-    scores = []
-    for values in labels.foreground.values():
-        members = [labels.values.index(value) for value in values]
-        predicted, true = matrices[..., members, :].sum((-2, -1)), matrices[..., members].sum((-2, -1))
-        both = matrices[..., members, :][..., members].sum((-2, -1))
-        total = predicted + true
-        scores.append(np.divide(2.0 * both, total, out=np.full(total.shape, np.nan), where=total > 0))
-    return np.stack(scores, axis=-1)
+    both, predicted, true = np.moveaxis(counts, -1, 0)
+    total = predicted + true
+    scores: np.ndarray = np.divide(2.0 * both, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return scores
 
 
 def mean_over_cases(scores: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..corrections import POSTPROCESSORS, Correction, change
 from ..data.folds import make_folds
-from .counts import confusion, dice, mean_over_cases, overall
+from .counts import dice, mean_over_cases, overall, overlaps
 from .paired import EQUAL, SURE, Paired, paired
 from .resampling import patient_numbers
 
@@ -63,16 +63,16 @@ class Held:
         return made
 
     def tried(self, candidates: Sequence[Correction], labels: Labels) -> np.ndarray:
-        """Confusion matrices (1 + candidates, ...) of the case as it is and after every candidate."""
+        """Overlaps (1 + candidates, labels, 3) of the case as it is and after every candidate."""
         label_map, reference = self.label_map, self.reference
         indices = labels.encode(label_map)
-        before = confusion(indices, reference, labels)
+        before = overlaps(indices, reference, labels)
         found = [before]
         for candidate in candidates:
             made = change(label_map, candidate, labels, self.geometry)
             there, old = reference.reshape(-1)[made.voxels], indices.reshape(-1)[made.voxels]
             new = labels.encode(made.values) if made.values.size else old
-            found.append(before - confusion(old, there, labels) + confusion(new, there, labels))
+            found.append(before - overlaps(old, there, labels) + overlaps(new, there, labels))
         return np.stack(found)
 
 

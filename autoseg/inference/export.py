@@ -11,6 +11,8 @@ import numpy as np
 
 from ..core.clock import Clock
 from ..core.geometry import Geometry
+from ..core.masks import MaskLabels
+from ..errors import UsageError
 from .outputs import LABEL_MAP, OutputContext, Outputs
 from .readout import Slab
 
@@ -25,9 +27,23 @@ class Prediction:
 
     @property
     def labels(self) -> np.ndarray:
-        """(z, y, x), the values of the dataset's own label files, smallest fitting integer type."""
+        """(z, y, x), the values of the dataset's own label files, smallest fitting integer type; of masks that may
+        overlap their sum, where the first counts 1, the second 2, the third 4, ..."""
         found: np.ndarray = self.results[LABEL_MAP]
         return found
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """Of a model of masks: each by its name, (z, y, x) of 0 and 1. Raises UsageError for other models."""
+        labels = self.context.task.labels
+        if not isinstance(labels, MaskLabels):
+            raise UsageError("this model predicts one label per voxel and no masks: take `labels`")
+        return dict(zip(labels.masks, labels.split(self.labels)))
+
+    @property
+    def array(self) -> np.ndarray:
+        """``labels``, or of a model of masks all of them, (masks, z, y, x)."""
+        return np.stack([*self.masks.values()]) if isinstance(self.context.task.labels, MaskLabels) else self.labels
 
     @property
     def geometry(self) -> Geometry:

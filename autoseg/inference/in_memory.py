@@ -1,4 +1,8 @@
-"""Images of other libraries, in and out: whatever kind of object comes in, the label map goes back as that kind."""
+"""Images of other libraries, in and out: whatever kind of object comes in, the label map goes back as that kind.
+
+Of masks that may overlap go back all, as channels: (masks, z, y, x) of an array, the components of each voxel of a
+SimpleITK image, the fourth axis of nibabel's.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core.channels import ChannelSource
 from ..core.geometry import Geometry, Image
 from ..core.limits import refuse_larger
 from ..core.names import short
+from ..data.dataset import Case, ImageSource
+from ..data.images import read_case
 from ..errors import ModelError
 from ..parts.readers import read_image, unlike
 from ..parts.readers._grid import in_lps
@@ -22,24 +29,29 @@ GiveBack = Callable[[Prediction], Any]
 
 
 def opened(
-    source: Any, spacing: Sequence[float] | None = None, affine: np.ndarray | None = None
+    source: Any,
+    spacing: Sequence[float] | None = None,
+    affine: np.ndarray | None = None,
+    sources: Sequence[ChannelSource] = (),
 ) -> tuple[Image, GiveBack]:
     """The image in ``source`` and a function that turns its prediction into the same kind of object.
 
     Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm or ``affine`` belongs to arrays
-    only. A list is one image per channel, None for one that is missing. Raises ModelError for anything else.
+    only. A list is one image per channel, None for one that is missing. Of files, ``sources`` say which volume of which
+    each channel is; empty: they hold all channels in order. Raises ModelError for anything else.
     """
     if isinstance(source, list | tuple) and any(part is None or isinstance(part, np.ndarray) for part in source):
         return _by_channel(source, spacing, affine)
     if isinstance(source, np.ndarray):
-        return _from_array(source, spacing, affine), lambda prediction: prediction.labels
+        return _from_array(source, spacing, affine), lambda prediction: prediction.array
     if spacing is not None or affine is not None:
         raise ModelError("spacing and affine are for arrays; every other kind of image carries its own")
     if isinstance(source, Image):
         return source, lambda prediction: prediction
     parts = list(source) if isinstance(source, list | tuple) else [source]
     if parts and all(isinstance(path, str | Path) for path in parts):
-        return read_image([Path(path) for path in parts]), lambda prediction: prediction
+        paths = [Path(path) for path in parts]
+        return _chosen(paths, sources) if sources else read_image(paths), lambda prediction: prediction
     libraries = {type(part).__module__.partition(".")[0] for part in parts}
     if libraries == {"SimpleITK"}:
         return _stacked(list(map(_from_simpleitk, parts))), lambda prediction: _to_simpleitk(prediction, parts[0])
@@ -73,6 +85,14 @@ def _by_channel(
     whole[[*there]] = image.array
     absent = tuple(number for number in range(len(parts)) if number not in there)
     return Image(whole, image.geometry, absent), give_back
+
+
+def _chosen(paths: Sequence[Path], sources: Sequence[ChannelSource]) -> Image:
+    """Raises ModelError where a file is missing of which a channel is taken."""
+    needed = max(source.file for source in sources) + 1
+    if len(paths) < needed:
+        raise ModelError(f"the model takes channels from files 0 to {needed - 1}, found {len(paths)} files; give all")
+    return read_case(Case("image", tuple(ImageSource(str(paths[each.file]), each.volume) for each in sources)))
 
 
 def _stacked(images: Sequence[Image]) -> Image:
@@ -142,7 +162,9 @@ def _to_simpleitk(prediction: Prediction, source: Any) -> Any:
     import SimpleITK
 
     grid = _grid(source)
-    labels = SimpleITK.GetImageFromArray(prediction.labels if grid.GetDimension() == 3 else prediction.labels[0])
+    array = prediction.array if grid.GetDimension() == 3 else prediction.array[..., 0, :, :]
+    components = array.ndim > grid.GetDimension()
+    labels = SimpleITK.GetImageFromArray(np.moveaxis(array, 0, -1) if components else array, isVector=components)
     labels.CopyInformation(grid)
     return labels
 
@@ -187,7 +209,7 @@ def _placed(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry:
 
 def _to_nibabel(prediction: Prediction, source: Any) -> Any:
     """With both transforms, their codes and the units of the image."""
-    labels = np.ascontiguousarray(prediction.labels.T)
+    labels = np.ascontiguousarray(np.moveaxis(prediction.array, (-3, -2, -1), (2, 1, 0)))
     if not hasattr(source.header, "get_sform"):  # another format than NIfTI
         return type(source)(labels, source.affine)
     header = source.header.copy()

@@ -140,7 +140,7 @@ class Predictor(ABC, Generic[OnGrid]):
         does. ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when channels are
         wrong.
         """
-        read, give_back = opened(image, spacing, affine)
+        read, give_back = opened(image, spacing, affine, self.task.channel_sources)
         found = self.segment(read, PredictOptions(tta, step), outputs=outputs, given=given)
         return found if outputs else give_back(found)
 
@@ -162,7 +162,7 @@ class Predictor(ABC, Generic[OnGrid]):
         ``inference.outputs.probabilities.KINDS``, where they are asked for. Raises ModelError when the image does not
         fit, UsageError or UnknownPartError for outputs that there are not.
         """
-        read, _ = opened(image, spacing, affine)
+        read, _ = opened(image, spacing, affine, self.task.channel_sources)
         wanted = chosen(outputs, probabilities)
         space = Space(self.need(read.geometry, wanted, in_file=False).room(budget(self.settings.memory)))
         return self.decide(self.prepare(read, given), options, wanted, space=space)

@@ -9,7 +9,7 @@ must be; it is compared before anything is unpacked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +46,8 @@ class StoredRecord:
     """What the file of probabilities must be."""
     labels: Mark | None = None
     """What the label map that was written with them must be; None: it has not been written."""
+    further: tuple[Mark, ...] = ()
+    """Where each mask is a file of its own, what those after the first must be."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def record_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def stored_problem(path: Path, label_map: Path) -> str | None:
+def stored_problem(path: Path, label_files: Sequence[Path]) -> str | None:
     """Why a case must be predicted again, None where it need not; empty where it never was, or not to its end."""
     if not record_of(path).exists():
         return ""
@@ -107,16 +109,18 @@ def stored_problem(path: Path, label_map: Path) -> str | None:
         record = read_json(record_of(path), StoredRecord)
     except RecordError as error:
         return str(error)
-    if record.labels is None:
+    marks = (record.probabilities, record.labels, *record.further)
+    if record.labels is None or len(marks) != 1 + len(label_files):
         return ""
-    wanted = {path: record.probabilities, label_map: record.labels}
-    return next((f"{file} {found}" for file, mark in wanted.items() if (found := damage(file, mark))), None)
+    wanted = zip((path, *label_files), marks)
+    return next((f"{file} {found}" for file, mark in wanted if mark and (found := damage(file, mark))), None)
 
 
-def note_label_map(path: Path, label_map: Path) -> None:
-    """The case is complete: its label map has been written, too."""
+def note_label_map(path: Path, label_files: Sequence[Path]) -> None:
+    """The case is complete: its label map, or all of its masks, have been written, too."""
     record = read_json(record_of(path), StoredRecord)
-    write_json(record_of(path), replace(record, labels=Mark.of(label_map)), durable=False, sealed=True)
+    first, *further = map(Mark.of, label_files)
+    write_json(record_of(path), replace(record, labels=first, further=tuple(further)), durable=False, sealed=True)
 
 
 @contextmanager

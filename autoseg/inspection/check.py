@@ -109,8 +109,8 @@ def _listed(dataset: Dataset) -> list[Problem]:
         problems.append(Problem(ALL, "", f"the channels {channels} are the files {_as_written(usual)}", cure, "note"))
     first: dict[str, str] = {}
     for case in dataset.cases:
-        other = first.setdefault(str(case.label), case.key)
-        if other != case.key:
+        others = {first.setdefault(str(file), case.key) for file in case.label_files if file}
+        for other in sorted(others - {case.key}):
             cure = "Fine if both images show the same; otherwise correct the list in dataset.json."
             problems.append(Problem(case.key, "", f"has the same label file as {short(other)}", cure, "note"))
     return problems
@@ -157,8 +157,9 @@ def _surplus(case: Case, dataset: Dataset) -> list[Problem]:
 def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problems: list[Problem]) -> list[Problem]:
     if problems:
         return problems
-    images = _image_files(case)
-    problems = _channel_problems(case, dataset, [headers[image].channels for image in images])
+    images = _image_files(case) if not dataset.channel_sources else list(case.image_files)
+    look = _chosen_problems if dataset.channel_sources else _channel_problems
+    problems = look(case, dataset, [headers[image].channels for image in images])
     if headers[images[0]].note:
         problems.append(Problem(case.key, images[0].name, headers[images[0]].note, _NOT_TAKEN, severity="note"))
     for path in case.files[1:]:
@@ -205,6 +206,20 @@ def _channel_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Pr
         missing = ", ".join(f"_{number:04d}" for number in range(len(files), expected))
         what += f"; {missing} {'is' if len(files) + 1 == expected else 'are'} missing"
     return [Problem(case.key, "", what, cure)]
+
+
+def _chosen_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Problem]:
+    """Volumes that were chosen of files which do not hold them."""
+    problems, held = [], dict(zip(map(str, case.image_files), found))
+    cure = "Correct file and volume of this channel in dataset.json; both are counted from 0."
+    for number, (name, source) in enumerate(zip(dataset.channels, case.images)):
+        count = 0 if source is None else held[source.file]
+        if source is None or (source.channel or 0) < count <= (1 if source.channel is None else count):
+            continue
+        wanted = "says no volume" if source.channel is None else f"is volume {source.channel}"
+        what = f"holds {count} volume{'s' * (count > 1)}, but channel {number} ({short(name, 40)}) {wanted}"
+        problems.append(Problem(case.key, Path(source.file).name, what, cure))
+    return problems or ([_lacking(case, dataset.channels)] if case.absent else [])
 
 
 def _lacking(case: Case, channels: Sequence[str]) -> Problem:

@@ -123,11 +123,12 @@ def _remembered_scan(
     path = folder / f"{case.key}.npz"
     files = _file_states(case.files)
     memory = _recall(path)
-    if memory is not None and memory[1]["question"] == question and memory[1]["paths"] == [str(p) for p in case.files]:
+    if memory is not None and memory[1]["question"] == question and memory[1]["paths"] == _paths(case):
         scan, stored = memory
         if stored["files"] == files:
             return scan
-        if files is not None and scan.fingerprint is not None and content_hash(*case.files) == scan.fingerprint.content:
+        content = scan.fingerprint and scan.fingerprint.content
+        if files is not None and content and content_hash(*case.files) + case.picked == content:
             _remember(path, scan, case, question, files)
             return scan
     scan = look(case, dataset)
@@ -141,6 +142,11 @@ def _question(dataset: Dataset) -> str:
     """What was asked of the files, besides the files themselves: another meaning of the labels asks again."""
     asked = [VERSION, to_json(dataset.labels), len(dataset.channels)]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _paths(case: Case) -> list[str]:
+    """And what is taken of them."""
+    return [*map(str, case.files), *([case.picked] if case.picked else [])]
 
 
 def _file_states(files: Iterable[Path]) -> list[list[int]] | None:
@@ -158,7 +164,7 @@ def _file_states(files: Iterable[Path]) -> list[list[int]] | None:
 def _remember(path: Path, scan: Scan, case: Case, question: str, files: list[list[int]]) -> None:
     stored = {
         "question": question,
-        "paths": [str(file) for file in case.files],
+        "paths": _paths(case),
         "files": files,
         "problems": to_json(scan.problems),
         "fingerprint": to_json(scan.fingerprint),

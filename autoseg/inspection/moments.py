@@ -8,21 +8,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..core.geometry import axis_along
-from ..core.labels import Labels
+from ..core.labels import ExclusiveLabels, Labels
+from ..core.masks import MaskLabels
 from ..data.fingerprint import Structure
 
 VOXELS_AT_ONCE = 1 << 20
+ONE_MASK = ExclusiveLabels({"background": 0, "mask": 1})
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Axes of each covariance, in the order in which ``Structure.covariance`` holds them."""
 _PLACE = {frozenset(pair): place for place, pair in enumerate(PAIRS)}
 
 
 def label_moments(labels: np.ndarray, foreground: np.ndarray, meaning: Labels) -> np.ndarray:
-    """One row per foreground label: its share of the voxels, its centre, its covariances; NaN where it is absent.
+    """One row per foreground label, or mask: share of the voxels, centre, covariances; NaN where it is absent.
 
     ``labels`` (z, y, x) holds the user's values, ``foreground`` is True where they count. Lengths are shares of the
     array's edges, so that cases of different size compare.
     """
+    if isinstance(meaning, MaskLabels):
+        return np.vstack([label_moments(mask, mask != 0, ONE_MASK) for mask in meaning.split(labels)])
     values = np.array(meaning.values[1:])
     sums = np.zeros((10, len(values)))
     slab = max(1, VOXELS_AT_ONCE // max(1, math.prod(labels.shape[1:])))

@@ -6,13 +6,14 @@ an error is only what cannot be right.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..core.geometry import Geometry
-from ..core.labels import Labels
+from ..core.labels import Labels, names_of
+from ..core.masks import MaskLabels
 from ..core.names import short
 from ..data.fingerprint import CaseFingerprint, ChannelFingerprint, Fingerprint
 from ..data.folds import Folds
@@ -154,39 +155,40 @@ def copies(cases: Mapping[str, CaseFingerprint]) -> list[Problem]:
 def absent_labels(fingerprint: Fingerprint, labels: Labels) -> list[Problem]:
     """Labels that are named and that no case has."""
     known = [case.labels for case in fingerprint.cases.values() if case.labels is not None]
-    there = _values(known, labels)
+    there = _names(known, labels)
     return [
-        Problem(ALL, "", f"no case has any voxel of label {short(name)!r} ({_listed(values)})", _LABELS, "note")
+        Problem(ALL, "", f"no case has any voxel of {_called(name, values, labels)}", _LABELS, "note")
         for name, values in labels.foreground.items()
-        if known and there and not there & set(values)
+        if known and there and name not in there
     ]
 
 
 def untrained_labels(fingerprint: Fingerprint, labels: Labels, folds: Folds) -> list[Problem]:
     """Labels that some case has, but none of those on which a fold trains."""
-    there = _values([case.labels or () for case in fingerprint.cases.values()], labels)
-    missing = defaultdict(list)
+    there = _names([case.labels or () for case in fingerprint.cases.values()], labels)
+    missing: dict[int, list[str]] = {}
     for number, fold in enumerate(folds.folds):
         cases = [fingerprint.cases[key].labels or () for key in fold.train if key in fingerprint.cases]
-        trained = _values(cases, labels)
-        for name, values in labels.foreground.items():
-            if there & set(values) and not trained & set(values):
-                missing[number].append(name)
+        trained = _names(cases, labels)
+        missing[number] = [name for name in labels.foreground if name in there and name not in trained]
     return [
         Problem(
             ALL, "", f"fold {number} trains on no case with label {', '.join(map(short, names[:10]))}", _LABELS, "note"
         )
         for number, names in missing.items()
+        if names
     ]
 
 
-def _values(indices: Sequence[Sequence[int]], labels: Labels) -> set[int]:
-    values = labels.values  # made anew each time it is asked for
-    return {values[index] for each in indices for index in each}
+def _names(cases: Sequence[Sequence[int]], labels: Labels) -> set[str]:
+    """Of what any case holds."""
+    return set(names_of(labels, {number for case in cases for number in case}))
 
 
-def _listed(values: Sequence[int]) -> str:
-    return "value " + ", ".join(map(str, values[:10]))
+def _called(name: str, values: Sequence[int], labels: Labels) -> str:
+    if isinstance(labels, MaskLabels):
+        return f"mask {short(name)!r}"
+    return f"label {short(name)!r} (value {', '.join(map(str, values[:10]))})"
 
 
 def _lengths(values: np.ndarray) -> str:

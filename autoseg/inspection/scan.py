@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ import numpy as np
 from ..core.digests import content_hash
 from ..core.geometry import Image, nonzero_box
 from ..core.labels import Labels
+from ..core.masks import MaskLabels
 from ..core.seeds import generator
 from ..data.dataset import Case, Dataset
 from ..data.fingerprint import CaseFingerprint, ChannelFingerprint, is_quantitative
 from ..data.images import read_case
+from ..data.label_maps import read_label_map
 from ..errors import DatasetError, ImageFileError
-from ..parts.readers import read_image, read_labels
+from ..parts.readers import read_image
 from .brightness import is_measured
 from .channels import channel_fingerprint, same_channels
 from .check import unfit, unreadable
@@ -56,10 +58,10 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     """``scan_case`` where headers were compared already."""
     try:
         image = read_case(case)
-        labels, _ = read_labels(Path(str(case.label)))
-        content = content_hash(*case.files)
+        labels, _ = read_label_map(case.label_files, dataset.labels, image.geometry)
+        content = content_hash(*case.files) + case.picked
     except (DatasetError, ImageFileError, OSError) as error:
-        return Scan(tuple(_unreadable_files(case)) or (_unreadable(case, error),))
+        return Scan(tuple(_unreadable_files(case, dataset.labels)) or (_unreadable(case, error),))
     if labels.shape != image.geometry.shape:  # replaced meanwhile
         return Scan(tuple(unfit(case, dataset)))
 
@@ -127,7 +129,7 @@ def _voxel_problems(case: Case, image: Image, channels: Sequence[ChannelFingerpr
 
 
 def _label_problems(case: Case, labels: np.ndarray, meaning: Labels) -> list[Problem]:
-    name = Path(str(case.label)).name
+    name = next((file.name for file in case.label_files if file), "")
     values = np.unique(labels).tolist()
     known = {*meaning.values, *(() if meaning.ignore is None else (meaning.ignore,))}
     problems = []
@@ -163,12 +165,13 @@ def _empty_slices(case: Case, image: Image) -> list[Problem]:
     return problems
 
 
-def _unreadable_files(case: Case) -> list[Problem]:
+def _unreadable_files(case: Case, meaning: Labels) -> list[Problem]:
     """Every file of the case that cannot be read by itself."""
-    problems = []
+    problems, alone = [], replace(meaning, absent_are_empty=True) if isinstance(meaning, MaskLabels) else meaning
     for path in case.files:
+        by_itself = tuple(file if file == path else None for file in case.label_files)
         try:
-            read_labels(path) if str(path) == case.label else read_image([path])
+            read_label_map(by_itself, alone) if any(by_itself) else read_image([path])
         except (DatasetError, ImageFileError, OSError) as error:
             problems.append(unreadable(case, path, error))
     return problems

@@ -14,6 +14,7 @@ from ..bundle.weights import read_weights
 from ..core.files import atomic_file, atomic_folder
 from ..core.geometry import SLICE_SPACING_2D
 from ..core.labels import ExclusiveLabels, Labels
+from ..core.masks import MaskLabels
 from ..core.records import write_json
 from ..corrections import Correction
 from ..data.fingerprint import CaseFingerprint, Fingerprint, Intensities
@@ -39,7 +40,7 @@ def export_nnunet(trained: Trained, manifest: Manifest, target: Path) -> list[Pa
     if target.exists():
         raise ModelError(f"{target} exists already; remove it or choose another name with -o")
     plan = trained.plan
-    plans, described = nnunet_plans(plan, stand_in(plan)), dataset_json(plan.labels, plan, manifest)
+    described, plans = dataset_json(plan.labels, plan, manifest), nnunet_plans(plan, stand_in(plan))
     left_out = sorted(set(manifest.configurations) - set(plans["configurations"]))
     if left_out:
         raise RecordError(
@@ -85,10 +86,17 @@ def _intensities(normalizer: Any) -> Intensities:
 def dataset_json(labels: Labels, plan: Plan, manifest: Manifest) -> dict[str, Any]:
     """nnU-Net's dataset.json. Its label values are 0, 1, 2, ...; others are renumbered, which a warning says.
 
-    Raises RecordError for a background that is not 0.
+    Raises RecordError for a background that is not 0, and for masks that may overlap.
     """
+    if isinstance(labels, MaskLabels):
+        raise RecordError(
+            "nnU-Net writes one value per voxel, which cannot say that masks overlap; export this model in autoseg's "
+            "own format"
+        )
     if labels.values[0] != 0 and not labels.exclusive:
         raise RecordError(f"nnU-Net's background is 0, that of these regions is {labels.values[0]}")
+    if plan.channel_sources:
+        LOG.warning("nnU-Net takes a file per channel: save the volumes that this model takes as files of their own")
     described: dict[str, Any] = {"channel_names": {str(n): name for n, name in enumerate(plan.channels)}}
     if isinstance(labels, ExclusiveLabels):
         by_value = {value: name for name, value in labels.names.items()}

@@ -48,5 +48,11 @@ class PlansFile:
         axes, why = mirror_axes(dataset.labels, fingerprint, wish=constraints.mirror, orientation=planned.orientation)
         mirrored = tuple(index for index, axis in enumerate(planned.axis_order) if axis in axes)
         reasons = (*planned.reasons, f"mirroring: {why}")
-        planned = replace(planned, dataset=dataset.name, mirror_axes=mirrored, reasons=reasons)
+        planned = replace(
+            planned,
+            dataset=dataset.name,
+            channel_sources=dataset.channel_sources,
+            mirror_axes=mirrored,
+            reasons=reasons,
+        )
         return with_missing_channels(planned, fingerprint, constraints)

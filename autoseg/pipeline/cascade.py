@@ -18,8 +18,8 @@ from ..core.files import remove_unfinished
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..data.folds import Folds
+from ..data.label_maps import files_in, read_label_map
 from ..errors import TrainingError
-from ..parts.readers import read_labels
 from ..plan import Plan
 from ..preprocessing.priors import PriorStore, on_grid
 from ..preprocessing.store import StoredCase
@@ -49,7 +49,7 @@ def unfinished(files: DatasetFolder, earlier: Plan, folds: Folds, workers: int =
     return [
         name
         for name, run in runs.items()
-        if not (run.finished and is_validated(run, folds[int(name)].validation, earlier.file_ending, workers))
+        if not (run.finished and is_validated(run, folds[int(name)].validation, earlier, workers))
     ]
 
 
@@ -98,43 +98,44 @@ def bring_to_grid(files: DatasetFolder, earlier: Task, task: Task, cases: dict[s
     LOG.info("%s: predictions of %d cases brought to its grid, %d were there", what, len(todo), len(cases) - len(todo))
 
 
-def _predicted(files: DatasetFolder, earlier: Task) -> dict[str, Path]:
-    """Case to the label map that the fold which validated on it has predicted."""
+def _predicted(files: DatasetFolder, earlier: Task) -> dict[str, tuple[Path, ...]]:
+    """Case to the files of the labels that the fold which validated on it has predicted."""
     return {
-        key: files.run(earlier.name, str(number)).validation / f"{key}{earlier.file_ending}"
+        key: files_in(files.run(earlier.name, str(number)).validation, key, earlier.file_ending, earlier.labels)
         for number, fold in enumerate(files.read_folds().folds)
         for key in fold.validation
     }
 
 
-def _refuse_unpredicted(key: str, path: Path | None, earlier: Task) -> None:
-    if path is None:
+def _refuse_unpredicted(key: str, paths: tuple[Path, ...] | None, earlier: Task) -> None:
+    if paths is None:
         raise TrainingError(
             f"case {key} is in no fold's validation cases, so that every fold of {earlier.name} was trained on it; "
             "a cascade needs folds of which each case validates one"
         )
-    if not path.exists():
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing is not None:
         raise TrainingError(
-            f"{path} is missing, the label map that {earlier.name} predicted for case {key}. Remove "
-            f"{path.parent} to predict it again; or, if the folds have changed, {path.parents[1]} to train anew"
+            f"{missing} is missing, the label map that {earlier.name} predicted for case {key}. Remove "
+            f"{missing.parent} to predict it again; or, if the folds have changed, {missing.parents[1]} to train anew"
         )
 
 
-def _content(path: Path, case: StoredCase) -> str:
-    return hashlib.sha256((content_hash(path) + case.case.content).encode()).hexdigest()
+def _content(paths: tuple[Path, ...], case: StoredCase) -> str:
+    return hashlib.sha256((content_hash(*paths) + case.case.content).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class _Transfer:
-    """One label map on its way."""
+    """One label map, or the masks of a case, on their way."""
 
     key: str
-    path: Path
+    paths: tuple[Path, ...]
     case: StoredCase
     content: str
 
 
 def _transfer(work: _Transfer, task: Task, store: PriorStore) -> None:
-    label_map, _ = read_labels(work.path)
+    label_map, _ = read_label_map(work.paths, task.labels)
     indices = on_grid(label_map, work.case.record, task.labels, task.configuration.resampler)
     store.write(work.key, indices, work.content)

@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core.geometry import Geometry
 from ..core.labels import Labels
+from ..core.masks import MaskLabels
 from ..core.parallel import ordered_map
 from ..core.progress import progress
+from ..data.dataset import LabelFiles
+from ..data.label_maps import read_label_map
 from ..errors import ModelError
-from ..evaluation.counts import confusion
+from ..evaluation.counts import overlaps
 from ..evaluation.pool import WHOLE, Pool
 from ..inference.stored_probabilities import StoredProbabilities, open_stored
-from ..parts.readers import read_labels
 from ..preprocessing.spatial import not_resampled
 
 Members = tuple[str, ...]
@@ -33,7 +36,7 @@ class Unseen:
     fold: int
     patient: str
     """Whose it is; the case itself where nobody has named patients."""
-    reference: Path
+    reference: LabelFiles
     kept: Mapping[str, Path]
     """By configuration."""
 
@@ -54,17 +57,17 @@ def ensembles(configurations: Sequence[str]) -> list[Members]:
     return [members for size in range(len(configurations)) for members in combinations(configurations, size + 1)]
 
 
-def matrices(
+def overlaps_of(
     cases: Sequence[Unseen], tried: Sequence[Members], labels: Labels, workers: int, pool: Pool | None = None
 ) -> np.ndarray:
-    """Confusion matrices (ensembles, cases, predicted index, reference index); the last are those of ``pool``, if any,
-    each case with the weights that were learned without it."""
-    work = partial(_matrices, tried=tried, labels=labels, pool=pool)
+    """Overlaps (ensembles, cases, labels, 3); the last are those of ``pool``, if any, each case with the weights that
+    were learned without it."""
+    work = partial(_overlaps_of, tried=tried, labels=labels, pool=pool)
     found = progress(ordered_map(work, cases, workers), len(cases), f"comparing {len(tried)} models")
     return np.stack(list(found), axis=1)
 
 
-def _matrices(case: Unseen, *, tried: Sequence[Members], labels: Labels, pool: Pool | None) -> np.ndarray:
+def _overlaps_of(case: Unseen, *, tried: Sequence[Members], labels: Labels, pool: Pool | None) -> np.ndarray:
     """Where all configurations agree, so does every ensemble of them: only the other voxels are tried one by one.
 
     Not so with weights that differ between labels.
@@ -72,25 +75,25 @@ def _matrices(case: Unseen, *, tried: Sequence[Members], labels: Labels, pool: P
     names = sorted({name for members in tried for name in members})
     kept = dict(zip(names, case.opened(names)))
     first = kept[names[0]]
-    reference = reference_of(case, labels)
+    reference = reference_of(case, first.geometry, labels)
     if reference.shape != first.geometry.shape:
-        raise ModelError(f"case {case.key}: {case.reference} has changed since training; plan and train again")
+        raise ModelError(f"case {case.key}: its labels have changed since training; plan and train again")
     inner = first.before.apply(reference, not_resampled)
-    cropped = confusion(np.zeros_like(reference), reference, labels) - confusion(np.zeros_like(inner), inner, labels)
+    cropped = overlaps(np.zeros_like(reference), reference, labels) - overlaps(np.zeros_like(inner), inner, labels)
     found = np.stack([cropped] * (len(tried) + (pool is not None)))
     for rows in _slabs(first):
         there = torch.from_numpy(np.ascontiguousarray(inner[rows])).reshape(-1)
         codes = {name: each.read(rows).flatten(1) for name, each in kept.items()}
         alone = {name: decided(code, first.one, labels) for name, code in codes.items()}
         differ = _differ(list(codes.values()), list(alone.values()), first.one, labels)
-        agreed = confusion(alone[names[0]][~differ].numpy(), there[~differ].numpy(), labels)
+        agreed = overlaps(alone[names[0]][~differ].numpy(), there[~differ].numpy(), labels)
         if pool is not None:
             decision = _together(codes, pool.members, first.one, labels, pool.without[case.key])
-            found[-1] += confusion(decision.numpy(), there.numpy(), labels)
+            found[-1] += overlaps(decision.numpy(), there.numpy(), labels)
         codes, there = {name: code[:, differ] for name, code in codes.items()}, there[differ]
         for number, members in enumerate(tried):
             decision = alone[members[0]][differ] if len(members) == 1 else _together(codes, members, first.one, labels)
-            found[number] += agreed + confusion(decision.numpy(), there.numpy(), labels)
+            found[number] += agreed + overlaps(decision.numpy(), there.numpy(), labels)
     return found
 
 
@@ -98,7 +101,7 @@ def unlike_voxels(case: Unseen, names: Sequence[str], labels: Labels) -> tuple[n
     """Codes (configurations, heads, voxels) of the annotated voxels about which the configurations differ, their label
     indices (voxels,), and the code of certainty."""
     kept = case.opened(names)
-    inner = kept[0].before.apply(reference_of(case, labels), not_resampled)
+    inner = kept[0].before.apply(reference_of(case, kept[0].geometry, labels), not_resampled)
     codes, truth = [], []
     for rows in _slabs(kept[0]):
         there = np.ascontiguousarray(inner[rows]).reshape(-1)
@@ -124,15 +127,18 @@ def label_map(case: Unseen, members: Members, labels: Labels, pool: Pool | None 
     return _values(labels)[indices]
 
 
-def reference_of(case: Unseen, labels: Labels) -> np.ndarray:
-    """The reference as label indices, (z, y, x) on the file's grid."""
-    return labels.encode(read_labels(case.reference)[0])
+def reference_of(case: Unseen, geometry: Geometry, labels: Labels) -> np.ndarray:
+    """The reference as label indices, (z, y, x) on the file's grid, ``geometry``."""
+    return labels.encode(read_label_map(case.reference, labels, geometry)[0])
 
 
 def decided(codes: torch.Tensor, one: int, labels: Labels) -> torch.Tensor:
     """Label indices (...) from the codes (heads, ...) of probabilities, ``one`` being certainty."""
+    found = labels.winners(codes.to(torch.int32) - one // 2, 0)  # a region or mask is on above one half
+    if isinstance(labels, MaskLabels):  # what is written are indices
+        return found
     written = torch.tensor([labels.values.index(value) for value in labels.written.tolist()])
-    return written[labels.winners(codes.to(torch.int32) - one // 2, 0)]  # a region is on above one half
+    return written[found]
 
 
 def _together(

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from ..core.labels import ExclusiveLabels, Labels
-from ..core.names import first_of
+from ..core.masks import MaskLabels
+from ..core.names import first_of, short
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import from_json
 from ..data import dataset_json
-from ..data.dataset import Dataset
+from ..data.dataset import Dataset, LabelFiles
 from ..data.folds import FoldRules, likely_group
+from ..data.label_maps import read_label_map
+from ..data.layouts.masks import case_and_mask
 from ..errors import AutosegError, DatasetError
 from ..evaluation.scores import CaseScores, Summary, score_case, standard_metrics, summarise, write_scores
-from ..parts.readers import ENDINGS, differences, ending_of, read_labels
+from ..parts.readers import ENDINGS, differences, ending_of, read_header, read_labels
 from .plan_folds import patients_of
 from .replaced import refuse_others_scores
 
@@ -42,7 +46,8 @@ def evaluate(
 ) -> Summary:
     """Scores every case of ``reference`` that has a prediction; the others are named in ``Summary.missing``.
 
-    Both are folders of label files, matched by case name whatever their endings, or two files. ``labels`` is the
+    Both are folders of label files, matched by case name whatever their endings, or two files. Where each mask of a
+    case is a file, the files ``<case>_<mask>`` of a folder are a case. ``labels`` is the
     ``dataset.json`` that names the labels; None takes the one beside or in the reference's folder, or else every value
     that occurs. ``tolerance`` in mm is that of the surface Dice. ``group`` and ``group_file`` name the patients, as in
     ``FoldRules``; intervals then resample patients. Writes scores.csv and scores.json into ``output`` (None: beside the
@@ -50,7 +55,8 @@ def evaluate(
     unless a dictionary ``failed`` is given, which then holds what is wrong with it; UsageError where patients are not
     named.
     """
-    pairs, missing = find_pairs(reference, predictions)
+    named = _named_labels(reference, labels)
+    pairs, missing = find_pairs(reference, predictions, named)
     if missing:
         LOG.warning("%d cases have no prediction in %s: %s", len(missing), predictions, ", ".join(missing))
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
@@ -61,13 +67,19 @@ def evaluate(
         LOG.warning(
             "several cases seem to belong to one patient; intervals that resample patients: --group '%s'", likely
         )
-    named = _labels(reference, labels, pairs)
     return score_pairs(
-        pairs, named, folder, failed=failed, missing=missing, patients=patients, tolerance=tolerance, workers=workers
+        pairs,
+        named or _inferred_labels(pairs),
+        folder,
+        failed=failed,
+        missing=missing,
+        patients=patients,
+        tolerance=tolerance,
+        workers=workers,
     )
 
 
-Pair = tuple[Path, Path]
+Pair = tuple[LabelFiles, LabelFiles]
 """Reference and prediction of one case."""
 
 
@@ -107,17 +119,26 @@ def scored(
     return {key: scores for key, scores in found if scores is not None}
 
 
-def find_pairs(reference: Path, predictions: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:
-    """Case to its two files, and the cases without a prediction. Raises DatasetError when no case has both."""
+def find_pairs(
+    reference: Path, predictions: Path, labels: Labels | None = None
+) -> tuple[dict[str, Pair], tuple[str, ...]]:
+    """Case to its files of both, and the cases without a prediction. Raises DatasetError when no case has both.
+
+    ``labels`` None: whatever they are, they are one label map per case.
+    """
     for path in (reference, predictions):
         if not path.exists():
             raise DatasetError(f"{path} does not exist")
     if reference.is_file() and predictions.is_file():
-        return {_key(reference): (reference, predictions)}, ()
+        if _are_files(labels):
+            raise DatasetError("each mask is a file: give the folder of the references and that of the predictions")
+        return {_key(reference): ((reference,), (predictions,))}, ()
     if reference.is_file() or predictions.is_file():
         raise DatasetError(f"{reference} and {predictions}: give two folders or two files, not one of each")
-    wanted, found = _label_files(reference), _label_files(predictions)
-    pairs = {key: (_only(files), _only(found[key])) for key, files in wanted.items() if key in found}
+    wanted, found = _label_files(reference, labels), _label_files(predictions, labels)
+    pairs = {
+        key: (_of_case(files, labels), _of_case(found[key], labels)) for key, files in wanted.items() if key in found
+    }
     if not pairs:
         raise DatasetError(
             f"no file in {predictions} has the name of one in {reference}: "
@@ -128,11 +149,21 @@ def find_pairs(reference: Path, predictions: Path) -> tuple[dict[str, Pair], tup
     return pairs, tuple(sorted(set(wanted) - set(found)))
 
 
-def _label_files(folder: Path) -> dict[str, list[Path]]:
+def _are_files(labels: Labels | None) -> TypeGuard[MaskLabels]:
+    """Whether each mask is a file."""
+    return isinstance(labels, MaskLabels) and not labels.in_channels
+
+
+def _label_files(folder: Path, labels: Labels | None) -> dict[str, list[Path]]:
+    """Case to its files."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(ENDINGS):
-            files.setdefault(_key(path), []).append(path)
+            said = case_and_mask(_key(path), labels) if _are_files(labels) else (_key(path), "")
+            if said is None:
+                LOG.warning("%s belongs to none of the masks; it is left out", path)
+            else:
+                files.setdefault(said[0], []).append(path)
     return files
 
 
@@ -140,9 +171,20 @@ def _key(path: Path) -> str:
     return path.name.removesuffix(ending_of(path))
 
 
-def _only(files: list[Path]) -> Path:
+def _of_case(files: list[Path], labels: Labels | None) -> LabelFiles:
+    """One file, or one for each mask; None for a mask without one."""
+    if not _are_files(labels):
+        return (_only(files, "case"),)
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        _, mask = case_and_mask(_key(path), labels) or ("", "")
+        found.setdefault(mask, []).append(path)
+    return tuple(_only(found[mask], "mask") if mask in found else None for mask in labels.masks)
+
+
+def _only(files: list[Path], of: str) -> Path:
     if len(files) > 1:
-        raise DatasetError(f"several files for one case: {', '.join(map(str, files))}. Keep one of them")
+        raise DatasetError(f"several files for one {of}: {', '.join(map(str, files))}. Keep one of them")
     return files[0]
 
 
@@ -151,11 +193,12 @@ def _some(keys: Iterable[str]) -> str:
     return (", ".join(names[:5]) + (", ..." if len(names) > 5 else "")) or "nothing"
 
 
-def _labels(reference: Path, given: Path | None, pairs: dict[str, Pair]) -> Labels:
+def _named_labels(reference: Path, given: Path | None) -> Labels | None:
+    """None where no dataset.json names them."""
     folder = reference if reference.is_dir() else reference.parent
     beside = [path for path in (folder / "dataset.json", folder.parent / "dataset.json") if path.exists()]
     if given is None and not beside:
-        return _inferred_labels(pairs)
+        return None
     path = given or beside[0]
     description = dataset_json.read(path)
     if isinstance(description.get("labels"), dict) and "kind" in description["labels"]:  # autoseg's own, in a workspace
@@ -167,7 +210,7 @@ def _labels(reference: Path, given: Path | None, pairs: dict[str, Pair]) -> Labe
 def _inferred_labels(pairs: dict[str, Pair]) -> Labels:
     """Every value of either label map but 0, so that a value only predicted counts as wrong."""
     found: set[int] = set()
-    for path in (path for pair in pairs.values() for path in pair):
+    for path in (path for pair in pairs.values() for files in pair for path in files if path):
         try:
             found |= set(np.unique(read_labels(path)[0]).tolist())
         except AutosegError:  # scoring says so
@@ -191,7 +234,8 @@ def _score(
     try:
         return key, _scores(key, pair, labels, metrics)
     except AutosegError as error:
-        told = f"case {key!r} ({', '.join(map(str, pair))}): {error}"
+        files = [path for files in pair for path in files if path]
+        told = f"case {key!r} ({short(', '.join(map(str, files)), 600)}): {error}"
         if failed is None:
             raise DatasetError(told) from None
         failed[key] = told
@@ -201,10 +245,13 @@ def _score(
 
 def _scores(key: str, pair: Pair, labels: Labels, metrics: Sequence[Any]) -> CaseScores:
     true, predicted = pair
-    reference, geometry = read_labels(true)
-    prediction, other = read_labels(predicted)
+    whole = replace(labels, absent_are_empty=False) if isinstance(labels, MaskLabels) else labels
+    grid = None if any(true) else next(read_header(path).geometry for path in predicted if path)
+    reference, geometry = read_label_map(true, labels, grid)
+    prediction, other = read_label_map(predicted, whole)
     if reference.shape == prediction.shape:
         for difference in differences(geometry, other):
             if not difference.rounding:
-                LOG.warning("%s: %s and %s lie on different grids: %s", key, true, predicted, difference.what)
+                files = next(filter(None, true)), next(filter(None, predicted))
+                LOG.warning("%s: %s and %s lie on different grids: %s", key, *files, difference.what)
     return score_case(reference, prediction, labels, geometry, metrics)

@@ -14,15 +14,15 @@ import numpy as np
 from ..bundle.manifest import MirroringTest
 from ..core.labels import Labels
 from ..core.parallel import ordered_map
-from ..data.dataset import Dataset
+from ..data.dataset import Dataset, LabelFiles
+from ..data.label_maps import files_in, read_label_map
 from ..errors import ModelError
-from ..evaluation.counts import confusion, dice, named, overall
+from ..evaluation.counts import dice, named, overall, overlaps
 from ..evaluation.paired import paired
 from ..evaluation.resampling import patient_numbers
 from ..evaluation.scores import summarise
 from ..inference.model import Model
 from ..inference.options import PredictOptions
-from ..parts.readers import read_labels
 from ..run_folder import RunFolder
 from ..settings import RunSettings
 from .predict import predict
@@ -45,7 +45,7 @@ def measure_mirroring(
     ``patients``: case to patient, empty where each case is one. Raises ModelError when a case cannot be predicted.
     """
     sample = _sample({fold: keys for fold, (_, keys) in folds.items()})
-    pairs: dict[str, tuple[Path, Path, Path]] = {}
+    files: dict[str, tuple[LabelFiles, ...]] = {}
     passes = 1
     with tempfile.TemporaryDirectory(prefix="autoseg-") as scratch:
         for fold, (run, _) in folds.items():
@@ -59,11 +59,14 @@ def measure_mirroring(
             if report.failed:
                 raise ModelError(f"cases could not be predicted without mirroring: {', '.join(report.failed)}")
             for case in cases:
-                name = f"{case.key}{model.task.file_ending}"
-                pairs[case.key] = case.files[-1], run.validation / name, Path(scratch) / name
-        found = list(ordered_map(partial(_dice, labels=dataset.labels), pairs.values(), settings.threads))
-    with_it, without = (np.stack(scores) for scores in zip(*found))
-    keys = list(pairs)
+                written = [
+                    files_in(place, case.key, model.task.file_ending, dataset.labels)
+                    for place in (run.validation, Path(scratch))
+                ]
+                files[case.key] = (case.label_files, *written)
+        scores = list(ordered_map(partial(_dice, labels=dataset.labels), files.values(), settings.threads))
+    with_it, without = (np.stack(each) for each in zip(*scores))
+    keys = list(files)
     compared = paired(with_it, without, patient_numbers(keys, patients))
     return MirroringTest(
         pays=bool(overall(with_it) - overall(without) >= LEAST_GAIN),
@@ -82,7 +85,11 @@ def _sample(keys: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     return {fold: [key for other, key in chosen if other == fold] for fold in keys}
 
 
-def _dice(files: tuple[Path, Path, Path], *, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-    reference, *predictions = (labels.encode(read_labels(path)[0]) for path in files)
-    one, other = (dice(confusion(prediction, reference, labels), labels) for prediction in predictions)
+def _dice(files: tuple[LabelFiles, ...], *, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+    """Of the first and the second prediction; the reference comes before them."""
+    (true, *others) = files
+    found = [read_label_map(each, labels) for each in others]
+    reference = labels.encode(read_label_map(true, labels, found[0][1])[0])
+    predictions = (labels.encode(label_map) for label_map, _ in found)
+    one, other = (dice(overlaps(prediction, reference, labels), labels) for prediction in predictions)
     return one, other

@@ -23,11 +23,11 @@ from ..data.dataset import Case, Dataset
 from ..data.fingerprint import Fingerprint
 from ..data.folds import FoldRules
 from ..data.images import read_case
+from ..data.label_maps import read_label_map
 from ..data.layouts import read_dataset
 from ..errors import AutosegError, DatasetError, ImageFileError, WorkspaceError
 from ..inspection.check import Problem, check_headers, table
 from ..inspection.extract import extract_fingerprint
-from ..parts.readers import read_labels
 from ..plan import Plan
 from ..planning.intensities import read_wishes
 from ..preprocessing.estimates import Estimates
@@ -218,7 +218,9 @@ def _tell_damages(name: str, damages: Sequence[tuple[str, str]]) -> None:
 
 def _prepare_one(case: Case, *, task: Task, store: CaseStore, keys: dict[str, str], estimates: Estimates) -> None:
     try:
-        prepared = prepare(read_case(case), read_labels(Path(str(case.label)))[0], task, estimates)
+        image = read_case(case)
+        labels, _ = read_label_map(case.label_files, task.labels, image.geometry)
+        prepared = prepare(image, labels, task, estimates)
     except (DatasetError, ImageFileError) as error:
         raise DatasetError(f"case {case.key}: {error}") from None
     store.write(case.key, prepared, keys[case.key])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.files import regular_file
+from ..core.labels import names_of
 from ..core.names import short
 from ..core.records import write_json
 from ..data.dataset import Dataset
@@ -113,13 +114,11 @@ def patients_of(keys: Sequence[str], rules: FoldRules) -> Mapping[str, str] | No
 
 def label_presence(dataset: Dataset, measured: Fingerprint) -> Traits:
     """Case key to the names of the labels, or regions, that it has; empty where an old fingerprint does not tell."""
-    values = dataset.labels.values
     found = {}
     for key, case in measured.cases.items():
         if case.labels is None:
             return {}
-        there = {values[index] for index in case.labels}
-        found[key] = tuple(name for name, members in dataset.labels.foreground.items() if there & set(members))
+        found[key] = names_of(dataset.labels, case.labels)
     return found
 
 

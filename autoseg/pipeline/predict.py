@@ -108,14 +108,14 @@ def _spare_images(cases: Sequence[Case], stages: Stages) -> None:
 
 def _spare_others(cases: Sequence[Case], stages: Stages, existing: str) -> None:
     """Raises UsageError for files that would be replaced and that `predict` did not write."""
-    files = {path: stages.image(case.key) for case in cases for path in stages.files(case.key)}
+    files = {path: case.key for case in cases for path in stages.files(case.key)}
     results, damaged = stages.results, existing == "keep"
     others = [
         path
-        for path, image in files.items()
+        for path, key in files.items()
         if os.path.lexists(path)
         and not results.is_own(path)
-        and not (damaged and results.is_noted(path) and results.problem(path, image))
+        and not (damaged and results.is_noted(path) and stages.problem(path, key))
     ]
     if not others:
         return

@@ -16,6 +16,7 @@ import torch
 from ..core import process
 from ..core.clock import Clock
 from ..core.geometry import Geometry
+from ..core.masks import MaskLabels
 from ..core.parallel import ordered_map
 from ..data.dataset import Case
 from ..data.images import read_case
@@ -52,9 +53,8 @@ class Stages:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def target(self, key: str) -> Path:
-        """The label map."""
-        (path,) = paths(self.outputs[LABEL_MAP], self.folder, key, self.model.task)
-        return path
+        """The label map, or the first mask."""
+        return paths(self.outputs[LABEL_MAP], self.folder, key, self.model.task)[0]
 
     def files(self, key: str) -> list[Path]:
         """What is written for a case, in this order."""
@@ -69,10 +69,16 @@ class Stages:
         files = self.files(key)
         if not all(map(os.path.lexists, files)):
             return False
-        problem = next(filter(None, (self.results.problem(path, self.image(key)) for path in files)), None)
+        problem = next(filter(None, (self.problem(path, key) for path in files)), None)
         if problem:
             LOG.warning("case %s: %s; it is predicted again", key, problem)
         return problem is None
+
+    def problem(self, path: Path, key: str) -> str | None:
+        """Why an earlier result for the case cannot be kept; None where it can."""
+        labels = self.model.task.labels
+        channels = labels.heads if isinstance(labels, MaskLabels) and labels.in_channels else 1
+        return self.results.problem(path, self.image(key), channels)
 
     def prepared(self, case: Case) -> Attempt[Any]:
         """Waits until memory suffices for the case, which is judged by its header, then reads it."""

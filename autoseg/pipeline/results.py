@@ -20,7 +20,7 @@ from ..core.files import regular_file
 from ..core.integrity import Mark, damage
 from ..core.mishaps import explained
 from ..core.records import to_json
-from ..parts.readers import ENDINGS, ending_of, read_header, read_labels, unlike
+from ..parts.readers import ENDINGS, ending_of, read_header, read_image, read_labels, unlike
 
 RECORD = "predicted.jsonl"
 LARGEST = 1 << 28  # bytes of a record
@@ -58,19 +58,20 @@ class Results:
         mark = self._marks[self._name(path)]
         return mark is None or damage(path, mark) is None
 
-    def problem(self, path: Path, image: Path) -> str | None:
-        """Why an earlier result cannot be kept for ``image``; None where it can."""
+    def problem(self, path: Path, image: Path, masks: int = 1) -> str | None:
+        """Why an earlier result cannot be kept for ``image``; None where it can. ``masks`` are channels of one file."""
         if not path.name.lower().endswith(ENDINGS):
             whole = self._marks.get(self._name(path)) is not None and self.is_own(path)
             return None if whole else f"{path} is not what `autoseg predict` wrote there"
         try:
-            found, expected = read_header(path).geometry, read_header(image).geometry
+            header, expected = read_header(path), read_header(image).geometry
+            found = header.geometry
             same = [ending_of(each).lower().removesuffix(".gz") for each in (path, image)]
             apart = unlike(expected, found)
             if found.shape != expected.shape or (apart and len({*same}) == 1):  # pictures know no millimetres
                 return f"{path} does not lie on the grid of the image ({'; '.join(apart)})"
             if self._marks.get(self._name(path)) is None or not self.is_own(path):
-                read_labels(path)
+                read_image([path]) if header.channels == masks > 1 else read_labels(path)
         except Exception as error:
             said = explained(error)
             if said is None:

@@ -16,17 +16,17 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..data.dataset import Dataset
 from ..data.folds import Folds
+from ..data.label_maps import files_in, write_label_map
 from ..errors import ModelError, UsageError, WorkspaceError
 from ..evaluation.counts import dice
 from ..evaluation.learn import Held, Learned, learn
 from ..evaluation.pool import Pool
 from ..evaluation.selection import Members, Selection, rank, write_selection
 from ..newest import note_made
-from ..parts.readers import write_labels
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
-from .compare import Unseen, ensembles, label_map, matrices, reference_of
-from .evaluate import score_pairs
+from .compare import Unseen, ensembles, label_map, overlaps_of, reference_of
+from .evaluate import Pair, score_pairs
 from .export_bundle import cross_validation
 from .mirroring import measure_mirroring
 from .pooling import learned_pool
@@ -71,7 +71,7 @@ def _selected(
     tried = ensembles(list(trained))
     some_only = any(each.plan.configurations[name].channels is not None for name, each in trained.items())
     pool = learned_pool(cases, list(trained), dataset.labels, settings.threads) if some_only else None
-    scores = dice(matrices(cases, tried, dataset.labels, settings.threads, pool), dataset.labels)
+    scores = dice(overlaps_of(cases, tried, dataset.labels, settings.threads, pool), dataset.labels)
     compared = rank(tried, scores, [case.key for case in cases], dataset.labels, splits.patients, pool)
     members = compared[0].members
     learned, held = _learn(cases, members, dataset, settings.threads, pool if compared[0].weights else None)
@@ -137,8 +137,7 @@ def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[
         return f"fold {', '.join(untrained)} is not trained"
     without = []
     for fold, run in runs.items():
-        ending = run.read_plan().file_ending
-        found = problems(run, splits[int(fold)].validation, ending, 1)
+        found = problems(run, splits[int(fold)].validation, run.read_plan(), 1)
         if damaged := [f"case {key}: {why}" for key, why in found.items() if why]:
             raise WorkspaceError(
                 f"{damaged[0]}. Run `autoseg train {files.root.name} {fold} -c {name}` again: it predicts anew what "
@@ -158,7 +157,7 @@ def _unseen(
             key,
             int(fold),
             splits.patients.get(key, key),
-            dataset.case(key).files[-1],
+            dataset.case(key).label_files,
             {name: files.run(name, fold).kept(key) for name in names},
         )
         for fold in folds
@@ -172,7 +171,8 @@ def _learn(
     def held(case: Unseen) -> Held:
         decided = label_map(case, members, dataset.labels, pool)
         geometry = case.opened(members)[0].geometry
-        return Held(decided, reference_of(case, dataset.labels), geometry, case.fold, case.patient)
+        reference = reference_of(case, geometry, dataset.labels)
+        return Held(decided, reference, geometry, case.fold, case.patient)
 
     made = progress(ordered_map(held, cases, workers), len(cases), "averaging " + " + ".join(members))
     return learn(list(made), dataset.labels, workers)
@@ -191,13 +191,15 @@ def _validate(
 
     Each case is corrected with what was learned without its fold, so that its scores are those of an unseen case.
     """
-    folder = files.selection / "validation"
+    folder, labels = files.selection / "validation", dataset.labels
     shutil.rmtree(folder, ignore_errors=True)
-    pairs = {case.key: (case.reference, folder / f"{case.key}{dataset.file_ending}") for case in cases}
+    pairs: dict[str, Pair] = {}
     for case, each in zip(cases, held):
+        written = files_in(folder, case.key, dataset.file_ending, labels)
         image = dataset.case(case.key).image_files[0]
-        write_labels(each.label_map, each.geometry, pairs[case.key][1], like=image)
-    summary = score_pairs(pairs, dataset.labels, folder, patients=splits.patients, workers=workers)
+        write_label_map(each.label_map, each.geometry, written, labels, like=image)
+        pairs[case.key] = case.reference, written
+    summary = score_pairs(pairs, labels, folder, patients=splits.patients, workers=workers)
     return CrossValidation(summary.overall, summary.labels, folds)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..data.dataset import Dataset
+from ..data.label_maps import files_in
 from ..errors import TrainingError
 from ..evaluation.scores import table
 from ..inference.model import Model
@@ -28,7 +29,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     if not split.validation:
         LOG.info("fold all has no validation cases: score it on cases of your own with `autoseg evaluate`")
         return
-    todo = problems(folder, split.validation, run.plan.file_ending, settings.threads)
+    todo = problems(folder, split.validation, run.plan, settings.threads)
     if not todo and is_scored(folder, split.validation):
         LOG.info("validation scores are in %s", folder.scores)
         validate_subsets(run, dataset)
@@ -41,8 +42,9 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     report = predict(model, missing, folder.validation, outputs=outputs, existing="replace", recorded=False)
     if report.failed:
         raise TrainingError(f"{len(report.failed)} validation cases could not be predicted; the messages above say why")
-    pairs = {case.key: (case.files[-1], folder.validation / f"{case.key}{model.task.file_ending}") for case in cases}
+    ending, labels = model.task.file_ending, dataset.labels
+    pairs = {case.key: (case.label_files, files_in(folder.validation, case.key, ending, labels)) for case in cases}
     patients = run.files.read_folds().patients
-    summary = score_pairs(pairs, dataset.labels, folder.validation, patients=patients, workers=settings.threads)
+    summary = score_pairs(pairs, labels, folder.validation, patients=patients, workers=settings.threads)
     LOG.info("validation of fold_%s, %d cases:\n%s", run.fold, len(cases), table(summary))
     validate_subsets(run, dataset, model)

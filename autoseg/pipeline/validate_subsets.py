@@ -11,6 +11,7 @@ from typing import Any
 from ..core.missing import subset_name
 from ..core.records import read_json
 from ..data.dataset import Dataset
+from ..data.label_maps import files_in
 from ..errors import TrainingError
 from ..evaluation.scores import Summary, summarise, write_scores
 from ..inference.model import Model
@@ -81,9 +82,9 @@ def _scored(
                 f"{len(report.failed)} validation cases could not be predicted; the messages above say why"
             )
 
-    def predicted(key: str) -> Path:
-        return (folder if key in passes else run.folder.validation) / f"{key}{ending}"
+    def predicted(key: str) -> tuple[Path, ...]:
+        return files_in(folder if key in passes else run.folder.validation, key, ending, dataset.labels)
 
-    pairs = {key: (dataset.case(key).files[-1], predicted(key)) for key in keys}
+    pairs = {key: (dataset.case(key).label_files, predicted(key)) for key in keys}
     scores = scored(pairs, dataset.labels, workers=run.settings.threads)
     return summarise(scores, patients=run.files.read_folds().patients)

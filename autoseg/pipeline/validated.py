@@ -8,22 +8,24 @@ from functools import partial
 
 from ..core.parallel import ordered_map
 from ..core.records import read_json
+from ..data.label_maps import files_in
 from ..errors import RecordError
 from ..evaluation.scores import Summary
 from ..inference.stored_probabilities import stored_problem
+from ..plan import Plan
 from ..run_folder import RunFolder
 
 LOG = logging.getLogger("autoseg")
 
 
-def problems(run: RunFolder, keys: Sequence[str], ending: str, workers: int) -> dict[str, str]:
+def problems(run: RunFolder, keys: Sequence[str], plan: Plan, workers: int) -> dict[str, str]:
     """Validation cases that must be predicted again, and why (nothing where they never were). Reads all files."""
-    look = partial(_problem, run=run, ending=ending)
+    look = partial(_problem, run=run, plan=plan)
     return {key: found for key, found in zip(keys, ordered_map(look, keys, workers)) if found is not None}
 
 
-def _problem(key: str, *, run: RunFolder, ending: str) -> str | None:
-    return stored_problem(run.kept(key), run.validation / f"{key}{ending}")
+def _problem(key: str, *, run: RunFolder, plan: Plan) -> str | None:
+    return stored_problem(run.kept(key), files_in(run.validation, key, plan.file_ending, plan.labels))
 
 
 def is_scored(run: RunFolder, keys: Sequence[str]) -> bool:
@@ -40,6 +42,6 @@ def is_scored(run: RunFolder, keys: Sequence[str]) -> bool:
     return found == set(keys)
 
 
-def is_validated(run: RunFolder, keys: Sequence[str], ending: str, workers: int) -> bool:
+def is_validated(run: RunFolder, keys: Sequence[str], plan: Plan, workers: int) -> bool:
     """Whether nothing is left to be done."""
-    return is_scored(run, keys) and not problems(run, keys, ending, workers)
+    return is_scored(run, keys) and not problems(run, keys, plan, workers)

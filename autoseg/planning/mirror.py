@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.geometry import axis_along
 from ..core.labels import Labels
+from ..core.masks import MaskLabels
 from ..data.fingerprint import Fingerprint, Structure
 
 _LEFTS_AND_RIGHTS = (
@@ -159,8 +160,11 @@ def _words(name: str) -> tuple[str, ...]:
 
 def _by_place(labels: Labels, structures: Sequence[Structure | None]) -> list[MirrorImages]:
     """Labels that lie apart, and upon each other once one of them is mirrored at the plane between them."""
-    by_value = {values[0]: name for name, values in labels.foreground.items() if len(values) == 1}
-    names = [by_value.get(value, f"value {value}") for value in labels.values[1:]]
+    if isinstance(labels, MaskLabels):
+        names = list(labels.masks)
+    else:
+        by_value = {values[0]: name for name, values in labels.foreground.items() if len(values) == 1}
+        names = [by_value.get(value, f"value {value}") for value in labels.values[1:]]
     present = [
         (name, structure)
         for name, structure in zip(names, structures)

@@ -91,6 +91,7 @@ class Planner:
             planner=self.name,
             axis_order=order,
             channels=dataset.channels,
+            channel_sources=dataset.channel_sources,
             labels=dataset.labels,
             file_ending=dataset.file_ending,
             mirror_axes=tuple(index for index, axis in enumerate(order) if axis in mirrored),

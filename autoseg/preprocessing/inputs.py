@@ -82,7 +82,7 @@ def filled(array: np.ndarray | None, group: InputGroup, shape: Sequence[int], wh
     """``array``, or zeros for an optional input that is absent. Raises DatasetError where it does not fit ``group``."""
     expected = (group.read, *shape)
     if array is None and group.optional:
-        return np.zeros(expected, np.uint8 if group.kind == "labels" else np.float32)
+        return np.zeros(expected, np.uint8 if group.whole_numbers else np.float32)
     if array is None or array.shape != expected:
         found = "nothing" if array is None else f"{array.shape} voxels"
         raise DatasetError(f"{where}: the input {group.name!r} has {found}, the network expects {expected}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.labels import Labels
+from ..core.masks import MaskLabels
 from ..core.seeds import generator
 
 LOCATIONS = 10_000  # nnU-Net v2 2.8.1: voxels remembered per class, or
@@ -21,8 +22,8 @@ class Locations:
     voxels: np.ndarray
     """(n, 3) int32, on the network's grid."""
     labels: np.ndarray
-    """(parts,) label index of each part, ascending. Index 0 is there only where an ignore label exists: then it tells
-    which background voxels are annotated."""
+    """(parts,) label index of each part, of masks which one it is, from 1 on; ascending. Index 0 is there only where an
+    ignore label exists: then it tells which background voxels are annotated."""
     ends: np.ndarray
     """(parts,) the row of ``voxels`` after the last one of each part."""
     sizes: np.ndarray
@@ -65,26 +66,15 @@ class Locations:
 
 
 def class_locations(indices: np.ndarray, labels: Labels) -> Locations:
-    """Voxels of every label present in ``indices`` (z, y, x), at random but always the same ones.
+    """Voxels of every label, or mask, present in ``indices`` (z, y, x), at random but always the same ones.
 
-    Each label gets ``max(min(LOCATIONS, voxels), 1 % of its voxels)``, and at least one of each of its connected parts
+    Each gets ``max(min(LOCATIONS, voxels), 1 % of its voxels)``, and at least one of each of its connected parts
     (touching corners connect). The ignored index has none.
     """
-    from cc3d import connected_components
-
     random = generator(0, "class locations")
-    annotated_background = labels.ignore_index is not None
-    flat = np.arange(indices.size) if annotated_background else np.flatnonzero(indices)
-    values = indices.reshape(-1)[flat]
-    flat = flat[np.argsort(values, kind="stable")]
-    counts = np.bincount(values, minlength=1)
-    ends = np.cumsum(counts)
-    parts = connected_components(indices, connectivity=26).reshape(-1)  # background is part 0
     kept, of, rows, sizes = [], [], [], []
-    for index in np.flatnonzero(counts).tolist():
-        if index == labels.ignore_index:
-            continue
-        chosen, part_rows, part_sizes = _sample(flat[ends[index] - counts[index] : ends[index]], parts, random)
+    for index, flat, parts in _present(indices, labels):
+        chosen, part_rows, part_sizes = _sample(flat, parts, random)
         kept.append(chosen)
         of += [index] * len(part_rows)
         rows.append(part_rows)
@@ -94,6 +84,28 @@ def class_locations(indices: np.ndarray, labels: Labels) -> Locations:
     return Locations(
         voxels, np.array(of, np.int64), np.cumsum(np.concatenate([none, *rows])), np.concatenate([none, *sizes])
     )
+
+
+def _present(indices: np.ndarray, labels: Labels) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Of every label that is there: its index, or which mask it is, its voxels, and the part of every voxel of the
+    image, both flat; background is part 0."""
+    from cc3d import connected_components
+
+    if isinstance(labels, MaskLabels):
+        for number, mask in enumerate(labels.split(indices), 1):
+            if (flat := np.flatnonzero(mask)).size:
+                yield number, flat, connected_components(mask, connectivity=26).reshape(-1)
+        return
+    annotated_background = labels.ignore_index is not None
+    flat = np.arange(indices.size) if annotated_background else np.flatnonzero(indices)
+    values = indices.reshape(-1)[flat]
+    flat = flat[np.argsort(values, kind="stable")]
+    counts = np.bincount(values, minlength=1)
+    ends = np.cumsum(counts)
+    parts = connected_components(indices, connectivity=26).reshape(-1)
+    for index in np.flatnonzero(counts).tolist():
+        if index != labels.ignore_index:
+            yield index, flat[ends[index] - counts[index] : ends[index]], parts
 
 
 def _sample(

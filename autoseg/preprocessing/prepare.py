@@ -17,6 +17,7 @@ import numpy as np
 from ..configuration import Configuration
 from ..core.components import without_holes
 from ..core.geometry import Geometry, Image, bounding_slices, nonzero_box
+from ..core.labels import each_mask
 from ..errors import DatasetError
 from ..task import Task
 from .estimates import NOT_KEPT, Estimates
@@ -80,7 +81,10 @@ def prepare(image: Image, labels: np.ndarray | None, task: Task, estimates: Esti
     resampled = np.ascontiguousarray(resampling.apply(normalised, resampler.resample_image))
     foreground = None
     if indices is not None:
-        indices = _resampled(indices, outside, partial(resampling.apply, method=resampler.resample_labels))
+        to_grid = partial(
+            _resampled, outside=outside, resample=partial(resampling.apply, method=resampler.resample_labels)
+        )
+        indices = each_mask(indices, task.labels, to_grid)
         foreground = class_locations(indices, task.labels)
     return PreparedCase(resampled, indices, record, image.geometry, foreground, absent=image.absent)
 

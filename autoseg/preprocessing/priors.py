@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from ..core.files import atomic_file, refuse_folder
 from ..core.geometry import Box
 from ..core.integrity import Mark, damage
-from ..core.labels import Labels
+from ..core.labels import Labels, each_mask
 from ..core.records import read_json, write_json
 from ..errors import ImageFileError, RecordError
 from .arrays import read_array, write_array
@@ -33,7 +34,8 @@ def on_grid(label_map: np.ndarray, record: SpatialRecord, labels: Labels, resamp
     """
     before, resampling = record.split()
     cropped = labels.encode(before.apply(label_map, resampler.resample_labels))
-    return np.ascontiguousarray(resampling.apply(cropped, resampler.resample_labels))
+    to_grid = partial(resampling.apply, method=resampler.resample_labels)
+    return np.ascontiguousarray(each_mask(cropped, labels, to_grid))
 
 
 @dataclass(frozen=True)

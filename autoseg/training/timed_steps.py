@@ -104,5 +104,5 @@ def made_up_batch(task: Task) -> Batch:
         return tuple(torch.from_numpy(random.random((shape[0], read, *shape[1:]), np.float32)))
 
     targets = indices()
-    extras = tuple(indices(group.read) if group.kind == "labels" else numbers(group.read) for group in inputs.extras)
+    extras = tuple(indices(group.read) if group.whole_numbers else numbers(group.read) for group in inputs.extras)
     return Batch(tuple(torch.from_numpy(images)), targets, ("noise",) * shape[0], extras)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from autoseg.core.channels import ChannelSource
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
-from autoseg.data.dataset_json import channels_of, labels_of, read
+from autoseg.data.dataset_json import channel_sources_of, channels_of, labels_of, read
 from autoseg.errors import DatasetError
 
 WHERE = Path("dataset.json")
@@ -82,6 +83,34 @@ def test_channels_are_ordered_by_number_and_not_by_text() -> None:
 def test_impossible_channels_are_refused(named: Any) -> None:
     with pytest.raises(DatasetError, match="channel_names"):
         channels_of({"channel_names": named}, WHERE)
+
+
+def test_channels_may_say_which_volume_of_which_file_they_are() -> None:
+    named = {"1": {"name": "b0", "file": 1, "volume": 0}, "0": {"name": "T2", "file": 0}}
+    assert channels_of({"channel_names": named}, WHERE) == ("T2", "b0")
+    assert channel_sources_of({"channel_names": named}, WHERE) == (ChannelSource(0), ChannelSource(1, 0))
+    assert channel_sources_of({"channel_names": {"0": "T2", "1": "b0"}}, WHERE) == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"name": "b0", "file": 1, "volumes": 0}, "no 'volumes'"),
+        ({"file": 1}, "name of a channel must be text"),
+        ({"name": "b0"}, "a channel must be"),
+        ({"name": "b0", "file": "1"}, "a channel must be"),
+        ({"name": "b0", "file": 1, "volume": True}, "a channel must be"),
+        ({"name": "b0", "file": -1}, "file must be at least 0"),
+        ({"name": "b0", "file": 0}, "channels 0 and 1 are the same volume"),
+        ({"name": "b0", "file": 0, "volume": 1}, "say for both which volume"),
+        ("b0", "of all channels, or of none"),
+    ],
+)
+def test_impossible_volumes_are_refused(said: Any, message: str) -> None:
+    description = {"channel_names": {"0": {"name": "T2", "file": 0}, "1": said}}
+    with pytest.raises(DatasetError, match=message):
+        channels_of(description, WHERE)
+        channel_sources_of(description, WHERE)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '"text"'])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
-from autoseg.evaluation.counts import confusion, dice, named, overall, per_case
+from autoseg.core.masks import MaskLabels
+from autoseg.evaluation.counts import dice, named, overall, overlaps, per_case
 from autoseg.evaluation.scores import score_case, summarise
 from autoseg.parts.metrics import overlap
 
@@ -18,6 +19,8 @@ LABELS = [
     ExclusiveLabels({"background": 0, "a": 1, "b": 2}, ignore=9),
     RegionLabels({"whole": (1, 2, 3), "core": (2, 3)}, (1, 2)),
     RegionLabels({"all": (0, 1), "one": (1,)}, (0, 1), ignore=7),
+    MaskLabels(("a", "b", "c")),
+    MaskLabels(tuple(f"rib-{number}" for number in range(10))),
 ]
 
 
@@ -27,13 +30,13 @@ def test_counts_give_what_the_masks_give(labels: Labels, seed: int, voxels: int,
     random = np.random.default_rng(seed)
     geometry = Geometry.plain((1, 1, voxels), (1.0, 1.0, 1.0))
     allowed = [*labels.values, *(() if labels.ignore is None else (labels.ignore,))]
-    scored, matrices = {}, []
+    scored, counts = {}, []
     for case in range(cases):
         reference = random.choice(random.permutation(allowed)[: random.integers(1, len(allowed) + 1)], (1, 1, voxels))
         prediction = random.choice(labels.values, (1, 1, voxels))
         scored[str(case)] = score_case(reference, prediction, labels, geometry, [overlap.Spec()])
-        matrices.append(confusion(labels.encode(prediction), labels.encode(reference), labels))
-    scores = dice(np.stack(matrices), labels)
+        counts.append(overlaps(labels.encode(prediction), labels.encode(reference), labels))
+    scores = dice(np.stack(counts), labels)
     expected = [[row[name]["dice"] for name in labels.foreground] for row in scored.values()]
     np.testing.assert_allclose(scores, expected)
     summary = summarise(scored)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
+from autoseg.core.masks import MaskLabels
 from autoseg.inspection import moments
 from autoseg.inspection.moments import label_moments, pooled, turned
 from autoseg.inspection.scan import foreground_of
@@ -91,3 +92,16 @@ def test_files_that_lie_along_the_same_axes_are_not_turned() -> None:
     rows = measured(np.random.default_rng(0).choice([0, 4, 9], SHAPE))
     for found, wanted in (("LPS", "LPS"), ("RAS", "LPS"), (None, "LPS"), ("PSR", None)):
         assert turned(rows, found, wanted) is rows
+
+
+def test_masks_are_measured_one_by_one() -> None:
+    meaning = MaskLabels(("a", "b", "none"))
+    masks = np.random.default_rng(0).random((3, *SHAPE)) < 0.3
+    masks[2] = False
+    whole = meaning.joined(masks, SHAPE)
+    found = label_moments(whole, foreground_of(whole, meaning), meaning)
+    assert found.shape == (3, 10)
+    for row, mask in zip(found, masks[:2]):
+        assert row[0] == pytest.approx(mask.mean())
+        np.testing.assert_allclose(row[1:4], positions(mask, True).mean(axis=0))
+    assert np.isnan(found[2]).all()

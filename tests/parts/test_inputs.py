@@ -11,6 +11,7 @@ from tasks import task_of
 from autoseg.configuration import AUGMENTATIONS
 from autoseg.core.inputs import InputGroup, InputSpec
 from autoseg.core.labels import ExclusiveLabels
+from autoseg.core.masks import MaskLabels
 from autoseg.core.seeds import generator
 from autoseg.parts.augmentations import batchgenerators, none, standard
 from autoseg.parts.inputs import prior
@@ -156,3 +157,34 @@ def test_mistakes_are_made_as_often_as_their_probabilities_say():
     assert {name: got for name, (got, wanted) in shares.items() if abs(got - wanted) > 0.015} == {}
     radii = [radius for *_, radius in changes]
     assert 1 <= min(radii) < 1.1 and 7.9 < max(radii) <= 8
+
+
+def test_masks_of_an_earlier_stage_come_as_a_channel_each():
+    labels, part = MaskLabels(tuple(f"m{number}" for number in range(11))), prior.Spec("3d_lowres")
+    group = part.group(("CT",), labels)
+    assert group == InputGroup("prior", "masks", 11) and (group.read, group.seen) == (1, 11)
+    masks = np.random.default_rng(0).random((11, *PATCH)) < 0.4
+    whole = torch.from_numpy(labels.joined(masks, PATCH).astype(np.float32))[None, None]
+    np.testing.assert_array_equal(part.encode(whole, group)[0], masks)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_mistakes_in_a_mask_leave_the_others_alone(dtype):
+    labels = MaskLabels(tuple(f"m{number}" for number in range(8)))
+    random = np.random.default_rng(0)
+    masks = np.zeros((8, *PATCH), bool)
+    for mask in masks:
+        z, y, x = random.integers(0, 4, 3)
+        mask[z : z + 3, y : y + 5, x : x + 4] = True
+    whole = torch.from_numpy(labels.joined(masks, PATCH)).to(dtype)[None]
+    mistakes = prior.Mistakes(change_probability=1, removal_probability=1, removal_below=1.0)
+    (drawn,) = draw_damage(mistakes, random, 1, 8, masks=True)
+    touched = {label for label, *_ in (*drawn.changed, *drawn.removed)}
+    assert 0 < len(touched) < 8
+    found = apply_damage(whole, [drawn], 1.0)
+    assert found.dtype == dtype
+    for number, mask in enumerate(masks, 1):
+        alone = torch.from_numpy(mask.astype(np.uint8))[None]
+        expected = apply_damage(alone, [drawn.of(number)], 1.0)
+        assert torch.equal((found >> (number - 1) & 1).to(torch.uint8), expected)
+        assert torch.equal(alone, expected) or number in touched

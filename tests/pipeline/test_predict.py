@@ -155,10 +155,10 @@ def test_a_defect_of_ours_is_not_taken_for_a_problem_of_the_case(model, cases, t
 
 def place_of(stage: str) -> object:
     """Where a stage looks its function up."""
-    return {"read_case": predict_stages, "decide": Model, "write_labels": label_map}[stage]
+    return {"read_case": predict_stages, "decide": Model, "write_label_map": label_map}[stage]
 
 
-@pytest.mark.parametrize("stage", ["read_case", "write_labels"])
+@pytest.mark.parametrize("stage", ["read_case", "write_label_map"])
 def test_a_defect_in_another_thread_stops_everything_and_hangs_nowhere(model, cases, tmp_path, stage, monkeypatch):
     def defect(*_: object, **__: object) -> None:
         raise ValueError("a defect")
@@ -213,7 +213,7 @@ def test_cases_that_have_to_go_alone_never_wait_for_each_other(model, tmp_path, 
     assert len(report.written) == 10
 
 
-@pytest.mark.parametrize("stage", ["read_case", "decide", "write_labels"])
+@pytest.mark.parametrize("stage", ["read_case", "decide", "write_label_map"])
 def test_a_defect_while_others_wait_for_memory_hangs_nowhere(model, tmp_path, unhanging, stage, monkeypatch):
     cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(9)]
     seen: list[int] = []
@@ -450,9 +450,9 @@ def test_what_a_killed_run_wrote_is_its_own(model, cases, tmp_path, killed, monk
             genuine(*given, **named)
         raise Killed
 
-    genuine = label_map.write_labels
+    genuine = label_map.write_label_map
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(label_map, "write_labels", write)
+        patch.setattr(label_map, "write_label_map", write)
         predict(model, cases, tmp_path / "out")
     with (tmp_path / "out" / RECORD).open("ab") as file:
         file.write(b'{"file": "case.4.nii')  # a power cut
@@ -567,11 +567,11 @@ def test_stored_probabilities_are_complete_once_the_label_map_is_there(model, ca
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(label_map, "write_labels", killed)
+        patch.setattr(label_map, "write_label_map", killed)
         predict(model, cases[:1], tmp_path / "out", outputs=outputs)
-    assert stored_problem(stored, tmp_path / "out" / "case.0.nii.gz") == ""
+    assert stored_problem(stored, [tmp_path / "out" / "case.0.nii.gz"]) == ""
     predict(model, cases[:1], tmp_path / "out", outputs=outputs)  # what is there is its own
-    assert stored_problem(stored, tmp_path / "out" / "case.0.nii.gz") is None
+    assert stored_problem(stored, [tmp_path / "out" / "case.0.nii.gz"]) is None
 
 
 def test_several_outputs_of_one_run_agree(model, cases, tmp_path):

@@ -20,12 +20,14 @@ from autoseg.bundle.bundle import read_bundle
 from autoseg.cli import main
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
+from autoseg.core.masks import MaskLabels
 from autoseg.core.records import read_json, write_json
 from autoseg.corrections import Correction
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.folds import make_folds
+from autoseg.data.label_maps import write_label_map
 from autoseg.errors import ModelError, UsageError, WorkspaceError
-from autoseg.evaluation.counts import confusion
+from autoseg.evaluation.counts import overlaps
 from autoseg.evaluation.learn import Learned
 from autoseg.evaluation.scores import Summary, score_case, summarise, write_scores
 from autoseg.evaluation.selection import report
@@ -109,7 +111,7 @@ def train(files: DatasetFolder, dataset: Dataset, plan: Plan, fold: str, keys: t
             watch(slice(0, 11), found.movedim(0, -1))
         predicted = (7 * (found[1] > found[0])).permute(1, 2, 0).numpy().astype(np.uint8)
         write_labels(predicted, GEOMETRY, run.validation / f"{key}.nii.gz")
-        kept.note_label_map(run.kept(key), run.validation / f"{key}.nii.gz")
+        kept.note_label_map(run.kept(key), [run.validation / f"{key}.nii.gz"])
         scores[key] = score_case(reference(int(key[5:])), predicted, plan.labels, GEOMETRY)
     write_scores(run.validation, summarise(scores))
 
@@ -117,6 +119,7 @@ def train(files: DatasetFolder, dataset: Dataset, plan: Plan, fold: str, keys: t
 LABELS = [
     ExclusiveLabels({"background": 0, "a": 3, "b": 1}),
     RegionLabels({"whole": (1, 2, 3), "core": (2, 3), "inner": (3,)}, (1, 2, 3), ignore=9),
+    MaskLabels(("a", "b", "c"), in_channels=True),
 ]
 
 
@@ -129,7 +132,7 @@ def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels:
     torch.manual_seed(seed)
     allowed = [*labels.values, *(() if labels.ignore is None else (labels.ignore,))]
     truth = np.random.default_rng(seed).choice(allowed, geometry.shape)
-    write_labels(truth, geometry, folder / "reference.nii.gz")
+    write_label_map(truth, geometry, (folder / "reference.nii.gz",), labels)
     chances, paths = {}, {}
     for name in "abc"[:count]:
         found = scale * torch.randn(labels.heads, *box.shape)
@@ -138,18 +141,18 @@ def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels:
             patch.setattr(kept, "CHUNK_VOXELS", 2 * 81)
             watch(slice(0, 8), found.movedim(0, -1))
         chances[name] = kept.open_stored(paths[name]).read(slice(0, 8)).long()
-    case = compare.Unseen("case", 0, "case", folder / "reference.nii.gz", paths)
+    case = compare.Unseen("case", 0, "case", (folder / "reference.nii.gz",), paths)
     tried = compare.ensembles(list(paths))
     assert len(tried) == 2**count - 1
-    found = compare.matrices([case], tried, labels, workers=1)
+    found = compare.overlaps_of([case], tried, labels, workers=1)
     for number, members in enumerate(tried):
         mean = sum(chances[name] for name in members) / (255.0 * len(members))
         expected = np.full(geometry.shape, labels.values[0])
         inner = record.split()[0].apply(expected, not_resampled)
         inner[...] = decoded(labels, kept.mean_logits(mean, labels).numpy())
         np.testing.assert_array_equal(compare.label_map(case, members, labels), expected)
-        matrix = confusion(labels.encode(expected), labels.encode(truth), labels)
-        np.testing.assert_array_equal(found[number, 0], matrix)
+        counted = overlaps(labels.encode(expected), labels.encode(truth), labels)
+        np.testing.assert_array_equal(found[number, 0], counted)
 
 
 def test_the_best_becomes_one_model_with_what_was_found(files, capsys):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from autoseg.core.labels import ExclusiveLabels
+from autoseg.core.masks import MaskLabels
 from autoseg.preprocessing import locations as module
 from autoseg.preprocessing.locations import Locations, class_locations
 
@@ -77,3 +78,18 @@ def test_positions_given_by_hand_are_one_part_per_label() -> None:
     assert found.present == {1: 2, 2: 1}
     assert found.of_label(1).tolist() == [[0, 0, 0], [4, 4, 4]] and found.of_label(2).tolist() == [[1, 2, 3]]
     assert tuple(found.draw(2, np.random.default_rng(0))) == (1, 2, 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 16), st.floats(0.02, 0.6))
+def test_each_mask_has_its_voxels_whatever_overlaps_them(seed: int, count: int, density: float) -> None:
+    random, labels = np.random.default_rng(seed), MaskLabels(tuple(f"m{number}" for number in range(count)))
+    masks = random.random((count, 5, 6, 7)) < density
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LOCATIONS", 5)
+        found = class_locations(labels.joined(masks, masks.shape[1:]), labels)
+    assert found.present == {number: int(mask.sum()) for number, mask in enumerate(masks, 1) if mask.any()}
+    for number in found.present:
+        parts, pieces = ndimage.label(masks[number - 1], np.ones((3, 3, 3)))
+        assert {int(parts[tuple(voxel)]) for voxel in found.of_label(number)} == set(range(1, pieces + 1))
+        assert masks[number - 1][tuple(found.draw(number, random, part_first=bool(seed % 2)))]

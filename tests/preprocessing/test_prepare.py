@@ -16,6 +16,7 @@ from scipy.ndimage import binary_fill_holes
 from autoseg.configuration import Configuration, TrainingRules
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels, Labels
+from autoseg.core.masks import MaskLabels
 from autoseg.data.layouts import read_dataset_labels
 from autoseg.errors import DatasetError
 from autoseg.parts.normalizers import ct, none, rescale, zscore
@@ -230,3 +231,22 @@ def test_a_case_to_be_predicted_has_the_channels_that_the_network_sees_cropped_b
     np.testing.assert_array_equal(alone.image, whole.image[list(channels)])
     shared = run(image, labels, (1.0, 1.0, 1.0), seen)
     np.testing.assert_array_equal(shared.image, run(image, labels, (1.0, 1.0, 1.0), plan).image)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_each_mask_is_resampled_as_if_it_were_alone(masked: bool) -> None:
+    """Between overlapping masks no voxel has to choose, as it does between labels that exclude each other."""
+    labels, random = MaskLabels(tuple(f"m{number}" for number in range(9))), np.random.default_rng(0)
+    image = random.normal(5, 1, (1, 9, 12, 11)).astype(np.float32)
+    if masked:
+        image[:, :2] = image[..., :3] = 0
+    masks = np.stack([np.roll(np.indices(image.shape[1:])[1] < 4 + number % 3, number, 1) for number in range(9)])
+    normalizers, spacing = (zscore.Spec(mask=masked),), (1.5, 1.5, 1.0)
+    whole = run(image, labels.joined(masks, image.shape[1:]), spacing, make_plan(normalizers, labels=labels))
+    one = ExclusiveLabels({"background": 0, "one": 1})
+    for mask, found in zip(masks, labels.split(whole.labels)):
+        alone = run(image, mask.astype(np.uint8), spacing, make_plan(normalizers, labels=one))
+        if not masked:  # where labelled voxels count as inside, the others' do, too
+            np.testing.assert_array_equal(found, alone.labels)
+        assert abs(float(found.mean()) - mask.mean()) < 0.1
+    assert whole.labels.dtype == np.uint16 and whole.labels.max() > 255

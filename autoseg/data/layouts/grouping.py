@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ...core.channels import ChannelSource
 from ...core.names import first_of, path_name, short
 from ...errors import DatasetError, ImageFileError
 from ...parts.readers import read_header
@@ -20,6 +21,8 @@ Sources = tuple[ImageSource | None, ...]
 """One per channel; None: the case lacks it."""
 Files = tuple[str, list[Path], Path]
 """The key of a case, its image files sorted by name, and its label file."""
+Masks = tuple[Path | None, ...]
+"""A file per mask of the dataset; None for one of which the case has nothing."""
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
 
@@ -85,6 +88,26 @@ def by_number(key: str, files: Sequence[Path], channels: int) -> Sources:
     return tuple(map(named.get, range(channels)))
 
 
+def by_source(key: str, files: Sequence[Path], sources: Sequence[ChannelSource]) -> Sources:
+    """Where the channels of case ``key`` are, of which ``sources`` say in which file, and which volume of it.
+
+    A case lacks the channels whose file it does not have. Raises DatasetError where these are all.
+    """
+    numbered = {channel_number(path, key) or 0: path for path in files}
+    return chosen(key, numbered, sources)
+
+
+def chosen(key: str, files: Mapping[int, Path | None], sources: Sequence[ChannelSource]) -> Sources:
+    """``by_source`` of files by their number."""
+    found = tuple(
+        ImageSource(str(path), source.volume) if (path := files.get(source.file)) else None for source in sources
+    )
+    if not any(found):
+        wanted = ", ".join(f"{short(key)}_{number:04d}" for number in sorted({source.file for source in sources}))
+        raise DatasetError(f"case {short(key)}: there is none of the files {short(wanted, 300)}")
+    return found
+
+
 def in_order(files: Sequence[Path | None], channels: int) -> Sources:
     """Where the ``channels`` of a case are in files that have no numbers; None for a channel that it lacks.
 
@@ -134,13 +157,15 @@ def paired(images: list[Path], labels_folder: Path) -> list[Files]:
     return [(key, files, labels[key]) for key, files in groups.items()]
 
 
-def cases_of(found: Iterable[tuple[str, Sources, Path | None]]) -> list[Case]:
-    """Key, images and label of every case, as records. Raises DatasetError for every key that cannot be a file name."""
+def cases_of(found: Iterable[tuple[str, Sources, Path | Masks | None]]) -> list[Case]:
+    """Key, images and label, or masks, of every case, as records. Raises DatasetError for every key that cannot be a
+    file name."""
     cases, wrong = [], []
-    for key, images, label in found:
+    for key, images, labels in found:
+        masks = tuple(None if each is None else str(each) for each in labels) if isinstance(labels, tuple) else ()
         try:
             path_name(key, "case")
-            cases.append(Case(key, images, None if label is None else str(label)))
+            cases.append(Case(key, images, None if labels is None or masks else str(labels), masks))
         except ValueError as error:
             file = next(source.file for source in images if source)
             wrong.append(f"{short(repr(file), 150)}: {error}")

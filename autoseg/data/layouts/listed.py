@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...core.channels import ChannelSource
+from ...core.labels import Labels
+from ...core.masks import MaskLabels
 from ...core.names import first_of, short
 from ...errors import DatasetError
 from ...parts.readers import ending_of
 from ..dataset import Case
 from .folders import images_in, is_image, not_a_file, stem
-from .grouping import CHANNEL, Sources, by_number, cases_of, in_order
+from .grouping import CHANNEL, Masks, Sources, by_number, by_source, cases_of, chosen, in_order
 
-Found = Mapping[str, tuple[Sources, Path]]
-"""Case key to images and label."""
+Found = Mapping[str, tuple[Sources, Path | Masks]]
+"""Case key to images and label, or masks."""
 
 
-def explicit(folder: Path, listed: Any, channels: int) -> list[Case]:
+def explicit(
+    folder: Path, listed: Any, channels: int, labels: Labels, sources: Sequence[ChannelSource] = ()
+) -> list[Case]:
     """nnU-Net's ``dataset``: case to ``{"images": [...], "label": ...}``, relative to the folder or absolute.
 
-    An image that is null is a channel that the case lacks.
+    An image that is null is a channel that the case lacks. Where each mask is a file, the label is ``{MASK: path}``.
+    Where ``sources`` choose, images are files in the order of their numbers; null is a file that the case lacks.
     """
     where = folder / "dataset.json"
     if not isinstance(listed, dict):
         raise DatasetError(f"{where}: `dataset` must map each case to its images and its label")
     cases, wrong = {}, []
+    files_needed = max((source.file + 1 for source in sources), default=channels)
     for key, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
-        if isinstance(images, list) and _are_paths(images, channels) and _is_path(entry.get("label")):
+        label = _label(folder, entry.get("label"), labels) if isinstance(entry, dict) else "is no object"
+        if isinstance(images, list) and _are_paths(images, files_needed) and not isinstance(label, str):
             files = [None if image is None else folder / image for image in images]
-            cases[key] = in_order(files, channels), folder / entry["label"]
+            cases[key] = chosen(key, dict(enumerate(files)), sources) if sources else in_order(files, channels), label
+        elif isinstance(label, str) and isinstance(labels, MaskLabels):
+            wrong.append(f"case {short(key)}: {label}")
         else:
             wrong.append(f'case {short(key)} must be {{"images": [...], "label": "..."}}, found {short(repr(entry))}')
     if wrong:
@@ -39,10 +49,27 @@ def explicit(folder: Path, listed: Any, channels: int) -> list[Case]:
     return _checked(where, cases)
 
 
-def decathlon(folder: Path, training: list[Any], channels: int) -> list[Case]:
+def _label(folder: Path, said: Any, labels: Labels) -> Path | Masks | str:
+    """The file, or files, that an entry names; what is wrong with it, in words."""
+    if not isinstance(labels, MaskLabels) or labels.in_channels:
+        return folder / said if _is_path(said) else 'its "label" must name a file'
+    if not isinstance(said, dict) or not all(file is None or _is_path(file) for file in said.values()):
+        return f'its "label" must name a file for each mask, {{"{short(labels.masks[0])}": "...", ...}}'
+    if unknown := [name for name in said if name not in labels.masks]:
+        return f"{short(unknown[0])!r} is not among the masks {short(', '.join(labels.masks), 300)}"
+    absent = [name for name in labels.masks if said.get(name) is None]
+    if absent and not labels.absent_are_empty:
+        return (
+            f"the mask {short(absent[0])!r} has no file; if such a case has nothing of it, write "
+            '"absent_masks_are_empty": true'
+        )
+    return tuple(None if said.get(name) is None else folder / said[name] for name in labels.masks)
+
+
+def decathlon(folder: Path, training: list[Any], channels: int, sources: Sequence[ChannelSource] = ()) -> list[Case]:
     """The Decathlon's ``training``; nnU-Net v1 wrote the same list but split CASE into CASE_0000, CASE_0001, ..."""
     where = folder / "dataset.json"
-    cases: dict[str, tuple[Sources, Path]] = {}
+    cases: dict[str, tuple[Sources, Path | Masks]] = {}
     wrong, splits = [], _Splits()
     keys: Counter[str] = Counter()
     for entry in training:
@@ -57,7 +84,8 @@ def decathlon(folder: Path, training: list[Any], channels: int) -> list[Case]:
         split = [] if not_a_file(image) is None else splits.of(image)
         key = stem(label)
         keys[key] += 1
-        cases[key] = by_number(stem(image), split or [image], channels), label
+        files, name = split or [image], stem(image)
+        cases[key] = by_source(name, files, sources) if sources else by_number(name, files, channels), label
     wrong += [f"case {short(key)} is listed {count} times" for key, count in keys.items() if count > 1]
     if wrong:
         raise DatasetError(f"{where}: {len(wrong)} entries of `training` cannot be used:\n{first_of(wrong, 10)}")
@@ -94,13 +122,17 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _paths(label: Path | Masks) -> list[str]:
+    return [str(path) for path in (label if isinstance(label, tuple) else (label,)) if path is not None]
+
+
 def _checked(where: Path, cases: Found) -> list[Case]:
     if not cases:
         raise DatasetError(f"{where} lists no cases")
     missing = [
         f"case {short(key)}: {short(path, 200)} {problem}"
         for key, (images, label) in cases.items()
-        for path in dict.fromkeys((*(source.file for source in images if source), str(label)))
+        for path in dict.fromkeys((*(source.file for source in images if source), *_paths(label)))
         if (problem := not_a_file(Path(path))) is not None
     ]
     if missing:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from ...core.channels import ChannelSource
 from ...core.names import first_of, path_name, short
 from ...errors import DatasetError
 from ...parts.readers import ending_of
 from ..dataset import Case
 from .folders import images_in, nothing_in, stem
-from .grouping import CHANNEL, by_number, cases_of, channel_number, channels_in, grouped, misnumbered
+from .grouping import CHANNEL, by_number, by_source, cases_of, channel_number, channels_in, grouped, misnumbered
 
 LOG = logging.getLogger("autoseg")
 
@@ -24,14 +26,19 @@ Problem = Callable[[Absent], "str | None"]
 
 
 def find_images(
-    source: Path | Sequence[Path], channels: int, problem_without: Problem | None = None
+    source: Path | Sequence[Path],
+    channels: int,
+    problem_without: Problem | None = None,
+    *,
+    sources: Sequence[ChannelSource] = (),
 ) -> tuple[tuple[Case, ...], dict[str, str]]:
     """The cases to predict in a file, a folder or several files, sorted by key, and what is wrong with others.
 
     ``CASE_0000``, ``CASE_0001``, ... are the channels of CASE. Files that end in other numbers, without a ``_0000``,
     are cases of their own where they hold all channels. Something is wrong with cases whose files do not add up to
     ``channels`` or whose names cannot be those of label maps; raises DatasetError naming them where there is no other
-    case. A file that cannot be read is left to prediction, which reports its case.
+    case. A file that cannot be read is left to prediction, which reports its case. Where ``sources`` say which volume
+    of which file each channel is, others are left alone.
 
     ``problem_without`` is asked of cases whose numbers have gaps; None, or where it finds no channel that a case may
     lack, these do not add up. A file ``CASE_0001`` with one channel is then one of CASE, also without a ``_0000``.
@@ -48,19 +55,24 @@ def find_images(
         else:
             raise DatasetError(f"{path}: there is no such file or folder")
     numbered = {stem(path) for path in paths}
-    beheaded = set() if problem_without is None else _without_first(paths, channels)
-    groups = grouped(paths, lambda name: f"{name}_0000" in numbered or name in beheaded)
-    wrong = {
-        key: problem for key, files in groups.items() if (problem := _problem(key, files, channels, problem_without))
-    }
-    wrong |= _channels_alone(groups, channels, wrong)
+    if sources:
+        places = sorted({each.file for each in sources} | {0})
+        groups = grouped(paths, lambda name: any(f"{name}_{place:04d}" in numbered for place in places))
+        wrong = {key: problem for key, files in groups.items() if (problem := _problem_of_chosen(key, files, sources))}
+    else:
+        beheaded = set() if problem_without is None else _without_first(paths, channels)
+        groups = grouped(paths, lambda name: f"{name}_0000" in numbered or name in beheaded)
+        problem_of = partial(_problem, channels=channels, problem_without=problem_without)
+        wrong = {key: problem for key, files in groups.items() if (problem := problem_of(key, files))}
+        wrong |= _channels_alone(groups, channels, wrong)
     wrong |= {key: problem for key in groups if key not in wrong and (problem := _wrong_name(key, groups[key][0]))}
     if len(wrong) == len(groups):
         lines = [f"case {short(key)}: {short(problem, 600)}" for key, problem in sorted(wrong.items())]
         raise DatasetError(first_of(lines, 5 if len(lines[0]) > 200 else 10))
     _tell_collisions(groups)
     found = ((key, files) for key, files in sorted(groups.items()) if key not in wrong)
-    return tuple(cases_of((key, by_number(key, files, channels), None) for key, files in found)), wrong
+    located = ((key, by_source(key, f, sources) if sources else by_number(key, f, channels)) for key, f in found)
+    return tuple(cases_of((key, images, None) for key, images in located)), wrong
 
 
 def _wrong_name(key: str, path: Path) -> str | None:
@@ -108,6 +120,26 @@ def _problem(key: str, files: list[Path], channels: int, problem_without: Proble
         missing = ", ".join(f"{key}_{number:04d}" for number in range(1, channels))
         detail += f"; {missing} {'is' if channels == 2 else 'are'} missing"
     return f"the model needs {channels} channel{'s' * (channels > 1)}, {detail}"
+
+
+def _problem_of_chosen(key: str, files: list[Path], sources: Sequence[ChannelSource]) -> str | None:
+    """What is wrong with the files of one case, of which ``sources`` choose."""
+    numbered: dict[int, Path] = {}
+    for path in files:
+        other = numbered.setdefault(channel_number(path, key) or 0, path)
+        if other is not path:
+            return f"{path.name} stands beside {other.name}; give one of them"
+    places = sorted({source.file for source in sources})
+    if missing := [f"{key}_{place:04d}" for place in places if place not in numbered]:
+        several = "is" if len(missing) == 1 else "are"
+        return f"{short(', '.join(missing), 300)} {several} missing: the model takes channels from {len(places)} files"
+    for source in sources:
+        path, volume = numbered[source.file], source.volume or 0
+        held = channels_in(path)
+        if held is not None and (volume >= held or (source.volume is None and held > 1)):
+            wanted = "one volume" if source.volume is None else f"volume {volume}, counted from 0,"
+            return f"the model takes {wanted} of {path.name}, which holds {held} volume{'s' * (held > 1)}"
+    return None
 
 
 def _told(files: Sequence[Path], channels: Sequence[int | None]) -> str:

@@ -1,4 +1,5 @@
-"""The label map: for every voxel the value, one of the user's, of its label or of the last region that is painted."""
+"""The label map: for every voxel the value, one of the user's, of its label or of the last region that is painted; of
+masks, which are written one by one, all that are on."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...parts.readers import write_labels
+from ...data.label_maps import file_names, write_label_map
 from ...task import Task
 from ..export import Prediction
 from ..readout import Slab
@@ -17,18 +18,18 @@ from . import Output, OutputContext
 
 @dataclass(frozen=True)
 class Spec(Output):
-    """``<case><ending>``. Its memory is counted with the networks: each stage of a cascade makes one."""
+    """``<case><ending>``, or ``<case>_<mask><ending>`` for every mask. Its memory is counted with the networks: each
+    stage of a cascade makes one."""
 
     def files(self, key: str, task: Task) -> tuple[str, ...]:
-        return (f"{key}{task.file_ending}",)
+        return file_names(key, task.file_ending, task.labels)
 
     def open(self, context: OutputContext) -> AbstractContextManager[_Writer]:
         return nullcontext(_Writer(context))
 
     def write(self, result: np.ndarray, prediction: Prediction) -> None:
         context = prediction.context
-        (path,) = context.paths(self)
-        write_labels(result, context.geometry, path, like=context.image)
+        write_label_map(result, context.geometry, context.paths(self), context.task.labels, like=context.image)
 
 
 class _Writer:

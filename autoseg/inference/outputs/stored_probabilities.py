@@ -47,8 +47,7 @@ class Spec(Output):
             yield _Writer(path, take)
 
     def write(self, result: Path, prediction: Prediction) -> None:
-        (label_map,) = prediction.context.paths(LabelMap())
-        note_label_map(result, label_map)
+        note_label_map(result, prediction.context.paths(LabelMap()))
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,18 @@ class Damage:
     """Label, one of ``OPERATORS``, radius of its ball in voxels."""
     removed: tuple[tuple[int, float], ...]
     """Label, and which of its parts, in 0..1 from the first to the last."""
+    masks: bool = False
+    """Whether labels are masks, from 1 on, each a bit of the patch: none covers another."""
+
+    def of(self, mask: int) -> Damage:
+        """What happens to one mask, as label 1 of a patch in which nothing else is."""
+        changed = tuple((1, operator, radius) for label, operator, radius in self.changed if label == mask)
+        return Damage(changed, tuple((1, which) for label, which in self.removed if label == mask))
 
 
-def draw_damage(mistakes: Mistakes, generator: np.random.Generator, batch: int, labels: int) -> tuple[Damage, ...]:
+def draw_damage(
+    mistakes: Mistakes, generator: np.random.Generator, batch: int, labels: int, masks: bool = False
+) -> tuple[Damage, ...]:
     """One per patch; labels are 1..``labels``, and those that were chosen come in any order."""
 
     def chosen(probability: float, label_probability: float) -> list[int]:
@@ -44,6 +53,7 @@ def draw_damage(mistakes: Mistakes, generator: np.random.Generator, batch: int, 
                 (label, float(generator.random()))
                 for label in chosen(mistakes.removal_probability, mistakes.removal_label_probability)
             ),
+            masks=masks,
         )
         for _ in range(batch)
     )
@@ -57,19 +67,32 @@ def apply_damage(prior: Tensor, damage: Sequence[Damage], largest_removed: float
     """
     prior = prior.clone()
     for patch, done in zip(prior, damage):
-        boxes = _boxes(patch) if done.changed or done.removed else {}
-        for label, operator, radius in done.changed:
-            if label in boxes:
-                boxes[label] = _widened(boxes[label], int(radius) + 1)  # as far as it grows, and one of background
-                part = patch[boxes[label]]
-                before = part == label
-                after = OPERATORS[operator](before, radius)
-                part.masked_fill_(before & ~after, 0).masked_fill_(after & ~before, label)
-        for label, which in done.removed:
-            if label in boxes:
-                part = patch[boxes[label]]
-                part.masked_fill_(_part(part == label, which, largest_removed * patch.numel()), 0)
+        if not done.masks:
+            _damage(patch, done, largest_removed)
+            continue
+        for label in {label for label, _, _ in done.changed} | {label for label, _ in done.removed}:
+            bit = label - 1
+            alone = patch >> bit & 1
+            patch -= alone << bit
+            _damage(alone, done.of(label), largest_removed)
+            patch += alone << bit
     return prior
+
+
+def _damage(patch: Tensor, done: Damage, largest_removed: float) -> None:
+    """Changes ``patch`` in place."""
+    boxes = _boxes(patch) if done.changed or done.removed else {}
+    for label, operator, radius in done.changed:
+        if label in boxes:
+            boxes[label] = _widened(boxes[label], int(radius) + 1)  # as far as it grows, and one of background
+            part = patch[boxes[label]]
+            before = part == label
+            after = OPERATORS[operator](before, radius)
+            part.masked_fill_(before & ~after, 0).masked_fill_(after & ~before, label)
+    for label, which in done.removed:
+        if label in boxes:
+            part = patch[boxes[label]]
+            part.masked_fill_(_part(part == label, which, largest_removed * patch.numel()), 0)
 
 
 def _boxes(patch: Tensor) -> dict[int, tuple[slice, ...]]:

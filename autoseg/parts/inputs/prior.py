@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.bounds import bounded
 from ...core.inputs import InputGroup
+from ...core.masks import MaskLabels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,8 @@ class Spec:
 
     def group(self, channels: Sequence[str], labels: Labels) -> InputGroup:
         """One channel per label, none for background."""
+        if isinstance(labels, MaskLabels):
+            return InputGroup("prior", "masks", labels.heads)
         return InputGroup("prior", "labels", len(labels.values) - 1)
 
     def read(self, case: CaseInTraining, box: Box) -> np.ndarray:
@@ -69,7 +72,7 @@ class Spec:
         """The mistakes of each patch."""
         from ._damage import draw_damage
 
-        return draw_damage(self.mistakes, generator, batch, group.channels)
+        return draw_damage(self.mistakes, generator, batch, group.channels, masks=group.kind == "masks")
 
     def apply(self, arrays: Sequence[Tensor], targets: Tensor, drawn: Sequence[Any], move: Move) -> Tensor:
         """Label indices, each (1, *loaded), to (B, 1, *patch): moved as their images, with mistakes."""
@@ -84,8 +87,11 @@ class Spec:
         return indices
 
     def encode(self, arrays: Tensor, group: InputGroup) -> Tensor:
-        """Label indices (B, 1, *patch) to one channel of 0 and 1 per label."""
+        """Label indices (B, 1, *patch) to one channel of 0 and 1 per label, or mask."""
         import torch
 
+        if group.kind == "masks":
+            masks = arrays.long()
+            return torch.cat([masks >> bit & 1 for bit in range(group.channels)], 1).to(arrays.dtype)
         indices = torch.arange(1, group.channels + 1, device=arrays.device, dtype=arrays.dtype)
         return (arrays == indices.view(-1, *(1,) * (arrays.dim() - 2))).to(arrays.dtype)

@@ -24,9 +24,9 @@ from ._grid import Difference, Header, differences, unlike
 from ._guard import present, refusals
 
 __all__ = [
-    "ENDINGS", "Difference", "Header", "copy_grid", "copy_without_texts", "differences", "ending_of", "label_ending",
-    "read_header", "read_image", "read_labels", "refusals", "refuse_unwritable", "split_channels", "unlike",
-    "write_channels", "write_labels", "write_voxels",
+    "ENDINGS", "Difference", "Header", "copy_grid", "copy_without_texts", "differences", "ending_of", "holds_channels",
+    "label_ending", "read_files", "read_header", "read_image", "read_labels", "refusals", "refuse_unwritable",
+    "split_channels", "unlike", "write_channels", "write_labels", "write_voxels",
 ]  # fmt: skip
 
 LOG = logging.getLogger("autoseg")
@@ -145,16 +145,22 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: Path, like: Path |
             _writer(path, geometry).write(array, geometry, path)
 
 
+def holds_channels(path: Path) -> bool:
+    """Whether ``write_channels`` can write a file of this name."""
+    return ending_of(path).lower() in simpleitk.ENDINGS and path.suffix != ".mhd"
+
+
 def write_channels(
     array: np.ndarray, geometry: Geometry, path: Path, scale: float = 1.0, like: Path | None = None
 ) -> None:
     """Writes (channels, z, y, x), e.g. probabilities; ``read_image`` returns them times ``scale`` as channels.
 
-    NIfTI keeps the array's type (uint8, uint16 or float32) and is written piece by piece; ``like`` as in
+    NIfTI keeps the array's type (uint8, uint16 or float32) and is written piece by piece; other formats keep it for
+    ``scale`` 1. ``like`` as in
     ``write_labels``. Raises ImageFileError for endings that cannot hold channels: use one of SimpleITK's, such as
     .nii.gz.
     """
-    if ending_of(path).lower() not in simpleitk.ENDINGS or path.suffix == ".mhd":
+    if not holds_channels(path):
         raise ImageFileError(f"{path}: this format cannot hold several channels of real numbers; write .nii.gz")
     with refusals(path, "written"):
         if _written_like(like, array, geometry, path, scale):
@@ -162,7 +168,7 @@ def write_channels(
         if ending_of(path).lower() in nifti.ENDINGS:
             nifti.write_voxels(array, geometry, path, scale)
         else:
-            simpleitk.write(np.ascontiguousarray(array, np.float32) * np.float32(scale), geometry, path)
+            simpleitk.write(array if scale == 1 else array.astype(np.float32) * np.float32(scale), geometry, path)
 
 
 def write_voxels(array: np.ndarray, geometry: Geometry, path: Path) -> None:
