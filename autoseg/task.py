@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .alignment.record import Alignment
 from .configuration import Configuration
 from .core.inputs import InputSpec
 from .core.labels import Labels
@@ -29,6 +30,8 @@ class Task:
     mirror_axes: tuple[int, ...]
     """Of images, as the plan has them; ``mirrored`` are those of the network."""
     file_ending: str
+    alignment: Alignment | None = None
+    """Of the channels of a case."""
 
     @property
     def inputs(self) -> InputSpec:

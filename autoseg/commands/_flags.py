@@ -105,6 +105,23 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     add_changes(command)
 
 
+def add_alignment(command: argparse.ArgumentParser) -> None:
+    """Read back by ``_options.alignment``."""
+    command.add_argument(
+        "--align",
+        choices=("header", "rigid", "affine"),
+        default="header",
+        metavar="METHOD",
+        help="register channels to each other: rigid or affine (default: header, they lie where their headers say)",
+    )
+    command.add_argument(
+        "--reference",
+        type=word,
+        metavar="CHANNEL",
+        help="bring channels onto the grid of this one, its name or number (default: that of the label maps)",
+    )
+
+
 def add_patients(command: argparse.ArgumentParser) -> None:
     patients = command.add_mutually_exclusive_group()
     patients.add_argument(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..alignment.record import Alignment, Registration
 from ..core.labels import Labels
 from ..core.names import path_name, short, shown_name
 from ..parts.readers import label_ending
@@ -32,6 +33,8 @@ class Case:
     """One per channel of the dataset, in its order; None: the case lacks it."""
     label: str | None = None
     """Absolute path; None for a case to be predicted."""
+    registrations: tuple[Registration | None, ...] = ()
+    """How its channels were registered, one per channel; empty: they were not, or will be when they are read."""
 
     def __post_init__(self) -> None:
         path_name(self.key, "case")
@@ -58,6 +61,17 @@ class Case:
         """Channels that the case lacks, counted from 0."""
         return tuple(number for number, source in enumerate(self.images) if source is None)
 
+    def reference(self, alignment: Alignment | None) -> int:
+        """The channel on whose grid the case is seen: that of ``alignment``, or the first that the case has."""
+        there = [number for number, source in enumerate(self.images) if source]
+        return alignment.reference if alignment and alignment.reference in there else there[0]
+
+    def grid_file(self, alignment: Alignment | None) -> Path:
+        """The file of that channel. Its header judges the case, and what is predicted takes over its grid."""
+        source = self.images[self.reference(alignment)]
+        assert source is not None
+        return Path(source.file)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -80,6 +94,8 @@ class Dataset:
     """Of the data, as the user's dataset.json says; models that are trained on them carry it on."""
     citation: str = ""
     """What to cite, likewise."""
+    alignment: Alignment | None = None
+    """How the channels of a case come onto one grid; None: they lie on one."""
 
     def __post_init__(self) -> None:
         path_name(self.name, "dataset")

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..alignment.record import Alignment
+from ..alignment.reference import Reference
 from ..core.geometry import Geometry, Image
 from ..core.limits import refuse_larger
 from ..core.names import short
-from ..errors import ModelError
+from ..errors import DatasetError, ModelError
 from ..parts.readers import read_image, unlike
 from ..parts.readers._grid import in_lps
 from .export import Prediction
@@ -22,27 +24,37 @@ GiveBack = Callable[[Prediction], Any]
 
 
 def opened(
-    source: Any, spacing: Sequence[float] | None = None, affine: np.ndarray | None = None
+    source: Any,
+    spacing: Sequence[float] | None = None,
+    affine: np.ndarray | None = None,
+    alignment: Alignment | None = None,
 ) -> tuple[Image, GiveBack]:
     """The image in ``source`` and a function that turns its prediction into the same kind of object.
 
     Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm or ``affine`` belongs to arrays
-    only. Raises ModelError for anything else.
+    only. Channels are brought onto one grid as ``alignment`` says, which is that of the label map. Raises ModelError
+    for anything else, and where they cannot be.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, spacing, affine), lambda prediction: prediction.labels
+        array = _stacked([_from_array(source, spacing, affine)], alignment)
+        return array, lambda prediction: prediction.labels
     if spacing is not None or affine is not None:
         raise ModelError("spacing and affine are for arrays; every other kind of image carries its own")
     if isinstance(source, Image):
-        return source, lambda prediction: prediction
+        return _stacked([source], alignment), lambda prediction: prediction
     parts = list(source) if isinstance(source, list | tuple) else [source]
     if parts and all(isinstance(path, str | Path) for path in parts):
-        return read_image([Path(path) for path in parts]), lambda prediction: prediction
+        files = [[Path(path)] for path in parts] if alignment else [list(map(Path, parts))]
+        return _stacked(list(map(read_image, files)), alignment), lambda prediction: prediction
     libraries = {type(part).__module__.partition(".")[0] for part in parts}
     if libraries == {"SimpleITK"}:
-        return _stacked(list(map(_from_simpleitk, parts))), lambda prediction: _to_simpleitk(prediction, parts[0])
+        images = list(map(_from_simpleitk, parts))
+        first = parts[_reference(images, alignment)[0]]
+        return _stacked(images, alignment), lambda prediction: _to_simpleitk(prediction, first)
     if libraries == {"nibabel"}:  # who hands us its image has imported it; autoseg itself never needs it
-        return _stacked(list(map(_from_nibabel, parts))), lambda prediction: _to_nibabel(prediction, parts[0])
+        images = list(map(_from_nibabel, parts))
+        first = parts[_reference(images, alignment)[0]]
+        return _stacked(images, alignment), lambda prediction: _to_nibabel(prediction, first)
     raise ModelError(
         f"cannot predict on {type(source).__name__}; "
         "give a path, a SimpleITK or nibabel image (or a list of these, one per channel), or an array (z, y, x) with "
@@ -50,8 +62,17 @@ def opened(
     )
 
 
-def _stacked(images: Sequence[Image]) -> Image:
-    """Images of one grid as channels of one. Raises ModelError for another grid."""
+def _reference(images: Sequence[Image], alignment: Alignment | None) -> tuple[int, int]:
+    """The image that holds the channel on whose grid the others come, and the place of the channel in it."""
+    holding = [(number, place) for number, image in enumerate(images) for place in range(len(image.array))]
+    wanted = 0 if alignment is None else alignment.reference
+    return holding[wanted if wanted < len(holding) else 0]
+
+
+def _stacked(images: Sequence[Image], alignment: Alignment | None) -> Image:
+    """The channels of all images on one grid. Raises ModelError where they do not lie on one, or cannot be aligned."""
+    if alignment is not None and (len(images) > 1 or alignment.registers):
+        return _aligned(images, alignment)
     first, *others = images
     for number, other in enumerate(others, 1):
         if wrong := unlike(first.geometry, other.geometry):
@@ -59,6 +80,20 @@ def _stacked(images: Sequence[Image]) -> Image:
                 f"image {number} lies on another grid than image 0 ({'; '.join(wrong)}); resample it to that grid"
             )
     return first if not others else Image(np.concatenate([image.array for image in images]), first.geometry)
+
+
+def _aligned(images: Sequence[Image], alignment: Alignment) -> Image:
+    number, place = _reference(images, alignment)
+    first = images[number]
+    reference, arrays = Reference(first.array[place], first.geometry, alignment), []
+    for image in images:
+        for channel in image.array:
+            try:
+                itself = channel.base is not None and np.shares_memory(channel, reference.channel)
+                arrays.append(channel if itself else reference.aligned(channel, image.geometry)[0])
+            except DatasetError as error:
+                raise ModelError(f"channel {len(arrays)}: {error}") from None
+    return Image(np.stack(arrays), first.geometry)
 
 
 def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None) -> Image:

@@ -131,8 +131,8 @@ class Predictor(ABC, Generic[OnGrid]):
         ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image does.
         ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when the channels do not fit.
         """
-        read, give_back = opened(image, spacing, affine)
-        found = self.segment(read, PredictOptions(tta, step), outputs=outputs, given=given)
+        read, give_back = opened(image, spacing, affine, self.task.alignment)
+        found = self._segmented(read, PredictOptions(tta, step), chosen(outputs), given)
         return found if outputs else give_back(found)
 
     def segment(
@@ -153,8 +153,13 @@ class Predictor(ABC, Generic[OnGrid]):
         ``inference.outputs.probabilities.KINDS``, where they are asked for. Raises ModelError when the image does not
         fit, UsageError or UnknownPartError for outputs that there are not.
         """
-        read, _ = opened(image, spacing, affine)
-        wanted = chosen(outputs, probabilities)
+        read, _ = opened(image, spacing, affine, self.task.alignment)
+        return self._segmented(read, options, chosen(outputs, probabilities), given)
+
+    def _segmented(
+        self, read: Image, options: PredictOptions, wanted: Outputs, given: Mapping[str, Any] | None
+    ) -> Prediction:
+        """``segment`` for an image whose channels lie on one grid."""
         space = Space(self.need(read.geometry, wanted, in_file=False).room(budget(self.settings.memory)))
         return self.decide(self.prepare(read, given), options, wanted, space=space)
 

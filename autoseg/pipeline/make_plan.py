@@ -21,6 +21,7 @@ from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from ..planning.measured import MeasuringPlanner
+from ..planning.reasons import alignment
 from ..planning.rungs import count_sizes
 from ..planning.search import Bench
 from ..planning.target import read_target
@@ -70,7 +71,17 @@ def draft(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint) -> P
         return None
     planner = planner_of(request)
     network = request.constraints.network
-    return planner.draft(dataset, fingerprint, network) if isinstance(planner, MeasuringPlanner) else None
+    if not isinstance(planner, MeasuringPlanner):
+        return None
+    return _aligned(planner.draft(dataset, fingerprint, network), dataset)
+
+
+def _aligned(plan: Plan, dataset: Dataset) -> Plan:
+    """With what was decided about the channels when they were measured."""
+    if dataset.alignment is None:
+        return plan
+    reasons = (*plan.reasons, alignment(dataset.alignment, plan.channels))
+    return replace(plan, alignment=dataset.alignment, reasons=reasons)
 
 
 def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, kept: Path | None = None) -> Plan:
@@ -89,7 +100,7 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
         planned = planner.plan(dataset, fingerprint, request.constraints)
-    return changed(planned, request.changes, request.trusted)
+    return changed(_aligned(planned, dataset), request.changes, request.trusted)
 
 
 def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -> None:

@@ -185,7 +185,7 @@ def _validate(
     shutil.rmtree(folder, ignore_errors=True)
     pairs = {case.key: (case.reference, folder / f"{case.key}{dataset.file_ending}") for case in cases}
     for case, each in zip(cases, held):
-        image = dataset.case(case.key).image_files[0]
+        image = dataset.case(case.key).grid_file(dataset.alignment)
         write_labels(each.label_map, each.geometry, pairs[case.key][1], like=image)
     summary = score_pairs(pairs, dataset.labels, folder, patients=splits.patients, workers=workers)
     return CrossValidation(summary.overall, summary.labels, folds)
