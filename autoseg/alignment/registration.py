@@ -79,7 +79,7 @@ class _Work:
     def of(cls, fixed: Volume, moving: Volume) -> _Work:
         box = fixed.content()
         corners = places_of(fixed.geometry, np.array(list(itertools.product(*box.T))))
-        size = float(((box[1] - box[0]) * fixed.geometry.spacing).mean())
+        size = float(((box[1] - box[0] + 1) * fixed.geometry.spacing).mean())
         edges = tuple(size * share for share in LEVELS)
         inner = fixed.within(box)
         grids = [[volume.coarser(edge) for edge in edges] for volume in (inner, moving)]

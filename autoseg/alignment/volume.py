@@ -12,6 +12,7 @@ from ..parts.readers.simpleitk import place
 from .grids import places_of
 
 OUTLIERS = (0.5, 99.5)  # percentiles; beyond them values are cut off, as a few bright vessels would fill a histogram
+LOOKED_AT = 200_000  # voxels, at regular distances
 MARGIN = 0.05  # of the content's size along each axis, around it
 LEAST_EDGE = 8  # voxels that an axis keeps on the coarsest grid, if it has them
 
@@ -26,10 +27,12 @@ class Volume:
 
     @classmethod
     def of(cls, channel: np.ndarray, geometry: Geometry) -> Volume:
-        """With its outliers cut off."""
-        flat = channel.reshape(-1)
-        low, high = np.percentile(flat[:: max(1, flat.size // 200_000) | 1], OUTLIERS)
-        return cls(np.clip(channel, np.float32(low), np.float32(high), dtype=np.float32), geometry)
+        """With its outliers cut off; what is no number gets the lowest value."""
+        sample = channel.reshape(-1)[:: max(1, channel.size // LOOKED_AT) | 1]  # an odd step stays in no column
+        sample = sample[np.isfinite(sample)]
+        low, high = np.percentile(sample, OUTLIERS).tolist() if sample.size else (0.0, 0.0)
+        cut = np.clip(channel, np.float32(low), np.float32(high), dtype=np.float32)
+        return cls(np.where(np.isnan(cut), np.float32(low), cut), geometry)
 
     def content(self) -> np.ndarray:
         """(2, 3): first and last voxel (z, y, x) of the box around what is brighter than the mean; where noise is, too,

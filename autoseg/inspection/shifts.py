@@ -28,6 +28,7 @@ FEW = 5  # cases that are looked at
 NOTICED = 2.0
 """Millimetres at the farthest corner from which on a shift is told: a quick registration of channels that lie together
 finds less."""
+FEWEST = 8  # voxels along every axis, below which nothing can be said
 VERSION = 1  # raise it when measuring the same voxels gives something else
 
 
@@ -89,7 +90,7 @@ def _measured(case: Case, *, alignment: Alignment | None) -> tuple[float | None,
     shifts: list[float | None] = []
     for number, channel in enumerate(image.array):
         moved = None
-        if number != first and number not in image.absent:
+        if number != first and number not in image.absent and min(channel.shape) >= FEWEST:
             moved = register(image.array[first], image.geometry, channel, image.geometry, asked, quick=True)
         shifts.append(moved.displacement if moved and moved.used else None)
     return tuple(shifts)
