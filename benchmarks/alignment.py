@@ -4,9 +4,9 @@ python benchmarks/alignment.py shifts DATASET... -o RESULT      planted shifts u
 python benchmarks/alignment.py raw DATASET052 -o RESULT         T1 whose header runs the other way, registered
 python benchmarks/alignment.py picture PROSTATEX -o PICTURE     ADC on T2, by array, by headers and registered
 
-The channels of these datasets lie together. Each further one is moved by a rigid transform, which resamples it once with
-splines, as if the patient had moved between two scans: what its field of view loses is lost. The target error is how far
-the registration puts a corner from where it is; corners are those of the box around what the reference shows.
+The channels of these datasets lie together. Each further one is moved by a rigid transform, which resamples it once
+with splines, as if the patient had moved between two scans: what its field of view loses is lost. The target error is
+how far the registration puts a corner from where it is; corners are those of the box around what the reference shows.
 """
 
 from __future__ import annotations

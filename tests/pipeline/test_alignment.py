@@ -139,7 +139,7 @@ def test_predictions_have_the_grid_of_the_reference_however_arrays_lie(
     np.testing.assert_array_equal(model.predict(paths).labels, expected)
     far = sitk.ReadImage(str(paths[0]))
     far.SetOrigin((9000.0, 0.0, 0.0))
-    with pytest.raises(ModelError, match="channel 0: .*no voxel in common"):
+    with pytest.raises(ModelError, match=r"channel 0: .*no voxel in common"):
         model.predict([far, sitk.ReadImage(str(paths[1]))])
 
 
