@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from ..core.bounds import bounded
 
 HEADER, RIGID, AFFINE = METHODS = ("header", "rigid", "affine")
-LEAST_GAIN = 0.002
-"""Share by which the normalised mutual information must grow beyond its excess over 1, so that a registration counts as
-better than the header: sampled at other points it varies by less."""
+LEAST_GAIN, NOTHING_IN_COMMON = 0.01, 0.01
+"""A registration counts as better than the header where it raises what normalised mutual information has above 1 by a
+hundredth (of channels that lie together it raised it by a third of that at most), and to more than noise has, 0.006 at
+as many places."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Registration:
     @property
     def used(self) -> bool:
         """Whether it is better than what the header says; otherwise the channel stays where that puts it."""
-        return self.after - self.before > LEAST_GAIN * (self.before - 1)
+        gain = self.after - self.before
+        return gain > LEAST_GAIN * (self.before - 1) and self.after > 1 + NOTHING_IN_COMMON
 
     @property
     def told(self) -> str:

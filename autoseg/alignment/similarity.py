@@ -15,7 +15,7 @@ from ..core.seeds import generator
 from .grids import indices_of, inside, places_of
 
 BINS = 48
-POINTS = 1 << 16
+POINTS = 1 << 15
 FEWEST = 0.1  # of the points that must lie in both channels, so that anything can be said
 
 
@@ -66,13 +66,16 @@ class Similarity:
         indices = box[0] + drawn * (box[1] - box[0])
         return cls(places_of(its, indices), interpolated(reference, indices), channel, geometry)
 
-    def at(self, matrix: np.ndarray, offset: np.ndarray) -> float:
-        """With the channel at ``matrix @ place + offset``; 1.0 where too little of it lies there."""
-        indices = indices_of(self.geometry, self.places @ matrix.T + offset)
+    def at(self, matrix: np.ndarray, offset: np.ndarray, every: int = 1) -> float:
+        """With the channel at ``matrix @ place + offset``; 1.0 where too little of it lies there.
+
+        ``every`` looks at one in so many places.
+        """
+        indices = indices_of(self.geometry, self.places[::every] @ matrix.T + offset)
         both = inside(indices, self.channel.shape)
         if both.mean() < FEWEST:
             return 1.0
-        return normalised_mutual_information(self.values[both], interpolated(self.channel, indices[both]))
+        return normalised_mutual_information(self.values[::every][both], interpolated(self.channel, indices[both]))
 
 
 def interpolated(array: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ class Volume:
         sample = sample[np.isfinite(sample)]
         low, high = np.percentile(sample, OUTLIERS).tolist() if sample.size else (0.0, 0.0)
         cut = np.clip(channel, np.float32(low), np.float32(high), dtype=np.float32)
-        return cls(np.where(np.isnan(cut), np.float32(low), cut), geometry)
+        return cls(np.nan_to_num(cut, copy=False, nan=low), geometry)
 
     def content(self) -> np.ndarray:
         """(2, 3): first and last voxel (z, y, x) of the box around what is brighter than the mean; where noise is, too,

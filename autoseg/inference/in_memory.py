@@ -86,10 +86,10 @@ def _aligned(images: Sequence[Image], alignment: Alignment) -> Image:
     number, place = _reference(images, alignment)
     first = images[number]
     reference, arrays = Reference(first.array[place], first.geometry, alignment), []
-    for image in images:
-        for channel in image.array:
+    for index, image in enumerate(images):
+        for inner, channel in enumerate(image.array):
             try:
-                itself = channel.base is not None and np.shares_memory(channel, reference.channel)
+                itself = (index, inner) == (number, place)
                 arrays.append(channel if itself else reference.aligned(channel, image.geometry)[0])
             except DatasetError as error:
                 raise ModelError(f"channel {len(arrays)}: {error}") from None

@@ -145,8 +145,8 @@ def test_predictions_have_the_grid_of_the_reference_however_arrays_lie(
 
 def test_the_memory_of_a_case_counts_files_on_their_own_grids(trained: Path, raw: Path, tmp_path: Path) -> None:
     model = autoseg.load_model(NAME, trained / "workspace")
-    large = Geometry((80, 160, 160), (1.5, 1.0, 1.0), COARSE.origin, COARSE.direction)
-    path = save(np.zeros(large.shape, np.float32), large, tmp_path / "case_6_0000.nii.gz")
+    large = Geometry((200, 400, 400), (0.5, 0.5, 0.5), COARSE.origin, COARSE.direction)
+    path = save(np.zeros(large.shape, np.uint8), large, tmp_path / "case_6_0000.nii.gz")
     image = str(raw / "imagesTs" / "case_6_0001.nii.gz")
     needed = []
     for first in (raw / "imagesTs" / "case_6_0000.nii.gz", path):
@@ -154,7 +154,7 @@ def test_the_memory_of_a_case_counts_files_on_their_own_grids(trained: Path, raw
         outputs = autoseg.inference.outputs.chosen()
         stages = Stages(model, tmp_path, SimpleNamespace(), outputs, Gate(1 << 40), None, {"case_6": case})  # type: ignore[arg-type]
         needed.append(stages._needed(case))
-    assert needed[1] >= 4 * np.prod(large.shape) > needed[0]
+    assert needed[1] >= 4 * 4 * np.prod(large.shape) > needed[0]
 
 
 def test_keys_change_with_alignment_and_transform_and_not_without(trained: Path) -> None:
