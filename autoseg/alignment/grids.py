@@ -40,8 +40,8 @@ def covered(reference: Geometry, other: Geometry) -> float:
 
 def inside(indices: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Which of ``indices`` (n, 3) lie in voxels: bool (n)."""
-    within: np.ndarray = ((indices > -0.5 - 1e-6) & (indices < np.array(shape) - 0.5 + 1e-6)).all(axis=1)
-    return within
+    beyond = (indices < -0.5 - 1e-6) | (indices > np.array(shape) - 0.5 + 1e-6)
+    return np.logical_not(beyond.any(axis=1))
 
 
 def places_of(geometry: Geometry, indices: np.ndarray) -> np.ndarray:

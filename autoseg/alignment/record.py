@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ..core.bounds import bounded
 
 HEADER, RIGID, AFFINE = METHODS = ("header", "rigid", "affine")
-LEAST_GAIN, NOTHING_IN_COMMON = 0.01, 0.01
-"""A registration counts as better than the header where it raises what normalised mutual information has above 1 by a
-hundredth (of channels that lie together it raised it by a third of that at most), and to more than noise has, 0.006 at
-as many places."""
+LEAST_GAIN, LEAST_SHARE = 0.002, 0.02
+"""A registration counts as better than the header where it raises the normalised mutual information by the first and,
+beside that, by the second as a share of what lies above 1. Channels that lie together gained less (heads: at most
+0.0022 of 0.174; T2 and ADC of prostates: 0.0020 of 0.037), and a shift of two millimetres in a head cost 0.023."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ class Registration:
     @property
     def used(self) -> bool:
         """Whether it is better than what the header says; otherwise the channel stays where that puts it."""
-        gain = self.after - self.before
-        return gain > LEAST_GAIN * (self.before - 1) and self.after > 1 + NOTHING_IN_COMMON
+        return self.after - self.before > LEAST_GAIN + LEAST_SHARE * (self.before - 1)
 
     @property
     def told(self) -> str:
