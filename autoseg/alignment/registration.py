@@ -48,10 +48,11 @@ def register(
 ) -> Registration:
     """Where ``channel`` (z, y, x) on the grid ``its`` lies to ``reference`` (z, y, x) on ``geometry``; volumes both.
 
-    ``quick`` leaves out the finest grid. The result says itself whether it is better than the headers.
+    ``quick`` follows the best start only and leaves out the finest grid. The result says itself whether it is better
+    than the headers.
     """
     work = _Work.of(Volume.of(reference, geometry), Volume.of(channel, its))
-    found = work.from_starts()
+    found = work.from_starts(1 if quick else KEPT_STARTS)
     for level in (1,) if quick else (1, 2):
         found = work.better(found, work.optimised(found, level))
     if alignment.method == AFFINE:
@@ -95,9 +96,9 @@ class _Work:
         similarity = Similarity.within(whole, finest[0].array, finest[0].geometry, finest[1].array, finest[1].geometry)
         return cls(tuple(grids[0]), tuple(grids[1]), edges, corners, size / 2, similarity)
 
-    def from_starts(self) -> Any:
+    def from_starts(self, kept: int) -> Any:
         """The best of what the best starts lead to on the coarsest grid."""
-        starts = sorted(self._starts(), key=lambda start: self.judged(start, EVERY), reverse=True)[:KEPT_STARTS]
+        starts = sorted(self._starts(), key=lambda start: self.judged(start, EVERY), reverse=True)[:kept]
         return max([*starts, *(self.optimised(start, 0) for start in starts)], key=self.judged)
 
     def _starts(self) -> list[Any]:
