@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .alignment.record import Alignment
 from .configuration import Configuration
 from .core.channels import ChannelSource, refuse_contradictory
 from .core.fusion import Fusion
@@ -49,6 +50,8 @@ class Plan:
     """Of which of a case's files each channel is which volume; empty: files hold all channels, in their order."""
     reasons: tuple[str, ...] = ()
     """Why this was decided for all configurations: ``subject: sentence with numbers``."""
+    alignment: Alignment | None = None
+    """How the channels of a case come onto one grid; None: they have to lie on one."""
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -72,6 +75,11 @@ class Plan:
             )
         if not set(self.mirror_axes) <= {0, 1, 2} or len(set(self.mirror_axes)) != len(self.mirror_axes):
             raise ValueError(f"mirror_axes must be some of 0, 1, 2; found {short(self.mirror_axes)}")
+        if self.alignment is not None and self.alignment.reference >= len(self.channels):
+            raise ValueError(
+                f"alignment.reference: {self.alignment.reference}; channels are counted from 0, "
+                f"there are {len(self.channels)}"
+            )
         for name, configuration in self.configurations.items():
             self._refuse_unfit(path_name(name, "configuration"), configuration)
         if self.default not in self.configurations:
@@ -147,6 +155,7 @@ class Plan:
             self.mirror_axes,
             self.file_ending,
             channel_sources=self.channel_sources,
+            alignment=self.alignment,
         )
 
     def stages(self, name: str) -> tuple[str, ...]:
@@ -166,7 +175,7 @@ class Plan:
         return [name for name in _OF_THE_CASES if getattr(self, name) != getattr(other, name)]
 
 
-_OF_THE_CASES = ("axis_order", "orientation", "channels", "channel_sources", "labels", "mirror_axes")
+_OF_THE_CASES = ("axis_order", "orientation", "alignment", "channels", "channel_sources", "labels", "mirror_axes")
 
 
 def read_plan(path: Path, trusted: tuple[str, ...] = ()) -> Plan:

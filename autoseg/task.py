@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .alignment.record import Alignment
 from .configuration import Configuration
 from .core.channels import ChannelSource
 from .core.inputs import InputSpec
@@ -33,6 +34,8 @@ class Task:
     """Of images, as the plan has them; ``mirrored`` are those of the network."""
     file_ending: str
     channel_sources: tuple[ChannelSource, ...] = ()
+    alignment: Alignment | None = None
+    """Of the channels of a case."""
 
     @property
     def seen(self) -> tuple[int, ...]:

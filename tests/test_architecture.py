@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"errors"},
     {"core"},
     {"parts"},
-    {"configuration"},
+    {"alignment", "configuration"},
     {"task"},
     {"corrections", "data", "plan", "settings"},
     {"run_folder", "changes"},

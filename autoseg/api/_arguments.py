@@ -13,6 +13,7 @@ from ..core.environment import default_workspace
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..alignment.record import AlignmentRequest
     from ..data.folds import FoldRules
     from ..planning.constraints import PlanConstraints
     from ..workspace import DatasetFolder, Workspace
@@ -66,6 +67,16 @@ def fold_rules(group: str | None, group_file: str | None, stratify: str | None) 
     from ..data.folds import FoldRules
 
     return FoldRules(group, group_file, stratify) if group or group_file or stratify else None
+
+
+def alignment(align: object, reference: object) -> AlignmentRequest:
+    from ..alignment.record import METHODS, AlignmentRequest
+
+    if align not in METHODS:
+        raise UsageError(f"align must be one of {', '.join(METHODS)}, found {align!r:.100}")
+    if isinstance(reference, bool) or not isinstance(reference, str | int | None):
+        raise UsageError(f"reference must be the name or the number of a channel, found {reference!r:.100}")
+    return AlignmentRequest(str(align), None if reference is None else str(reference))
 
 
 def constraints(

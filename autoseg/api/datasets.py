@@ -98,6 +98,8 @@ def plan_and_preprocess(
     target: str | None = None,
     changes: Sequence[str] = (),
     configurations: Sequence[str] | None = None,
+    align: str = "header",
+    reference: str | int | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Plan:
@@ -115,7 +117,9 @@ def plan_and_preprocess(
     (``"middle:attention"``: by encoders, one for each of ``groups``, ``[["T1", "T1ce"], ["FLAIR"]]``, or for each
     channel; ``"decision"``: by a network each). ``memory`` (``"8GB"``) and ``minutes`` are what one training may take,
     on ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set``
-    (``["batch_size=4"]``). ``configurations`` None prepares all. Raises DatasetError.
+    (``["batch_size=4"]``). ``configurations`` None prepares all. Channels come onto the grid of ``reference``, a name
+    or number, or else onto that of the label maps, by their headers; with ``align`` ``"rigid"`` or ``"affine"`` they
+    are registered besides. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest
@@ -130,4 +134,5 @@ def plan_and_preprocess(
         PlanRequest(planner, nnunet, constraints, target, changes, used, trusted),
         folds=given.fold_rules(group, group_file, stratify),
         configurations=configurations,
+        alignment=given.alignment(align, reference),
     )

@@ -9,10 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.amounts import read_bytes
-from ..core.fusion import LEVELS, METHODS
 from ..core.names import path_name
 from ..errors import UsageError
-from ..planning.constraints import MOST_SLICES
 from ..settings import DEVICE, MOST_THREADS, PRECISIONS
 
 LONGEST = 10 * 365 * 24 * 3600.0  # seconds
@@ -57,99 +55,6 @@ def add_memory(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_planning(command: argparse.ArgumentParser) -> None:
-    """What the user may decide before the planner does.
-
-    ``_options.request`` fills each field of ``PlanConstraints`` from the flag of its name.
-    """
-    decided = command.add_mutually_exclusive_group()
-    decided.add_argument("--planner", type=word, metavar="NAME", help="a file of planners/ (default: measured)")
-    decided.add_argument(
-        "--from", type=path, dest="plans", metavar="FILE", help="take nnU-Net's decisions: nnUNetPlans.json"
-    )
-    _add_folding(command)
-    command.add_argument(
-        "--mirror", type=axes, metavar="AXES", help="mirror along these axes of the files only: z,y,x letters, or none"
-    )
-    command.add_argument(
-        "--spacing", type=lengths, metavar="Z,Y,X", help="resample to these mm along the files' axes (default: median)"
-    )
-    command.add_argument(
-        "--slices",
-        type=whole(1, MOST_SLICES),
-        metavar="N",
-        help="also plan 2.5d: a 2-D network that sees N slices (1: never)",
-    )
-    _add_network(command)
-    _add_intensities(command)
-    _add_missing(command)
-    command.add_argument(
-        "--memory",
-        type=_bytes_or_auto,
-        dest="training_memory",
-        metavar="SIZE",
-        help="that a training may take: 8GB, or auto: what this machine has (default)",
-    )
-    command.add_argument(
-        "--time",
-        type=_seconds_or_auto,
-        dest="training_time",
-        metavar="T",
-        help="that a training may take: 20m, 12h, or auto: on a processor 20m (default)",
-    )
-    command.add_argument(
-        "--target",
-        type=word,
-        metavar="MACHINE",
-        help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s",
-    )
-    add_changes(command)
-
-
-def _add_intensities(command: argparse.ArgumentParser) -> None:
-    """CHANNEL is a name or a number, from 0."""
-    command.add_argument(
-        "--bias-correction",
-        type=words,
-        default=(),
-        metavar="CHANNEL[,...]",
-        help="correct the bias field of these channels first (N4; slow), or `all`: of those of MR",
-    )
-    for flag, example in (("--filter", "T1=median"), ("--normalizer", "FLAIR=histogram")):
-        command.add_argument(
-            flag,
-            action="append",
-            default=[],
-            type=of_channel,
-            dest=f"{flag.removeprefix('--')}s",
-            metavar="CHANNEL=NAME",
-            help=f"a part for this channel, e.g. {example}; repeatable",
-        )
-
-
-def _add_missing(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--missing-channels", action="store_true", help="cases to be predicted may lack channels, even if these do not"
-    )
-    command.add_argument("--require", type=words, default=(), metavar="NAME,...", help="channels that no case may lack")
-
-
-def _add_network(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
-    )
-    command.add_argument(
-        "--fusion",
-        choices=LEVELS,
-        metavar="LEVEL",
-        help="where channels are combined: input (default), middle (an encoder each), middle: with "
-        f"{', '.join(METHODS)}, or decision (a network each)",
-    )
-    command.add_argument(
-        "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"
-    )
-
-
 def add_patients(command: argparse.ArgumentParser) -> None:
     patients = command.add_mutually_exclusive_group()
     patients.add_argument(
@@ -157,16 +62,6 @@ def add_patients(command: argparse.ArgumentParser) -> None:
     )
     patients.add_argument(
         "--group-file", type=word, metavar="FILE.csv[:COLUMN]", help="table naming the patient of every case"
-    )
-
-
-def _add_folding(command: argparse.ArgumentParser) -> None:
-    add_patients(command)
-    command.add_argument(
-        "--stratify",
-        type=word,
-        metavar="BY",
-        help="spread evenly over the folds: `labels` (who has which), or FILE.csv[:COLUMN] with each case's site, ...",
     )
 
 
@@ -235,14 +130,6 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word(each).strip() for each in text.split(","))
 
 
-def of_channel(text: str) -> tuple[str, str]:
-    """``CHANNEL=NAME``: the name of a part has no ``=``, that of a channel may have one."""
-    channel, equals, part = (each.strip() for each in text.rpartition("="))
-    if not (channel and equals and part):
-        raise argparse.ArgumentTypeError(f"{text!r} names no part for a channel; write CHANNEL=NAME, say T1=median")
-    return channel, part
-
-
 def path(text: str) -> Path:
     """An empty one would be the current folder."""
     if not text.strip() or "\0" in text:
@@ -282,39 +169,12 @@ def number(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
-def axes(text: str) -> tuple[int, ...]:
-    """``z,y`` or ``zy`` as positions in (z, y, x); ``none`` is no axis."""
-    letters = text.strip().lower().replace(",", "")
-    if letters == "none":
-        return ()
-    if not letters or not set(letters) <= set("zyx") or len(set(letters)) != len(letters):
-        raise argparse.ArgumentTypeError(f"{text!r} names no axes; write some of z,y,x, or none")
-    return tuple(sorted("zyx".index(letter) for letter in letters))
-
-
-def lengths(text: str) -> tuple[float, float, float]:
-    """``3,1,1``: three millimetres."""
-    try:
-        z, y, x = (float(length) for length in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no spacing; write z,y,x in mm, for example 3,1,1") from None
-    return z, y, x
-
-
 def bytes_(text: str) -> int:
     """See ``read_bytes``."""
     try:
         return read_bytes(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _bytes_or_auto(text: str) -> int | None:
-    return None if text.strip().casefold() == "auto" else bytes_(text)
-
-
-def _seconds_or_auto(text: str) -> float | None:
-    return None if text.strip().casefold() == "auto" else seconds(text)
 
 
 def seconds(text: str) -> float:

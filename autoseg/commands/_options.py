@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..alignment.record import AlignmentRequest
     from ..data.folds import FoldRules
     from ..pipeline.make_plan import PlanRequest
     from ..settings import RunSettings
@@ -53,6 +54,13 @@ def fold_rules(options: Namespace) -> FoldRules | None:
 
     rules = FoldRules(options.group, options.group_file, options.stratify)
     return None if rules == FoldRules() else rules
+
+
+def alignment(options: Namespace) -> AlignmentRequest:
+    """What is asked for the channels of a case."""
+    from ..alignment.record import AlignmentRequest
+
+    return AlignmentRequest(options.align, options.reference)
 
 
 def workspace(options: Namespace, writing: bool = False) -> Workspace:

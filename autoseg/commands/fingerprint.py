@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from . import _flags, _options
+from . import _flags, _options, _planning_flags
 
 HELP = "check and measure the dataset"
 
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
+    _planning_flags.add_alignment(command)
     _flags.add_machine(command)
 
 
@@ -20,4 +21,5 @@ def run(options: Namespace) -> None:
 
     folder, workspace = _options.raw_folder(options, writing=True), _options.workspace(options)
     with alone(workspace.folder_for(folder).plan_lock, "fingerprint"):
-        story.fingerprint(folder, workspace, settings=_options.settings(options))
+        asked = _options.alignment(options)
+        story.fingerprint(folder, workspace, settings=_options.settings(options), alignment=asked)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from . import _flags, _options
+from . import _flags, _options, _planning_flags
 
 if TYPE_CHECKING:
     from ..pipeline.make_plan import PlanRequest
@@ -42,7 +42,7 @@ def add_flags(command: ArgumentParser) -> None:
     )
     command.add_argument("-o", "--output", type=_flags.path, metavar="FILE", help="also write the plan here")
     command.add_argument("--held", action="store_true", help=argparse.SUPPRESS)  # by the training that asks for a plan
-    _flags.add_planning(command)
+    _planning_flags.add_planning(command)
     _flags.add_machine(command)
 
 

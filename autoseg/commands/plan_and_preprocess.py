@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from . import _flags, _options
+from . import _flags, _options, _planning_flags
 
 HELP = "check, fingerprint, plan and preprocess a dataset"
 
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
-    _flags.add_planning(command)
+    _planning_flags.add_planning(command)
+    _planning_flags.add_alignment(command)
     _flags.add_configurations(command)
     _flags.add_machine(command)
 
@@ -25,4 +26,5 @@ def run(options: Namespace) -> None:
         _options.request(options),
         folds=_options.fold_rules(options),
         configurations=options.configuration,
+        alignment=_options.alignment(options),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..alignment.record import Alignment, Registration
 from ..core.channels import ChannelSource, refuse_contradictory
 from ..core.labels import Labels
 from ..core.names import path_name, short, shown_name
@@ -44,6 +45,8 @@ class Case:
     """Absolute path; None for a case to be predicted, and where each mask is a file of its own."""
     masks: tuple[str | None, ...] = ()
     """Where each mask is a file: absolute paths, one per mask of the dataset; None: the case has nothing of it."""
+    registrations: tuple[Registration | None, ...] = ()
+    """How its channels were registered, one per channel; empty: they were not, or will be when they are read."""
 
     def __post_init__(self) -> None:
         path_name(self.key, "case")
@@ -90,6 +93,17 @@ class Case:
         """The same case as if it lacked these channels, too. Raises ValueError where none would be left."""
         return replace(self, images=tuple(None if n in channels else image for n, image in enumerate(self.images)))
 
+    def reference(self, alignment: Alignment | None) -> int:
+        """The channel on whose grid the case is seen: that of ``alignment``, or the first that the case has."""
+        there = [number for number, source in enumerate(self.images) if source]
+        return alignment.reference if alignment and alignment.reference in there else there[0]
+
+    def grid_file(self, alignment: Alignment | None) -> Path:
+        """The file of that channel. Its header judges the case, and what is predicted takes over its grid."""
+        source = self.images[self.reference(alignment)]
+        assert source is not None
+        return Path(source.file)
+
 
 def _count(sources: list[tuple[int, int] | None], number: int) -> int:
     """Channels that come from file ``number``."""
@@ -119,6 +133,8 @@ class Dataset:
     """What to cite, likewise."""
     channel_sources: tuple[ChannelSource, ...] = ()
     """Of which of a case's files each channel is which volume, where that is chosen; empty: files hold all channels."""
+    alignment: Alignment | None = None
+    """How the channels of a case come onto one grid; None: they lie on one."""
 
     def __post_init__(self) -> None:
         path_name(self.name, "dataset")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..alignment.record import Registration
 from ..core.bounds import LARGEST_SIZE, bounded
 from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 
@@ -67,6 +68,11 @@ class CaseFingerprint:
     """Where x, y and z of its arrays point to in the patient, ``LPS`` for example; None: 2-D, or not known."""
     channels: tuple[ChannelFingerprint | None, ...] = ()
     """None for a channel that the case lacks; empty: not known."""
+    registrations: tuple[Registration | None, ...] = ()
+    """Per channel, how it was registered to the reference; empty: that was not asked for."""
+    shifts: tuple[float | None, ...] = ()
+    """Per channel, the mm by which a quick registration would move it; None: none that helps was found. Empty: not
+    measured, which only a few cases are."""
 
     def __post_init__(self) -> None:
         bounded(self, "shape", "cropped_shape", least=1, most=LARGEST_SIZE)

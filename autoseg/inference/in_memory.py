@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..alignment.record import Alignment
+from ..alignment.reference import Reference
 from ..core.channels import ChannelSource
 from ..core.geometry import Geometry, Image
 from ..core.limits import refuse_larger
 from ..core.names import short
 from ..data.dataset import Case, ImageSource
 from ..data.images import read_case
-from ..errors import ModelError
+from ..errors import DatasetError, ModelError
 from ..parts.readers import read_image, unlike
 from ..parts.readers._grid import in_lps
 from .export import Prediction
@@ -33,30 +36,40 @@ def opened(
     spacing: Sequence[float] | None = None,
     affine: np.ndarray | None = None,
     sources: Sequence[ChannelSource] = (),
+    alignment: Alignment | None = None,
 ) -> tuple[Image, GiveBack]:
     """The image in ``source`` and a function that turns its prediction into the same kind of object.
 
     Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm or ``affine`` belongs to arrays
     only. A list is one image per channel, None for one that is missing. Of files, ``sources`` say which volume of which
-    each channel is; empty: they hold all channels in order. Raises ModelError for anything else.
+    each channel is; empty: they hold all channels in order. Channels are brought onto one grid as ``alignment`` says,
+    which is that of the label map. Raises ModelError for anything else, and where they cannot be.
     """
     if isinstance(source, list | tuple) and any(part is None or isinstance(part, np.ndarray) for part in source):
-        return _by_channel(source, spacing, affine)
+        return _by_channel(source, spacing, affine, alignment)
     if isinstance(source, np.ndarray):
-        return _from_array(source, spacing, affine), lambda prediction: prediction.array
+        array = _stacked([_from_array(source, spacing, affine)], alignment)
+        return array, lambda prediction: prediction.array
     if spacing is not None or affine is not None:
         raise ModelError("spacing and affine are for arrays; every other kind of image carries its own")
     if isinstance(source, Image):
-        return source, lambda prediction: prediction
+        return _stacked([source], alignment), lambda prediction: prediction
     parts = list(source) if isinstance(source, list | tuple) else [source]
     if parts and all(isinstance(path, str | Path) for path in parts):
         paths = [Path(path) for path in parts]
-        return _chosen(paths, sources) if sources else read_image(paths), lambda prediction: prediction
+        if sources:
+            return _chosen(paths, sources, alignment), lambda prediction: prediction
+        files = [[path] for path in paths] if alignment else [paths]
+        return _stacked(list(map(read_image, files)), alignment), lambda prediction: prediction
     libraries = {type(part).__module__.partition(".")[0] for part in parts}
     if libraries == {"SimpleITK"}:
-        return _stacked(list(map(_from_simpleitk, parts))), lambda prediction: _to_simpleitk(prediction, parts[0])
+        images = list(map(_from_simpleitk, parts))
+        first = parts[_reference(images, alignment)[0]]
+        return _stacked(images, alignment), lambda prediction: _to_simpleitk(prediction, first)
     if libraries == {"nibabel"}:  # who hands us its image has imported it; autoseg itself never needs it
-        return _stacked(list(map(_from_nibabel, parts))), lambda prediction: _to_nibabel(prediction, parts[0])
+        images = list(map(_from_nibabel, parts))
+        first = parts[_reference(images, alignment)[0]]
+        return _stacked(images, alignment), lambda prediction: _to_nibabel(prediction, first)
     raise ModelError(
         f"cannot predict on {type(source).__name__}; "
         "give a path, a SimpleITK or nibabel image (or a list of these, one per channel), or an array (z, y, x) with "
@@ -65,7 +78,7 @@ def opened(
 
 
 def _by_channel(
-    parts: Sequence[Any], spacing: Sequence[float] | None, affine: np.ndarray | None
+    parts: Sequence[Any], spacing: Sequence[float] | None, affine: np.ndarray | None, alignment: Alignment | None
 ) -> tuple[Image, GiveBack]:
     """``opened``, of images or arrays that hold one channel each, and None for a channel that is missing."""
     there = {number: part for number, part in enumerate(parts) if part is not None}
@@ -75,7 +88,10 @@ def _by_channel(
     if arrays and (len(arrays) < len(there) or len({array.shape for array in arrays}) > 1 or arrays[0].ndim != 3):
         found = ", ".join(str(getattr(part, "shape", type(part).__name__)) for part in there.values())
         raise ModelError(f"arrays in a list must be (z, y, x), one per channel and all alike; found {short(found)}")
-    image, give_back = opened(np.stack(arrays) if arrays else [*there.values()], spacing, affine)
+    if alignment is not None:  # the first one stands in for a reference that is missing
+        place = [*there].index(alignment.reference) if alignment.reference in there else 0
+        alignment = replace(alignment, reference=place)
+    image, give_back = opened(np.stack(arrays) if arrays else [*there.values()], spacing, affine, alignment=alignment)
     if len(image.array) != len(there):
         raise ModelError(
             f"where a channel is None, each other image must be one channel; found {len(image.array)} channels in "
@@ -87,16 +103,26 @@ def _by_channel(
     return Image(whole, image.geometry, absent), give_back
 
 
-def _chosen(paths: Sequence[Path], sources: Sequence[ChannelSource]) -> Image:
+def _chosen(paths: Sequence[Path], sources: Sequence[ChannelSource], alignment: Alignment | None) -> Image:
     """Raises ModelError where a file is missing of which a channel is taken."""
     needed = max(source.file for source in sources) + 1
     if len(paths) < needed:
         raise ModelError(f"the model takes channels from files 0 to {needed - 1}, found {len(paths)} files; give all")
-    return read_case(Case("image", tuple(ImageSource(str(paths[each.file]), each.volume) for each in sources)))
+    images = tuple(ImageSource(str(paths[each.file]), each.volume) for each in sources)
+    return read_case(Case("image", images), alignment)
 
 
-def _stacked(images: Sequence[Image]) -> Image:
-    """Images of one grid as channels of one. Raises ModelError for another grid."""
+def _reference(images: Sequence[Image], alignment: Alignment | None) -> tuple[int, int]:
+    """The image that holds the channel on whose grid the others come, and the place of the channel in it."""
+    holding = [(number, place) for number, image in enumerate(images) for place in range(len(image.array))]
+    wanted = 0 if alignment is None else alignment.reference
+    return holding[wanted if wanted < len(holding) else 0]
+
+
+def _stacked(images: Sequence[Image], alignment: Alignment | None) -> Image:
+    """The channels of all images on one grid. Raises ModelError where they do not lie on one, or cannot be aligned."""
+    if alignment is not None and (len(images) > 1 or alignment.registers):
+        return _aligned(images, alignment)
     first, *others = images
     for number, other in enumerate(others, 1):
         if wrong := unlike(first.geometry, other.geometry):
@@ -104,6 +130,20 @@ def _stacked(images: Sequence[Image]) -> Image:
                 f"image {number} lies on another grid than image 0 ({'; '.join(wrong)}); resample it to that grid"
             )
     return first if not others else Image(np.concatenate([image.array for image in images]), first.geometry)
+
+
+def _aligned(images: Sequence[Image], alignment: Alignment) -> Image:
+    number, place = _reference(images, alignment)
+    first = images[number]
+    reference, arrays = Reference(first.array[place], first.geometry, alignment), []
+    for index, image in enumerate(images):
+        for inner, channel in enumerate(image.array):
+            try:
+                itself = (index, inner) == (number, place)
+                arrays.append(channel if itself else reference.aligned(channel, image.geometry)[0])
+            except DatasetError as error:
+                raise ModelError(f"channel {len(arrays)}: {error}") from None
+    return Image(np.stack(arrays), first.geometry)
 
 
 def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None) -> Image:

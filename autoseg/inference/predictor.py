@@ -140,8 +140,8 @@ class Predictor(ABC, Generic[OnGrid]):
         does. ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when channels are
         wrong.
         """
-        read, give_back = opened(image, spacing, affine, self.task.channel_sources)
-        found = self.segment(read, PredictOptions(tta, step), outputs=outputs, given=given)
+        read, give_back = opened(image, spacing, affine, self.task.channel_sources, self.task.alignment)
+        found = self._segmented(read, PredictOptions(tta, step), chosen(outputs), given)
         return found if outputs else give_back(found)
 
     def segment(
@@ -162,8 +162,13 @@ class Predictor(ABC, Generic[OnGrid]):
         ``inference.outputs.probabilities.KINDS``, where they are asked for. Raises ModelError when the image does not
         fit, UsageError or UnknownPartError for outputs that there are not.
         """
-        read, _ = opened(image, spacing, affine, self.task.channel_sources)
-        wanted = chosen(outputs, probabilities)
+        read, _ = opened(image, spacing, affine, self.task.channel_sources, self.task.alignment)
+        return self._segmented(read, options, chosen(outputs, probabilities), given)
+
+    def _segmented(
+        self, read: Image, options: PredictOptions, wanted: Outputs, given: Mapping[str, Any] | None
+    ) -> Prediction:
+        """``segment`` for an image whose channels lie on one grid."""
         space = Space(self.need(read.geometry, wanted, in_file=False).room(budget(self.settings.memory)))
         return self.decide(self.prepare(read, given), options, wanted, space=space)
 

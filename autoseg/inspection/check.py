@@ -1,6 +1,7 @@
 """What is wrong with a dataset, said for all cases at once, and the repair of what is only rounding.
 
-Headers are compared with that of the case's first image. Differences that float rounding explains are no problem;
+Headers are compared with that of the image on whose grid the case is seen, its first one unless channels are aligned.
+Differences that float rounding explains are no problem;
 those of a header written with few digits are notes, since voxels are paired by index; all others are errors
 (tolerances in voxels: ``autoseg.parts.readers._grid``).
 """
@@ -20,14 +21,12 @@ from ..data.layouts.folders import not_a_file, stem
 from ..data.layouts.grouping import CHANNEL, misnumbered
 from ..errors import ImageFileError
 from ..parts.readers import Header, copy_grid, differences, read_header
+from .alignments import RESAMPLE, Headers, grid_problems, resampled_channels
 from .outliers import ALL, alike_names, unusual_grids
 from .problem import Problem, table
 
-__all__ = ["Problem", "check_case", "check_headers", "fix", "table", "unfit", "unreadable"]
+__all__ = ["Problem", "check_case", "check_headers", "fix", "read_headers", "table", "unfit", "unreadable"]
 LISTED = "listed"
-_RESAMPLE = (
-    "Resample the file to the grid of the case's first image (nearest neighbour for labels), or remove the case."
-)
 _LACKING = "Fine if it was never taken: training goes on without it. Otherwise put the file beside the others."
 _NOT_TAKEN = (
     "Where voxels are of the size that these files state, write it into CASE.json beside each of them, "
@@ -35,15 +34,26 @@ _NOT_TAKEN = (
 )
 
 
-def check_headers(dataset: Dataset, workers: int) -> list[Problem]:
-    """Everything that names and headers show, of every case, without reading voxels."""
+def read_headers(dataset: Dataset, workers: int) -> Headers:
+    """Those of all files of every case."""
+    read = partial(_read, dataset=dataset)
+    return dict(zip(dataset.keys, ordered_map(read, dataset.cases, workers)))
+
+
+def check_headers(dataset: Dataset, workers: int, headers: Headers | None = None) -> list[Problem]:
+    """Everything that names and headers show, of every case, without reading voxels.
+
+    ``headers`` may have been read before.
+    """
     problems: list[Problem] = []
     grids: dict[str, Geometry] = {}
-    read = partial(_read, dataset=dataset)
-    for case, (headers, unread) in zip(dataset.cases, ordered_map(read, dataset.cases, workers)):
-        problems += _problems(case, dataset, headers, unread)
+    headers = read_headers(dataset, workers) if headers is None else headers
+    for case in dataset.cases:
+        found, unread = headers[case.key]
+        problems += _problems(case, dataset, found, unread)
         if not unread:
-            grids[case.key] = headers[case.image_files[0]].geometry
+            grids[case.key] = found[case.grid_file(dataset.alignment)].geometry
+    problems += resampled_channels(dataset, headers)
     problems += _in_no_case(dataset)
     problems += _two_kinds(dataset.cases, grids)
     problems += unusual_grids(grids)
@@ -51,11 +61,7 @@ def check_headers(dataset: Dataset, workers: int) -> list[Problem]:
     return problems + (_listed(dataset) if dataset.layout == LISTED else [])
 
 
-_Read = tuple[dict[Path, Header], list[Problem]]
-"""Headers of a case's files, and what is wrong with those that cannot be read."""
-
-
-def _read(case: Case, dataset: Dataset) -> _Read:
+def _read(case: Case, dataset: Dataset) -> tuple[dict[Path, Header], list[Problem]]:
     headers: dict[Path, Header] = {}
     problems = _surplus(case, dataset)
     if problems:
@@ -140,11 +146,11 @@ def unfit(case: Case, dataset: Dataset) -> list[Problem]:
     headers, problems = _read(case, dataset)
     if problems:
         return _surplus(case, dataset)
-    shape = headers[case.files[0]].geometry.shape
+    shape = headers[case.grid_file(dataset.alignment)].geometry.shape
     return [
-        Problem(case.key, path.name, f"shape {header.geometry.shape}, but the image has {shape}", _RESAMPLE)
+        Problem(case.key, path.name, f"shape {header.geometry.shape}, but the image has {shape}", RESAMPLE)
         for path, header in headers.items()
-        if header.geometry.shape != shape
+        if header.geometry.shape != shape and (dataset.alignment is None or str(path) == case.label)
     ]
 
 
@@ -162,8 +168,10 @@ def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problem
     problems = look(case, dataset, [headers[image].channels for image in images])
     if headers[images[0]].note:
         problems.append(Problem(case.key, images[0].name, headers[images[0]].note, _NOT_TAKEN, severity="note"))
-    for path in case.files[1:]:
-        problems += _grid_problems(case, path, headers[images[0]], headers[path])
+    first = case.grid_file(dataset.alignment)
+    for path in case.files:
+        if path != first:
+            problems += grid_problems(case, path, headers[first], headers[path], dataset.alignment)
     return problems
 
 
@@ -229,17 +237,6 @@ def _lacking(case: Case, channels: Sequence[str]) -> Problem:
     return Problem(case.key, "", what, _LACKING, severity="note")
 
 
-def _grid_problems(case: Case, path: Path, first: Header, other: Header) -> list[Problem]:
-    wrong = differences(first.geometry, other.geometry)
-    if not wrong:
-        return []
-    what = "; ".join(difference.what for difference in wrong)
-    if all(difference.rounding for difference in wrong):
-        cure = "Rounding in the header; harmless here. `autoseg check DATASET --fix` copies the first image's header."
-        return [Problem(case.key, path.name, what, cure, severity="note", fixable=True)]
-    return [Problem(case.key, path.name, what, _RESAMPLE)]
-
-
 def fix(dataset: Dataset) -> list[str]:
     """Copies the grid of each case's first image to the files whose header differs from it by rounding only.
 
@@ -249,10 +246,11 @@ def fix(dataset: Dataset) -> list[str]:
     for case in dataset.cases:
         if not any(problem.fixable for problem in check_case(case, dataset)):
             continue
-        first = read_header(case.files[0]).geometry
-        for path in case.files[1:]:
-            wrong = differences(first, read_header(path).geometry)
+        image = case.grid_file(dataset.alignment)
+        first = read_header(image).geometry
+        for path in case.files:
+            wrong = [] if path == image else differences(first, read_header(path).geometry)
             if wrong and all(difference.rounding for difference in wrong):
-                copy_grid(case.files[0], path)
+                copy_grid(image, path)
                 done.append(f"{case.key}: {path}: was {'; '.join(difference.what for difference in wrong)}")
     return done

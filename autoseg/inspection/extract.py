@@ -22,22 +22,27 @@ from ..core.records import from_json, to_json
 from ..data.dataset import Case, Dataset
 from ..data.fingerprint import CaseFingerprint, Fingerprint, Intensities, usual_orientation
 from ..data.folds import Folds
+from .alignments import Headers
 from .brightness import bias_fields
 from .check import check_headers
 from .moments import pooled, turned
 from .outliers import absent_labels, copies, untrained_labels, unusual_values
 from .problem import Problem
 from .scan import Scan, scan_case, scan_voxels
+from .shifts import shifted, with_shifts
 
 VERSION = 5  # raise it when scanning the same files gives something else
 
 
-def check_dataset(dataset: Dataset, measured_folder: Path, workers: int, folds: Folds | None = None) -> list[Problem]:
+def check_dataset(
+    dataset: Dataset, measured_folder: Path, workers: int, folds: Folds | None = None, headers: Headers | None = None
+) -> list[Problem]:
     """Every problem of every case, in headers and in voxels; what was measured on the way is remembered.
 
-    Of ``folds``, where there are any, it is said which of them trains without a label.
+    Of ``folds``, where there are any, it is said which of them trains without a label. ``headers`` may have been read
+    before.
     """
-    in_headers = check_headers(dataset, workers)
+    in_headers = check_headers(dataset, workers, headers)
     broken = {problem.case for problem in in_headers if problem.severity == "error"}
     fingerprint, found = extract_fingerprint(dataset, measured_folder, workers, unfit=broken)
     if folds is not None:
@@ -71,6 +76,7 @@ def extract_fingerprint(
         for key, scan in usable.items()
         if scan.fingerprint is not None
     }
+    fingerprints = with_shifts(dataset, fingerprints, measured_folder, workers)
     usual = usual_orientation(case.orientation for case in fingerprints.values())
     moments = [
         turned(scan.moments, fingerprints[key].orientation, usual)
@@ -81,6 +87,7 @@ def extract_fingerprint(
     fingerprint = Fingerprint(fingerprints, _intensities(samples) if samples else (), structures)
     problems += [*unusual_values(fingerprints, dataset.channels), *copies(fingerprints)]
     problems += bias_fields(fingerprints, dataset.channels)
+    problems += shifted(fingerprints, dataset)
     problems += [] if unfit else absent_labels(fingerprint, dataset.labels)  # they may be in the cases left out
     return fingerprint, problems
 
@@ -140,7 +147,8 @@ def _remembered_scan(
 
 def _question(dataset: Dataset) -> str:
     """What was asked of the files, besides the files themselves: another meaning of the labels asks again."""
-    asked = [VERSION, to_json(dataset.labels), len(dataset.channels)]
+    aligned = [] if dataset.alignment is None else [to_json(dataset.alignment)]
+    asked = [VERSION, to_json(dataset.labels), len(dataset.channels), *aligned]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 

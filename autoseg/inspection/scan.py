@@ -16,7 +16,7 @@ from ..core.masks import MaskLabels
 from ..core.seeds import generator
 from ..data.dataset import Case, Dataset
 from ..data.fingerprint import CaseFingerprint, ChannelFingerprint, is_quantitative
-from ..data.images import read_case
+from ..data.images import read_aligned
 from ..data.label_maps import read_label_map
 from ..errors import DatasetError, ImageFileError
 from ..parts.readers import read_image
@@ -25,6 +25,7 @@ from .channels import channel_fingerprint, same_channels
 from .check import unfit, unreadable
 from .moments import label_moments
 from .problem import Problem
+from .shifts import not_registered
 
 SAMPLES_IN_ALL = 20_000_000
 """Foreground voxels per channel over the whole dataset, shared equally by the cases: 80 MB. nnU-Net v2 takes 1e8."""
@@ -57,7 +58,7 @@ def scan_case(case: Case, dataset: Dataset) -> Scan:
 def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     """``scan_case`` where headers were compared already."""
     try:
-        image = read_case(case)
+        image, registrations = read_aligned(case, dataset.alignment)
         labels, _ = read_label_map(case.label_files, dataset.labels, image.geometry)
         content = content_hash(*case.files) + case.picked
     except (DatasetError, ImageFileError, OSError) as error:
@@ -75,7 +76,7 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     problems = [*_voxel_problems(case, image, channels), *_label_problems(case, labels, dataset.labels)]
     if any(problem.severity == "error" for problem in problems):
         return Scan(tuple(problems))
-    problems += [*same_channels(case, channels), *_empty_slices(case, image)]
+    problems += [*same_channels(case, channels), *_empty_slices(case, image), *not_registered(case, registrations)]
     box = nonzero_box(image.array)
     try:
         fingerprint = CaseFingerprint(
@@ -87,6 +88,7 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
             left_right=image.geometry.left_right,
             orientation=image.geometry.orientation,
             channels=channels,
+            registrations=registrations,
         )
     except ValueError as error:
         return Scan((*problems, _unreadable(case, error)))

@@ -40,6 +40,9 @@ def export_nnunet(trained: Trained, manifest: Manifest, target: Path) -> list[Pa
     if target.exists():
         raise ModelError(f"{target} exists already; remove it or choose another name with -o")
     plan = trained.plan
+    if plan.alignment is not None:
+        reference = plan.channels[plan.alignment.reference]
+        LOG.warning("nnU-Net aligns no channels: give it images whose channels lie on the grid of %s", reference)
     described, plans = dataset_json(plan.labels, plan, manifest), nnunet_plans(plan, stand_in(plan))
     left_out = sorted(set(manifest.configurations) - set(plans["configurations"]))
     if left_out:

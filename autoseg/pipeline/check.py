@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..alignment.record import BY_HEADER, AlignmentRequest
 from ..core.files import refuse_unwritable, remove_unfinished
 from ..data.dataset import Dataset
+from ..errors import AutosegError
+from ..inspection.alignments import with_alignment
 from ..inspection.check import fix as repair
+from ..inspection.check import read_headers
 from ..inspection.extract import check_dataset
 from ..inspection.problem import Problem
 from ..settings import RunSettings
@@ -21,14 +25,29 @@ LOG = logging.getLogger("autoseg")
 
 def check(dataset: Dataset, files: DatasetFolder, *, fix: bool, settings: RunSettings) -> list[Problem]:
     """Every problem of every case. ``fix`` repairs first what is only rounding in a header, and says so."""
+    headers = read_headers(dataset, settings.threads)
+    dataset = with_alignment(dataset, headers, _alignment_of_before(files, dataset))
     if fix:
         for folder in {path.parent for case in dataset.cases for path in case.files}:
             remove_unfinished(folder)
         for done in repair(dataset):
             LOG.info("%s", done)
+        headers = read_headers(dataset, settings.threads)
     folds = files.read_folds() if files.folds.exists() else None
     with _memory(files.measured) as measured:
-        return check_dataset(dataset, measured, settings.threads, folds)
+        return check_dataset(dataset, measured, settings.threads, folds, headers)
+
+
+def _alignment_of_before(files: DatasetFolder, dataset: Dataset) -> AlignmentRequest:
+    """What the last planning was asked for, so that its measurements are taken again; by the headers where there was
+    none."""
+    try:
+        before = files.read_dataset()
+    except AutosegError:  # none yet, or none that can be read
+        return BY_HEADER
+    if before.alignment is None or before.channels != dataset.channels:
+        return BY_HEADER
+    return AlignmentRequest(before.alignment.method, str(before.alignment.reference))
 
 
 @contextmanager

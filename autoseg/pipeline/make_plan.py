@@ -24,6 +24,7 @@ from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from ..planning.decision import subsets, with_subsets
 from ..planning.intensities import decide_intensities, read_wishes
 from ..planning.measured import MeasuringPlanner
+from ..planning.reasons import alignment
 from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
 from ..planning.target import read_target
@@ -75,7 +76,15 @@ def draft(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint) -> P
     if not isinstance(planner, MeasuringPlanner):
         return None
     drafted = planner.draft(dataset, fingerprint, request.constraints)
-    return decide_intensities(drafted, request.constraints, fingerprint, request.trusted)
+    return _aligned(decide_intensities(drafted, request.constraints, fingerprint, request.trusted), dataset)
+
+
+def _aligned(plan: Plan, dataset: Dataset) -> Plan:
+    """With what was decided about the channels when they were measured."""
+    if dataset.alignment is None:
+        return plan
+    reasons = (*plan.reasons, alignment(dataset.alignment, plan.channels))
+    return replace(plan, alignment=dataset.alignment, reasons=reasons)
 
 
 def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, kept: Path | None = None) -> Plan:
@@ -98,7 +107,7 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
         planned = planner.plan(dataset, fingerprint, request.constraints)
-    planned = with_subsets(intensities(planned), request.constraints.fusion)
+    planned = with_subsets(intensities(_aligned(planned, dataset)), request.constraints.fusion)
     return changed(planned, request.changes, request.trusted)
 
 

@@ -6,12 +6,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from ..alignment.record import BY_HEADER, AlignmentRequest
 from ..configuration import Configuration
 from ..core.files import remove_unfinished
 from ..core.locks import alone
@@ -26,7 +28,8 @@ from ..data.images import read_case
 from ..data.label_maps import read_label_map
 from ..data.layouts import read_dataset
 from ..errors import AutosegError, DatasetError, ImageFileError, WorkspaceError
-from ..inspection.check import Problem, check_headers, table
+from ..inspection.alignments import with_alignment
+from ..inspection.check import Problem, check_headers, read_headers, table
 from ..inspection.extract import extract_fingerprint
 from ..plan import Plan
 from ..planning.intensities import read_wishes
@@ -55,6 +58,7 @@ def plan_and_preprocess(
     *,
     folds: FoldRules | None = None,
     configurations: Sequence[str] | None = None,
+    alignment: AlignmentRequest = BY_HEADER,
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
@@ -71,7 +75,7 @@ def plan_and_preprocess(
         read_wishes(asked, channels, request.trusted)
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
-        dataset, measured = fingerprint(folder, workspace, settings=request.settings)
+        dataset, measured = fingerprint(folder, workspace, settings=request.settings, alignment=alignment)
         result = draft(request, dataset, measured)
         if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
             result = plan(files, dataset, measured, request, folds=folds)
@@ -83,15 +87,25 @@ def plan_and_preprocess(
     return result
 
 
-def fingerprint(folder: Path, workspace: Workspace, *, settings: RunSettings) -> tuple[Dataset, Fingerprint]:
-    """Reads the layout, checks every file, measures every case; cases that did not change are not read again."""
+def fingerprint(
+    folder: Path, workspace: Workspace, *, settings: RunSettings, alignment: AlignmentRequest = BY_HEADER
+) -> tuple[Dataset, Fingerprint]:
+    """Reads the layout, checks every file, measures every case; cases that did not change are not read again.
+
+    ``alignment`` is what is asked for: what was decided stands in the dataset, and how channels were registered in its
+    cases. Raises UsageError for a channel that there is not.
+    """
     files = workspace.folder_for(folder)
     dataset = read_dataset(folder)
     LOG.info("%s: %d cases, channels %s", dataset.name, len(dataset.cases), ", ".join(dataset.channels))
-    report(check_headers(dataset, settings.threads), dataset)
+    headers = read_headers(dataset, settings.threads)
+    dataset = with_alignment(dataset, headers, alignment)
+    report(check_headers(dataset, settings.threads, headers), dataset)
     remove_unfinished(files.measured)
     measured, problems = extract_fingerprint(dataset, files.measured, settings.threads, unfit=())
     report(problems, dataset)
+    registered = (replace(case, registrations=measured.cases[case.key].registrations) for case in dataset.cases)
+    dataset = replace(dataset, cases=tuple(registered))
     if (before := _read_from(files)) not in (None, dataset.folder):
         LOG.warning("%s was read from %s before; this folder replaces it", dataset.name, before)
     write_json(files.dataset, dataset, sealed=True)
@@ -218,7 +232,7 @@ def _tell_damages(name: str, damages: Sequence[tuple[str, str]]) -> None:
 
 def _prepare_one(case: Case, *, task: Task, store: CaseStore, keys: dict[str, str], estimates: Estimates) -> None:
     try:
-        image = read_case(case)
+        image = read_case(case, task.alignment)
         labels, _ = read_label_map(case.label_files, task.labels, image.geometry)
         prepared = prepare(image, labels, task, estimates)
     except (DatasetError, ImageFileError) as error:
@@ -255,6 +269,10 @@ def preparation_keys(measured: Fingerprint, task: Task) -> dict[str, str]:
     if any(configuration["filters"]):  # cases that were prepared before there were filters keep their key
         decisions["filters"] = configuration["filters"]
     axes = task.axis_order if task.orientation is None else (task.orientation, *task.axis_order)
-    shared = json.dumps([PREPARED_VERSION, axes, to_json(task.labels), decisions])
+    aligned = [] if task.alignment is None else [to_json(task.alignment)]
+    shared = json.dumps([PREPARED_VERSION, axes, to_json(task.labels), decisions, *aligned])
     contents = {key: case.content + ("".join(map(str, case.absent))) for key, case in measured.cases.items()}
+    for key, case in measured.cases.items():
+        if case.registrations:
+            contents[key] += json.dumps(to_json(case.registrations))
     return {key: hashlib.sha256((content + shared).encode()).hexdigest() for key, content in contents.items()}

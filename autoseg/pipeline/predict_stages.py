@@ -7,15 +7,15 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from ..alignment.grids import bytes_beside
 from ..core import process
 from ..core.clock import Clock
-from ..core.geometry import Geometry
 from ..core.masks import MaskLabels
 from ..core.parallel import ordered_map
 from ..data.dataset import Case
@@ -61,8 +61,8 @@ class Stages:
         return [path for _, output in self._in_order() for path in paths(output, self.folder, key, self.model.task)]
 
     def image(self, key: str) -> Path:
-        """The first one of a case: label maps get the grid of its header."""
-        return self.cases[key].image_files[0]
+        """That of a case whose header's grid label maps get."""
+        return self.cases[key].grid_file(self.model.task.alignment)
 
     def finished(self, key: str) -> bool:
         """Whether an earlier run wrote all that is wanted, and it can still be used; says so where it cannot."""
@@ -83,11 +83,12 @@ class Stages:
     def prepared(self, case: Case) -> Attempt[Any]:
         """Waits until memory suffices for the case, which is judged by its header, then reads it."""
         attempt = Attempt(case.key, case, Clock(self.stopped))
-        weighed = attempt.then("read", lambda case: self._needed(case.key, read_header(case.image_files[0]).geometry))
+        weighed = attempt.then("read", self._needed)
         if weighed.result is not None:
             self.gate.enter(case.key, weighed.result)
         with self._leaving(case.key) as through:
-            prepared = through(weighed.then("read", lambda _: read_case(case)).then("prepare", self.model.prepare))
+            read = weighed.then("read", lambda _: read_case(case, self.model.task.alignment))
+            prepared = through(read.then("prepare", self.model.prepare))
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 
@@ -184,10 +185,15 @@ class Stages:
             if not inside:
                 self.gate.leave(key)
 
-    def _needed(self, key: str, geometry: Geometry) -> int:
+    def _needed(self, case: Case) -> int:
         """Bytes of memory. Raises AutosegError for an image of which no label map could be made or written."""
-        refuse_unwritable(self.target(key), geometry)
-        needed = self.model.need(geometry, self.outputs)
+        key, alignment, image = case.key, self.model.task.alignment, self.image(case.key)
+        header = read_header(image)
+        refuse_unwritable(self.target(key), header.geometry)
+        needed = self.model.need(header.geometry, self.outputs)
+        if alignment is not None:
+            others = [read_header(path) for path in case.image_files if path != image or alignment.registers]
+            needed = replace(needed, reading=needed.reading + bytes_beside(header, others, alignment))
         if needed.least > self.gate.budget:
             gigabytes = (needed.least / 1e9, max(0, self.gate.budget) / 1e9)
             LOG.warning("%s: takes about %.1f GB of memory, but only %.1f GB are left for it", key, *gigabytes)

@@ -196,7 +196,7 @@ def _validate(
     pairs: dict[str, Pair] = {}
     for case, each in zip(cases, held):
         written = files_in(folder, case.key, dataset.file_ending, labels)
-        image = dataset.case(case.key).image_files[0]
+        image = dataset.case(case.key).grid_file(dataset.alignment)
         write_label_map(each.label_map, each.geometry, written, labels, like=image)
         pairs[case.key] = case.reference, written
     summary = score_pairs(pairs, labels, folder, patients=splits.patients, workers=workers)

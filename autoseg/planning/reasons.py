@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..alignment.record import Alignment
 from ..configuration import Configuration, TrainingRules
 from ..core.inputs import InputSpec
 from ..parts.networks import multi_encoder_unet
@@ -34,6 +35,12 @@ def anisotropy(spacing: Sequence[float], threshold: float) -> str:
     matters = "coarse slices" if factor > threshold else "none that matters"
     how = f"slices lie {factor:.3g} times as far apart as voxels within them"
     return f"anisotropy: {matters}: {how} (limit {threshold:g})"
+
+
+def alignment(decided: Alignment, channels: Sequence[str]) -> str:
+    reference = channels[decided.reference]
+    how = "resampled by their headers" if not decided.registers else f"registered ({decided.method}) and resampled"
+    return f"alignment: channels of a case are {how} onto the grid of {reference} where they lie beside it"
 
 
 def patch(topology: Layout, spacing: Sequence[float], shape: Sequence[float], elements: float, budget: Budget) -> str:

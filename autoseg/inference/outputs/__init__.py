@@ -47,8 +47,8 @@ class OutputContext:
 
     @property
     def image(self) -> Path | None:
-        """The first image file: what is written takes over the grid of its header."""
-        return None if self.case is None else self.case.image_files[0]
+        """The image file whose header's grid is taken over by what is written."""
+        return None if self.case is None else self.case.grid_file(self.task.alignment)
 
     def paths(self, output: Output) -> tuple[Path, ...]:
         """What ``output`` writes for this case."""

@@ -25,8 +25,8 @@ from ._guard import present, refusals
 
 __all__ = [
     "ENDINGS", "Difference", "Header", "copy_grid", "copy_without_texts", "differences", "ending_of", "holds_channels",
-    "label_ending", "read_files", "read_header", "read_image", "read_labels", "refusals", "refuse_unwritable",
-    "split_channels", "unlike", "write_channels", "write_labels", "write_voxels",
+    "label_ending", "read_file", "read_files", "read_header", "read_image", "read_labels", "refusals",
+    "refuse_unwritable", "split_channels", "unlike", "write_channels", "write_labels", "write_voxels",
 ]  # fmt: skip
 
 LOG = logging.getLogger("autoseg")
@@ -80,6 +80,13 @@ def read_image(paths: Sequence[Path]) -> Image:
     with refusals(paths[0]):
         whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         return Image(np.ascontiguousarray(whole, np.float32), geometry)
+
+
+def read_file(path: Path) -> tuple[np.ndarray, Geometry]:
+    """The voxels (channels, z, y, x) of a file as they are stored, and their grid. Raises ImageFileError."""
+    with refusals(path):
+        found: tuple[np.ndarray, Geometry] = _reader(path).read(path)
+    return found
 
 
 def read_files(paths: Sequence[Path]) -> tuple[list[np.ndarray], Geometry]:
