@@ -1,11 +1,11 @@
 """What N4 bias field correction costs per channel, what its cache leaves of that, and what each filter takes beside it.
 
-    python benchmarks/filters.py DATASET -o benchmarks/results/filters.json --cases 2
+    python benchmarks/filters.py DATASET --scan OTHER --others -o benchmarks/results/filters.json
 
 Each channel of the first cases is filtered as preparing does: once with an empty folder of kept fields, once more with
 what is kept there, both in one thread. `variation` is the slow variation of brightness that `autoseg check` measures,
-before and after. `fingerprint` scans the cases with and without what was added for it: landmarks of the histogram and,
-of a few cases, that variation.
+before and after (0: it cannot be measured). `fingerprint` scans the cases of OTHER with and without what was added for
+it: landmarks of the histogram and, of a few cases, that variation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("dataset", type=Path)
     arguments.add_argument("--cases", type=int, default=2)
-    arguments.add_argument("--repeats", type=int, default=5, help="of the fingerprint, both ways in turn")
+    arguments.add_argument("--scan", type=Path, help="dataset whose fingerprint is timed")
+    arguments.add_argument("--repeats", type=int, default=15, help="of the fingerprint, both ways in turn")
     arguments.add_argument("--others", action="store_true", help="also time the other filters")
     arguments.add_argument("-o", "--output", type=Path)
     options = arguments.parse_args()
@@ -47,12 +48,13 @@ def main() -> None:
         rows = [row for case in dataset.cases[: options.cases] for row in rows_of(case, dataset, options.others)]
         result: dict[str, Any] = {
             "command": " ".join(["python", *sys.argv]),
-            "cores": os.cpu_count(),
+            "machine": f"{os.cpu_count()} cores, processor time of one of them; other work ran beside it",
             "rows": rows,
             "seconds_per_channel": round(statistics.median(row["n4_seconds"] for row in rows), 2),
             "seconds_per_channel_kept": round(statistics.median(row["kept_seconds"] for row in rows), 2),
-            "fingerprint": fingerprint(dataset, options.repeats),
         }
+        if options.scan is not None:
+            result["fingerprint"] = fingerprint(read_dataset(options.scan), options.repeats)
     text = json.dumps(result, indent=1) + "\n"
     sys.stdout.write(text)
     if options.output is not None:
@@ -76,7 +78,7 @@ def rows_of(case: Any, dataset: Dataset, others: bool) -> list[dict[str, Any]]:
             "n4_seconds": round(first, 2),
             "kept_seconds": round(again, 3),
             "kept_bytes": size,
-            "variation": [slow_variation(each) for each in (channel, corrected)],
+            "variation": [round(slow_variation(each) or 0.0, 3) for each in (channel, corrected)],
         }
         if others:
             for filter_ in FILTERS:
@@ -97,12 +99,12 @@ def fingerprint(dataset: Dataset, repeats: int) -> dict[str, float]:
     scanned()  # files are in memory afterwards
     now, before = [], []
     for _ in range(repeats):
-        now.append(timed(scanned, clock=time.process_time)[0])
+        now.append(timed(scanned)[0])
         with (
             patch.object(channels, "_landmarks", lambda sample: ((), ())),
             patch.object(scan, "is_measured", lambda key, cases: False),
         ):
-            before.append(timed(scanned, clock=time.process_time)[0])
+            before.append(timed(scanned)[0])
     with_it, without = statistics.median(now), statistics.median(before)
     shares = [new / old - 1 for new, old in zip(now, before)]
     return {
@@ -113,10 +115,11 @@ def fingerprint(dataset: Dataset, repeats: int) -> dict[str, float]:
     }
 
 
-def timed(work: Callable[..., Any], *given: Any, clock: Callable[[], float] = time.perf_counter) -> tuple[float, Any]:
-    start = clock()
+def timed(work: Callable[..., Any], *given: Any) -> tuple[float, Any]:
+    """Processor time, since others may use the machine, too."""
+    start = time.process_time()
     found = work(*given)
-    return clock() - start, found
+    return time.process_time() - start, found
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ FINGERPRINT = Fingerprint(
 )
 
 
-NEEDED = {"ct": (0.0, 1.0, -1.0, 1.0), "prior": ("a",)}
+NEEDED = {"ct": (0.0, 1.0, -1.0, 1.0), "prior": ("a",), "histogram": (tuple(map(float, range(11))),)}
 IMAGE = np.linspace(0, 255, 3 * 3 * 4, dtype=np.float32).reshape(3, 3, 4)
 ESTIMATE = Estimate(0.5, 0.4, 0.6, 5)
 
@@ -90,8 +90,8 @@ def with_everything() -> Plan:
     for field, family in PARTS.items():
         for name in family:
             spec = family.load(name)(*(NEEDED.get(name, ())))
-            more = {field: (spec, spec) if field == "normalizers" else (spec,) if field == "inputs" else spec}
-            configurations[f"{field}-{name}"] = replace(first, **more)
+            held = {"normalizers": (spec, spec), "filters": ((spec,), ()), "inputs": (spec,)}
+            configurations[f"{field}-{name}"] = replace(first, **{field: held.get(field, spec)})
     residual = residual_unet.Spec(**vars(first.network))
     flat = replace(plan.configurations["2d"], slices=3)
     more = {
