@@ -84,8 +84,8 @@ class Manifest:
     """Whether a processor computes in float32, unless told otherwise: bfloat16 is faster, but moves about one voxel in
     ten thousand, and the model stands for what another program predicts."""
     label_weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """The weights of each of the ensemble's configurations for each head, where they differ: for every head they sum to 1. Those
-    of ``ensemble`` are then their means."""
+    """The weights of the ensemble's configurations for each head, where heads differ; for each they sum to 1. Those of
+    ``ensemble`` are then their means."""
     files: dict[str, StoredFile] = field(default_factory=dict)
     autoseg: str = __version__
     """The version that wrote this."""
