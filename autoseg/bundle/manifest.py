@@ -69,9 +69,6 @@ class Manifest:
     ensemble: dict[str, float]
     """Configurations whose probabilities are averaged, with their weights, which sum to 1. A configuration that is
     not among them serves another one as its previous stage."""
-    label_weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """The weights of each of these configurations for each head, where they differ: for every head they sum to 1. Those
-    of ``ensemble`` are then their means."""
     postprocessing: tuple[Correction, ...] = ()
     """In the order in which they are made."""
     mirroring: dict[str, MirroringTest] = field(default_factory=dict)
@@ -88,6 +85,9 @@ class Manifest:
     exact: bool = False
     """Whether a processor computes in float32, unless told otherwise: bfloat16 is faster, but moves about one voxel in
     ten thousand, and the model stands for what another program predicts."""
+    label_weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """The weights of the ensemble's configurations for each head, where heads differ; for each they sum to 1. Those of
+    ``ensemble`` are then their means."""
     files: dict[str, StoredFile] = field(default_factory=dict)
     autoseg: str = __version__
     """The version that wrote this."""

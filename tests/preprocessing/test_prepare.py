@@ -38,7 +38,7 @@ def make_plan(
     axis_order: tuple[int, int, int] = (0, 1, 2),
     labels: Labels = LABELS,
 ) -> Plan:
-    unused = SimpleNamespace(divisor=(1, 1, 1), features=(1,), masked_channels=(), check_inputs=lambda inputs: None)
+    unused = SimpleNamespace(divisor=(1, 1, 1), features=(1,), masked_channels=())
     configuration = Configuration(
         spacing=spacing, median_shape=(8, 8, 8), patch_size=(8, 8, 8), batch_size=2, normalizers=normalizers,
         resampler=spline.Spec(), network=unused, loss=unused, augmentation=unused, optimizer=unused, schedule=unused,
