@@ -93,7 +93,8 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
     assert len(text.splitlines()) <= LONGEST_MODULE
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            told = len((ast.get_docstring(node, clean=False) or "").splitlines())  # what it says is no code
+            length = (node.end_lineno or node.lineno) - node.lineno + 1 - told
             assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
 
 

@@ -108,17 +108,18 @@ def constraints(
         of_channels(filters, "filters"),
         of_channels(normalizers, "normalizers"),
         bool(missing_channels),
-        words(require, "require"),
+        words(require, "require", numbers=False),
         fusion_of(fusion, _names(groups)),
     )
 
 
-def words(value: object, what: str) -> tuple[str, ...]:
-    """Of a list, or of one alone."""
+def words(value: object, what: str, numbers: bool = True) -> tuple[str, ...]:
+    """Of a list, or of one alone; ``numbers`` may stand for names."""
     listed = [value] if isinstance(value, str | int) else value
+    kinds = (str, int) if numbers else (str,)
     if not isinstance(listed, list | tuple) or any(isinstance(each, bool) for each in listed):
         raise UsageError(f"{what} must be names in a list, found {value!r:.100}")
-    if not all(isinstance(each, str | int) and str(each).strip() for each in listed):
+    if not all(isinstance(each, kinds) and str(each).strip() for each in listed):
         raise UsageError(f"{what} must be names in a list, found {value!r:.100}")
     return tuple(map(str, listed))
 

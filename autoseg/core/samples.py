@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -71,3 +71,33 @@ class Supervision(Protocol):
 
     def judge(self, measures: Any) -> Tensor:
         """Scalar, of the measures of all patches of a batch."""
+
+
+class BuiltObjective(Protocol):
+    """An objective during a training, an ``nn.Module`` for example.
+
+    A batch may lie apart: on several GPUs, or in parts that come one after the other where memory does not suffice for
+    all. So it is asked twice: what it measures in each patch, and how it judges the measures of all patches. Both
+    together are the loss, and its gradient is that of the whole batch.
+    """
+
+    def measure(self, forward: ForwardPass, samples: Mapping[str, Samples], progress: float) -> Any:
+        """Tensors (B, ...), in lists or alone, of which each patch makes its own rows.
+
+        ``samples`` has an entry for every stream. The trained network is called once: several processes then average
+        its gradients. ``progress`` runs from 0 to 1 over the training. Whatever is random comes from torch's generator,
+        which is seeded for each step. It may be called twice for one step.
+        """
+
+    def judge(self, measures: Any) -> Tensor:
+        """The loss, a scalar, of what was measured in all patches of the batch."""
+
+    def after_step(self, network: nn.Module) -> None:
+        """Follows the update of the trained ``network``; not where a step was skipped since it was not finite."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is kept from step to step: tensors, numbers, words. Its tensors are counted when memory is."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> Any:
+        """Goes on from a state, whose tensors lie in main memory. Raises RuntimeError, ValueError or KeyError where it
+        is another objective's."""

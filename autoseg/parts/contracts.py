@@ -8,7 +8,7 @@ A part may leave out what the defaults of ``autoseg.configuration`` name: it the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..core.geometry import Box, Geometry
     from ..core.inputs import CaseInPrediction, CaseInTraining, InputGroup, InputSpec, Move
     from ..core.labels import Labels
-    from ..core.samples import ForwardPass, Samples, Supervision
+    from ..core.samples import BuiltObjective, Supervision
 
 
 class Part(Protocol):
@@ -165,36 +165,6 @@ class Loss(Part, Protocol):
         One that also has ``measure(logits, target)``, tensors of which each patch makes its own rows, and
         ``judge(measures)``, the loss of the batch that they are of, needs no logits of a whole batch in one place.
         """
-
-
-class BuiltObjective(Protocol):
-    """An objective during a training, an ``nn.Module`` for example.
-
-    A batch may lie apart: on several GPUs, or in parts that come one after the other where memory does not suffice for
-    all. So it is asked twice: what it measures in each patch, and how it judges the measures of all patches. Both
-    together are the loss, and its gradient is that of the whole batch.
-    """
-
-    def measure(self, forward: ForwardPass, samples: Mapping[str, Samples], progress: float) -> Any:
-        """Tensors (B, ...), in lists or alone, of which each patch makes its own rows.
-
-        ``samples`` has an entry for every stream. The trained network is called once: several processes then average
-        its gradients. ``progress`` runs from 0 to 1 over the training. Whatever is random comes from torch's generator,
-        which is seeded for each step. It may be called twice for one step.
-        """
-
-    def judge(self, measures: Any) -> Tensor:
-        """The loss, a scalar, of what was measured in all patches of the batch."""
-
-    def after_step(self, network: nn.Module) -> None:
-        """Follows the update of the trained ``network``; not where a step was skipped since it was not finite."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that is kept from step to step: tensors, numbers, words. Its tensors are counted when memory is."""
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> Any:
-        """Goes on from a state, whose tensors lie in main memory. Raises RuntimeError, ValueError or KeyError where it
-        is another objective's."""
 
 
 @runtime_checkable

@@ -69,6 +69,7 @@ def plan_and_preprocess(
     # What cannot be planned is refused before images are read.
     asked = request.constraints
     wished = asked.of_channels or (asked.part, asked.fusion) != (None, None)
+    planner_of(request)
     channels = read_dataset(folder).channels if wished else None
     planner_of(request, channels)
     if channels is not None:

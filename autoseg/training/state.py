@@ -16,10 +16,10 @@ from torch import Tensor, nn, optim
 from torch.optim.swa_utils import AveragedModel
 
 from ..core.files import atomic_file, remove_unfinished
+from ..core.samples import BuiltObjective
 from ..core.seeds import generator
 from ..core.weights import RUN, metadata, sealed
 from ..errors import TrainingError
-from ..parts.contracts import BuiltObjective
 from ..settings import RunSettings, resolve
 from ..task import Task
 from .checkpoint import DamagedError, first_line, read_checkpoint, run_of, write_checkpoint

@@ -15,8 +15,7 @@ from ..configuration import Configuration
 from ..core.inputs import InputSpec
 from ..core.machine import give_back_unused
 from ..core.mishaps import out_of_memory
-from ..core.samples import COMPLETE, LABELLED, Samples
-from ..parts.contracts import BuiltObjective
+from ..core.samples import COMPLETE, LABELLED, BuiltObjective, Samples
 from ..parts.inputs._encoding import joined
 from ..settings import Resolved
 from ..task import Task

@@ -34,7 +34,7 @@ from autoseg.core.geometry import Box
 from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.records import from_json, to_json
-from autoseg.core.samples import STREAMS, Samples
+from autoseg.core.samples import STREAMS, BuiltObjective, Samples
 from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
@@ -204,7 +204,7 @@ def test_an_objective_measures_each_patch_judges_all_and_goes_on_from_its_state(
     def forward(images: torch.Tensor, other: Any = None) -> Any:
         return network(images) if other is None else other(images)
 
-    def measured(one: contracts.BuiltObjective, part: Samples) -> Any:
+    def measured(one: BuiltObjective, part: Samples) -> Any:
         torch.manual_seed(0)
         return one.measure(forward, dict.fromkeys(spec.streams, part), 0.5)
 

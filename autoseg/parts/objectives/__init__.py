@@ -1,4 +1,4 @@
 """Objectives: what a training step makes small. A part defines ``Spec`` with ``streams`` and ``build``.
 
-See ``Objective`` and ``BuiltObjective`` in ``parts.contracts``.
+See ``Objective`` in ``parts.contracts`` and ``BuiltObjective`` in ``core.samples``.
 """
