@@ -48,12 +48,13 @@ def register(
 ) -> Registration:
     """Where ``channel`` (z, y, x) on the grid ``its`` lies to ``reference`` (z, y, x) on ``geometry``; volumes both.
 
-    ``quick`` follows the best start only and leaves out the finest grid. The result says itself whether it is better
-    than the headers.
+    ``quick`` follows the best start only, on the coarsest grid and, where that shows a shift, on the middle one. The
+    result says itself whether it is better than the headers.
     """
     work = _Work.of(Volume.of(reference, geometry), Volume.of(channel, its))
     found = work.from_starts(1 if quick else KEPT_STARTS)
-    for level in (1,) if quick else (1, 2):
+    quickly = (1,) if work.displacement(found) > work.edges[-1] else ()
+    for level in quickly if quick else (1, 2):
         found = work.better(found, work.optimised(found, level))
     if alignment.method == AFFINE:
         for level in (1, 2):
@@ -65,7 +66,7 @@ def register(
         tuple(offset.tolist()),
         before=work.similarity.at(np.eye(3), np.zeros(3)),
         after=work.similarity.at(matrix, offset),
-        displacement=float(np.linalg.norm(work.corners @ matrix.T + offset - work.corners, axis=1).max()),
+        displacement=work.displacement(found),
     )
 
 
@@ -118,6 +119,11 @@ class _Work:
             start.SetTranslation(shift.tolist())
             starts.append(start)
         return starts
+
+    def displacement(self, transform: Any) -> float:
+        """Millimetres by which it moves the farthest corner."""
+        matrix, offset = _parts(transform)
+        return float(np.linalg.norm(self.corners @ matrix.T + offset - self.corners, axis=1).max())
 
     def judged(self, transform: Any, every: int = 1) -> float:
         return self.similarity.at(*_parts(transform), every)

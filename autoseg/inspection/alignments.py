@@ -66,7 +66,8 @@ def _grids(dataset: Dataset, headers: Headers) -> Iterator[tuple[str, tuple[dict
         if unread:
             continue
         channels = {n: found[Path(source.file)].geometry for n, source in enumerate(case.images) if source}
-        yield case.key, (channels, None if case.label is None else found[Path(case.label)].geometry)
+        labelled = next(filter(None, case.label_files), None)
+        yield case.key, (channels, None if labelled is None else found[labelled].geometry)
 
 
 def _apart(channels: Mapping[int, Geometry]) -> bool:
@@ -85,7 +86,7 @@ def grid_problems(case: Case, path: Path, first: Header, other: Header, alignmen
         return [Problem(case.key, path.name, what, cure, severity="note", fixable=True)]
     if alignment is None:
         return [Problem(case.key, path.name, what, RESAMPLE)]
-    if str(path) == case.label:
+    if path in case.label_files:
         return [Problem(case.key, path.name, what, LABEL_ELSEWHERE)]
     if {first.geometry.dimensions, other.geometry.dimensions} != {3}:
         return [Problem(case.key, path.name, what, RESAMPLE)]

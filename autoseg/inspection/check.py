@@ -150,7 +150,7 @@ def unfit(case: Case, dataset: Dataset) -> list[Problem]:
     return [
         Problem(case.key, path.name, f"shape {header.geometry.shape}, but the image has {shape}", RESAMPLE)
         for path, header in headers.items()
-        if header.geometry.shape != shape and (dataset.alignment is None or str(path) == case.label)
+        if header.geometry.shape != shape and (dataset.alignment is None or path in case.label_files)
     ]
 
 

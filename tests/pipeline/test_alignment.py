@@ -20,6 +20,7 @@ from autoseg.alignment.similarity import normalised_mutual_information
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.data.dataset import Case
+from autoseg.data.images import read_aligned
 from autoseg.errors import ModelError, UsageError
 from autoseg.inference.memory import Gate
 from autoseg.parts.readers import read_header, unlike
@@ -142,6 +143,28 @@ def test_predictions_have_the_grid_of_the_reference_however_arrays_lie(
     far.SetOrigin((9000.0, 0.0, 0.0))
     with pytest.raises(ModelError, match=r"channel 0: .*no voxel in common"):
         model.predict([far, sitk.ReadImage(str(paths[1]))])
+
+
+def test_prediction_registers_with_the_same_code(trained: Path, tmp_path: Path) -> None:
+    """From files and from memory the label map is that of the channels as preparing aligns them."""
+    header = autoseg.load_model(NAME, trained / "workspace")
+    model = replace(header, task=replace(header.task, alignment=autoseg_alignment(1, "rigid")))
+    first, second, _ = phantom(6)
+    paths = [
+        save(second, moved(GRID, *SHIFT), tmp_path / "in" / "case_6_0000.nii.gz"),
+        save(first, GRID, tmp_path / "in" / "case_6_0001.nii.gz"),
+    ]
+    image, (found, _) = read_aligned(Case.of_files("case_6", map(str, paths)), model.task.alignment)
+    assert found is not None and found.used
+    inside = second > 0
+    assert np.corrcoef(image.array[0][inside], second[inside])[0, 1] > 0.95
+    expected = header.segment(image).labels
+    of_images = model.predict([sitk.ReadImage(str(path)) for path in paths])
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(of_images), expected)
+    report = autoseg.predict(model, tmp_path / "in", tmp_path / "out")
+    assert not report.failed
+    written = sitk.ReadImage(str(tmp_path / "out" / "case_6.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(written), expected)
 
 
 def test_the_memory_of_a_case_counts_files_on_their_own_grids(trained: Path, raw: Path, tmp_path: Path) -> None:
