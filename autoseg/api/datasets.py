@@ -114,13 +114,12 @@ def plan_and_preprocess(
     from ..pipeline.make_plan import PlanRequest
     from ..settings import RunSettings
 
-    of_channels = bias_correction, filters, normalizers
-    constraints = given.constraints(spacing, mirror, slices, memory, minutes, network, *of_channels)
+    asked = spacing, mirror, slices, memory, minutes, network, bias_correction, filters, normalizers
     nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
     return story.plan_and_preprocess(
         given.path(folder, "the dataset's folder"),
         given.workspace_in(workspace, trusted),
-        PlanRequest(planner, nnunet, constraints, target, changes, used, trusted),
+        PlanRequest(planner, nnunet, given.constraints(*asked), target, changes, used, trusted),
         folds=given.fold_rules(group, group_file, stratify),
         configurations=configurations,
     )

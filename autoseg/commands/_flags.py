@@ -13,6 +13,7 @@ from ..core.names import path_name
 from ..errors import UsageError
 from ..planning.constraints import MOST_SLICES
 from ..settings import DEVICE, MOST_THREADS, PRECISIONS
+from ._intensities import add_intensities
 
 LONGEST = 10 * 365 * 24 * 3600.0  # seconds
 MOST = 10**6  # epochs
@@ -82,7 +83,7 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
     )
-    _add_intensities(command)
+    add_intensities(command)
     command.add_argument(
         "--memory",
         type=_bytes_or_auto,
@@ -104,27 +105,6 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s",
     )
     add_changes(command)
-
-
-def _add_intensities(command: argparse.ArgumentParser) -> None:
-    """CHANNEL is a name or a number, from 0."""
-    command.add_argument(
-        "--bias-correction",
-        type=words,
-        default=(),
-        metavar="CHANNEL[,...]",
-        help="correct the bias field of these channels first (N4; slow), or `all`: of those of MR",
-    )
-    for flag, example in (("--filter", "T1=median"), ("--normalizer", "FLAIR=histogram")):
-        command.add_argument(
-            flag,
-            action="append",
-            default=[],
-            type=of_channel,
-            dest=f"{flag.removeprefix('--')}s",
-            metavar="CHANNEL=NAME",
-            help=f"a part for this channel, e.g. {example}; repeatable",
-        )
 
 
 def add_patients(command: argparse.ArgumentParser) -> None:
@@ -205,19 +185,6 @@ def word(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("the value is empty")
     return text
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Separated by commas."""
-    return tuple(word(each).strip() for each in text.split(","))
-
-
-def of_channel(text: str) -> tuple[str, str]:
-    """``CHANNEL=NAME``: the name of a part has no ``=``, that of a channel may have one."""
-    channel, equals, part = (each.strip() for each in text.rpartition("="))
-    if not (channel and equals and part):
-        raise argparse.ArgumentTypeError(f"{text!r} names no part for a channel; write CHANNEL=NAME, say T1=median")
-    return channel, part
 
 
 def path(text: str) -> Path:
