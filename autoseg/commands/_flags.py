@@ -125,11 +125,6 @@ def word(text: str) -> str:
     return text
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Separated by commas."""
-    return tuple(word(each).strip() for each in text.split(","))
-
-
 def path(text: str) -> Path:
     """An empty one would be the current folder."""
     if not text.strip() or "\0" in text:

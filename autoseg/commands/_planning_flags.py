@@ -6,7 +6,8 @@ import argparse
 
 from ..core.fusion import LEVELS, METHODS
 from ..planning.constraints import MOST_SLICES
-from ._flags import add_changes, add_patients, bytes_, path, seconds, whole, word, words
+from ._flags import add_changes, add_patients, bytes_, path, seconds, whole, word
+from ._intensities import add_intensities, words
 
 
 def add_planning(command: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         help="also plan 2.5d: a 2-D network that sees N slices (1: never)",
     )
     _add_network(command)
-    _add_intensities(command)
+    add_intensities(command)
     _add_missing(command)
     command.add_argument(
         "--memory",
@@ -56,27 +57,6 @@ def add_planning(command: argparse.ArgumentParser) -> None:
         help="plan for another machine: a100-40g, or memory=24GB,bandwidth=936GB/s",
     )
     add_changes(command)
-
-
-def _add_intensities(command: argparse.ArgumentParser) -> None:
-    """CHANNEL is a name or a number, from 0."""
-    command.add_argument(
-        "--bias-correction",
-        type=words,
-        default=(),
-        metavar="CHANNEL[,...]",
-        help="correct the bias field of these channels first (N4; slow), or `all`: of those of MR",
-    )
-    for flag, example in (("--filter", "T1=median"), ("--normalizer", "FLAIR=histogram")):
-        command.add_argument(
-            flag,
-            action="append",
-            default=[],
-            type=of_channel,
-            dest=f"{flag.removeprefix('--')}s",
-            metavar="CHANNEL=NAME",
-            help=f"a part for this channel, e.g. {example}; repeatable",
-        )
 
 
 def _add_missing(command: argparse.ArgumentParser) -> None:
@@ -127,14 +107,6 @@ def _add_folding(command: argparse.ArgumentParser) -> None:
         metavar="BY",
         help="spread evenly over the folds: `labels` (who has which), or FILE.csv[:COLUMN] with each case's site, ...",
     )
-
-
-def of_channel(text: str) -> tuple[str, str]:
-    """``CHANNEL=NAME``: the name of a part has no ``=``, that of a channel may have one."""
-    channel, equals, part = (each.strip() for each in text.rpartition("="))
-    if not (channel and equals and part):
-        raise argparse.ArgumentTypeError(f"{text!r} names no part for a channel; write CHANNEL=NAME, say T1=median")
-    return channel, part
 
 
 def _bytes_or_auto(text: str) -> int | None:

@@ -30,15 +30,10 @@ class Part(Protocol):
 
 @runtime_checkable
 class Filter(Part, Protocol):
-    """Changes the voxels of one channel before it is normalised: a bias field is corrected, noise is lowered."""
+    """Changes a channel before it is normalised; what ``parts.filters`` calls an estimate is kept in the workspace."""
 
     def apply(self, channel: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """``channel`` (z, y, x) float32 as it lies in its file, whose voxels are ``spacing`` mm; the same shape again.
-
-        It uses one thread: cases are spread over threads already. One that also has ``estimate(channel, spacing)``, an
-        array that is slow to find and small to keep, and ``apply_estimate(channel, spacing, estimate)``, which together
-        are ``apply``, has its estimates kept in the workspace.
-        """
+        """``channel`` (z, y, x) float32 of ``spacing`` mm, as it lies in its file; uses one thread."""
 
 
 @runtime_checkable
