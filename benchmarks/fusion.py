@@ -97,7 +97,7 @@ def scored(plan: Path, name: str, run: Path) -> dict[str, Any]:
         "seconds_per_step": cost and cost.seconds,
         "iterations": iterations,
         "dice": round(dice["mean"], 4),
-        "interval": [round(dice[end], 4) for end in ("low", "high")],
+        "interval": [dice[end] and round(dice[end], 4) for end in ("low", "high")],  # of one case there is none
         "cases": dice["cases"],
         "labels": {label: round(of["dice"]["mean"], 4) for label, of in labels.items()},
     }
@@ -112,11 +112,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in sorted(
         rows, key=lambda row: (row["dataset"], row["configuration"], row["time"], row["fold"], -row["dice"])
     ):
-        patch, (low, high) = "x".join(map(str, row["patch"])), row["interval"]
+        patch, ends = "x".join(map(str, row["patch"])), row["interval"]
+        interval = "no interval" if None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
         lines.append(
             f"{row['dataset']:26} {row['configuration']:10} {row['time']:>4} fold {row['fold']} {row['fusion']:20} "
             f"patch {patch:11} batch {row['batch']:2} {row['iterations']:5} steps  Dice {row['dice']:.3f} "
-            f"({low:.3f} to {high:.3f}, {row['cases']} cases) load {row['load']}"
+            f"({interval}, {row['cases']} cases) load {row['load']}"
         )
     return "\n".join(lines)
 
