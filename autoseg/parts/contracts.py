@@ -140,7 +140,8 @@ class Input(Part, Protocol):
     def apply(self, arrays: Sequence[Tensor], targets: Tensor, drawn: Sequence[Any], move: Move) -> Tensor:
         """Patches as they were read, each (group.read, *loaded), to (B, group.read, *patch), without randomness.
 
-        ``targets`` are the label indices (B, *patch) to be learned, already moved.
+        ``targets`` are the label indices (B, *patch) to be learned, already moved; ``move.absent`` says which channels
+        of the image each patch lacks.
         """
 
     def make(self, case: CaseInPrediction) -> np.ndarray | None:
