@@ -192,8 +192,8 @@ def elements(network: nn.Module, channels: int, patch: tuple[int, ...]) -> int:
 
 @ALL
 @BOTH
-@pytest.mark.parametrize("size", range(3))
-@pytest.mark.parametrize("encoders", [2, 4, MOST_ENCODERS])
+@pytest.mark.parametrize("size", [0, 2])
+@pytest.mark.parametrize("encoders", [2, MOST_ENCODERS])
 def test_it_costs_about_what_a_plain_u_net_of_its_rung_costs(
     fusion: str, dimensions: int, size: int, encoders: int
 ) -> None:
