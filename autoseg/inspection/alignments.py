@@ -114,9 +114,8 @@ def resampled_channels(dataset: Dataset, headers: Headers) -> list[Problem]:
             reference = short(dataset.channels[dataset.alignment.reference], 40)
             what = (
                 f"channel {number} ({short(name, 40)}) lies on another grid than {reference} in {len(shares)} of "
-                f"{len(dataset.cases)} cases and is resampled onto it by the headers; it covers "
-                f"{100 * shares[least]:.0f} % of that field of view or more ({short(least)}), the rest gets its "
-                "smallest value"
+                f"{len(dataset.cases)} cases and is resampled onto it by the headers; it covers at least "
+                f"{100 * shares[least]:.0f} % of that field of view ({short(least)}), the rest gets its smallest value"
             )
             problems.append(Problem(ALL, "", what, RESAMPLED, severity="note"))
     return problems
