@@ -69,6 +69,8 @@ def bias_fields(cases: Mapping[str, CaseFingerprint], channels: Sequence[str]) -
             f"(median of {count} cases, limit {LARGE_VARIATION:.0%}), as a bias field or uneven anatomy makes it"
         )
         flag = f"--bias-correction {shlex.quote(short(name, 40))}"
-        cure = f"Fine as it is. `autoseg plan_and_preprocess DATASET {flag}` corrects it, which may help and takes its time."
+        cure = (
+            f"Fine as it is. `autoseg plan_and_preprocess DATASET {flag}` corrects it, which may help and takes time."
+        )
         problems.append(Problem(ALL, "", what, cure, "note"))
     return problems
