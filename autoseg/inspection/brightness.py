@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zlib
 from collections.abc import Mapping, Sequence
 
@@ -65,11 +66,11 @@ def bias_fields(cases: Mapping[str, CaseFingerprint], channels: Sequence[str]) -
         share, count = measured
         what = (
             f"brightness of channel {number} ({short(name, 40)}) varies slowly by {share:.0%} from place to place "
-            f"(median of {count} cases, limit {LARGE_VARIATION:.0%}), as a bias field makes it, and uneven anatomy too"
+            f"(median of {count} cases, limit {LARGE_VARIATION:.0%}), as a bias field or uneven anatomy makes it"
         )
+        flag = f"--bias-correction {shlex.quote(short(name, 40))}"
         cure = (
-            f"Fine as it is. `autoseg plan_and_preprocess DATASET --bias-correction {short(name, 40)}` corrects it, "
-            "which may help and takes its time."
+            f"Fine as it is. `autoseg plan_and_preprocess DATASET {flag}` corrects it, which may help and takes time."
         )
         problems.append(Problem(ALL, "", what, cure, "note"))
     return problems

@@ -4,6 +4,7 @@ user asks for, and what the fingerprint suggests. Nothing is filtered that was n
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -107,9 +108,13 @@ def _variation(fingerprint: Fingerprint, number: int, channel: str, corrected: b
     share, cases = measured
     seen = (
         f"brightness varies slowly by {share:.0%} from place to place (median of {cases} cases, limit "
-        f"{LARGE_VARIATION:.0%}), as a bias field makes it, and uneven anatomy too"
+        f"{LARGE_VARIATION:.0%}), as a bias field or uneven anatomy makes it"
     )
-    return seen + ("; N4 corrects the field" if corrected else f"; --bias-correction {channel} corrects the field (N4)")
+    return seen + (
+        "; N4 corrects the field"
+        if corrected
+        else f"; --bias-correction {shlex.quote(channel)} corrects the field (N4)"
+    )
 
 
 def _normalizer(
