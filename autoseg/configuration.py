@@ -192,6 +192,8 @@ class Configuration:
             raise ValueError(f"filters: a channel may have {MOST_FILTERS}, found {max(map(len, self.filters))}")
         if self.channels is not None and not 0 < len(self.channels) == len(set(self.channels)):
             raise ValueError(f"channels must be some of the images' channels, each once, found {short(self.channels)}")
+        if self.channels is not None and self.missing is not None:
+            raise ValueError("channels: a network of some channels needs these, so missing must be null")
         if self.previous is not None:
             path_name(self.previous, "previous configuration")
         if len([part for part in self.inputs if part.previous is not None]) > 1:

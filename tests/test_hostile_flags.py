@@ -68,6 +68,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--mirror": ("", "w", "zz", "x,y,z,w", "0", LONG),
     "--planner": PARTS,
     "--network": PARTS,
+    "--align": ("", "x", "RIGID", LONG),
+    "--reference": ("", "nope", "2", "-1", "9" * 5000, LONG),
     "--fusion": ("", "x", "middle:", "middle:sum", "MIDDLE", "input:", LONG),
     "--groups": ("", " ", ",", ";", "T1,;T2", "T1;T2", LONG, "a\x1b;b"),
     "--compare": PARTS,

@@ -27,6 +27,7 @@ from autoseg.core.family import Family
 from autoseg.core.inputs import InputSpec
 from autoseg.core.json_text import parse_json
 from autoseg.core.labels import ExclusiveLabels, Labels
+from autoseg.core.missing import MissingChannels
 from autoseg.core.records import from_json, read_json, to_json
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.dataset_json import channels_of, labels_of
@@ -91,7 +92,8 @@ def with_everything() -> Plan:
         for name in family:
             spec = family.load(name)(*(NEEDED.get(name, ())))
             held = {"normalizers": (spec, spec), "filters": ((spec,), ()), "inputs": (spec,)}
-            configurations[f"{field}-{name}"] = replace(first, **{field: held.get(field, spec)})
+            missing = MissingChannels({DATASET.channels[0]: 0.2}) if name == "distillation" else None
+            configurations[f"{field}-{name}"] = replace(first, **{field: held.get(field, spec)}, missing=missing)
     residual = residual_unet.Spec(**vars(first.network))
     flat = replace(plan.configurations["2d"], slices=3)
     more = {

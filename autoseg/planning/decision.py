@@ -26,6 +26,11 @@ def with_subsets(plan: Plan, fusion: Fusion | None) -> Plan:
     if fusion is None or fusion.level != DECISION:
         return plan
     name, whole = plan.configuration()
+    if whole.missing is not None:
+        raise UsageError(
+            f"--fusion {DECISION} needs cases with all channels, but here some may be missing; fuse at the input or in "
+            "the middle"
+        )
     seeing = {
         f"{name}_{subset}": _seeing(whole, name, of, plan) for subset, of in subsets(fusion, plan.channels).items()
     }

@@ -56,7 +56,7 @@ class Draws:
 
     configuration: Configuration
     channels: tuple[str, ...]
-    """Of the images."""
+    """That the network sees."""
     mirror_axes: tuple[int, ...]
     """Axes of the patch."""
     extras: tuple[InputGroup, ...]
@@ -68,7 +68,8 @@ class Draws:
     def of(cls, task: Task, seed: int, group: ProcessGroup = SINGLE_PROCESS) -> Draws:
         skipped = 3 - task.configuration.dimensions  # a 2-D patch has no z axis
         axes = tuple(axis - skipped for axis in task.mirrored)
-        return cls(task.configuration, task.channels, axes, task.inputs.extras, seed, group)
+        names = tuple(task.channels[channel] for channel in task.seen)
+        return cls(task.configuration, names, axes, task.inputs.extras, seed, group)
 
     def of_shard(self, iteration: int) -> Drawn:
         """What was drawn for this process's patches."""

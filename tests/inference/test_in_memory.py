@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import permutations, product
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from autoseg.core.labels import ExclusiveLabels
 from autoseg.errors import ModelError
 from autoseg.inference.export import Prediction
 from autoseg.inference.in_memory import opened
@@ -72,7 +74,8 @@ def test_the_label_map_of_an_image_with_gaps_is_an_image_of_the_same_kind() -> N
     image.SetSpacing((1.5, 2.0, 3.0))
     _, give_back = opened([None, image])
     labels = np.ones(VOXELS.T.shape, np.uint8)
-    found = give_back(Prediction(None, {"label_map": labels}))  # type: ignore[arg-type]
+    context = SimpleNamespace(task=SimpleNamespace(labels=ExclusiveLabels({"background": 0, "a": 1})))
+    found = give_back(Prediction(context, {"label_map": labels}))  # type: ignore[arg-type]
     assert found.GetSpacing() == image.GetSpacing() and (sitk.GetArrayFromImage(found) == 1).all()
 
 

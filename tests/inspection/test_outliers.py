@@ -279,4 +279,9 @@ def test_a_table_may_be_cut_and_says_so() -> None:
 @pytest.mark.skipif(not FOLDER, reason="AUTOSEG_TEST_DATA names no folder with datasets")
 @pytest.mark.parametrize("folder", sorted(Path(str(FOLDER)).glob("Dataset*")), ids=lambda path: path.name)
 def test_real_datasets_are_not_odd(folder: Path, tmp_path: Path) -> None:
-    assert check_dataset(read_dataset(folder), tmp_path, 2) == []
+    problems = check_dataset(read_dataset(folder), tmp_path, 2)
+    hints = [
+        each for each in problems if "--bias-correction" in each.cure
+    ]  # coils make some of them brighter in places
+    assert [each for each in problems if each not in hints] == []
+    assert {each.severity for each in hints} <= {"note"}

@@ -17,7 +17,7 @@ from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.core.records import write_json
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.folds import make_folds
-from autoseg.evaluation.counts import confusion
+from autoseg.evaluation.counts import overlaps
 from autoseg.evaluation.pool import WHOLE
 from autoseg.evaluation.scores import score_case, summarise, write_scores
 from autoseg.evaluation.selection import report
@@ -102,7 +102,7 @@ def train(files: DatasetFolder, plan: Plan, fold: str, keys: tuple[str, ...]) ->
             watch(slice(0, GEOMETRY.shape[0]), found.movedim(0, -1))
         predicted = decoded(plan.labels, found.numpy()).astype(np.uint8)
         write_labels(predicted, GEOMETRY, run.validation / f"{key}.nii.gz")
-        kept.note_label_map(run.kept(key), run.validation / f"{key}.nii.gz")
+        kept.note_label_map(run.kept(key), (run.validation / f"{key}.nii.gz",))
         scores[key] = score_case(reference(int(key[5:]), plan.labels), predicted, plan.labels, GEOMETRY)
     write_scores(run.validation, summarise(scores))
 
@@ -111,7 +111,7 @@ def unseen(files: DatasetFolder) -> list[compare.Unseen]:
     dataset = files.read_dataset()
     return [
         compare.Unseen(
-            key, fold, key, dataset.case(key).files[-1], {name: files.run(name, str(fold)).kept(key) for name in SEEN}
+            key, fold, key, dataset.case(key).label_files, {name: files.run(name, str(fold)).kept(key) for name in SEEN}
         )
         for fold, split in enumerate(files.read_folds().folds)
         for key in split.validation
@@ -152,7 +152,7 @@ def test_it_is_scored_as_if_it_were_predicted(files: DatasetFolder) -> None:
     pool = learned_pool(cases, list(SEEN), labels, workers=1)
     assert pool is not None
     tried = compare.ensembles(list(SEEN))
-    found = compare.matrices(cases, tried, labels, workers=2, pool=pool)
+    found = compare.overlaps_of(cases, tried, labels, workers=2, pool=pool)
     assert len(found) == len(tried) + 1
     for case, matrix in zip(cases, found[-1]):
         codes = [kept.open_stored(case.kept[name]).read(slice(0, 10)).double().numpy() for name in pool.members]
@@ -162,9 +162,9 @@ def test_it_is_scored_as_if_it_were_predicted(files: DatasetFolder) -> None:
         expected = decoded(labels, kept.mean_logits(torch.from_numpy(total), labels).numpy())
         predicted = compare.label_map(case, pool.members, labels, pool)
         assert (predicted != expected).mean() < 0.001  # sums of whole numbers decide ties that rounding may turn
-        theirs = compare.reference_of(case, labels)
-        np.testing.assert_array_equal(matrix, confusion(labels.encode(predicted), theirs, labels))
-    np.testing.assert_array_equal(found[:-1], compare.matrices(cases, tried, labels, workers=1))
+        theirs = compare.reference_of(case, case.opened(pool.members)[0].geometry, labels)
+        np.testing.assert_array_equal(matrix, overlaps(labels.encode(predicted), theirs, labels))
+    np.testing.assert_array_equal(found[:-1], compare.overlaps_of(cases, tried, labels, workers=1))
 
 
 def test_the_best_model_weighs_by_label_and_predicts_so(files: DatasetFolder) -> None:
