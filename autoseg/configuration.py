@@ -32,6 +32,7 @@ from .parts.objectives import supervised
 NORMALIZER_DEFAULTS: dict[str, Any] = {"mask": False}
 NETWORK_DEFAULTS: dict[str, Any] = {
     "blocks": 0,
+    "held_beside": 0,
     "ladder": staticmethod(lambda spacing, patch_size: ()),
     "check_inputs": lambda self, inputs: None,
 }

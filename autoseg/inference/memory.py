@@ -137,8 +137,10 @@ def working_bytes(configuration: Configuration, values: int, run: Resolved) -> i
         return 0
     voxels = prod(configuration.patch_size)
     features = configuration.network.features
-    finest = 4 * features[0] * voxels * patches_at_once(voxels, values, run)
-    return HELD_IN_HALF * finest if run.dtype else HELD * finest + min(HELD * finest, COMBINED_BYTES)
+    patches = patches_at_once(voxels, values, run)
+    finest, beside = (4 * count * voxels * patches for count in (features[0], configuration.network.held_beside))
+    held = HELD_IN_HALF * finest if run.dtype else HELD * finest + min(HELD * finest, COMBINED_BYTES)
+    return held + beside
 
 
 def budget(memory: int | None) -> int:

@@ -110,6 +110,10 @@ class Network(Part, Protocol):
     def features(self) -> tuple[int, ...]:
         """Feature maps of each stage, finest first: what prediction counts the memory of a patch by."""
 
+    @property
+    def held_beside(self) -> int:
+        """Finest feature maps that prediction holds at a time beyond those of a U-Net of ``features``."""
+
     def check_inputs(self, inputs: InputSpec) -> None:
         """Raises ValueError, with the reason, where the network cannot take these. May be left out: it takes any."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -94,11 +95,11 @@ class Attention(nn.Module):
         beside = self.all(_sum(maps) / len(maps))
         scores = torch.cat([self.score(activate(self.own(each) + beside)) for each in maps], 1)
         weights = scores.softmax(1).to(maps[0].dtype).split(1, 1)
-        fused: Tensor = self.mix(_sum([weight * each for weight, each in zip(weights, maps)]))
+        fused: Tensor = self.mix(_sum(weight * each for weight, each in zip(weights, maps)))  # one product at a time
         return fused
 
 
-def _sum(maps: list[Tensor]) -> Tensor:
+def _sum(maps: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, maps)
 
 

@@ -65,6 +65,12 @@ class Spec:
         """See ``contracts.Network``."""
         return max(2, len(self.groups)) * sum(self.blocks_encoder) + sum(self.blocks_decoder)
 
+    @property
+    def held_beside(self) -> int:
+        """The finest maps of all encoders, and what fuses them: a copy side by side, their products with weights."""
+        encoders = len(self.groups) or MOST_ENCODERS
+        return 2 * encoders * self.own_features(encoders)[0]
+
     @classmethod
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
         """See ``_ladder``: the sizes of plain_unet, whose feature maps the decoder has."""

@@ -47,6 +47,11 @@ class Spec:
         """See ``contracts.Network``."""
         return sum(self.blocks_encoder) + sum(self.blocks_decoder)
 
+    @property
+    def held_beside(self) -> int:
+        """See ``contracts.Network``."""
+        return 0
+
     @classmethod
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
         """See ``_ladder``: the patch decides how often which axis is halved. Blocks as in Isensee et al. 2024."""
