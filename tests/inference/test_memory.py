@@ -89,7 +89,8 @@ def test_a_network_takes_no_more_than_is_counted(small_plan, family, channels, f
     if taken is None:
         pytest.skip("the system does not tell the peak")
     counted = working_bytes(configuration, 3, run)
-    assert 0.4 * counted < taken < counted + PIECES
+    least = 0.4 if channels == 1 else 0.25  # as if there were six encoders, where groups of channels are not named
+    assert least * counted < taken < counted + PIECES
 
 
 def test_the_window_is_as_high_as_a_patch_whatever_the_image(small_plan):
