@@ -47,7 +47,9 @@ def main() -> None:
     with threadpool_limits(1):
         rows = [row for case in dataset.cases[: options.cases] for row in rows_of(case, dataset, options.others)]
         result: dict[str, Any] = {
-            "command": " ".join(["python", *sys.argv]),
+            "command": " ".join(
+                ["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)]
+            ),
             "machine": f"{os.cpu_count()} cores, processor time of one of them; other work ran beside it",
             "rows": rows,
             "seconds_per_channel": round(statistics.median(row["n4_seconds"] for row in rows), 2),

@@ -117,11 +117,11 @@ def words(value: object, what: str, numbers: bool = True) -> tuple[str, ...]:
     """Of a list, or of one alone; ``numbers`` may stand for names."""
     listed = [value] if isinstance(value, str | int) else value
     kinds = (str, int) if numbers else (str,)
-    if not isinstance(listed, list | tuple) or any(isinstance(each, bool) for each in listed):
-        raise UsageError(f"{what} must be names in a list, found {value!r:.100}")
-    if not all(isinstance(each, kinds) and str(each).strip() for each in listed):
-        raise UsageError(f"{what} must be names in a list, found {value!r:.100}")
-    return tuple(map(str, listed))
+    if isinstance(listed, list | tuple):
+        found = [str(each) for each in listed if isinstance(each, kinds) and not isinstance(each, bool)]
+        if len(found) == len(listed) and all(map(str.strip, found)):
+            return tuple(found)
+    raise UsageError(f"{what} must be names in a list, found {value!r:.100}")
 
 
 def of_channels(value: object, what: str) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..core.fusion import LEVELS, METHODS
+from ..alignment.record import HEADER, METHODS
+from ..core import fusion
 from ..planning.constraints import MOST_SLICES
 from ._flags import add_changes, add_patients, bytes_, path, seconds, whole, word
 from ._intensities import add_intensities, words
@@ -72,10 +73,10 @@ def _add_network(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--fusion",
-        choices=LEVELS,
+        choices=fusion.LEVELS,
         metavar="LEVEL",
         help="where channels are combined: input (default), middle (an encoder each), middle: with "
-        f"{', '.join(METHODS)}, or decision (a network each)",
+        f"{', '.join(fusion.METHODS)}, or decision (a network each)",
     )
     command.add_argument(
         "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"
@@ -86,8 +87,8 @@ def add_alignment(command: argparse.ArgumentParser) -> None:
     """Read back by ``_options.alignment``."""
     command.add_argument(
         "--align",
-        choices=("header", "rigid", "affine"),
-        default="header",
+        choices=METHODS,
+        default=HEADER,
         metavar="METHOD",
         help="register channels to each other: rigid or affine (default: header, they lie where their headers say)",
     )

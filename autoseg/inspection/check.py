@@ -163,7 +163,7 @@ def _surplus(case: Case, dataset: Dataset) -> list[Problem]:
 def _problems(case: Case, dataset: Dataset, headers: dict[Path, Header], problems: list[Problem]) -> list[Problem]:
     if problems:
         return problems
-    images = _image_files(case) if not dataset.channel_sources else list(case.image_files)
+    images = _image_files(case)
     look = _chosen_problems if dataset.channel_sources else _channel_problems
     problems = look(case, dataset, [headers[image].channels for image in images])
     if headers[images[0]].note:

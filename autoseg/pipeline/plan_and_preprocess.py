@@ -22,7 +22,7 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import to_json, write_json
 from ..data.dataset import Case, Dataset
-from ..data.fingerprint import Fingerprint
+from ..data.fingerprint import CaseFingerprint, Fingerprint
 from ..data.folds import FoldRules
 from ..data.images import read_case
 from ..data.label_maps import read_label_map
@@ -70,9 +70,9 @@ def plan_and_preprocess(
     asked = request.constraints
     wished = asked.of_channels or (asked.part, asked.fusion) != (None, None)
     planner_of(request)
-    channels = read_dataset(folder).channels if wished else None
-    planner_of(request, channels)
-    if channels is not None:
+    if wished:
+        channels = read_dataset(folder).channels
+        planner_of(request, channels)
         read_wishes(asked, channels, request.trusted)
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
@@ -272,8 +272,9 @@ def preparation_keys(measured: Fingerprint, task: Task) -> dict[str, str]:
     axes = task.axis_order if task.orientation is None else (task.orientation, *task.axis_order)
     aligned = [] if task.alignment is None else [to_json(task.alignment)]
     shared = json.dumps([PREPARED_VERSION, axes, to_json(task.labels), decisions, *aligned])
-    contents = {key: case.content + ("".join(map(str, case.absent))) for key, case in measured.cases.items()}
-    for key, case in measured.cases.items():
-        if case.registrations:
-            contents[key] += json.dumps(to_json(case.registrations))
-    return {key: hashlib.sha256((content + shared).encode()).hexdigest() for key, content in contents.items()}
+
+    def key_of(case: CaseFingerprint) -> str:
+        registered = json.dumps(to_json(case.registrations)) if case.registrations else ""
+        return hashlib.sha256((case.content + registered + shared).encode()).hexdigest()
+
+    return {key: key_of(case) for key, case in measured.cases.items()}

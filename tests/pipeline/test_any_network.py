@@ -6,9 +6,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from measured_demo import CARD, HERE, call, measured_in, plan_of
 from mylab import two_encoders
 
 from autoseg.cli import main
@@ -17,8 +17,6 @@ from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.workspace import DatasetFolder, Workspace
 
 OWN = ("--network", "mylab.two_encoders", "--trust", "mylab")
-HERE = ("--device", "cpu", "--threads", "1")
-CARD = ("--target", "memory=2GB,bandwidth=100GB/s", "--time", "2h")  # nothing is timed here
 SHORT = ("--epochs", "1", "--set", "training.iterations_per_epoch=2")
 
 
@@ -31,18 +29,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def measured(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> DatasetFolder:
     """A workspace in which the images are measured, and nothing is planned."""
-    root = tmp_path_factory.mktemp("measured")
-    assert main(["fingerprint", str(raw), "--workspace", str(root)]) == 0
-    return Workspace(root).dataset_folder(NAME)
-
-
-def call(files: DatasetFolder, *words: str) -> int:
-    return main([*words, "--workspace", str(files.root.parent)])
-
-
-def plan_of(files: DatasetFolder) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(files.plan.read_text())
-    return found
+    return measured_in(tmp_path_factory.mktemp("measured"), raw)
 
 
 def test_a_network_of_ones_own_is_drafted_measured_trained_and_predicts(

@@ -6,12 +6,12 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from measured_demo import CARD, HERE, call, measured_in, plan_of
 from safetensors.torch import save
 
 import autoseg
@@ -37,9 +37,6 @@ from autoseg.settings import RunSettings
 from autoseg.training.batches import training_sampler
 from autoseg.workspace import DatasetFolder, Workspace
 
-HERE = ("--device", "cpu", "--threads", "1")
-CARD = ("--target", "memory=2GB,bandwidth=100GB/s", "--time", "2h")  # nothing is timed here
-
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,18 +47,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def files(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> DatasetFolder:
     """A workspace in which the images are measured, and nothing is planned."""
-    root = tmp_path_factory.mktemp("measured")
-    assert main(["fingerprint", str(raw), "--workspace", str(root)]) == 0
-    return Workspace(root).dataset_folder(NAME)
-
-
-def call(files: DatasetFolder, *words: str) -> int:
-    return main([*words, "--workspace", str(files.root.parent)])
-
-
-def plan_of(files: DatasetFolder) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(files.plan.read_text())
-    return found
+    return measured_in(tmp_path_factory.mktemp("measured"), raw)
 
 
 @pytest.mark.slow
