@@ -36,8 +36,8 @@ from .core.environment import SHORT_WAITS, ask_for  # noqa: E402
 from .settings import RunSettings  # noqa: E402
 
 if TYPE_CHECKING:
-    from .inference.export import Prediction
     from .inference.model import Model
+    from .inference.prediction import Prediction
     from .inference.predictor import Predictor
 
 __all__ = [

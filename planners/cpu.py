@@ -19,7 +19,7 @@ from autoseg.configuration import TrainingRules
 from autoseg.parts.augmentations import standard
 from autoseg.parts.optimizers import muon
 from autoseg.parts.schedules import polynomial
-from autoseg.planning.patch import Budget
+from autoseg.planning.patch import StepBudget
 from autoseg.planning.planner import Planner
 from autoseg.planning.sizes import UNetSizes
 
@@ -28,8 +28,8 @@ PLANNER = Planner(
     description="a small U-Net that trains on a few processor cores in less than an hour",
     unet_2d=UNetSizes(base_features=16, largest_features=256),
     unet_3d=UNetSizes(base_features=16, largest_features=128),
-    budget_2d=Budget(elements=3.3e6, batch=12, largest_batch=32),
-    budget_3d=Budget(elements=20e6, batch=2, largest_batch=2),
+    budget_2d=StepBudget(elements=3.3e6, batch=12, largest_batch=32),
+    budget_3d=StepBudget(elements=20e6, batch=2, largest_batch=2),
     augmentation=standard.Spec(rotation_probability=0.5, scaling_probability=0.5),
     mirror=False,
     slices=3,

@@ -15,7 +15,7 @@ All sizes need the same prepared cases, whichever is taken: measuring can wait f
 from dataclasses import replace
 
 from autoseg.planning.measured import MeasuringPlanner
-from autoseg.planning.patch import Budget
+from autoseg.planning.patch import StepBudget
 from autoseg.planning.rungs import Rung
 from autoseg.planning.sizes import UNetSizes
 
@@ -25,14 +25,14 @@ WIDER = replace(
     cpu.PLANNER,
     unet_2d=UNetSizes(base_features=32, largest_features=512),
     unet_3d=UNetSizes(base_features=32, largest_features=256),
-    budget_2d=Budget(elements=6.6e6, batch=12, largest_batch=32),
-    budget_3d=Budget(elements=40e6, batch=2, largest_batch=2),
+    budget_2d=StepBudget(elements=6.6e6, batch=12, largest_batch=32),
+    budget_3d=StepBudget(elements=40e6, batch=2, largest_batch=2),
 )
 PLAIN = replace(
     plain_unet.PLANNER,
     largest_share=residual_m.PLANNER.largest_share,
-    budget_2d=Budget(elements=30e6, batch=12, largest_batch=32),
-    budget_3d=Budget(elements=200e6, batch=2, largest_batch=16),
+    budget_2d=StepBudget(elements=30e6, batch=12, largest_batch=32),
+    budget_3d=StepBudget(elements=200e6, batch=2, largest_batch=16),
     dice_by_labels=True,
 )
 RESIDUAL = replace(

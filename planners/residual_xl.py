@@ -5,7 +5,7 @@ Isensee et al. 2024; numbers from nnU-Net v2 2.8.1 ``nnUNetPlannerResEncXL``. Sa
 
 from dataclasses import replace
 
-from autoseg.planning.patch import Budget
+from autoseg.planning.patch import StepBudget
 
 from . import residual_m
 
@@ -13,6 +13,6 @@ PLANNER = replace(
     residual_m.PLANNER,
     name="residual_xl",
     description="nnU-Net's residual encoder U-Net for a GPU with 40 GB, 1000 epochs",
-    budget_2d=Budget(elements=560e6, batch=12, batch_of_patch=12),
-    budget_3d=Budget(elements=3.6e9, batch=2),
+    budget_2d=StepBudget(elements=560e6, batch=12, batch_of_patch=12),
+    budget_3d=StepBudget(elements=3.6e9, batch=2),
 )

@@ -90,7 +90,7 @@ def export(
     found, target = _found(model, workspace, configuration), given.optional_path(output, "the output")
     named, chosen = {"licence": licence, "citation": citation}, given.fold_names(folds)
     if format == "autoseg":
-        return (story.export(found, target, folds=chosen, trusted=trusted, **named)[0],)
+        return (story.export_bundle(found, target, folds=chosen, trusted=trusted, **named)[0],)
     trained, manifest = story.described(found, folds=chosen, trusted=trusted, **named)
     return tuple(export_nnunet(trained, manifest, target or Path(f"{manifest.name}_nnunet")))
 

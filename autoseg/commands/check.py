@@ -18,7 +18,7 @@ def add_flags(command: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     from ..data.layouts import read_dataset
-    from ..inspection.problem import table
+    from ..inspection.problem import problem_table
     from ..pipeline.check import check
 
     dataset = read_dataset(_options.raw_folder(options))
@@ -26,6 +26,6 @@ def run(options: Namespace) -> int:
     problems = check(dataset, files, fix=options.fix, settings=_options.settings(options))
     errors = [problem for problem in problems if problem.severity == "error"]
     if problems:
-        sys.stdout.write(table(problems) + "\n")
+        sys.stdout.write(problem_table(problems) + "\n")
     sys.stdout.write(f"{dataset.name}: {len(dataset.cases)} cases, {len(errors)} errors\n")
     return 2 if errors else 0

@@ -28,7 +28,7 @@ def add_flags(command: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     from ..core.files import refuse_unwritable
-    from ..evaluation.scores import table
+    from ..evaluation.scores import score_table
     from ..pipeline import evaluate as story
 
     if options.output is not None:
@@ -45,5 +45,5 @@ def run(options: Namespace) -> int:
         group_file=options.group_file,
         workers=_options.settings(options).threads,
     )
-    sys.stdout.write(table(summary) + "\n")
+    sys.stdout.write(score_table(summary) + "\n")
     return 1 if failed else 0

@@ -38,7 +38,7 @@ def run(options: Namespace) -> None:
     remove_unfinished(target.absolute().parent)
     if options.format == "nnunet":
         return _for_nnunet(options)
-    target, manifest = story.export(
+    target, manifest = story.export_bundle(
         find_model(options.model, _options.workspace(options), options.configuration),
         options.output,
         folds=options.folds,

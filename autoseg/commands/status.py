@@ -15,8 +15,8 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    from ..pipeline.status import all_runs, table
+    from ..pipeline.status import all_runs, run_table
 
     workspace = _options.workspace(options)
     lines = all_runs(workspace, _options.dataset_folder(options).root.name if options.dataset else None)
-    sys.stdout.write((table(lines) if lines else f"no training has begun in {workspace.root}") + "\n")
+    sys.stdout.write((run_table(lines) if lines else f"no training has begun in {workspace.root}") + "\n")

@@ -206,7 +206,7 @@ def write_scores(folder: Path, summary: Summary) -> None:
         frame(summary).to_csv(temporary, float_format=NUMBER, encoding="utf-8", lineterminator="\r\n")
 
 
-def table(summary: Summary) -> str:
+def score_table(summary: Summary) -> str:
     """The summary as aligned text for a terminal; IoU (it follows from Dice) and voxel counts are in the files only."""
     metrics = [name for name in summary.overall if name not in ("dice", "iou") and not name.endswith("_voxels")]
     rows = []

@@ -26,7 +26,7 @@ from ..data.images import read_case
 from ..errors import DatasetError, ModelError
 from ..parts.readers import read_image, unlike
 from ..parts.readers._grid import in_lps
-from .export import Prediction
+from .prediction import Prediction
 
 GiveBack = Callable[[Prediction], Any]
 

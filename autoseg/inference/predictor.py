@@ -22,11 +22,11 @@ from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings, resolve
 from ..task import Task
 from .accumulator import Space
-from .export import Prediction, export
 from .in_memory import opened
 from .memory import Need, budget
 from .options import DEFAULT, STEP, PredictOptions
 from .outputs import LABEL_MAP, Output, OutputContext, Outputs, chosen
+from .prediction import Prediction, write_outputs
 from .readout import Slab
 from .sliding_window import ANYWHERE
 
@@ -193,14 +193,14 @@ class Predictor(ABC, Generic[OnGrid]):
         context = OutputContext(self.task, prepared.geometry, prepared.record, case, folder)
         asked, found = asks_disagreement(wanted), None
         try:
-            found = export(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
+            found = write_outputs(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
         except NotFiniteError:
             if self.settings.precision != "auto" or run.dtype is None:
                 raise
         if found is None:  # only now that the error has been handled, the first attempt and its memory are gone
             LOG.warning("%s overflowed; this case is predicted again in float32", run.dtype)
             run = replace(run, dtype=None)
-            found = export(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
+            found = write_outputs(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
         if not self.postprocessing:
             return found
         with clock.stage("correct"):

@@ -37,7 +37,7 @@ class PredictReport:
         failed = {attempt.key: attempt.error for attempt in attempts if attempt.error is not None}
         return cls(written, failed, tuple(skipped), seconds, elapsed)
 
-    def table(self) -> str:
+    def stage_table(self) -> str:
         """Time per stage and what failed, as plain text."""
         cases = max(1, len(self.written))
         lines = [f"{'stage':9}{'total':>9}{'per case':>11}"]

@@ -23,9 +23,9 @@ from ..errors import ImageFileError
 from ..parts.readers import Header, copy_grid, differences, read_header
 from .alignments import RESAMPLE, Headers, grid_problems, resampled_channels
 from .outliers import ALL, alike_names, unusual_grids
-from .problem import Problem, table
+from .problem import Problem
 
-__all__ = ["Problem", "check_case", "check_headers", "fix", "read_headers", "table", "unfit", "unreadable"]
+__all__ = ["Problem", "check_case", "check_headers", "fix", "read_headers", "unfit", "unreadable"]
 LISTED = "listed"
 _LACKING = "Fine if it was never taken: training goes on without it. Otherwise put the file beside the others."
 _NOT_TAKEN = (

@@ -27,7 +27,7 @@ class Problem:
     """Whether ``fix`` repairs it."""
 
 
-def table(problems: Sequence[Problem], most: int | None = None) -> str:
+def problem_table(problems: Sequence[Problem], most: int | None = None) -> str:
     """The problems as aligned text, at most 100 columns wide where names allow it, then what to do.
 
     Errors come first; of more than ``most`` problems the others are only counted.

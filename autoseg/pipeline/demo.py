@@ -21,7 +21,7 @@ from ..core.progress import duration
 from ..core.seeds import generator
 from ..data.dataset import Case
 from ..evaluation.picture import overview
-from ..evaluation.scores import Summary, table
+from ..evaluation.scores import Summary, score_table
 from ..parts.readers import read_image, read_labels, write_channels, write_labels
 from ..settings import RunSettings
 from ..task import Task
@@ -146,7 +146,8 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     for case in cases:
         _draw(case, raw, predictions, model.task, summary)
     taken = duration(time.monotonic() - start)
-    return f"{table(summary)}\n\nplanned, trained, predicted and scored in {taken}; look at {predictions / 'pictures'}"
+    done = f"planned, trained, predicted and scored in {taken}; look at {predictions / 'pictures'}"
+    return f"{score_table(summary)}\n\n{done}"
 
 
 def _draw(case: Case, raw: Path, predictions: Path, task: Task, summary: Summary) -> None:

@@ -22,7 +22,7 @@ from ..workspace import DatasetFolder
 LOG = logging.getLogger("autoseg")
 
 
-def export(
+def export_bundle(
     path: Path,
     target: Path | None = None,
     *,

@@ -29,8 +29,9 @@ from ..data.label_maps import read_label_map
 from ..data.layouts import read_dataset
 from ..errors import AutosegError, DatasetError, ImageFileError, WorkspaceError
 from ..inspection.alignments import with_alignment
-from ..inspection.check import Problem, check_headers, read_headers, table
+from ..inspection.check import check_headers, read_headers
 from ..inspection.extract import extract_fingerprint
+from ..inspection.problem import Problem, problem_table
 from ..plan import Plan
 from ..planning.intensities import read_wishes
 from ..preprocessing.estimates import Estimates
@@ -126,7 +127,7 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
     """Shows notes; raises DatasetError with the whole table when there is an error among the problems."""
     if not problems:
         return
-    text = table(problems, MOST_SHOWN)
+    text = problem_table(problems, MOST_SHOWN)
     if any(problem.fixable for problem in problems):
         text += "\n`autoseg check DATASET --fix` repairs what is marked as fixable"
     errors = [problem for problem in problems if problem.severity == "error"]

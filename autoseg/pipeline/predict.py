@@ -78,7 +78,7 @@ def predict(
             attempts.append(attempt)
     skipped = sorted({case.key for case in cases} - {case.key for case in todo})
     report = PredictReport.of(attempts, skipped, time.monotonic() - start)
-    LOG.info("%s", report.table())
+    LOG.info("%s", report.stage_table())
     return report
 
 

@@ -22,10 +22,10 @@ from ..data.dataset import Case
 from ..data.images import read_case
 from ..inference.accumulator import Space
 from ..inference.attempt import Attempt
-from ..inference.export import Prediction
 from ..inference.memory import Gate
 from ..inference.options import PredictOptions
 from ..inference.outputs import LABEL_MAP, Output, Outputs, paths
+from ..inference.prediction import Prediction
 from ..inference.predictor import Predictor, Prepared
 from ..parts.readers import read_header, refuse_unwritable
 from ..settings import resolve

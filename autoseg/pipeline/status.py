@@ -101,7 +101,7 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
 
 
-def table(lines: list[RunLine]) -> str:
+def run_table(lines: list[RunLine]) -> str:
     """Aligned text for a terminal; the last errors below it."""
     rows = [["dataset", "configuration", "fold", "state", "trained", "left", "Dice", "last sign"]]
     for line in lines:

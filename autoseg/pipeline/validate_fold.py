@@ -7,7 +7,7 @@ import logging
 from ..data.dataset import Dataset
 from ..data.label_maps import files_in
 from ..errors import TrainingError
-from ..evaluation.scores import table
+from ..evaluation.scores import score_table
 from ..inference.model import Model
 from ..inference.outputs import chosen
 from .evaluate import score_pairs
@@ -46,5 +46,5 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     pairs = {case.key: (case.label_files, files_in(folder.validation, case.key, ending, labels)) for case in cases}
     patients = run.files.read_folds().patients
     summary = score_pairs(pairs, labels, folder.validation, patients=patients, workers=settings.threads)
-    LOG.info("validation of fold_%s, %d cases:\n%s", run.fold, len(cases), table(summary))
+    LOG.info("validation of fold_%s, %d cases:\n%s", run.fold, len(cases), score_table(summary))
     validate_subsets(run, dataset, model)

@@ -18,7 +18,7 @@ LEFT = "what the budget leaves"
 
 
 @dataclass(frozen=True)
-class Budget:
+class StepBudget:
     """What one training step may cost."""
 
     elements: float
@@ -38,7 +38,7 @@ def largest_patch(
     shape: Sequence[float],
     *,
     sizes: Sizes,
-    budget: Budget,
+    budget: StepBudget,
     heads: int,
     pass_over: bool = False,
 ) -> Layout:
@@ -74,7 +74,7 @@ def uncut_patch(spacing: Sequence[float], shape: Sequence[float], sizes: Sizes, 
 
 
 def widest_patch(
-    spacing: Sequence[float], shape: Sequence[float], *, sizes: Sizes, budget: Budget, heads: int
+    spacing: Sequence[float], shape: Sequence[float], *, sizes: Sizes, budget: StepBudget, heads: int
 ) -> Layout:
     """The patch that sees most of the median image ``shape`` (voxels) while ``batch_of_patch`` of it fit the budget.
 
@@ -140,7 +140,7 @@ def neighbours(topology: Layout, spacing: Sequence[float], sizes: Sizes) -> Iter
 
 
 @dataclass(frozen=True)
-class Fit:
+class PatchFit:
     """What fits a budget."""
 
     topology: Layout
@@ -148,20 +148,20 @@ class Fit:
     """Feature map elements of one patch."""
     batch: int
     why_batch: str
-    budget: Budget
+    budget: StepBudget
     """With the patches per step that were to fit: fewer than asked where the data allow no more."""
 
 
-def fit(
+def fit_patch(
     spacing: Sequence[float],
     shape: Sequence[float],
     *,
     sizes: Sizes,
-    budget: Budget,
+    budget: StepBudget,
     heads: int,
     training_voxels: float,
     largest_share: float,
-) -> Fit:
+) -> PatchFit:
     """The largest patch and what the budget then leaves for the batch; no more than a share of all training voxels.
 
     Raises PlanningError when not even the smallest patch fits.
@@ -175,10 +175,10 @@ def fit(
     topology = find(spacing, shape, sizes=sizes, budget=budget, heads=heads)
     elements = sizes.elements(topology, heads)
     batch, why = batch_size(elements, most / math.prod(topology.patch_size), largest_share, budget)
-    return Fit(topology, elements, batch, why, budget)
+    return PatchFit(topology, elements, batch, why, budget)
 
 
-def batch_size(elements: int, most: float, largest_share: float, budget: Budget) -> tuple[int, str]:
+def batch_size(elements: int, most: float, largest_share: float, budget: StepBudget) -> tuple[int, str]:
     """Patches per step, and why. ``most`` is what ``largest_share`` of all training voxels make."""
     left = budget.elements * budget.batch / elements
     limits = {

@@ -24,7 +24,7 @@ from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .mirror import mirror_axes
 from .missing import with_missing_channels
 from .neighbours import with_neighbours
-from .patch import Budget, Fit, fit
+from .patch import PatchFit, StepBudget, fit_patch
 from .sizes import Sizes
 
 DUMMY_2D_ABOVE = 3.0  # longest edge over the first: a patch this flat is rotated within its slices, by any angle
@@ -41,8 +41,8 @@ class Planner:
     description: str
     unet_2d: Sizes
     unet_3d: Sizes
-    budget_2d: Budget
-    budget_3d: Budget
+    budget_2d: StepBudget
+    budget_3d: StepBudget
     training: TrainingRules
     optimizer: Any
     schedule: Any
@@ -58,7 +58,7 @@ class Planner:
     """A coarser configuration is planned when a patch has less than this share of the median image's voxels."""
     dice_by_labels: bool = False
     """Whether the number of labels in a patch decides between one Dice per patch and one per batch."""
-    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    budgets: Mapping[str, StepBudget] = field(default_factory=dict)
     """Of single configurations by name, instead of those of their dimensions."""
 
     def plan(self, dataset: Dataset, fingerprint: Fingerprint, constraints: PlanConstraints = NO_CONSTRAINTS) -> Plan:
@@ -192,11 +192,11 @@ class _Draft:
             ),
         )
 
-    def _fit(self, name: str, grid: _Grid) -> Fit:
+    def _fit(self, name: str, grid: _Grid) -> PatchFit:
         """Patch and batch for the configuration ``name`` on ``grid``."""
         dimensions = _dimensions(name)
         sizes, budget = self._values(name)
-        return fit(
+        return fit_patch(
             grid.spacing[-dimensions:].tolist(),
             grid.shape[-dimensions:].tolist(),
             sizes=sizes,
@@ -206,7 +206,7 @@ class _Draft:
             largest_share=self.planner.largest_share,
         )
 
-    def _values(self, name: str) -> tuple[Sizes, Budget]:
+    def _values(self, name: str) -> tuple[Sizes, StepBudget]:
         planner = self.planner
         sizes, budget = (
             (planner.unet_2d, planner.budget_2d) if _dimensions(name) == 2 else (planner.unet_3d, planner.budget_3d)

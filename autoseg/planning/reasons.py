@@ -8,7 +8,7 @@ from ..alignment.record import Alignment
 from ..configuration import Configuration, TrainingRules
 from ..core.inputs import InputSpec
 from ..parts.networks import multi_encoder_unet
-from .patch import Budget, coverage
+from .patch import StepBudget, coverage
 from .sizes import Layout
 
 AXES = "zyx"
@@ -43,7 +43,9 @@ def alignment(decided: Alignment, channels: Sequence[str]) -> str:
     return f"alignment: channels of a case are {how} onto the grid of {reference} where they lie beside it"
 
 
-def patch(topology: Layout, spacing: Sequence[float], shape: Sequence[float], elements: float, budget: Budget) -> str:
+def patch(
+    topology: Layout, spacing: Sequence[float], shape: Sequence[float], elements: float, budget: StepBudget
+) -> str:
     """``spacing`` and ``shape`` of the median image."""
     size = topology.patch_size
     axes = AXES[-len(size) :]

@@ -21,7 +21,7 @@ from ..plan import Plan
 from ..task import Task
 from .constraints import PlanConstraints
 from .memory import elements_of_step
-from .patch import SMALLEST_BATCH, Budget, uncut_patch
+from .patch import SMALLEST_BATCH, StepBudget, uncut_patch
 from .rungs import Rung
 from .target import Target
 
@@ -129,7 +129,7 @@ class Search:
 
         ``meant``: nor larger patches and batches than the rung is meant for. Raises PlanningError.
         """
-        budgets: dict[str, Budget] = {}
+        budgets: dict[str, StepBudget] = {}
         ceilings: dict[str, float] = {}
         plan, fitting = rung.planner.plan(*self.given), None
         for _ in range(ROUNDS):
@@ -149,7 +149,7 @@ class Search:
             raise PlanningError(f"no patch fits into {bytes_text(self.memory)} of memory; give more (--memory)")
         return fitting
 
-    def _planned(self, rung: Rung, budgets: dict[str, Budget]) -> Plan:
+    def _planned(self, rung: Rung, budgets: dict[str, StepBudget]) -> Plan:
         """Configurations that are planned as others share the smaller budget."""
         shared = {name: budget for name, budget in budgets.items() if name not in PARTLY}
         if "3d_fullres" in shared:  # until it has its own: with that of the rung it would not be needed
@@ -162,7 +162,7 @@ class Search:
         except PlanningError as error:
             raise PlanningError(f"{error}; {bytes_text(self.memory)} of memory do not hold more") from None
 
-    def _budget(self, rung: Rung, plan: Plan, name: str, ceiling: float, *, meant: bool) -> Budget:
+    def _budget(self, rung: Rung, plan: Plan, name: str, ceiling: float, *, meant: bool) -> StepBudget:
         """What the configuration may cost, judged by what it costs as it is in ``plan``; no more than ``ceiling``."""
         base = self._base(rung, plan, name)
         limits = [self._work_in_memory(plan, name), ceiling]
@@ -177,7 +177,7 @@ class Search:
             limits.append(self._work_in_time(rung, plan, name))
         return replace(base, elements=min(limits) / base.batch)
 
-    def _base(self, rung: Rung, plan: Plan, name: str) -> Budget:
+    def _base(self, rung: Rung, plan: Plan, name: str) -> StepBudget:
         """What the rung is meant for, as a limit; batches of a full training are no smaller than the reference's."""
         base = _meant(rung, plan.configurations[name])
         largest = base.largest_batch
@@ -255,7 +255,7 @@ def like(reference: Plan, plan: Plan, name: str) -> Configuration:
     return reference.configurations[next(choice for choice in choices if choice in reference.configurations)]
 
 
-def _meant(rung: Rung, configuration: Configuration) -> Budget:
+def _meant(rung: Rung, configuration: Configuration) -> StepBudget:
     """What the rung is meant for."""
     return rung.planner.budget_2d if configuration.dimensions == 2 else rung.planner.budget_3d
 

@@ -94,14 +94,14 @@ class Resample:
         return method(array, self.shape, self.new_spacing, self.spacing)
 
 
-Step = Union[Transpose, Crop, Resample]
+SpatialStep = Union[Transpose, Crop, Resample]
 
 
 @dataclass(frozen=True)
 class SpatialRecord:
     """The steps one case went through, first to last; JSON keeps it beside the prepared arrays."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[SpatialStep, ...]
 
     def apply(self, array: np.ndarray, method: Method) -> np.ndarray:
         """From the file's grid to the network's."""

@@ -16,7 +16,7 @@ from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.records import read_json
 from autoseg.errors import DatasetError
-from autoseg.evaluation.scores import Summary, score_case, standard_metrics, summarise, table, write_scores
+from autoseg.evaluation.scores import Summary, score_case, score_table, standard_metrics, summarise, write_scores
 
 TWO = ExclusiveLabels({"background": 0, "organ": 205, "lesion": 420})
 label_maps = arrays.arrays(np.int16, (3, 4, 5), elements=st.sampled_from([0, 205, 420]))
@@ -155,7 +155,7 @@ def test_written_scores_are_read_back_and_valid_json(tmp_path) -> None:
 
 
 def test_the_table_shows_labels_means_and_missing_cases() -> None:
-    lines = table(summarise({"a": case(0.8, 0.4), "b": case(0.6)}, missing=["c"])).splitlines()
+    lines = score_table(summarise({"a": case(0.8, 0.4), "b": case(0.6)}, missing=["c"])).splitlines()
     assert lines[0].split() == ["label", "cases", "dice", "(95", "%", "interval)", "hd95_mm"]
     assert lines[1].split()[:3] == ["organ", "2", "0.700"]
     assert lines[2].split() == ["lesion", "1", "0.400", "1.000"]
@@ -198,6 +198,6 @@ def test_one_patient_has_no_interval_whatever_the_number_of_scans() -> None:
 def test_the_table_says_that_patients_are_resampled(tmp_path) -> None:
     scans = {"a": case(0.8, 0.4), "b": case(0.6), "c": case(0.5)}
     summary = summarise(scans, patients={"a": "p", "b": "p", "c": "q"})
-    assert table(summary).splitlines()[-1] == "3 cases of 2 patients; intervals resample patients"
+    assert score_table(summary).splitlines()[-1] == "3 cases of 2 patients; intervals resample patients"
     write_scores(tmp_path, summary)
     assert read_json(tmp_path / "scores.json", Summary) == summary

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.errors import ModelError
-from autoseg.inference.export import Prediction
 from autoseg.inference.in_memory import opened
+from autoseg.inference.prediction import Prediction
 from autoseg.parts.readers import differences
 
 VOXELS = np.random.default_rng(0).standard_normal((4, 5, 6)).astype(np.float32)  # (x, y, z), as nibabel's

@@ -12,7 +12,8 @@ import tifffile
 
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.data.dataset import Case, Dataset
-from autoseg.inspection.check import Problem, check_headers, fix, table
+from autoseg.inspection.check import Problem, check_headers, fix
+from autoseg.inspection.problem import problem_table
 from autoseg.inspection.scan import scan_case
 from autoseg.parts.readers import read_header
 
@@ -166,13 +167,13 @@ def test_the_table_is_aligned_and_fits_a_terminal(tmp_path: Path) -> None:
         Problem("a_longer_case_name", "", "holds nothing", cure, severity="note"),
         Problem("case_1", "case_1.nii.gz", "is wrong", cure),
     ]
-    lines = table(problems).splitlines()
+    lines = problem_table(problems).splitlines()
     assert max(map(len, lines)) <= 100
     first = [line for line in lines if line.startswith(("error", "note"))]
     assert [line.split()[1] for line in first] == ["case_1", "case_2", "a_longer_case_name"]
     assert len({line.index(word) for line, word in zip(first, ("case_1.nii", "case_2.nii", "holds"))}) == 1
     assert sum(line.startswith("-> ") for line in lines) == 1, "one cure is said once"
-    assert table([]) == "no problems"
+    assert problem_table([]) == "no problems"
 
 
 def test_the_geometry_of_a_fixed_file_is_that_of_the_image(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from autoseg.core.labels import ExclusiveLabels
 from autoseg.data.fingerprint import CaseFingerprint, ChannelFingerprint, Fingerprint
 from autoseg.data.folds import Fold, Folds
 from autoseg.data.layouts import read_dataset
-from autoseg.inspection.check import Problem, table
 from autoseg.inspection.extract import check_dataset, extract_fingerprint
 from autoseg.inspection.outliers import absent_labels, copies, untrained_labels, unusual_grids, unusual_values
+from autoseg.inspection.problem import Problem, problem_table
 from autoseg.parts.readers import write_channels, write_labels
 
 FOLDER = os.environ.get("AUTOSEG_TEST_DATA")
@@ -270,10 +270,10 @@ def test_cases_too_large_to_be_prepared_are_named_together(raw: Path, tmp_path: 
 
 def test_a_table_may_be_cut_and_says_so() -> None:
     problems = [Problem(f"case_{n:03d}", "", "is wrong\x1b[2J " * 100, "Do this.", "error") for n in range(500)]
-    text = table(problems, 10)
+    text = problem_table(problems, 10)
     assert "... and 490 more: `autoseg check DATASET` lists all" in text and "\x1b" not in text
     assert text.count("case_") == 10
-    assert table(problems).count("case_") == 500
+    assert problem_table(problems).count("case_") == 500
 
 
 @pytest.mark.skipif(not FOLDER, reason="AUTOSEG_TEST_DATA names no folder with datasets")

@@ -22,7 +22,7 @@ from autoseg.data.dataset import Case, Dataset
 from autoseg.errors import ModelError, UsageError, WorkspaceError
 from autoseg.evaluation.scores import Summary, score_case, summarise, write_scores
 from autoseg.model_names import find_model
-from autoseg.pipeline.export_bundle import describe, export
+from autoseg.pipeline.export_bundle import describe, export_bundle
 from autoseg.run_folder import RunFolder
 from autoseg.workspace import DatasetFolder, Workspace
 
@@ -77,7 +77,7 @@ def test_an_exported_model_predicts_the_same_where_it_is_installed(trained, tmp_
 
 
 def test_a_bundle_carries_the_scores_of_all_validation_cases(trained, tmp_path):
-    _, manifest = export(trained.runs("3d_fullres"), tmp_path / "model")
+    _, manifest = export_bundle(trained.runs("3d_fullres"), tmp_path / "model")
     assert manifest.scores is not None and manifest.scores.folds == ("0", "1")
     dice = [
         row["organ"]["dice"]
@@ -101,21 +101,21 @@ def test_scores_of_folds_together_resample_the_patients_that_they_name(trained, 
 
 
 def test_one_fold_of_a_bundle_makes_a_bundle(trained, tmp_path):
-    export(trained.runs("3d_fullres"), tmp_path / "both.zip")
-    export(tmp_path / "both.zip", tmp_path / "one.zip", folds=["1"])
+    export_bundle(trained.runs("3d_fullres"), tmp_path / "both.zip")
+    export_bundle(tmp_path / "both.zip", tmp_path / "one.zip", folds=["1"])
     one = read_bundle(tmp_path / "one.zip")
     one.verify()
     assert one.manifest.configurations == {"3d_fullres": ("1",)} and one.manifest.scores is None
 
 
 def test_a_damaged_bundle_is_not_exported_again(trained, tmp_path):
-    export(trained.runs("3d_fullres"), tmp_path / "model")
+    export_bundle(trained.runs("3d_fullres"), tmp_path / "model")
     weights = tmp_path / "model" / "3d_fullres" / "fold_0.safetensors"
     content = weights.read_bytes()
     weights.unlink()  # it is a link to the fold's own file
     weights.write_bytes(content[:-1] + b"x")
     with pytest.raises(ModelError, match="wrong checksum"):
-        export(tmp_path / "model", tmp_path / "again.zip")
+        export_bundle(tmp_path / "model", tmp_path / "again.zip")
     assert not (tmp_path / "again.zip").exists()
 
 
@@ -137,7 +137,7 @@ def test_a_model_is_found_by_path_by_name_and_by_dataset(trained, tmp_path):
 
 def test_what_was_selected_counts_until_something_newer_is_trained(trained):
     workspace = Workspace(trained.root.parent)
-    export(trained.runs("3d_fullres"), trained.selected)
+    export_bundle(trained.runs("3d_fullres"), trained.selected)
     assert find_model(NAME, workspace) == trained.selected
     assert find_model(NAME, workspace, "3d_fullres") == trained.runs("3d_fullres")
     weights = trained.run("3d_fullres", "1").weights

@@ -100,7 +100,7 @@ def test_a_broken_file_is_reported_and_the_others_go_on(model, cases, tmp_path):
     report = predict(model, cases, tmp_path / "out")
     assert list(report.failed) == ["case.2"] and "case.2_0000.nii.gz" in report.failed["case.2"]
     assert len(report.written) == 4
-    assert "FAILED case.2: read failed" in report.table()
+    assert "FAILED case.2: read failed" in report.stage_table()
 
 
 def test_a_case_with_too_many_channels_is_reported_and_the_others_go_on(model, cases, tmp_path):
@@ -335,7 +335,7 @@ def test_the_report_tells_the_time_of_every_stage(model, cases, tmp_path):
     report = predict(model, cases, tmp_path / "out")
     assert list(report.seconds) == ["read", "prepare", "network", "resample", "write"]
     assert all(taken > 0 for taken in report.seconds.values())
-    assert "5 cases written" in report.table()
+    assert "5 cases written" in report.stage_table()
 
 
 def test_a_two_dimensional_image_is_predicted_and_written_as_one(model, small_plan, tmp_path):

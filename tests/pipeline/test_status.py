@@ -10,7 +10,7 @@ import pytest
 from autoseg.core.records import write_json
 from autoseg.errors import StoppedError
 from autoseg.pipeline.recorded import recorded
-from autoseg.pipeline.status import all_runs, table
+from autoseg.pipeline.status import all_runs, run_table
 from autoseg.run_status import RunStatus
 from autoseg.workspace import Workspace
 
@@ -38,7 +38,7 @@ def test_a_running_training_is_told_from_one_that_was_killed(workspace):
     folder(workspace).status.write_bytes(told)  # as a process leaves it that was killed: the lock is gone with it
     (line,) = all_runs(workspace)
     assert line.state == "killed"
-    assert "goes on when the same command is given again" in table([line])
+    assert "goes on when the same command is given again" in run_table([line])
 
 
 def test_however_a_training_ends_it_is_told(workspace):
@@ -50,7 +50,7 @@ def test_however_a_training_ends_it_is_told(workspace):
         raise OSError("the disk is full")
     lines = all_runs(workspace)
     assert [(line.fold, line.state) for line in lines] == [("0", "finished"), ("1", "stopped"), ("2", "failed")]
-    assert f"{DATASET} 2d fold 2: the disk is full" in table(lines)
+    assert f"{DATASET} 2d fold 2: the disk is full" in run_table(lines)
 
 
 def test_a_process_elsewhere_lives_while_it_gives_signs_of_life(workspace):
@@ -89,7 +89,8 @@ def test_a_status_that_cannot_be_read_is_told_and_the_others_are_shown(workspace
     folder(workspace, "1").status.write_bytes(content)
     lines = all_runs(workspace)
     assert [line.state for line in lines] == ["finished", "unreadable", "finished"]
-    assert f"{DATASET} 2d fold 1: " in table(lines) and "status.json" in table(lines) and len(table(lines)) < 3000
+    text = run_table(lines)
+    assert f"{DATASET} 2d fold 1: " in text and "status.json" in text and len(text) < 3000
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"overall": {"dice": {"mean": 1e300, "low": null, "high": null}}}'])
@@ -112,7 +113,7 @@ def test_a_lock_that_is_a_folder_is_told(workspace):
 def test_no_text_of_a_file_reaches_the_terminal_as_a_command(workspace):
     told = RunStatus("failed", "x", 1, time.time(), error="\x1b[2J\nsecond line")
     write_json(folder(workspace).status, told)
-    assert "\x1b" not in table(all_runs(workspace)) and "\nsecond line" in table(all_runs(workspace))
+    assert "\x1b" not in run_table(all_runs(workspace)) and "\nsecond line" in run_table(all_runs(workspace))
 
 
 def test_only_the_dataset_asked_for_is_listed(workspace):

@@ -25,7 +25,7 @@ from ..memory import NOTHING, Need
 from ..readout import Slab
 
 if TYPE_CHECKING:
-    from ..export import Prediction
+    from ..prediction import Prediction
 
 OUTPUTS = Family("autoseg.inference.outputs", "Spec")
 LABEL_MAP = "label_map"

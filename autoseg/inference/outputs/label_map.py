@@ -11,7 +11,7 @@ import torch
 
 from ...data.label_maps import file_names, write_label_map
 from ...task import Task
-from ..export import Prediction
+from ..prediction import Prediction
 from ..readout import Slab
 from . import Output, OutputContext
 

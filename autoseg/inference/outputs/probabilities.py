@@ -11,8 +11,8 @@ import numpy as np
 from ...core.geometry import Geometry
 from ...errors import UsageError
 from ...task import Task
-from ..export import Prediction
 from ..memory import Need, slab_bytes
+from ..prediction import Prediction
 from ..readout import Slab
 from . import Output, OutputContext
 from ._channels import Channels

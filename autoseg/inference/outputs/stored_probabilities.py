@@ -13,8 +13,8 @@ from torch import Tensor
 from ...core.geometry import Geometry
 from ...errors import UsageError
 from ...task import Task
-from ..export import Prediction
 from ..memory import Need, slab_bytes
+from ..prediction import Prediction
 from ..readout import Slab
 from ..stored_probabilities import CHUNK_VOXELS, ENDING, note_label_map, record_of, storing
 from . import Output, OutputContext

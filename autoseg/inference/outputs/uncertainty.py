@@ -20,8 +20,8 @@ import torch
 from ...core.geometry import Geometry
 from ...task import Task
 from ..entropy import entropy
-from ..export import Prediction
 from ..memory import Need
+from ..prediction import Prediction
 from ..readout import PIECE_BYTES, Slab
 from . import Output, OutputContext
 from ._channels import Channels

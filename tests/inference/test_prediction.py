@@ -14,9 +14,9 @@ from tasks import decoded
 
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
-from autoseg.inference.export import Prediction, export
 from autoseg.inference.outputs import OutputContext, Outputs, chosen
 from autoseg.inference.outputs.probabilities import KINDS
+from autoseg.inference.prediction import Prediction, write_outputs
 from autoseg.inference.readout import Readout
 from autoseg.inference.resampled import resampled_slabs
 from autoseg.parts.resamplers import spline
@@ -63,7 +63,7 @@ def exported(
 ) -> Prediction:  # fmt: skip
     slabs = resampled_slabs(Whole(logits), record.split()[1], RESAMPLER, slab_bytes)
     context = OutputContext(replace(plan, labels=labels).task(), geometry, record, folder=folder)
-    return export(slabs, context, outputs or chosen())
+    return write_outputs(slabs, context, outputs or chosen())
 
 
 def joined(logits: np.ndarray, step: Resample, resampler: spline.Spec, slab_bytes: int) -> np.ndarray:

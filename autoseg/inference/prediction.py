@@ -50,7 +50,7 @@ class Prediction:
         return self.context.geometry
 
 
-def export(
+def write_outputs(
     slabs: Iterable[tuple[slice, Slab]], context: OutputContext, outputs: Outputs, clock: Clock | None = None
 ) -> Prediction:
     """Shows ``slabs`` to all outputs; nothing is corrected.
