@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -246,14 +247,18 @@ def test_what_a_draft_says_in_other_words_is_no_edit(files: DatasetFolder) -> No
 
 def test_of_trainings_that_start_together_one_measures(files: DatasetFolder) -> None:
     measured: list[Plan] = []
+    together = threading.Barrier(3, timeout=60)
 
     def measure(plan: Plan) -> None:
         measured.append(plan)
-        time.sleep(0.2)
         write_json(files.plan, replace(plan, draft=False, planner="measured once"))
 
+    def start(_: int) -> None:
+        together.wait()
+        finish_plan(files, measure)
+
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: finish_plan(files, measure), range(3)))
+        list(pool.map(start, range(3)))
     assert len(measured) == 1
     assert plan_of(files)["planner"] == "measured once"
 

@@ -25,6 +25,10 @@ from autoseg.settings import RunSettings
 from autoseg.workspace import DatasetFolder
 
 NOTE = "import sys, time; from pathlib import Path; note = Path(sys.argv[1]); note.write_text(sys.argv[2]);"
+MEET = """
+while not note.with_name(str(int(note.name) ^ 1)).exists():  # folds 0 and 1, 2 and 3 run at once
+    time.sleep(0.01)
+"""
 
 
 def runs(plan: Plan, root: Path, count: int) -> list[FoldRun]:
@@ -41,7 +45,7 @@ def noting(root: Path, then: str) -> Callable[[FoldRun, str], list[str]]:
 
 
 def test_every_fold_runs_on_one_of_the_devices(small_plan: Plan, tmp_path: Path) -> None:
-    FoldProcesses(("a", "b"), noting(tmp_path, "time.sleep(0.5)"), unplanned)(runs(small_plan, tmp_path, 4))
+    FoldProcesses(("a", "b"), noting(tmp_path, MEET), unplanned)(runs(small_plan, tmp_path, 4))
     used = [(tmp_path / str(fold)).read_text() for fold in range(4)]
     assert sorted(used) == ["a", "a", "b", "b"] and used[:2] == ["a", "b"]
 

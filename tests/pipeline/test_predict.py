@@ -240,11 +240,14 @@ def test_a_defect_while_others_wait_for_memory_hangs_nowhere(model, tmp_path, un
 def test_many_cases_are_predicted_at_once_and_come_in_order(model, tmp_path):
     cases = [write_case(tmp_path / "images", f"case.{number:02}", number) for number in range(9)]
     seen: set[tuple[int, int]] = set()
+    together = threading.Barrier(2, timeout=60)  # one thread alone would wait in vain
 
     class Watched(AboveHalf):
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-            seen.add((threading.get_ident(), torch.get_num_threads()))
-            time.sleep(0.005)
+            here = (threading.get_ident(), torch.get_num_threads())
+            if here not in seen:
+                seen.add(here)
+                together.wait()
             return super().forward(x)
 
     settings = replace(model.settings, threads=2)
