@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from ..errors import ModelError
 from .checkpoint import Checkpoint, open_checkpoint
 from .nnunet_json import LARGEST
 
+LOG = logging.getLogger("autoseg")
 FINAL = "checkpoint_final.pth"
 LONGEST_ROOT = 500  # characters
 FOLD = re.compile(r"fold_([A-Za-z0-9]{1,20})")  # a number, or all
@@ -61,7 +63,7 @@ class ModelFiles:
     def folds(self, checkpoint: str, wanted: Sequence[str] | None = None) -> tuple[str, ...]:
         """The trained folds, or those ``wanted``; ``all`` counts where there is no other, as in nnU-Net.
 
-        Raises ModelError when there is none.
+        Folds whose training did not end are left out, and the log names them. Raises ModelError when there is none.
         """
         there = [name.split("/") for name in self.sizes if name.endswith(".pth") and name.count("/") == 1]
         trained = [(fold[1], name) for folder, name in there if (fold := FOLD.fullmatch(folder))]
@@ -72,7 +74,14 @@ class ModelFiles:
             hint = f"; there is {short(', '.join(others))}, which --checkpoint chooses" if others else ""
             what = f"fold {', '.join(missing)} has" if missing else "no fold has"
             raise ModelError(f"{self.where}: {what} {checkpoint}{hint}")
+        if (begun := self._begun() - {*found}) and not wanted:
+            LOG.warning("left out: fold %s of %s has no %s", short(", ".join(sorted(begun))), self.where, checkpoint)
         return tuple(wanted or [fold for fold in found if fold != "all"] or found)
+
+    def _begun(self) -> set[str]:
+        """Folds that hold any file."""
+        folders = (name.partition("/")[0] for name in self.sizes if "/" in name)
+        return {fold[1] for folder in folders if (fold := FOLD.fullmatch(folder))}
 
     @contextmanager
     def checkpoint(self, fold: str, name: str) -> Iterator[Checkpoint]:

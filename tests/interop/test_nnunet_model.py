@@ -143,6 +143,16 @@ def test_folds_are_chosen_and_fold_all_counts_where_it_is_alone(plan: Plan, tmp_
         import_nnunet(folder, tmp_path / "b4", folds=["7"])
 
 
+def test_a_fold_whose_training_did_not_end_is_left_out_by_name(
+    plan: Plan, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = trained(plan, tmp_path / "a", folds=("0", "1"))
+    (folder / "fold_1" / "checkpoint_final.pth").unlink()
+    (folder / "fold_1" / "progress.png").touch()
+    assert import_nnunet(folder, tmp_path / "b").manifest.configurations == {TITLE: ("0",)}
+    assert "left out: fold 1 of" in caplog.text and "has no checkpoint_final.pth" in caplog.text
+
+
 def test_another_checkpoint_is_offered_where_the_final_one_is_missing(plan: Plan, tmp_path: Path) -> None:
     folder = trained(plan, tmp_path, folds=("0",))
     (folder / "fold_0" / "checkpoint_final.pth").rename(folder / "fold_0" / "checkpoint_best.pth")
