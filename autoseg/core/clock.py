@@ -1,4 +1,5 @@
-"""Where the time of a piece of work goes. A stage inside another one counts by itself, so that the stages add up."""
+"""Where the time of a piece of work goes, and how far it is. A stage inside another one counts by itself, so that the
+stages add up."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ class StoppedError(Exception):
 
 
 class Clock:
-    """Seconds per stage. One thread at a time may use it."""
+    """Seconds per stage, and patches. One thread at a time may use it, but any may look at it."""
 
     def __init__(self, stopped: threading.Event | None = None) -> None:
         """Once ``stopped`` is set, no stage begins any more: StoppedError is raised instead."""
@@ -21,6 +22,10 @@ class Clock:
         self.seconds: dict[str, float] = {}
         self.failed: str | None = None
         """The innermost stage that an exception ended."""
+        self.patches = 0
+        """That were predicted."""
+        self.patches_wanted = 0
+        """As far as is known yet: a cascade's first stage comes before the second."""
         self._open: list[str] = []
         self._since = 0.0
 

@@ -89,6 +89,7 @@ class SlidingWindow:
         seen = max(1, min(batch_size, BATCH_BYTES // (4 * image.shape[0] * slices * voxels)))
         self._batch = patches_at_once(voxels, self._values, run) if run.device.type == "cpu" else seen
         self._tiles, self._next = tiles(padded.shape[1:], patch, step), 0
+        self._clock.patches_wanted += len(self._tiles)
         self._known: dict[bytes, Tensor] = {}
         self._keeps_known = 4 * self._values * voxels <= KNOWN_BYTES
         self._members: Members | None = None
@@ -114,7 +115,9 @@ class SlidingWindow:
         front = int(depth.start)
         while self._next < len(self._tiles) and self._tiles[self._next].box.start[0] < stop + front:
             with self._clock.stage("network"):
+                before = self._next
                 self._advance()
+                self._clock.patches += self._next - before
         with self._clock.stage("network"):
             values = self._window.take(start + front, stop + front)[:, rows, columns]
             if not torch.isfinite(values.sum()):

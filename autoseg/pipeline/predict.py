@@ -73,7 +73,8 @@ def predict(
     on_network_grid = ordered_map(stages.prepared, todo, workers=1, stopped=stages.stopped)
     with closing(on_network_grid), gate:  # the gate opens first: whoever waits there is waited for
         _tell(attempts)
-        for attempt in progress(stages.all_written(on_network_grid, len(todo)), len(todo), "predicting"):
+        written = stages.all_written(on_network_grid, len(todo))
+        for attempt in progress(written, len(todo), "predicting", stages.reached):
             _tell([attempt])
             attempts.append(attempt)
     skipped = sorted({case.key for case in cases} - {case.key for case in todo})

@@ -18,6 +18,7 @@ from ..core import process
 from ..core.clock import Clock
 from ..core.masks import MaskLabels
 from ..core.parallel import ordered_map
+from ..core.progress import Reached
 from ..data.dataset import Case
 from ..data.images import read_case
 from ..inference.accumulator import Space
@@ -51,6 +52,10 @@ class Stages:
     recorded: bool = True
     """Whether what is written is noted in ``results``."""
     stopped: threading.Event = field(default_factory=threading.Event)
+    clocks: dict[str, Clock] = field(default_factory=dict)
+    """Of the cases that are under way."""
+    ended: set[str] = field(default_factory=set)
+    """Cases that were written or have failed."""
 
     def target(self, key: str) -> Path:
         """The label map, or the first mask."""
@@ -82,7 +87,7 @@ class Stages:
 
     def prepared(self, case: Case) -> Attempt[Any]:
         """Waits until memory suffices for the case, which is judged by its header, then reads it."""
-        attempt = Attempt(case.key, case, Clock(self.stopped))
+        attempt = Attempt(case.key, case, self.clocks.setdefault(case.key, Clock(self.stopped)))
         weighed = attempt.then("read", self._needed)
         if weighed.result is not None:
             self.gate.enter(case.key, weighed.result)
@@ -152,7 +157,7 @@ class Stages:
         try:
             return attempt.then("write", write)
         finally:
-            self.gate.leave(attempt.key)
+            self._leave(attempt.key)
             process.give_back_freed(above=self.gate.budget // 2)
 
     def _in_order(self) -> list[tuple[str, Output]]:
@@ -183,7 +188,19 @@ class Stages:
             yield through
         finally:
             if not inside:
-                self.gate.leave(key)
+                self._leave(key)
+
+    def _leave(self, key: str) -> None:
+        self.gate.leave(key)
+        self.ended.add(key)
+        self.clocks.pop(key, None)
+
+    def reached(self) -> Reached:
+        """How far all cases are, by their patches; another thread may ask."""
+        clocks = list(self.clocks.values())
+        shares = sum(clock.patches / max(1, clock.patches_wanted) for clock in clocks)
+        patches = [sum(counts) for counts in zip(*((clock.patches, clock.patches_wanted) for clock in clocks))]
+        return Reached(len(self.ended) + shares, "patch {} of {}".format(*patches) if patches and patches[1] else "")
 
     def _needed(self, case: Case) -> int:
         """Bytes of memory. Raises AutosegError for an image of which no label map could be made or written."""

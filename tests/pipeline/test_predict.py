@@ -1,6 +1,8 @@
 """Prediction of many cases: every outcome is told, nothing half written, one bad case harms no other."""
 
+import logging
 import os
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,6 +16,7 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
+from autoseg.core import progress
 from autoseg.data.dataset import Case
 from autoseg.data.layouts import find_images
 from autoseg.errors import UsageError
@@ -261,6 +264,35 @@ def test_many_cases_are_predicted_at_once_and_come_in_order(model, tmp_path):
     for case, path in zip(cases, report.written):
         expected = 7 * (sitk.GetArrayFromImage(sitk.ReadImage(case.image_files[0])) > 0.5)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(path)), expected)
+
+
+def test_a_log_tells_of_the_patches_of_a_case_that_takes_long(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOOKS", {True: 0.01, False: 0.01})
+    told, lines, later = threading.Event(), [], threading.Event()
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            line = record.getMessage()
+            if later.is_set() and "patch " in line:
+                lines.append(line)
+                told.set()
+
+    class WaitsForALine(AboveHalf):
+        """After the first patches, until the log has said something."""
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            if later.is_set():
+                assert told.wait(60)
+            later.set()
+            return super().forward(x)
+
+    listening = Listening()
+    monkeypatch.setattr(progress.LOG, "handlers", [*progress.LOG.handlers, listening])
+    monkeypatch.setattr(progress.LOG, "level", logging.INFO)
+    waits = replace(model, networks=(WaitsForALine(),), settings=replace(model.settings, threads=1))
+    predict(waits, [write_case(tmp_path / "images", "case", 0)], tmp_path / "out", options=PredictOptions(tta="none"))
+    done, of = map(int, re.search(r"predicting: 0 of 1 done, patch (\d+) of (\d+)", lines[0]).groups())
+    assert 0 <= done < of and lines[0].endswith("left") == bool(done)
 
 
 def test_what_runs_beside_a_defect_ends_at_once(model, tmp_path):
