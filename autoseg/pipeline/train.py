@@ -22,6 +22,7 @@ from ..settings import RunSettings, resolve
 from ..training.fit import CHECKPOINT_SECONDS
 from ..training.process_group import ProcessGroup, process_group_of
 from ..workspace import DatasetFolder
+from . import announce
 from .cascade import bring_to_grid, tell_first, unfinished
 from .finish_plan import finish_plan, measure_here, prepare_missing
 from .fold_processes import FoldProcesses
@@ -83,6 +84,8 @@ def train(
             run_all([run_of(earlier, name) for name in missing])
             group.on_main(partial(bring_to_grid, files, earlier.task(), plan.task(), on_grid, settings.threads))
         run_all(wanted)
+        if group.is_main:
+            announce.tell_next(dataset.name, fold)
     return files.runs(stages[-1].default)
 
 
@@ -94,6 +97,7 @@ def _in_turn(runs: Sequence[FoldRun], *, length: TrainingLength, dataset: Datase
             if status is not None:
                 status.tell(phase="validating")
                 validate_fold(run, dataset)
+                announce.ended(run)
 
 
 def _read_usable(files: DatasetFolder) -> tuple[Dataset, Folds]:

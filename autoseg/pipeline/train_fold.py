@@ -30,6 +30,7 @@ from ..training.fit import CHECKPOINT_SECONDS, Course, fit
 from ..training.process_group import SINGLE_PROCESS, ProcessGroup, refuse_small_batch
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
 from ..workspace import DatasetFolder
+from . import announce
 from .plan_and_preprocess import preparation_keys, prepared_as
 from .validation_monitor import validation_monitor
 
@@ -147,7 +148,7 @@ def _fit(
     folder, task, split, settings = run.folder, run.task, run.split, run.settings
     if run.group.is_main:
         write_json(folder.effective, run.plan, sealed=True)
-    _announce(run, budget)
+    announce.begun(run, budget, [cases[key].shape for key in split.validation])
     sampled = training_sampler(cases, split.train, task, settings.seed, run.group)
     patches = validation_sampler(cases, split.validation, task, settings.seed)
     if task.configuration.training.patience and not split.validation:
@@ -173,19 +174,6 @@ def _extended(run: FoldRun, state: TrainingState, budget: Budget) -> bool:
         LOG.info("%s has been trained %d iterations, which is no less than was asked for", run.name, trained)
         return False
     return True
-
-
-def _announce(run: FoldRun, budget: Budget) -> None:
-    patch = " x ".join(map(str, run.task.configuration.patch_size))
-    length = f"{budget.iterations} iterations" if budget.iterations else duration(budget.seconds or 0)
-    LOG.info(
-        "training %s on %d cases: patch %s, batch %d, %s",
-        run.name,
-        len(run.split.train),
-        patch,
-        run.task.configuration.batch_size,
-        length,
-    )
 
 
 def _refuse_another_plan(run: FoldRun) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import platform
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import __version__
 from ..core.files import atomic_file, make_folder
-from ..errors import WorkspaceError
+from ..core.mishaps import explained, printable
+from ..errors import StoppedError, WorkspaceError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -93,15 +97,35 @@ def written_to(path: Path) -> Iterator[None]:
         LOG.warning("no log is written: %s cannot be opened (%s)", path, error.strerror or error)
         handler = logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    _note(handler, logging.INFO, _program())
     LOG.addHandler(handler)
     level = LOG.level
     LOG.setLevel(logging.INFO)  # a notebook that never set up logging still gets a whole log file
     try:
         yield
+    except (StoppedError, KeyboardInterrupt):
+        _note(handler, logging.INFO, "stopped; the same command goes on from the last checkpoint")
+        raise
+    except BaseException as error:
+        _note(handler, logging.ERROR, f"failed: {explained(error) or f'{type(error).__name__}: {error}'}")
+        raise
     finally:
         LOG.setLevel(level)
         LOG.removeHandler(handler)
         handler.close()
+
+
+def _note(handler: logging.Handler, level: int, said: str) -> None:
+    """Only in the file: a terminal has its own line."""
+    handler.handle(LOG.makeRecord(LOG.name, level, __file__, 0, printable(said), (), None))
+
+
+def _program() -> str:
+    """What runs, with what."""
+    import torch
+
+    versions = f"autoseg {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    return f"{versions}: {shlex.join(sys.argv)}"
 
 
 @contextmanager
