@@ -17,6 +17,7 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
+    from ..core.names import counted
     from ..data.layouts import read_dataset
     from ..inspection.problem import problem_table
     from ..pipeline.check import check
@@ -27,5 +28,5 @@ def run(options: Namespace) -> int:
     errors = [problem for problem in problems if problem.severity == "error"]
     if problems:
         sys.stdout.write(problem_table(problems) + "\n")
-    sys.stdout.write(f"{dataset.name}: {len(dataset.cases)} cases, {len(errors)} errors\n")
+    sys.stdout.write(f"{dataset.name}: {counted(len(dataset.cases), 'case')}, {counted(len(errors), 'error')}\n")
     return 2 if errors else 0

@@ -80,3 +80,8 @@ def _shown_problem(name: str) -> str | None:
     if not name.isprintable():  # control characters, invisible marks that turn the text around
         return "holds characters that cannot be printed"
     return None
+
+
+def counted(count: int, what: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

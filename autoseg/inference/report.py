@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.names import counted
 from ..core.process import peak_memory_bytes
 from ..core.progress import duration
 from .attempt import Attempt
@@ -45,6 +46,6 @@ class PredictReport:
         memory = peak_memory_bytes()
         kept = f", {len(self.skipped)} were there already" if self.skipped else ""
         peak = f"; peak memory {memory / 1e9:.1f} GB" if memory else ""
-        lines.append(f"{len(self.written)} cases written in {duration(self.elapsed)}{kept}{peak}")
+        lines.append(f"{counted(len(self.written), 'case')} written in {duration(self.elapsed)}{kept}{peak}")
         lines += [f"FAILED {key}: {error}" for key, error in self.failed.items()]
         return "\n".join(lines)

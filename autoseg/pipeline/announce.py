@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..core.names import counted
 from ..core.progress import duration
 from ..inference.tiles import Shape, tiles
 from ..settings import RunSettings, resolve
@@ -26,9 +27,9 @@ def begun(run: FoldRun, budget: Budget, validated: Iterable[Shape]) -> None:
     patch = " x ".join(map(str, rules.patch_size))
     length = f"{budget.iterations} iterations" if budget.iterations else duration(budget.seconds or 0)
     LOG.info(
-        "training %s on %d cases: patch %s, batch %d, %s, on %s",
+        "training %s on %s: patch %s, batch %d, %s, on %s",
         run.name,
-        len(run.split.train),
+        counted(len(run.split.train), "case"),
         patch,
         rules.batch_size,
         length,
@@ -37,8 +38,8 @@ def begun(run: FoldRun, budget: Budget, validated: Iterable[Shape]) -> None:
     LOG.info("weights, log.txt and metrics.csv are written to %s", run.folder.root)
     if count := len(run.split.validation):
         seconds = seconds_of_validation(task, validated)
-        about = "" if seconds is None else f", which takes about {duration(seconds)}"
-        LOG.info("after that %s predicted and scored%s", _are(count, "validation case"), about)
+        about = "" if seconds is None else f", about {duration(seconds)}"
+        LOG.info("validation follows, on %s%s", counted(count, "case"), about)
     _tell_other_length(run, budget)
 
 
@@ -77,10 +78,6 @@ def seconds_of_validation(task: Task, shapes: Iterable[Shape]) -> float | None:
     padded = [(max(z, depth), max(y, height), max(x, width)) for z, y, x in shapes]
     patches = sum(len(tiles(shape, window)) for shape in padded)
     return cost.seconds / PASSES / configuration.batch_size * patches * 2 ** len(task.mirrored)
-
-
-def _are(count: int, what: str) -> str:
-    return f"1 {what} is" if count == 1 else f"{count} {what}s are"
 
 
 def _tell_other_length(run: FoldRun, budget: Budget) -> None:

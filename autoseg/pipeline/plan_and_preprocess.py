@@ -17,7 +17,7 @@ from ..alignment.record import BY_HEADER, AlignmentRequest
 from ..configuration import Configuration
 from ..core.files import remove_unfinished
 from ..core.locks import alone
-from ..core.names import first_of
+from ..core.names import counted, first_of
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import to_json, write_json
@@ -99,7 +99,8 @@ def fingerprint(
     """
     files = workspace.folder_for(folder)
     dataset = read_dataset(folder)
-    LOG.info("%s: %d cases, channels %s", dataset.name, len(dataset.cases), ", ".join(dataset.channels))
+    channels = ", ".join(dataset.channels)
+    LOG.info("%s: %s, channels %s", dataset.name, counted(len(dataset.cases), "case"), channels)
     headers = read_headers(dataset, settings.threads)
     dataset = with_alignment(dataset, headers, alignment)
     report(check_headers(dataset, settings.threads, headers), dataset)
@@ -132,8 +133,8 @@ def report(problems: list[Problem], dataset: Dataset) -> None:
         text += "\n`autoseg check DATASET --fix` repairs what is marked as fixable"
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        raise DatasetError(f"{dataset.name}: {len(errors)} errors\n{text}")
-    LOG.info("%s: %d notes\n%s", dataset.name, len(problems), text)
+        raise DatasetError(f"{dataset.name}: {counted(len(errors), 'error')}\n{text}")
+    LOG.info("%s: %s\n%s", dataset.name, counted(len(problems), "note"), text)
 
 
 def plan(
@@ -199,7 +200,8 @@ def preprocess(
         with threadpool_limits(1, user_api="blas"):  # cases are spread over threads already
             for _ in progress(ordered_map(work, todo, settings.threads), len(todo), what):
                 pass
-        LOG.info("%s: %d cases prepared, %d were up to date", name, len(todo), len(dataset.cases) - len(todo))
+        there = len(dataset.cases) - len(todo)
+        LOG.info("%s: %s prepared, %d were up to date", name, counted(len(todo), "case"), there)
 
 
 def _refuse_while_trained(files: DatasetFolder, configurations: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ..core.names import counted
 from ..data.dataset import Dataset
 from ..data.label_maps import files_in
 from ..errors import TrainingError
@@ -46,5 +47,5 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     pairs = {case.key: (case.label_files, files_in(folder.validation, case.key, ending, labels)) for case in cases}
     patients = run.files.read_folds().patients
     summary = score_pairs(pairs, labels, folder.validation, patients=patients, workers=settings.threads)
-    LOG.info("validation of fold_%s, %d cases:\n%s", run.fold, len(cases), score_table(summary))
+    LOG.info("validation of fold_%s, %s:\n%s", run.fold, counted(len(cases), "case"), score_table(summary))
     validate_subsets(run, dataset, model)

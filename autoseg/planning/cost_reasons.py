@@ -18,9 +18,8 @@ LIMITS = {
 def draft(dataset: str, network: str | None) -> str:
     size = "network" if network is None else f"the size of the network ({network}, as you asked)"
     return (
-        f"draft: {size}, patch, batch and length, and what follows from them (mirroring, a coarser grid, the default), "
-        "are decided when training starts, by measuring the machine that trains, or at once by `autoseg plan "
-        f"{dataset}`; until then plan.json has those of the planner's smallest network"
+        f"draft: {size}, patch and batch are chosen when you run `autoseg train {dataset} 0`, by measuring the machine "
+        f"that trains; `autoseg plan {dataset}` chooses them now"
     )
 
 

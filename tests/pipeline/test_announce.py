@@ -74,7 +74,7 @@ def test_a_training_says_what_it_does_where_and_what_comes_next(
     )
     assert lines[first].endswith("3 iterations, on cpu (1 thread, float32)")
     assert lines[first + 1].endswith(f"written to {run.root}")
-    assert lines[first + 2].startswith("after that 1 validation case is predicted and scored")
+    assert lines[first + 2].startswith("validation follows, on 1 case")
     assert lines[-2].endswith(f"weights are in {run.weights}") and run.weights.is_file()
     assert lines[-1].startswith(f"next: `autoseg predict -d {NAME} -i IMAGES -o RESULTS`")
     assert f"`autoseg train {NAME} cv`" in lines[-1]

@@ -143,7 +143,7 @@ def test_only_a_changed_case_is_prepared_again(raw: Path, tmp_path: Path) -> Non
     image = sitk.ReadImage(str(changed))
     sitk.WriteImage(image + 1.0, str(changed))
     os.utime(copy / "imagesTr" / "demo_000_0000.nii.gz")  # touched, not changed
-    assert "1 cases prepared" in run(*words, cwd=tmp_path)
+    assert "1 case prepared" in run(*words, cwd=tmp_path)
     now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "workspace" / NAME).glob("prepared/*/*")}
     assert {key for key in stores if stores[key] != now[key]} == {"demo_001"}
 
