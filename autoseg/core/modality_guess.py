@@ -54,7 +54,8 @@ def guess_modality(channel: np.ndarray) -> str | None:
     ``LOOKED_AT`` voxels; the same image always gets the same answer.
     """
     flat = channel.reshape(-1)
-    values = flat[:: max(1, flat.size // LOOKED_AT) | 1].astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # beyond float32 is as good as infinite
+        values = flat[:: max(1, flat.size // LOOKED_AT) | 1].astype(np.float32, copy=False)
     values = values[np.isfinite(values)]
     if values.size < FEWEST_VOXELS or len(np.unique(values[:: max(1, values.size // 1024)])) < FEWEST_VALUES:
         return None
@@ -72,10 +73,9 @@ def guess_modality(channel: np.ndarray) -> str | None:
 def _is_ct(values: np.ndarray, low: float) -> bool:
     air = np.count_nonzero(values <= AIR)
     tissue = np.count_nonzero((values >= SOFT_TISSUE[0]) & (values <= SOFT_TISSUE[1]))
-    below = np.count_nonzero((values < PADDING) & (values > low))
-    return bool(
-        air >= LEAST_AIR * values.size and tissue >= LEAST_TISSUE * values.size and below <= MOST_BELOW_AIR * values.size
-    )
+    below_air = np.count_nonzero((values < PADDING) & (values > low))
+    enough = air >= LEAST_AIR * values.size and tissue >= LEAST_TISSUE * values.size
+    return enough and below_air <= MOST_BELOW_AIR * values.size
 
 
 def _is_pet(values: np.ndarray, low: float, high: float, whole: bool) -> bool:
