@@ -31,17 +31,34 @@ _WORDS = {
     CT: ("ct", "cta", "cbct", "cect", "ncct", "ldct", "hu"),
     PET: ("pet", "suv", "fdg"),
     MR: (
-        *("mr", "mri", "mra", "t1", "t1w", "t1c", "t1ce", "t1gd", "t1n", "t2", "t2w", "t2f", "t2star", "t2spir"),
-        *("flair", "pd", "pdw", "adc", "dwi", "dti", "swi", "mprage", "tof", "dce", "dixon", "spir", "stir", "bold"),
+        "mr",
+        "mra",
+        "flair",
+        "pd",
+        "pdw",
+        "adc",
+        "dwi",
+        "dti",
+        "swi",
+        "mprage",
+        "tof",
+        "dce",
+        "dixon",
+        "spir",
+        "stir",
     ),
 }
+_WEIGHTED = re.compile(r"t[12](?!\d).*|.*mri")  # T1ce, T2star, cineMRI
 _NAMED = {word: modality for modality, words in _WORDS.items() for word in words}
 
 
 def named_modality(name: str) -> str | None:
     """What the name of a channel says, by its first word that says anything: one of ``MODALITIES``, or None."""
-    words = re.split(r"[\W_]+", name.casefold())
-    return next((_NAMED[word] for word in words if word in _NAMED), None)
+    for word in re.split(r"[\W_]+", name.casefold()):
+        found = MR if _WEIGHTED.fullmatch(word) else _NAMED.get(word)
+        if found is not None:
+            return found
+    return None
 
 
 def guess_modality(channel: np.ndarray) -> str | None:
