@@ -28,28 +28,12 @@ SUV, SUV_PEAK = (0.2, 5.0), 2.5  # of tissue in a body: muscle has 0.6, liver 2;
 BECQUEREL, BECQUEREL_PEAK = 500.0, 20_000.0  # per millilitre, the same
 
 _WORDS = {
-    CT: ("ct", "cta", "cbct", "cect", "ncct", "ldct", "hu"),
-    PET: ("pet", "suv", "fdg"),
-    MR: (
-        "mr",
-        "mra",
-        "flair",
-        "pd",
-        "pdw",
-        "adc",
-        "dwi",
-        "dti",
-        "swi",
-        "mprage",
-        "tof",
-        "dce",
-        "dixon",
-        "spir",
-        "stir",
-    ),
+    CT: "ct cta cbct cect ncct ldct hu",
+    PET: "pet suv fdg",
+    MR: "mr mra flair pd pdw adc dwi dti swi mprage tof dce dixon spir stir",
 }
 _WEIGHTED = re.compile(r"t[12](?!\d).*|.*mri")  # T1ce, T2star, cineMRI
-_NAMED = {word: modality for modality, words in _WORDS.items() for word in words}
+_NAMED = {word: modality for modality, words in _WORDS.items() for word in words.split()}
 
 
 def named_modality(name: str) -> str | None:

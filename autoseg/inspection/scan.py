@@ -15,7 +15,7 @@ from ..core.labels import Labels
 from ..core.masks import MaskLabels
 from ..core.seeds import generator
 from ..data.dataset import Case, Dataset
-from ..data.fingerprint import CaseFingerprint, ChannelFingerprint, is_quantitative
+from ..data.fingerprint import CaseFingerprint, ChannelFingerprint, is_colour, is_quantitative
 from ..data.images import read_aligned
 from ..data.label_maps import read_label_map
 from ..errors import DatasetError, ImageFileError
@@ -23,9 +23,11 @@ from ..parts.readers import read_image
 from .brightness import is_measured
 from .channels import channel_fingerprint, same_channels
 from .check import unfit, unreadable
+from .fusion_quality import fusion_quality
 from .moments import label_moments
 from .problem import Problem
 from .shifts import not_registered
+from .statistics import other_grids, with_comparisons, with_regions
 
 SAMPLES_IN_ALL = 20_000_000
 """Foreground voxels per channel over the whole dataset, shared equally by the cases: 80 MB. nnU-Net v2 takes 1e8."""
@@ -61,6 +63,7 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
         image, registrations = read_aligned(case, dataset.alignment)
         labels, _ = read_label_map(case.label_files, dataset.labels, image.geometry)
         content = content_hash(*case.files) + case.picked
+        grids = other_grids(case, dataset.alignment, image.geometry)
     except (DatasetError, ImageFileError, OSError) as error:
         return Scan(tuple(_unreadable_files(case, dataset.labels)) or (_unreadable(case, error),))
     if labels.shape != image.geometry.shape:  # replaced meanwhile
@@ -70,15 +73,24 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     channels = tuple(
         None
         if number in case.absent
-        else channel_fingerprint(array, variation=looked_into and not is_quantitative(dataset.channels[number]))
-        for number, array in enumerate(image.array)
+        else channel_fingerprint(array, name, variation=looked_into and not is_quantitative(name))
+        for number, (name, array) in enumerate(zip(dataset.channels, image.array))
     )
     problems = [*_voxel_problems(case, image, channels), *_label_problems(case, labels, dataset.labels)]
     if any(problem.severity == "error" for problem in problems):
         return Scan(tuple(problems))
     problems += [*same_channels(case, channels), *_empty_slices(case, image), *not_registered(case, registrations)]
     box = nonzero_box(image.array)
+    inside = labels[box.slices]
+    foreground = foreground_of(inside, dataset.labels)
+    z, y, x = box.slices
+    intensities = _sample(image.array[:, z, y, x], foreground, case.key, len(dataset.cases))
+    intensities[[*case.absent]] = np.nan
+    channels = with_regions(channels, image.array, labels, dataset.labels.values[0], intensities)
+    compared = len(channels) - len(case.absent) > 1 and not all(map(is_colour, dataset.channels))
     try:
+        if compared:
+            channels = with_comparisons(channels, image, grids, case.reference(dataset.alignment))
         fingerprint = CaseFingerprint(
             shape=image.geometry.shape,
             spacing=image.geometry.spacing,
@@ -89,14 +101,10 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
             orientation=image.geometry.orientation,
             channels=channels,
             registrations=registrations,
+            fusion_quality=fusion_quality(image) if compared and looked_into else None,
         )
     except ValueError as error:
         return Scan((*problems, _unreadable(case, error)))
-    inside = labels[box.slices]
-    foreground = foreground_of(inside, dataset.labels)
-    z, y, x = box.slices
-    intensities = _sample(image.array[:, z, y, x], foreground, case.key, len(dataset.cases))
-    intensities[[*case.absent]] = np.nan
     moments = label_moments(inside, foreground, dataset.labels)
     return Scan(tuple(problems), fingerprint, intensities, moments)
 

@@ -1,0 +1,112 @@
+"""How values are spread within regions of a case, and how much its channels tell about each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..alignment.grids import covered, indices_of, inside, places_of
+from ..alignment.record import Alignment
+from ..alignment.similarity import normalised_mutual_information
+from ..core.geometry import Geometry, Image
+from ..data.dataset import Case
+from ..data.fingerprint import ChannelFingerprint, ChannelGrid, ValueStatistics
+from ..parts.readers import read_header, unlike
+from .channels import regular
+
+LOOKED_AT = 8192  # voxels of each region
+COMPARED = 16384  # voxels of a case in which channels are compared
+BINS = 32  # for so many voxels: of two channels that tell nothing about each other, NMI is 1.01
+FEWEST = 256  # voxels in both channels, below which nothing can be said
+ALL_PAIRS = 8  # of more channels, each is compared with the reference only
+
+Channels = tuple[ChannelFingerprint | None, ...]
+
+
+def other_grids(case: Case, alignment: Alignment | None, geometry: Geometry) -> dict[int, Geometry]:
+    """By number, where the channels of ``case`` lie whose grid is not ``geometry``, that of the case.
+
+    Raises ImageFileError. Without ``alignment`` there are none, and no header is read.
+    """
+    if alignment is None:
+        return {}
+    headers = {str(file): read_header(file).geometry for file in case.image_files}
+    grids = {number: headers[source.file] for number, source in enumerate(case.images) if source}
+    return {number: grid for number, grid in grids.items() if unlike(geometry, grid)}
+
+
+def with_regions(
+    channels: Channels, array: np.ndarray, labels: np.ndarray, background: int, found: np.ndarray
+) -> Channels:
+    """``channels`` with what is measured in foreground, background and wherever any channel of ``array`` (channels, z,
+    y, x) is not 0. ``labels`` (z, y, x) are ``background`` outside, ``found`` (channels, n) are values of the foreground.
+    """
+    values = np.stack([regular(channel.reshape(-1), LOOKED_AT) for channel in array])
+    outside = regular(labels.reshape(-1), LOOKED_AT) == background
+    nonzero = values.any(axis=0)
+    return tuple(
+        channel
+        and replace(
+            channel,
+            foreground=spread(regular(inner, LOOKED_AT)),
+            background=spread(each[outside]),
+            nonzero=spread(each[nonzero]),
+        )
+        for channel, each, inner in zip(channels, values, found)
+    )
+
+
+def spread(values: np.ndarray) -> ValueStatistics | None:
+    """Of (n); None where there are none."""
+    if not values.size:
+        return None
+    last = values.size - 1
+    places = [round(last * share) for share in (0.01, 0.5, 0.99)]
+    low, median, high = np.partition(values, places)[places].tolist()
+    exact = values.astype(np.float64)
+    return ValueStatistics(float(exact.mean()), float(exact.std()), low, median, high)
+
+
+def with_comparisons(channels: Channels, image: Image, grids: Mapping[int, Geometry], reference: int) -> Channels:
+    """``channels`` with the grids of those that lie elsewhere (``other_grids``), and with their mutual information.
+
+    Compared are voxels at regular distances where any channel is not 0 and both of a pair have voxels of their own:
+    elsewhere all channels are alike, and share nothing but their outline.
+    """
+    table: list[list[float | None]] = [[None] * len(channels) for _ in channels]
+    for first, second, shared in _pairs(channels, image, grids, reference):
+        table[first][second] = table[second][first] = shared
+    return tuple(
+        channel and replace(channel, grid=_grid(grids.get(number), image.geometry), information=tuple(table[number]))
+        for number, channel in enumerate(channels)
+    )
+
+
+def _grid(grid: Geometry | None, case: Geometry) -> ChannelGrid | None:
+    if grid is None:
+        return None
+    return ChannelGrid(grid.shape, grid.spacing, grid.orientation, covered(case, grid))
+
+
+def _pairs(
+    channels: Sequence[ChannelFingerprint | None], image: Image, grids: Mapping[int, Geometry], reference: int
+) -> Iterator[tuple[int, int, float]]:
+    """Of all channels that are there, or of each with the reference where they are many: what they share."""
+    flat = image.array.reshape(len(channels), -1)
+    places = regular(np.arange(flat.shape[1]), COMPARED)
+    there = [number for number, channel in enumerate(channels) if channel is not None]
+    values = {number: flat[number, places] for number in there}
+    content = np.any([each != 0 for each in values.values()], axis=0)
+    indices = np.stack(np.unravel_index(places, image.geometry.shape), axis=1) if grids else None
+    own = dict.fromkeys(there, content)
+    for number, grid in grids.items():
+        own[number] = content & inside(indices_of(grid, places_of(image.geometry, indices)), grid.shape)
+    for first in there:
+        for second in there:
+            if first < second and (len(channels) <= ALL_PAIRS or reference in (first, second)):
+                both = own[first] & own[second]
+                if np.count_nonzero(both) >= FEWEST:
+                    yield first, second, normalised_mutual_information(values[first][both], values[second][both], BINS)
