@@ -61,9 +61,14 @@ def _guess(array: np.ndarray, name: str, minimum: float) -> str | None:
 
 
 def regular(flat: np.ndarray, count: int) -> np.ndarray:
-    """About ``count`` voxels or all, at regular distances: an odd step does not stay in one column."""
-    sample: np.ndarray = flat[:: max(1, flat.size // count) | 1]
+    """About ``count`` voxels or all, at regular distances."""
+    sample: np.ndarray = flat[:: step(flat.size, count)]
     return sample
+
+
+def step(size: int, count: int) -> int:
+    """From one of about ``count`` out of ``size`` voxels to the next: an odd step does not stay in one column."""
+    return max(1, size // count) | 1
 
 
 def _landmarks(sample: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -16,7 +16,7 @@ from ..data.fingerprint import FusionQuality
 
 LEVELS = 256
 DARKEST, BRIGHTEST = 1.0, 99.0  # percentiles of a channel that get the first and the last grey level
-SLICES = 16  # of a volume, at regular distances
+SLICES, EDGE = 16, 512  # of a volume, at regular distances, and voxels of each along y and x, in its middle
 
 
 def fusion_quality(image: Image) -> FusionQuality | None:
@@ -25,9 +25,10 @@ def fusion_quality(image: Image) -> FusionQuality | None:
     there = [number for number in range(channels) if number not in image.absent]
     if len(there) < 2 or min(plane) < 2:
         return None
-    slices = image.array[:, :: -(-depth // SLICES)]
+    y, x = (slice(max(0, edge - EDGE) // 2, max(0, edge - EDGE) // 2 + EDGE) for edge in plane)
+    slices = image.array[:, :: -(-depth // SLICES), y, x]
     grey = {number: grey_levels(slices[number]) for number in there}
-    fused = np.rint(np.mean([*grey.values()], axis=0)).astype(np.uint8)
+    fused = np.rint(sum(each.astype(np.float32) for each in grey.values()) / np.float32(len(there))).astype(np.uint8)
     shared = [mutual_information(grey[number], fused) if number in grey else None for number in range(channels)]
     return FusionQuality(spatial_frequency(fused), average_gradient(fused), tuple(shared))
 

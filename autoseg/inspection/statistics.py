@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ..core.geometry import Geometry, Image
 from ..data.dataset import Case
 from ..data.fingerprint import ChannelFingerprint, ChannelGrid, ValueStatistics
 from ..parts.readers import read_header, unlike
-from .channels import regular
+from .channels import regular, step
 
 LOOKED_AT = 8192  # voxels of each region
 COMPARED = 16384  # voxels of a case in which channels are compared
@@ -41,8 +40,10 @@ def other_grids(case: Case, alignment: Alignment | None, geometry: Geometry) -> 
 def with_regions(
     channels: Channels, array: np.ndarray, labels: np.ndarray, background: int, found: np.ndarray
 ) -> Channels:
-    """``channels`` with what is measured in foreground, background and wherever any channel of ``array`` (channels, z,
-    y, x) is not 0. ``labels`` (z, y, x) are ``background`` outside, ``found`` (channels, n) are values of the foreground.
+    """``channels`` with what is measured in foreground, background and wherever any channel is not 0.
+
+    ``array`` (channels, z, y, x) holds all voxels, ``labels`` (z, y, x) are ``background`` where there is nothing, and
+    ``found`` (channels, n) are values of the foreground.
     """
     values = np.stack([regular(channel.reshape(-1), LOOKED_AT) for channel in array])
     outside = regular(labels.reshape(-1), LOOKED_AT) == background
@@ -96,7 +97,7 @@ def _pairs(
 ) -> Iterator[tuple[int, int, float]]:
     """Of all channels that are there, or of each with the reference where they are many: what they share."""
     flat = image.array.reshape(len(channels), -1)
-    places = regular(np.arange(flat.shape[1]), COMPARED)
+    places = np.arange(0, flat.shape[1], step(flat.shape[1], COMPARED))
     there = [number for number, channel in enumerate(channels) if channel is not None]
     values = {number: flat[number, places] for number in there}
     content = np.any([each != 0 for each in values.values()], axis=0)
