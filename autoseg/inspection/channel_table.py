@@ -62,8 +62,8 @@ def channel_table(fingerprint: Fingerprint, dataset: str, names: Sequence[str], 
         return ""
     columns = [_cells(channel, short(names[reference], LONGEST_NAME)) for channel in channels]
     labels = [label for label in columns[0] if any(cells[label] != NOTHING for cells in columns)]
-    of_cases = f"{len(known)} case{'s' * (len(known) > 1)}"
-    lines = [f"{dataset}, channel by channel" + (f" (medians of {of_cases})" if len(known) > 1 else "")]
+    of_cases = f"medians of {len(known)} cases" if len(known) > 1 else "1 case"
+    lines = [f"{dataset}, channel by channel: {of_cases}, lengths along z, y, x of the files"]
     first = max(map(len, labels))
     for part in _parts([[cells[label] for label in labels] for cells in columns], WIDTH - first):
         widths = [max(map(len, column)) for column in part]
@@ -91,12 +91,11 @@ def _cells(channel: _Channel, reference: str) -> dict[str, str]:
     """Label of each row to what stands there."""
     found, grids = channel.found, [*channel.grids]
     fields = [tuple(size * step for size, step in zip(shape, spacing)) for shape, spacing, _ in grids]
-    axes = "(y, x)" if all(len(shape) == 2 for shape, _, _ in grids) else "(z, y, x)"
     cells = {
         "channel": f"{channel.number} {short(channel.name, LONGEST_NAME)}",
         "modality": modality_told(channel.name, found),
         "present in": f"{len(found)} of {channel.all_cases} cases",
-        f"voxels {axes}": _lengths([shape for shape, _, _ in grids]),
+        "voxels": _lengths([shape for shape, _, _ in grids]),
         "spacing, mm": _lengths([spacing for _, spacing, _ in grids]),
         "field of view, mm": _lengths(fields),
         "orientation": usual_orientation(each for _, _, each in grids) or NOTHING,
