@@ -28,7 +28,10 @@ def fusion_quality(image: Image) -> FusionQuality | None:
     y, x = (slice(max(0, edge - EDGE) // 2, max(0, edge - EDGE) // 2 + EDGE) for edge in plane)
     slices = image.array[:, :: -(-depth // SLICES), y, x]
     grey = {number: grey_levels(slices[number]) for number in there}
-    fused = np.rint(sum(each.astype(np.float32) for each in grey.values()) / np.float32(len(there))).astype(np.uint8)
+    total = np.zeros(slices.shape[1:], np.float32)
+    for each in grey.values():
+        total += each
+    fused = np.rint(total / len(there)).astype(np.uint8)
     shared = [mutual_information(grey[number], fused) if number in grey else None for number in range(channels)]
     return FusionQuality(spatial_frequency(fused), average_gradient(fused), tuple(shared))
 

@@ -101,9 +101,9 @@ def _pairs(
     there = [number for number, channel in enumerate(channels) if channel is not None]
     values = {number: flat[number, places] for number in there}
     content = np.any([each != 0 for each in values.values()], axis=0)
-    indices = np.stack(np.unravel_index(places, image.geometry.shape), axis=1) if grids else None
     own = dict.fromkeys(there, content)
     for number, grid in grids.items():
+        indices = np.stack(np.unravel_index(places, image.geometry.shape), axis=1)
         own[number] = content & inside(indices_of(grid, places_of(image.geometry, indices)), grid.shape)
     for first in there:
         for second in there:
