@@ -75,8 +75,8 @@ def _is_ct(values: np.ndarray, low: float) -> bool:
     air = np.count_nonzero(values <= AIR)
     tissue = np.count_nonzero((values >= SOFT_TISSUE[0]) & (values <= SOFT_TISSUE[1]))
     below_air = np.count_nonzero((values < PADDING) & (values > low))
-    enough = air >= LEAST_AIR * values.size and tissue >= LEAST_TISSUE * values.size
-    return enough and below_air <= MOST_BELOW_AIR * values.size
+    enough = bool(air >= LEAST_AIR * values.size and tissue >= LEAST_TISSUE * values.size)
+    return enough and bool(below_air <= MOST_BELOW_AIR * values.size)
 
 
 def _is_pet(values: np.ndarray, low: float, high: float, whole: bool) -> bool:

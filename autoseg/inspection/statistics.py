@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -17,9 +18,10 @@ from ..parts.readers import read_header, unlike
 from .channels import regular, step
 
 LOOKED_AT = 8192  # voxels of each region
-COMPARED = 16384  # voxels of a case in which channels are compared
-BINS = 32  # for so many voxels: of two channels that tell nothing about each other, NMI is 1.01
-FEWEST = 256  # voxels in both channels, below which nothing can be said
+COMPARED = 1 << 15  # voxels of a case in which channels are compared, of 4 times as many that may hold nothing
+BINS = 32  # with so many voxels: of two channels that tell nothing about each other, NMI is 1.004
+FEWEST = BINS**2  # voxels in both channels, below which most of the joint histogram is empty and all look alike
+ROUNDING = 1e-5  # of the largest value: resampling leaves a hundredth of it
 ALL_PAIRS = 8  # of more channels, each is compared with the reference only
 
 Channels = tuple[ChannelFingerprint | None, ...]
@@ -47,7 +49,7 @@ def with_regions(
     """
     values = np.stack([regular(channel.reshape(-1), LOOKED_AT) for channel in array])
     outside = regular(labels.reshape(-1), LOOKED_AT) == background
-    nonzero = values.any(axis=0)
+    nonzero = filled(values)
     return tuple(
         channel
         and replace(
@@ -58,6 +60,13 @@ def with_regions(
         )
         for channel, each, inner in zip(channels, values, found)
     )
+
+
+def filled(values: np.ndarray) -> np.ndarray:
+    """Where any of ``values`` (channels, n) is not 0, nor what interpolation beside something makes of 0: bool (n)."""
+    sizes = np.abs(values)
+    found: np.ndarray = (sizes > ROUNDING * sizes.max(axis=1, keepdims=True, initial=0)).any(axis=0)
+    return found
 
 
 def spread(values: np.ndarray) -> ValueStatistics | None:
@@ -97,17 +106,16 @@ def _pairs(
 ) -> Iterator[tuple[int, int, float]]:
     """Of all channels that are there, or of each with the reference where they are many: what they share."""
     flat = image.array.reshape(len(channels), -1)
-    places = np.arange(0, flat.shape[1], step(flat.shape[1], COMPARED))
+    places = np.arange(0, flat.shape[1], step(flat.shape[1], 4 * COMPARED))
     there = [number for number, channel in enumerate(channels) if channel is not None]
-    values = {number: flat[number, places] for number in there}
-    content = np.any([each != 0 for each in values.values()], axis=0)
-    own = dict.fromkeys(there, content)
+    places = regular(places[filled(flat[:, places])], COMPARED)
+    values, own = {number: flat[number, places] for number in there}, {}
     for number, grid in grids.items():
         indices = np.stack(np.unravel_index(places, image.geometry.shape), axis=1)
-        own[number] = content & inside(indices_of(grid, places_of(image.geometry, indices)), grid.shape)
-    for first in there:
-        for second in there:
-            if first < second and (len(channels) <= ALL_PAIRS or reference in (first, second)):
-                both = own[first] & own[second]
-                if np.count_nonzero(both) >= FEWEST:
-                    yield first, second, normalised_mutual_information(values[first][both], values[second][both], BINS)
+        own[number] = inside(indices_of(grid, places_of(image.geometry, indices)), grid.shape)
+    for first, second in combinations(there, 2):
+        if len(channels) > ALL_PAIRS and reference not in (first, second):
+            continue
+        both = own.get(first, True) & own.get(second, np.ones(len(places), bool))
+        if np.count_nonzero(both) >= FEWEST:
+            yield first, second, normalised_mutual_information(values[first][both], values[second][both], BINS)
