@@ -63,7 +63,7 @@ def channel_table(fingerprint: Fingerprint, dataset: str, names: Sequence[str], 
     columns = [_cells(channel, short(names[reference], LONGEST_NAME)) for channel in channels]
     labels = [label for label in columns[0] if any(cells[label] != NOTHING for cells in columns)]
     of_cases = f"medians of {len(known)} cases" if len(known) > 1 else "1 case"
-    lines = [f"{dataset}, channel by channel: {of_cases}, lengths along z, y, x of the files"]
+    lines = [f"channels of {short(dataset, 40)}: {of_cases}, lengths along z, y, x"]
     first = max(map(len, labels))
     for part in _parts([[cells[label] for label in labels] for cells in columns], WIDTH - first):
         widths = [max(map(len, column)) for column in part]
@@ -146,12 +146,10 @@ def _fused(cases: Sequence[CaseFingerprint]) -> list[str]:
     found = [case.fusion_quality for case in cases if case.fusion_quality]
     if not found:
         return []
-    frequency, gradient = (
-        median(each.spatial_frequency for each in found),
-        median(each.average_gradient for each in found),
-    )
+    frequency = median(each.spatial_frequency for each in found)
+    gradient = median(each.average_gradient for each in found)
     return [
-        f"fused picture (mean of the channels, 256 grey levels): spatial frequency {frequency:.2f}, average gradient "
+        f"fused picture (mean of channels, 256 grey levels): spatial frequency {frequency:.2f}, average gradient "
         f"{gradient:.2f}"
     ]
 
@@ -161,7 +159,7 @@ def _middles(rows: Sequence[Sequence[float]], between: str) -> str:
     if not rows:
         return NOTHING
     longest = max(map(len, rows))
-    return between.join(f"{median(column):.3g}" for column in zip(*(row for row in rows if len(row) == longest)))
+    return between.join(_number(median(column)) for column in zip(*(row for row in rows if len(row) == longest)))
 
 
 def _lengths(rows: Sequence[Sequence[float]]) -> str:
@@ -171,4 +169,9 @@ def _lengths(rows: Sequence[Sequence[float]]) -> str:
 def _mean_and_std(regions: Sequence[ValueStatistics]) -> str:
     if not regions:
         return NOTHING
-    return f"{median(each.mean for each in regions):.4g} ({median(each.std for each in regions):.4g})"
+    return f"{_number(median(each.mean for each in regions))} ({_number(median(each.std for each in regions))})"
+
+
+def _number(value: float) -> str:
+    """Three digits, and whole numbers as long as they are short."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"

@@ -45,7 +45,7 @@ def two(**named: object) -> CaseFingerprint:
 def test_every_row_says_what_was_measured() -> None:
     case = two(shifts=(None, 2.5), fusion_quality=FusionQuality(12.346, 3.25, (1.5, 0.75)))
     text = channel_table(fingerprint(case, two()), "D", ("T2", "second"), Alignment(0))
-    assert text.splitlines()[0] == "D, channel by channel: medians of 2 cases, lengths along z, y, x of the files"
+    assert text.splitlines()[0] == "channels of D: medians of 2 cases, lengths along z, y, x"
     found = rows(text)
     assert found["channel"] == "0 T2 1 second"
     assert found["modality"] == "MR MR (guess)"
@@ -89,7 +89,7 @@ def test_channels_that_cases_lack_are_counted() -> None:
 def test_many_channels_and_long_names_stay_within_the_width() -> None:
     long = replace(MEASURED, low=-123456.789, median=1.23456e-9, high=9.87654e12, information=(1.0,) * 20)
     names = tuple(f"channel with a very long name {number} " + "x" * 100 for number in range(20))
-    text = channel_table(fingerprint(replace(CASE, channels=(long,) * 20)), "D", names, None)
+    text = channel_table(fingerprint(replace(CASE, channels=(long,) * 20), CASE), "D" * 150, names, None)
     assert max(map(len, text.splitlines())) <= WIDTH
     assert all(f" {number} chan" in text for number in range(20))
 

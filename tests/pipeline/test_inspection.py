@@ -59,7 +59,7 @@ def row(text: str, label: str) -> list[str]:
 def test_two_channels_in_check_and_explanations(tmp_path: Path) -> None:
     folder = make(tmp_path / NAME, "T2", "second")
     said = run("check", folder, cwd=tmp_path)
-    assert said.startswith(f"{NAME}, channel by channel: medians of 5 cases")
+    assert said.startswith(f"channels of {NAME}: medians of 5 cases")
     assert row(said, "modality") == ["MR", "MR", "(guess)"]
     assert row(said, "present in") == ["5", "of", "5", "cases"] * 2
     none, shared = row(said, "NMI with T2 (1 to 2)")
@@ -118,7 +118,7 @@ def test_a_broken_case_is_left_out_of_the_table(tmp_path: Path) -> None:
     for path in (folder / "imagesTr").iterdir():
         path.write_bytes(b"no image")
     said = run("check", folder, cwd=tmp_path, code=2)
-    assert "channel by channel" not in said and "5 errors" in said
+    assert "channels of" not in said and "5 errors" in said
 
 
 def test_of_nnunets_fingerprint_nothing_is_said_of_channels(tmp_path: Path) -> None:
