@@ -33,6 +33,7 @@ SAMPLES_IN_ALL = 20_000_000
 """Foreground voxels per channel over the whole dataset, shared equally by the cases: 80 MB. nnU-Net v2 takes 1e8."""
 FEWEST_SAMPLES = 10_000
 """Per case, however many cases there are."""
+COUNTED_VALUES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _voxel_problems(case: Case, image: Image, channels: Sequence[ChannelFingerpr
 
 def _label_problems(case: Case, labels: np.ndarray, meaning: Labels) -> list[Problem]:
     name = next((file.name for file in case.label_files if file), "")
-    values = np.unique(labels).tolist()
+    values = _values_in(labels)
     known = {*meaning.values, *(() if meaning.ignore is None else (meaning.ignore,))}
     problems = []
     unknown = [value for value in values if value not in known]
@@ -158,13 +159,20 @@ def _label_problems(case: Case, labels: np.ndarray, meaning: Labels) -> list[Pro
     return problems
 
 
+def _values_in(labels: np.ndarray) -> list[int]:
+    """Ascending, each once: of usual label maps counted, which takes a fifth of the time that comparing them would."""
+    if labels.size and 0 <= labels.min() and labels.max() < COUNTED_VALUES:
+        return np.flatnonzero(np.bincount(labels.reshape(-1).astype(np.intp, copy=False))).tolist()
+    return np.unique(labels).tolist()
+
+
 def _empty_slices(case: Case, image: Image) -> list[Problem]:
     """Slices of zeros between others, or where most are: so look images that were not wholly copied or converted."""
     problems = []
     for number, channel in enumerate(image.array):
         if number in case.absent:
             continue
-        filled = np.flatnonzero([plane.any() for plane in channel])
+        filled = np.flatnonzero(channel.reshape(len(channel), -1).any(axis=1))
         between = int(filled[-1] - filled[0]) + 1 - len(filled) if len(filled) else 0
         empty = len(channel) - len(filled)
         if len(filled) and (between or empty > len(channel) / 2):

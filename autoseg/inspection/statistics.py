@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -17,7 +18,7 @@ from ..data.fingerprint import ChannelFingerprint, ChannelGrid, ValueStatistics
 from ..parts.readers import read_header, unlike
 from .channels import regular, step
 
-LOOKED_AT = 8192  # voxels of each region
+LOOKED_AT = 4096  # voxels of each region: their mean is off by a 64th of their standard deviation
 COMPARED = 1 << 15  # voxels of a case in which channels are compared, of 4 times as many that may hold nothing
 BINS = 32  # with so many voxels: of two channels that tell nothing about each other, NMI is 1.004
 FEWEST = BINS**2  # voxels in both channels, below which most of the joint histogram is empty and all look alike
@@ -75,9 +76,11 @@ def spread(values: np.ndarray) -> ValueStatistics | None:
         return None
     last = values.size - 1
     places = [round(last * share) for share in (0.01, 0.5, 0.99)]
-    low, median, high = np.partition(values, places)[places].tolist()
+    low, median, high = np.sort(values)[places].tolist()
     exact = values.astype(np.float64)
-    return ValueStatistics(float(exact.mean()), float(exact.std()), low, median, high)
+    mean = float(exact.mean())
+    exact -= mean
+    return ValueStatistics(mean, math.sqrt(float(exact @ exact) / values.size), low, median, high)
 
 
 def with_comparisons(channels: Channels, image: Image, grids: Mapping[int, Geometry], reference: int) -> Channels:
