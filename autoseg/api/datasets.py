@@ -32,7 +32,7 @@ def check(
 
     root = given.workspace_in(workspace)
     found = read_dataset(find_dataset(given.name(dataset), root).folder)
-    return story(found, root.dataset_folder(found.name), fix=fix, settings=settings or RunSettings())
+    return story(found, root.dataset_folder(found.name), fix=fix, settings=settings or RunSettings())[0]
 
 
 def convert(

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from . import _flags, _options
 
-HELP = "list every problem of every case, with what to do"
+HELP = "list every problem of every case, with what to do, and what was measured of each channel"
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -24,8 +24,10 @@ def run(options: Namespace) -> int:
 
     dataset = read_dataset(_options.raw_folder(options))
     files = _options.workspace(options).dataset_folder(dataset.name)
-    problems = check(dataset, files, fix=options.fix, settings=_options.settings(options))
+    problems, table = check(dataset, files, fix=options.fix, settings=_options.settings(options))
     errors = [problem for problem in problems if problem.severity == "error"]
+    if table:
+        sys.stdout.write(table + "\n")
     if problems:
         sys.stdout.write(problem_table(problems) + "\n")
     sys.stdout.write(f"{dataset.name}: {counted(len(dataset.cases), 'case')}, {counted(len(errors), 'error')}\n")

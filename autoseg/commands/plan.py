@@ -13,14 +13,16 @@ from ..errors import UsageError
 from . import _flags, _options, _planning_flags
 
 if TYPE_CHECKING:
+    from ..data.fingerprint import Fingerprint
     from ..pipeline.make_plan import PlanRequest
+    from ..plan import Plan
 
 HELP = "decide plan.json and folds.json from the fingerprint"
 
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET", nargs="?")
-    command.add_argument("--explain", action="store_true", help="say why, for every decision")
+    command.add_argument("--explain", action="store_true", help="say why, for every decision, and what was measured")
     command.add_argument(
         "--compare",
         nargs=2,
@@ -54,7 +56,6 @@ def run(options: Namespace) -> None:
     from ..interop.nnunet_plans import nnunet_plans
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.plan_from_fingerprint import plan_from_fingerprint
-    from ..planning.explain import explanation
 
     path, request = options.from_fingerprint, _options.request(options)
     _options.output_file(options.output)
@@ -70,12 +71,21 @@ def run(options: Namespace) -> None:
     else:
         planned, measured = plan_from_fingerprint(path, _described(options), _for_nnunet(request))
     if options.explain:
-        sys.stdout.write(explanation(planned) + "\n")
+        sys.stdout.write(explained(planned, measured) + "\n")
     content = nnunet_plans(planned, measured) if options.format == "nnunet" else planned
     if options.output is not None:
         write_json(options.output, content)
     elif (path is not None and not options.explain) or options.format != "autoseg":
         sys.stdout.write(json.dumps(to_json(content), indent=2) + "\n")
+
+
+def explained(planned: Plan, measured: Fingerprint) -> str:
+    """What was measured of each channel, and every decision with its reasons."""
+    from ..inspection.channel_table import channel_table
+    from ..planning.explain import explanation
+
+    table = channel_table(measured, planned.dataset, planned.channels, planned.alignment)
+    return "\n\n".join(filter(None, [table, explanation(planned)]))
 
 
 def _compare(options: Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from . import _flags, _options, _planning_flags
@@ -11,6 +12,7 @@ HELP = "check, fingerprint, plan and preprocess a dataset"
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
+    command.add_argument("--explain", action="store_true", help="say why, for every decision, and what was measured")
     _planning_flags.add_planning(command)
     _planning_flags.add_alignment(command)
     _flags.add_configurations(command)
@@ -19,12 +21,16 @@ def add_flags(command: ArgumentParser) -> None:
 
 def run(options: Namespace) -> None:
     from ..pipeline import plan_and_preprocess as story
+    from .plan import explained
 
-    story.plan_and_preprocess(
-        _options.raw_folder(options, writing=True),
-        _options.workspace(options),
+    folder, workspace = _options.raw_folder(options, writing=True), _options.workspace(options)
+    planned = story.plan_and_preprocess(
+        folder,
+        workspace,
         _options.request(options),
         folds=_options.fold_rules(options),
         configurations=options.configuration,
         alignment=_options.alignment(options),
     )
+    if options.explain:
+        sys.stdout.write(explained(planned, workspace.folder_for(folder).read_fingerprint()) + "\n")

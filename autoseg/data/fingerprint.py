@@ -13,14 +13,61 @@ from ..core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 
 LARGE_VARIATION = 0.15
 """Slow variation of brightness above which a bias field is likely to be worth correcting."""
-QUANTITATIVE = frozenset(
-    ("ct", "pet", "suv", "adc", "nonorm", "none", "rescale_to_0_1", "rgb_to_0_1", "r", "g", "b", "red", "green", "blue")
-)
+COLOURS = frozenset(("rgb_to_0_1", "r", "g", "b", "red", "green", "blue"))
+QUANTITATIVE = COLOURS | {"ct", "pet", "suv", "adc", "nonorm", "none", "rescale_to_0_1"}
 
 
 def is_quantitative(channel: str) -> bool:
     """Whether the name of a channel says that it has a unit or is a colour, and so no bias field of a coil."""
     return channel.casefold() in QUANTITATIVE
+
+
+def is_colour(channel: str) -> bool:
+    """Whether the name of a channel says that it is one of a picture's colours."""
+    return channel.casefold() in COLOURS
+
+
+@dataclass(frozen=True)
+class ValueStatistics:
+    """Values of one channel within one region of a case, by a regular sample of its voxels."""
+
+    mean: float
+    std: float
+    low: float
+    """The 1st percentile."""
+    median: float
+    high: float
+    """The 99th percentile."""
+
+
+@dataclass(frozen=True)
+class ChannelGrid:
+    """Where a channel lies in its file, if that is another grid than its case's (axes (z, y, x))."""
+
+    shape: tuple[int, int, int]
+    """Voxels."""
+    spacing: tuple[float, float, float]
+    """Millimetres."""
+    orientation: str | None
+    """As in ``CaseFingerprint``."""
+    covers: float
+    """Share of the case's field of view in which the channel has voxels, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        bounded(self, "shape", least=1, most=LARGEST_SIZE)
+        bounded(self, "spacing", least=SMALLEST_SPACING, most=LARGEST_SPACING)
+        bounded(self, "covers", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class FusionQuality:
+    """How much one picture of all channels of a case shows of each (``autoseg.inspection.fusion_quality``)."""
+
+    spatial_frequency: float
+    """Grey levels of 256, like what follows."""
+    average_gradient: float
+    information: tuple[float | None, ...]
+    """Per channel, its mutual information with that picture, in bits; None for one that the case lacks."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +91,19 @@ class ChannelFingerprint:
     """The same of voxels above the mean."""
     variation: float | None = None
     """How far brightness varies slowly from place to place, as a share of it; None: not measured."""
+    modality: str | None = None
+    """What its values look like (``guess_modality``) where its name does not say, or says otherwise; None: like none of
+    those that are known, or not looked at."""
+    foreground: ValueStatistics | None = None
+    """Of all labels together; None: there is no such voxel, or it was not measured, like what follows."""
+    background: ValueStatistics | None = None
+    nonzero: ValueStatistics | None = None
+    """Where any channel of the case is not 0."""
+    grid: ChannelGrid | None = None
+    """None: that of its case."""
+    information: tuple[float | None, ...] = ()
+    """Its normalised mutual information with each channel of the case (1: none, 2: each follows from the other), by
+    headers or registration; None for itself and where nothing was measured; empty: not for any."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +133,8 @@ class CaseFingerprint:
     shifts: tuple[float | None, ...] = ()
     """Per channel, the mm by which a quick registration would move it; None: none that helps was found. Empty: not
     measured, which only a few cases are."""
+    fusion_quality: FusionQuality | None = None
+    """None: not measured, which only a few cases of several channels are."""
 
     def __post_init__(self) -> None:
         bounded(self, "shape", "cropped_shape", least=1, most=LARGEST_SIZE)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.modality_guess import AIR, CT, guess_modality, named_modality
 from ..data.dataset import Case
-from ..data.fingerprint import ChannelFingerprint
+from ..data.fingerprint import ChannelFingerprint, is_colour
 from ..parts.normalizers.histogram import PERCENTILES
 from .brightness import slow_variation
 from .problem import Problem
@@ -20,13 +21,14 @@ SHARES = np.array(PERCENTILES) / 100
 LOOKED_AT_FOR_LANDMARKS = 8192  # of which the nonzero ones count
 
 
-def channel_fingerprint(array: np.ndarray, *, variation: bool = False) -> ChannelFingerprint:
+def channel_fingerprint(array: np.ndarray, name: str = "", *, variation: bool = False) -> ChannelFingerprint:
     """Of (z, y, x), float32, contiguous; minimum or maximum is not finite where a voxel is not.
 
-    ``variation``: that of brightness is measured, too.
+    ``name``: of the channel; where it says what this is, values are not asked. ``variation``: that of brightness is
+    measured, too.
     """
     flat = array.reshape(-1)
-    sample = _regular(flat, LOOKED_AT)
+    sample = regular(flat, LOOKED_AT)
     ascending = np.sort(sample)
     last = len(ascending) - 1
     low, median, high = (float(ascending[round(last * share)]) for share in (0.01, 0.5, 0.99))
@@ -35,7 +37,7 @@ def channel_fingerprint(array: np.ndarray, *, variation: bool = False) -> Channe
     digest.update(repr((array.shape, int(flat.view(np.uint32).sum(dtype=np.uint64)))).encode())
     minimum, maximum = float(flat.min()), float(flat.max())
     finite = math.isfinite(minimum) and math.isfinite(maximum)
-    landmarks = _landmarks(_regular(flat, LOOKED_AT_FOR_LANDMARKS)) if finite else ((), ())
+    landmarks = _landmarks(regular(flat, LOOKED_AT_FOR_LANDMARKS)) if finite else ((), ())
     return ChannelFingerprint(
         minimum=minimum,
         maximum=maximum,
@@ -47,13 +49,26 @@ def channel_fingerprint(array: np.ndarray, *, variation: bool = False) -> Channe
         landmarks=landmarks[0],
         bright_landmarks=landmarks[1],
         variation=slow_variation(array) if variation and finite else None,
+        modality=_guess(array, name, minimum) if finite else None,
     )
 
 
-def _regular(flat: np.ndarray, count: int) -> np.ndarray:
-    """About ``count`` voxels or all, at regular distances: an odd step does not stay in one column."""
-    sample: np.ndarray = flat[:: max(1, flat.size // count) | 1]
+def _guess(array: np.ndarray, name: str, minimum: float) -> str | None:
+    """Where the name says nothing, or the values seem to deny it."""
+    named = named_modality(name)
+    asked = not is_colour(name) if named is None else named != CT and minimum <= AIR
+    return guess_modality(array) if asked else None
+
+
+def regular(flat: np.ndarray, count: int) -> np.ndarray:
+    """About ``count`` voxels or all, at regular distances."""
+    sample: np.ndarray = flat[:: step(flat.size, count)]
     return sample
+
+
+def step(size: int, count: int) -> int:
+    """From one of about ``count`` out of ``size`` voxels to the next: an odd step does not stay in one column."""
+    return max(1, size // count) | 1
 
 
 def _landmarks(sample: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

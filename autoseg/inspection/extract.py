@@ -25,19 +25,20 @@ from ..data.folds import Folds
 from .alignments import Headers
 from .brightness import bias_fields
 from .check import check_headers
+from .modalities import undeclared_ct
 from .moments import pooled, turned
 from .outliers import absent_labels, copies, untrained_labels, unusual_values
 from .problem import Problem
 from .scan import Scan, scan_case, scan_voxels
 from .shifts import shifted, with_shifts
 
-VERSION = 5  # raise it when scanning the same files gives something else
+VERSION = 6  # raise it when scanning the same files gives something else
 
 
 def check_dataset(
     dataset: Dataset, measured_folder: Path, workers: int, folds: Folds | None = None, headers: Headers | None = None
-) -> list[Problem]:
-    """Every problem of every case, in headers and in voxels; what was measured on the way is remembered.
+) -> tuple[Fingerprint, list[Problem]]:
+    """What was measured of the cases without errors, and every problem of every case, in headers and in voxels.
 
     Of ``folds``, where there are any, it is said which of them trains without a label. ``headers`` may have been read
     before.
@@ -47,7 +48,7 @@ def check_dataset(
     fingerprint, found = extract_fingerprint(dataset, measured_folder, workers, unfit=broken)
     if folds is not None:
         found += untrained_labels(fingerprint, dataset.labels, folds)
-    return in_headers + [problem for problem in found if problem.case not in broken]
+    return fingerprint, in_headers + [problem for problem in found if problem.case not in broken]
 
 
 def extract_fingerprint(
@@ -86,6 +87,7 @@ def extract_fingerprint(
     structures = pooled(moments) if moments else ()
     fingerprint = Fingerprint(fingerprints, _intensities(samples) if samples else (), structures)
     problems += [*unusual_values(fingerprints, dataset.channels), *copies(fingerprints)]
+    problems += undeclared_ct(fingerprints, dataset.channels)
     problems += bias_fields(fingerprints, dataset.channels)
     problems += shifted(fingerprints, dataset)
     problems += [] if unfit else absent_labels(fingerprint, dataset.labels)  # they may be in the cases left out

@@ -13,6 +13,7 @@ from ..core.files import refuse_unwritable, remove_unfinished
 from ..data.dataset import Dataset
 from ..errors import AutosegError
 from ..inspection.alignments import with_alignment
+from ..inspection.channel_table import channel_table
 from ..inspection.check import fix as repair
 from ..inspection.check import read_headers
 from ..inspection.extract import check_dataset
@@ -23,8 +24,11 @@ from ..workspace import DatasetFolder
 LOG = logging.getLogger("autoseg")
 
 
-def check(dataset: Dataset, files: DatasetFolder, *, fix: bool, settings: RunSettings) -> list[Problem]:
-    """Every problem of every case. ``fix`` repairs first what is only rounding in a header, and says so."""
+def check(dataset: Dataset, files: DatasetFolder, *, fix: bool, settings: RunSettings) -> tuple[list[Problem], str]:
+    """Every problem of every case, and a table of what was measured of each channel in those without errors.
+
+    ``fix`` repairs first what is only rounding in a header, and says so.
+    """
     headers = read_headers(dataset, settings.threads)
     dataset = with_alignment(dataset, headers, _alignment_of_before(files, dataset))
     if fix:
@@ -35,7 +39,8 @@ def check(dataset: Dataset, files: DatasetFolder, *, fix: bool, settings: RunSet
         headers = read_headers(dataset, settings.threads)
     folds = files.read_folds() if files.folds.exists() else None
     with _memory(files.measured) as measured:
-        return check_dataset(dataset, measured, settings.threads, folds, headers)
+        fingerprint, problems = check_dataset(dataset, measured, settings.threads, folds, headers)
+    return problems, channel_table(fingerprint, dataset.name, dataset.channels, dataset.alignment)
 
 
 def _alignment_of_before(files: DatasetFolder, dataset: Dataset) -> AlignmentRequest:

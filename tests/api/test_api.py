@@ -58,6 +58,7 @@ CALLED_IN = {
     ("import", "out"): "output",
 }
 ONLY_COMMANDS = {
+    ("plan_and_preprocess", "explain"): "prints the reasons, which the plan holds",
     ("train", "devices"): "starts commands",
     ("train", "only"): "is for commands that train --devices starts",
     ("import", "program"): "there is one",

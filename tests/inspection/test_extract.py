@@ -257,6 +257,13 @@ def test_notes_are_remembered(tmp_path: Path, scanned: list[str]) -> None:
     assert scanned == ["empty", "b"]
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint64, np.int64])
+@pytest.mark.parametrize("values", [[0], [0, 1, 2], [3, 100], [-5, 0, 7], [0, 10**6], [0, 65535, 65536]])
+def test_values_of_label_maps_are_numpy_s(kind: type, values: list[int]) -> None:
+    labels = np.random.default_rng(0).choice(np.array(values).astype(kind), (4, 5, 6))
+    assert scan._values_in(labels) == np.unique(labels).tolist()
+
+
 def test_label_maps_without_background_are_a_note(tmp_path: Path) -> None:
     image = np.random.default_rng(0).normal(size=(2, *SHAPE))
     dataset = dataset_of(make_case(tmp_path, "full", image, np.ones(SHAPE, int)), random_case(tmp_path, "b", 1))

@@ -181,7 +181,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def notes(folder: Path) -> list[tuple[str, str, str]]:
-    found = check_dataset(read_dataset(folder), folder.parent / "measured", 2)
+    _, found = check_dataset(read_dataset(folder), folder.parent / "measured", 2)
     return [(problem.case, problem.severity, problem.what) for problem in found]
 
 
@@ -279,7 +279,7 @@ def test_a_table_may_be_cut_and_says_so() -> None:
 @pytest.mark.skipif(not FOLDER, reason="AUTOSEG_TEST_DATA names no folder with datasets")
 @pytest.mark.parametrize("folder", sorted(Path(str(FOLDER)).glob("Dataset*")), ids=lambda path: path.name)
 def test_real_datasets_are_not_odd(folder: Path, tmp_path: Path) -> None:
-    problems = check_dataset(read_dataset(folder), tmp_path, 2)
+    _, problems = check_dataset(read_dataset(folder), tmp_path, 2)
     hints = [
         each for each in problems if "--bias-correction" in each.cure
     ]  # coils make some of them brighter in places
