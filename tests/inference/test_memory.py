@@ -117,7 +117,7 @@ def test_in_half_precision_no_more_is_held_than_is_counted(small_plan, encoders,
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             built(images)
     counted = working_bytes(configuration, 3, run)
-    assert 0.25 * counted < ledger.peak - before < counted
+    assert 0.2 * counted < ledger.peak - before < counted
 
 
 def test_the_window_is_as_high_as_a_patch_whatever_the_image(small_plan):
