@@ -121,7 +121,8 @@ class _Change:
                 raise _unknown(step, places, where)
             return [self.within(item, rest, here) if place == step else item for place, item in zip(places, old)]
         if not isinstance(old, dict):
-            raise UsageError(f"{where} is a single value, it has no field {short(step)!r}")
+            what = "null" if old is None else "a single value"
+            raise UsageError(f"{where} is {what}, it has no field {short(step)!r}")
         if step not in old:
             raise _unknown(step, old, where)
         if self.family is not None and list(path) == ["name"]:
@@ -164,6 +165,8 @@ def _unknown(field: str, known: Iterable[str], where: str = "") -> UsageError:
     known = [name for name in known if name != "name"]
     field = short(field)
     near = difflib.get_close_matches(field, known, n=1)
+    if not known:
+        return UsageError(f"{where} is empty, it has no field {field!r} to set")
     meant = f"; did you mean {near[0]}?" if near else "."
     return UsageError(
         f"{where or 'a plan'} has no field {field!r} to set{meant} Known are {short(', '.join(known), 1000)}"

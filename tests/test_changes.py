@@ -177,6 +177,8 @@ def test_no_change_is_the_same_plan(small_plan: Plan) -> None:
         ("mirror_axis=1", "mirror_axes"),
         ("normalizers.3.mask=true", "Known are 0"),
         ("batch_size.x=3", "single value"),
+        ("missing.rates.MR=0.3", "3d_fullres.missing is null, it has no field 'rates'"),
+        ("filters.0=median", "3d_fullres.filters is empty, it has no field '0'"),
         ("labels.names.organ=3", "Known are"),
         ("reasons=x", "Known are"),
         ("4d.batch_size=3", f"{NAME}.FIELD"),

@@ -70,7 +70,7 @@ class TrainedRuns:
         return str(self.stages[configuration][fold].weights)
 
 
-DECISIVE = ("spacing", "patch_size", "filters", "normalizers", "resampler", "network", "inputs", "slices")
+DECISIVE = ("spacing", "patch_size", "filters", "normalizers", "resampler", "network", "inputs", "slices", "channels")
 """Of a configuration, what changes the meaning of a prediction or how an image is prepared."""
 CURE = "train this fold again, which writes them anew from its last checkpoint; or remove its folder"
 Trained = Union[Bundle, TrainedRuns]

@@ -9,7 +9,8 @@ A 2-D image is one slice: its arrays keep a z axis of length 1 and its slice spa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -119,6 +120,15 @@ class Image:
     geometry: Geometry
     absent: tuple[int, ...] = ()
     """Channels that are not there, counted from 0; their voxels are 0."""
+
+    def without(self, channels: Collection[int]) -> Image:
+        """The same image as if these channels were not there either; the grid stays, whichever of them it came from."""
+        if not channels:
+            return self
+        absent = tuple(sorted({*self.absent, *channels}))
+        array = self.array.copy()
+        array[[*absent]] = 0
+        return replace(self, array=array, absent=absent)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,6 @@ class Case:
     def absent(self) -> tuple[int, ...]:
         """Channels that the case lacks, counted from 0."""
         return tuple(number for number, source in enumerate(self.images) if source is None)
-
-    def without(self, channels: Collection[int]) -> Case:
-        """The same case as if it lacked these channels, too. Raises ValueError where none would be left."""
-        return replace(self, images=tuple(None if n in channels else image for n, image in enumerate(self.images)))
 
     def reference(self, alignment: Alignment | None) -> int:
         """The channel on whose grid the case is seen: that of ``alignment``, or the first that the case has."""

@@ -42,11 +42,16 @@ def opened(
 
     Paths and an ``Image`` get the ``Prediction`` itself. ``spacing`` (z, y, x) in mm or ``affine`` belongs to arrays
     only. A list is one image per channel, None for one that is missing. Of files, ``sources`` say which volume of which
-    each channel is; empty: they hold all channels in order. Channels are brought onto one grid as ``alignment`` says,
-    which is that of the label map. Raises ModelError for anything else, and where they cannot be.
+    each channel is, and None is a missing file; empty: they hold all channels in order. Channels are brought onto one
+    grid as ``alignment`` says, which is that of the label map. Raises ModelError for anything else, and where they
+    cannot be.
     """
-    if isinstance(source, list | tuple) and any(part is None or isinstance(part, np.ndarray) for part in source):
-        return _by_channel(source, spacing, affine, alignment)
+    several = isinstance(source, list | tuple)
+    parts = list(source) if several else [source]
+    of_files = bool(parts) and all(part is None or isinstance(part, str | Path) for part in parts)
+    chosen = of_files and bool(sources)
+    if several and not chosen and any(part is None or isinstance(part, np.ndarray) for part in parts):
+        return _by_channel(parts, spacing, affine, alignment)
     if isinstance(source, np.ndarray):
         array = _stacked([_from_array(source, spacing, affine)], alignment)
         return array, lambda prediction: prediction.array
@@ -54,11 +59,10 @@ def opened(
         raise ModelError("spacing and affine are for arrays; every other kind of image carries its own")
     if isinstance(source, Image):
         return _stacked([source], alignment), lambda prediction: prediction
-    parts = list(source) if isinstance(source, list | tuple) else [source]
-    if parts and all(isinstance(path, str | Path) for path in parts):
+    if chosen:
+        return _chosen(parts, sources, alignment), lambda prediction: prediction
+    if of_files:
         paths = [Path(path) for path in parts]
-        if sources:
-            return _chosen(paths, sources, alignment), lambda prediction: prediction
         files = [[path] for path in paths] if alignment else [paths]
         return _stacked(list(map(read_image, files)), alignment), lambda prediction: prediction
     libraries = {type(part).__module__.partition(".")[0] for part in parts}
@@ -103,20 +107,30 @@ def _by_channel(
     return Image(whole, image.geometry, absent), give_back
 
 
-def _chosen(paths: Sequence[Path], sources: Sequence[ChannelSource], alignment: Alignment | None) -> Image:
-    """Raises ModelError where a file is missing of which a channel is taken."""
+def _chosen(paths: Sequence[str | Path | None], sources: Sequence[ChannelSource], alignment: Alignment | None) -> Image:
+    """Of files in the order of their numbers, None for one that is missing. Raises ModelError where that is not said of
+    one of which a channel is taken, and where there is none of these."""
     needed = max(source.file for source in sources) + 1
     if len(paths) < needed:
-        raise ModelError(f"the model takes channels from files 0 to {needed - 1}, found {len(paths)} files; give all")
-    images = tuple(ImageSource(str(paths[each.file]), each.volume) for each in sources)
+        raise ModelError(
+            f"the model takes channels from files 0 to {needed - 1}, found {len(paths)} files; give all, None for one "
+            "that is missing"
+        )
+    images = tuple(
+        None if (path := paths[each.file]) is None else ImageSource(str(path), each.volume) for each in sources
+    )
+    if not any(images):
+        raise ModelError("none of the files is there that the model takes channels from: an image needs at least one")
     return read_case(Case("image", images), alignment)
 
 
 def _reference(images: Sequence[Image], alignment: Alignment | None) -> tuple[int, int]:
     """The image that holds the channel on whose grid the others come, and the place of the channel in it."""
     holding = [(number, place) for number, image in enumerate(images) for place in range(len(image.array))]
-    wanted = 0 if alignment is None else alignment.reference
-    return holding[wanted if wanted < len(holding) else 0]
+    there = {
+        channel: each for channel, each in enumerate(holding) if each[1] not in images[each[0]].absent
+    }  # an Image of ours says itself what it lacks
+    return there.get(0 if alignment is None else alignment.reference, next(iter(there.values()), (0, 0)))
 
 
 def _stacked(images: Sequence[Image], alignment: Alignment | None) -> Image:
@@ -138,12 +152,12 @@ def _aligned(images: Sequence[Image], alignment: Alignment) -> Image:
     reference, arrays = Reference(first.array[place], first.geometry, alignment), []
     for index, image in enumerate(images):
         for inner, channel in enumerate(image.array):
+            stays = (index, inner) == (number, place) or inner in image.absent
             try:
-                itself = (index, inner) == (number, place)
-                arrays.append(channel if itself else reference.aligned(channel, image.geometry)[0])
+                arrays.append(channel if stays else reference.aligned(channel, image.geometry)[0])
             except DatasetError as error:
                 raise ModelError(f"channel {len(arrays)}: {error}") from None
-    return Image(np.stack(arrays), first.geometry)
+    return Image(np.stack(arrays), first.geometry, images[0].absent if len(images) == 1 else ())
 
 
 def _from_array(array: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None) -> Image:

@@ -199,8 +199,11 @@ def encoded(logits: torch.Tensor, labels: Labels, bits: int) -> torch.Tensor:
 
 
 def mean_logits(codes: torch.Tensor, labels: Labels) -> torch.Tensor:
-    """Mean probabilities (heads, ...), 0 to 1, as logits that have these probabilities and the same decision."""
-    return codes.log() if labels.exclusive else codes.logit()
+    """Mean probabilities (heads, ...), 0 to 1, as logits that have these probabilities and the same decision.
+
+    Weights that sum to 1 may sum to a little more in float32, of which there would be no logit.
+    """
+    return codes.log() if labels.exclusive else codes.clamp(max=1).logit()
 
 
 def _thickness(shape: tuple[int, ...]) -> int:

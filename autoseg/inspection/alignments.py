@@ -22,6 +22,10 @@ LABEL_ELSEWHERE = (
     "A label map has to lie on the grid of the reference channel, as label maps are not resampled: choose the channel "
     "that it was drawn on (`autoseg plan_and_preprocess DATASET --reference NAME`), or remove the case."
 )
+LABEL_WITHOUT_REFERENCE = (
+    "This case lacks the reference channel, so that its first channel decides the grid: resample the label map to that "
+    "(nearest neighbour), or remove the case."
+)
 RESAMPLED = (
     "Fine: headers decide where channels lie. Where these may not know how the patient lay, as between two visits, "
     "`autoseg plan_and_preprocess DATASET --align rigid` registers channels besides."
@@ -87,7 +91,8 @@ def grid_problems(case: Case, path: Path, first: Header, other: Header, alignmen
     if alignment is None:
         return [Problem(case.key, path.name, what, RESAMPLE)]
     if path in case.label_files:
-        return [Problem(case.key, path.name, what, LABEL_ELSEWHERE)]
+        cure = LABEL_WITHOUT_REFERENCE if alignment.reference in case.absent else LABEL_ELSEWHERE
+        return [Problem(case.key, path.name, what, cure)]
     if {first.geometry.dimensions, other.geometry.dimensions} != {3}:
         return [Problem(case.key, path.name, what, RESAMPLE)]
     if not covered(first.geometry, other.geometry):

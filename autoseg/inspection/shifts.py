@@ -99,8 +99,8 @@ def _measured(case: Case, *, alignment: Alignment | None) -> tuple[float | None,
 def shifted(cases: Mapping[str, CaseFingerprint], dataset: Dataset) -> list[Problem]:
     """A note for each channel that lies off the reference in a third or more of the cases that were looked at."""
     problems = []
-    looked = [case for case in cases.values() if case.shifts]
     reference = 0 if dataset.alignment is None else dataset.alignment.reference
+    looked = [case for case in cases.values() if case.shifts and reference not in case.absent]
     for number, name in enumerate(dataset.channels):
         there = [case.shifts[number] for case in looked if number not in case.absent]
         far = [shift for shift in there if shift is not None and shift >= NOTICED]

@@ -30,9 +30,9 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import read_json, write_json
 from ..errors import AutosegError, DatasetError
-from ..interop.conversion import ENDING, Conversion, ConversionOptions, Found, FoundCase, Source
+from ..interop.conversion import ENDING, Conversion, ConversionOptions, Found, FoundCase, Source, misplaced
 from ..interop.patterns import Patterns
-from ..parts.readers import read_labels, unlike
+from ..parts.readers import read_labels
 from ..settings import RunSettings
 
 LOG = logging.getLogger("autoseg")
@@ -193,7 +193,7 @@ def _refuse_names(found: Found) -> None:
 
 
 def _sound(found: Found, workers: int) -> tuple[list[FoundCase], list[str]]:
-    """The cases whose images lie on one grid, and what is wrong with the others."""
+    """The cases whose images lie together, and what is wrong with the others."""
     cases, problems = [], list(found.problems)
     checked = ordered_map(partial(_grid_problem, channels=len(found.channels)), found.cases, workers)
     for case, problem in progress(zip(found.cases, checked), len(found.cases), "checking grids"):
@@ -212,11 +212,9 @@ def _grid_problem(case: FoundCase, channels: int) -> str | None:
         headers = [(what, source.header()) for what, source in sources if source is not None]
     except AutosegError as error:
         return f"{_shown(case.key)}: {error}"
-    first = headers[0][1].geometry
+    grids = [header.geometry for _, header in headers[: len(case.images)]]
     for what, header in headers[1:]:
-        apart = unlike(first, header.geometry)
-        if apart:
-            why = f"{what} lies on another grid than channel 0 ({'; '.join(apart)}); resample it first"
+        if why := misplaced(what, header.geometry, grids):
             return f"{_shown(case.key)}: {why}"
     expected = {"label": 1}
     for what, header in headers:

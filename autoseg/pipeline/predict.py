@@ -40,6 +40,7 @@ def predict(
     existing: str = "refuse",
     refused: Mapping[str, str] | None = None,
     recorded: bool = True,
+    withheld: tuple[int, ...] = (),
 ) -> PredictReport:
     """Writes ``folder/<case><ending>`` for every case, and the files of other ``outputs`` (see ``outputs.chosen``).
 
@@ -50,6 +51,7 @@ def predict(
     What earlier runs wrote is replaced; ``existing``, one of ``EXISTING``, says what becomes of other files in their
     place: ``refuse`` raises UsageError, ``replace`` replaces them, and ``keep`` predicts only what is not there,
     whoever wrote it, or cannot be used. Where ``folder`` is autoseg's own, what is written need not be ``recorded``.
+    Channels that are ``withheld``, counted from 0, are missing to the networks; their files still place the others.
     Raises UsageError when a result would replace an image.
     """
     if existing not in EXISTING:
@@ -61,7 +63,7 @@ def predict(
         LOG.info("images are filtered first (%s), as those of the training were; this takes its time", filters)
     gate = Gate(budget(model.settings.memory))
     by_key = {case.key: case for case in cases}
-    stages = Stages(model, folder, options, wanted, gate, Results.read(folder), by_key, recorded)
+    stages = Stages(model, folder, options, wanted, gate, Results.read(folder), by_key, recorded, withheld)
     _spare_images(cases, stages)
     todo = [case for case in cases if existing != "keep" or not stages.finished(case.key)]
     if existing != "replace":

@@ -51,6 +51,8 @@ class Stages:
     cases: Mapping[str, Case]
     recorded: bool = True
     """Whether what is written is noted in ``results``."""
+    withheld: tuple[int, ...] = ()
+    """Channels that no network gets to see, counted from 0, although cases have them."""
     stopped: threading.Event = field(default_factory=threading.Event)
     clocks: dict[str, Clock] = field(default_factory=dict)
     """Of the cases that are under way."""
@@ -92,7 +94,7 @@ class Stages:
         if weighed.result is not None:
             self.gate.enter(case.key, weighed.result)
         with self._leaving(case.key) as through:
-            read = weighed.then("read", lambda _: read_case(case, self.model.task.alignment))
+            read = weighed.then("read", lambda _: read_case(case, self.model.task.alignment).without(self.withheld))
             prepared = through(read.then("prepare", self.model.prepare))
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared

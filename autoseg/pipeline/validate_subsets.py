@@ -72,11 +72,14 @@ def _scored(
     keys: tuple[str, ...],
     passes: list[str],
 ) -> Summary:
-    """Cases that lack just these channels were predicted so when the fold was validated."""
+    """Cases that lack just these channels were predicted so when the fold was validated.
+
+    Channels are withheld when they have been aligned: scores need predictions on the grid of the reference.
+    """
     folder, ending = run.folder.without(absent), run.plan.file_ending
     if passes:
-        cases = [dataset.case(key).without(absent) for key in passes]
-        report = predict(model, cases, folder, existing="keep", recorded=False)
+        cases = [dataset.case(key) for key in passes]
+        report = predict(model, cases, folder, existing="keep", recorded=False, withheld=absent)
         if report.failed:
             raise TrainingError(
                 f"{len(report.failed)} validation cases could not be predicted; the messages above say why"

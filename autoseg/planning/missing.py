@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,10 +25,8 @@ def with_missing_channels(plan: Plan, fingerprint: Fingerprint, constraints: Pla
     Raises UsageError for wishes that contradict the training cases or each other.
     """
     required = _required(plan.channels, fingerprint, constraints)
-    lacking = {
-        name: sum(number in case.absent for case in fingerprint.cases.values())
-        for number, name in enumerate(plan.channels)
-    }
+    absent = Counter(plan.channels[number] for case in fingerprint.cases.values() for number in case.absent)
+    lacking = {name: absent[name] for name in plan.channels}
     named = [name for name in plan.channels if name not in required]
     optional = named if constraints.missing_channels else [name for name in named if lacking[name]]
     if not optional:
@@ -37,6 +36,11 @@ def with_missing_channels(plan: Plan, fingerprint: Fingerprint, constraints: Pla
                 "a model that does without some"
             )
         return plan
+    if twice := [name for name, count in Counter(plan.channels).items() if count > 1]:
+        raise UsageError(
+            f"channels that a case may lack are told apart by their names, but several are called {short(twice[0])!r}: "
+            "give each its own in channel_names of dataset.json"
+        )
     cases = len(fingerprint.cases)
     rates = {name: min(LARGEST_RATE, round(lacking[name] / cases, 4)) for name in optional}
     missing = MissingChannels(rates, UNIFORM if constraints.missing_channels else 0.0)

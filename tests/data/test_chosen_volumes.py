@@ -102,3 +102,17 @@ def test_what_is_taken_tells_cases_of_the_same_files_apart() -> None:
     assert [each.picked for each in in_order] == [""] * 4
     others = [case(second, first), case(first, ImageSource("x", 2)), case(x, None), case(None, x), case(second)]
     assert len({each.picked for each in others} | {""}) == 6
+
+
+def test_a_file_may_be_missing_where_the_model_does_without_its_channels(tmp_path: Path) -> None:
+    written(tmp_path / "a_0000.nii.gz", *(tmp_path / f"b_000{number}.nii.gz" for number in (0, 2)))
+    written(tmp_path / "c_0001.nii.gz", tmp_path / "b_0001.nii.gz", volumes=3)
+    written(tmp_path / "d.nii.gz")
+    cases, wrong = find_images(tmp_path, 3, lambda absent: "lacks T2" if 0 in absent else None, sources=SOURCES)
+    dwi = ("b_0001.nii.gz", 0), ("b_0001.nii.gz", 2)
+    assert {case.key: places(case) for case in cases} == {
+        "a": [("a_0000.nii.gz", None), None, None], "b": [("b_0000.nii.gz", None), *dwi],
+    }  # fmt: skip
+    assert wrong == {"c": "lacks T2", "d": "d_0001 is missing: the model takes channels from 2 files"}
+    with pytest.raises(DatasetError, match="a_0001 is missing: the model takes channels from 2 files"):
+        find_images(tmp_path / "a_0000.nii.gz", 3, lambda absent: "lacks something", sources=SOURCES)

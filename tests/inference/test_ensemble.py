@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tasks import decoded
 
 from autoseg.bundle.manifest import Manifest, MirroringTest
 from autoseg.core.estimate import Estimate
+from autoseg.core.masks import MaskLabels
 from autoseg.corrections import Correction
 from autoseg.data.dataset import Case
 from autoseg.errors import ModelError
@@ -22,6 +24,7 @@ from autoseg.inference import resampled
 from autoseg.inference.ensemble import Ensemble, in_step
 from autoseg.inference.model import Model
 from autoseg.inference.outputs import chosen
+from autoseg.inference.readout import Slab
 from autoseg.inference.stored_probabilities import mean_logits, open_stored
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
@@ -54,6 +57,19 @@ def test_the_mean_of_the_probabilities_decides(small_plan, tmp_path, monkeypatch
     assert (found.labels != decided).mean() < 0.001  # rounding may decide a tie the other way
     each = [decoded(labels, mean_logits(torch.from_numpy(one), labels).numpy()) for one in chances.values()]
     assert all((found.labels != one).mean() > 0.01 for one in each)
+
+
+@pytest.mark.parametrize("labels", [REGIONS, MaskLabels(("whole", "core"))], ids=["regions", "masks"])
+@pytest.mark.parametrize("parts", [(116, 508, 132, 141, 103), (100,) * 10])
+def test_what_all_are_sure_of_stays_sure_although_weights_are_rounded(parts, labels):
+    """In float32 these weights sum to more than 1."""
+    weights = tuple(part / 1000 for part in parts)
+    member = SimpleNamespace(task=SimpleNamespace(labels=labels))
+    for of_heads in ((), tuple((weight,) * labels.heads for weight in weights)):
+        together = Ensemble((member,) * len(parts), weights, SETTINGS, of_heads=of_heads)
+        slab = Slab(torch.tensor([[[[99.0, -99.0]]]]))
+        logits = together._mean([slab] * len(parts)).values
+        assert (logits[..., 0] > 0).all() and (logits[..., 1] < 0).all()
 
 
 @pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS], ids=["exclusive", "regions"])

@@ -10,12 +10,16 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from two_channels import GRID, phantom
 
+from autoseg.alignment.record import Alignment
+from autoseg.core.channels import ChannelSource
+from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.errors import ModelError
 from autoseg.inference.in_memory import opened
 from autoseg.inference.prediction import Prediction
-from autoseg.parts.readers import differences
+from autoseg.parts.readers import differences, write_channels
 
 VOXELS = np.random.default_rng(0).standard_normal((4, 5, 6)).astype(np.float32)  # (x, y, z), as nibabel's
 ORIENTATIONS = [*product(permutations(range(3)), product((-1, 1), repeat=3))]
@@ -92,3 +96,29 @@ def test_the_label_map_of_an_image_with_gaps_is_an_image_of_the_same_kind() -> N
 def test_lists_that_do_not_say_which_channel_is_missing_are_refused(parts: list, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         opened(parts, (1.0, 1.0, 1.0) if isinstance(parts[0], np.ndarray) else None)
+
+
+def test_a_file_of_chosen_volumes_may_be_missing(tmp_path: Path) -> None:
+    sources = (ChannelSource(0), ChannelSource(1, 0), ChannelSource(1, 2))
+    geometry = Geometry.plain((4, 5, 6), (3.0, 2.0, 1.5))
+    t2, dwi = tmp_path / "t2.nii.gz", tmp_path / "dwi.nii.gz"
+    write_channels(VOXELS.T.reshape(1, 4, 5, 6), geometry, t2)
+    write_channels(np.stack([VOXELS.reshape(4, 5, 6) + number for number in range(3)]), geometry, dwi)
+    whole, _ = opened([t2, dwi], sources=sources)
+    for files, absent in (([t2, None], (1, 2)), ([None, str(dwi)], (0,))):
+        found, give_back = opened(files, sources=sources)
+        assert found.absent == absent and give_back(None) is None  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found.array, whole.without(absent).array)
+    with pytest.raises(ModelError, match="found 1 files; give all, None for one that is missing"):
+        opened([t2], sources=sources)
+    with pytest.raises(ModelError, match="none of the files is there"):
+        opened([None, None], sources=sources)
+
+
+def test_an_image_that_lacks_channels_still_lacks_them_when_it_is_registered() -> None:
+    first, second, _ = phantom()
+    image = Image(np.stack([np.zeros_like(first), first, second]), GRID, absent=(0,))
+    for method in ("header", "rigid"):
+        found, _ = opened(image, alignment=Alignment(0, method))
+        assert found.absent == (0,) and not found.array[0].any()
+        np.testing.assert_array_equal(found.array[1], first)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tasks import task_of
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autoseg.core.fusion import METHODS
 from autoseg.core.geometry import Geometry
@@ -23,6 +24,7 @@ from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet
 from autoseg.parts.networks.multi_encoder_unet import MOST_ENCODERS
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
 from autoseg.settings import Resolved, RunSettings, computes
+from autoseg.training.accounting import _Ledger
 
 GIGABYTE = 10**9
 PIECES = 3 << 24  # below that, freed blocks of the C library's, which nothing else fits into, make a difference
@@ -91,6 +93,31 @@ def test_a_network_takes_no_more_than_is_counted(small_plan, family, channels, f
     counted = working_bytes(configuration, 3, run)
     least = 0.4 if channels == 1 else 0.25  # as if there were six encoders, where groups of channels are not named
     assert least * counted < taken < counted + PIECES
+
+
+@pytest.mark.parametrize("patch_size", [(48, 64, 64), (384, 384)])
+@pytest.mark.parametrize(
+    ("encoders", "fields"),
+    [(0, {}), *((count, {"fusion": method}) for count in (2, MOST_ENCODERS) for method in METHODS)],
+)
+def test_in_half_precision_no_more_is_held_than_is_counted(small_plan, encoders, fields, patch_size):
+    """On tensors that have a shape and no data: few processors compute in half precision."""
+    axes = len(patch_size)
+    strides = ((1,) * axes, *((2,) * axes,) * 2)
+    family = multi_encoder_unet if encoders else plain_unet
+    groups = {"groups": tuple((channel,) for channel in range(encoders))} if encoders else {}
+    network = family.Spec((16, 32, 64), ((3,) * axes,) * 3, strides, (2, 2, 2), (2, 2), **groups, **fields)
+    configuration = replace(small_plan.configuration()[1], patch_size=patch_size, network=network)
+    run = Resolved(torch.device("cpu"), torch.bfloat16)
+    ledger, patches = _Ledger(None), patches_at_once(int(np.prod(patch_size)), 3, run)
+    with FakeTensorMode(allow_non_fake_inputs=True), ledger:
+        built = network.build(InputSpec.of_image(max(1, encoders)), 3).eval()
+        images = torch.empty(patches, max(1, encoders), *patch_size)
+        before = ledger.now
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            built(images)
+    counted = working_bytes(configuration, 3, run)
+    assert 0.2 * counted < ledger.peak - before < counted
 
 
 def test_the_window_is_as_high_as_a_patch_whatever_the_image(small_plan):

@@ -260,6 +260,16 @@ def test_folds_that_were_not_trained_alike_are_refused(small_plan, tmp_path):
         Model.read(tmp_path, settings=SETTINGS)
 
 
+def test_folds_that_see_other_channels_are_refused(small_plan, tmp_path):
+    normalizers = small_plan.configuration()[1].normalizers * 2
+    for channel in range(2):
+        one = replace(small_plan.configuration()[1], normalizers=normalizers, channels=(channel,))
+        plan = replace(small_plan, channels=("T1", "T2"), configurations={"3d_fullres": one})
+        write_fold(tmp_path / f"fold_{channel}", plan)
+    with pytest.raises(ModelError, match="channels differ"):
+        Model.read(tmp_path, settings=SETTINGS)
+
+
 def test_folds_that_differ_in_epochs_only_belong_together(small_plan, tmp_path):
     write_fold(tmp_path / "fold_0", small_plan)
     rules = replace(small_plan.configuration()[1].training, epochs=9)

@@ -141,14 +141,15 @@ def test_what_is_missing_or_open_is_named_and_may_be_left_out(
 ) -> None:
     source = bids(tmp_path / "bids")
     write(source / "sub-01" / "anat" / "sub-01_run-2_T1w.nii.gz", voxels())
-    write(source / "sub-02" / "ses-b" / "anat" / "sub-02_ses-b_FLAIR.nii.gz", voxels(4, 5, 7))
+    where = source / "derivatives" / "manual" / "sub-02" / "ses-b" / "anat"
+    write(next(where.glob("*_dseg.nii.gz")), np.zeros((4, 5, 7), np.uint8))
     words = ["convert", "bids", str(source), str(tmp_path / "D")]
     insist = ["--channel", "T1w=*_T1w.nii.gz", "--channel", "T2w=*_T2w.nii.gz"]
     assert main(words) == 2
     said = capsys.readouterr().err
     assert "2 cases cannot be converted; --leave-out goes on without them" in said
     assert "sub-01: 2 files for T1w: sub-01/anat/sub-01_T1w.nii.gz, sub-01/anat/sub-01_run-2_T1w.nii.gz" in said
-    assert "sub-02_ses-b: channel 1 lies on another grid than channel 0 (shape (4, 5, 7)" in said
+    assert "sub-02_ses-b: label lies on another grid than any channel (shape (4, 5, 7)" in said
     assert not (tmp_path / "D").exists()
     assert main([*words, *insist]) == 2
     assert "no case can be converted:\nsub-01: 2 files" in capsys.readouterr().err

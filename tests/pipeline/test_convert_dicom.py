@@ -104,3 +104,34 @@ def test_a_series_with_a_gap_is_named_with_its_case(
     said = capsys.readouterr().err
     assert "far.dcm" in said
     assert "65 mm apart, the others 2 mm" in said
+
+
+def test_series_on_different_grids_are_channels_of_one_case_if_they_overlap(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    random = np.random.default_rng(0)
+    for number in range(4):
+        folder, tags = tmp_path / "s" / f"p{number}", {"t0020_000d": f"1.{number}", "t0010_0020": f"p{number}"}
+        t2 = random.integers(1, 200, (6, 12, 10))
+        write_series(folder, t2, AXES, **tags, t0020_000e=f"1.{number}.1", t0008_103e="T2")
+        adc, described = random.integers(1, 200, (4, 8, 9)), {"t0020_000e": f"1.{number}.2", "t0008_103e": "ADC"}
+        if number < 3:
+            write_series(folder, adc, AXES, step=2.5, **tags, **described)
+        else:
+            for slice_, pixels in enumerate(adc):
+                place = (9000.0, -20.0, 30.0 + slice_)
+                write_slice(folder / f"far_{slice_}.dcm", pixels, place, AXES, **tags, **described)
+        label = sitk.GetImageFromArray((t2 > 150).astype(np.uint8))
+        label.SetSpacing((0.5, 0.75, 2.0))
+        label.SetOrigin((10.0, -20.0, 30.0))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        sitk.WriteImage(label, str(tmp_path / "masks" / f"p{number}.nii.gz"))
+    target = tmp_path / "Dataset001_Prostate"
+    words = ["convert", "dicom", str(tmp_path / "s"), str(target), "--channel", "ADC=adc", "--channel", "T2=t2"]
+    words += ["--label", "../masks/{case}.nii.gz", "--keep-names"]
+    assert main(words) == 2
+    assert "p3: channel 1 has no voxel in common with channel 0" in capsys.readouterr().err
+    assert main([*words, "--leave-out"]) == 0
+    assert read_dataset(target).keys == ("p0", "p1", "p2")
+    assert main(["check", str(target), "--workspace", str(tmp_path / "w")]) == 0
+    assert "channel 0 (ADC) lies on another grid than T2 in 3 of 3 cases" in " ".join(capsys.readouterr().out.split())

@@ -127,3 +127,11 @@ def test_a_plan_that_names_no_channel_is_refused() -> None:
     record["configurations"]["3d_fullres"]["missing"]["rates"] = {"PET": 0.5}
     with pytest.raises(RecordError, match=r"3d_fullres.missing.rates: there is no channel 'PET'; there are T1, FLAIR"):
         from_json(Plan, record)
+
+
+def test_channels_of_one_name_cannot_be_told_apart() -> None:
+    channels = ("T1", "FLAIR", "T1")
+    for lacking, constraints in (["FLAIR", "", ""], NO_CONSTRAINTS), ([""] * 3, WISHED):
+        with pytest.raises(UsageError, match=r"several are called 'T1': .*channel_names"):
+            cpu.PLANNER.plan(*described(lacking, channels), constraints)
+    assert cpu.PLANNER.plan(*described([""] * 3, channels)).configuration()[1].missing is None

@@ -58,7 +58,8 @@ def find_images(
     if sources:
         places = sorted({each.file for each in sources} | {0})
         groups = grouped(paths, lambda name: any(f"{name}_{place:04d}" in numbered for place in places))
-        wrong = {key: problem for key, files in groups.items() if (problem := _problem_of_chosen(key, files, sources))}
+        of_chosen = partial(_problem_of_chosen, sources=sources, problem_without=problem_without)
+        wrong = {key: problem for key, files in groups.items() if (problem := of_chosen(key, files))}
     else:
         beheaded = set() if problem_without is None else _without_first(paths, channels)
         groups = grouped(paths, lambda name: f"{name}_0000" in numbered or name in beheaded)
@@ -122,8 +123,10 @@ def _problem(key: str, files: list[Path], channels: int, problem_without: Proble
     return f"the model needs {channels} channel{'s' * (channels > 1)}, {detail}"
 
 
-def _problem_of_chosen(key: str, files: list[Path], sources: Sequence[ChannelSource]) -> str | None:
-    """What is wrong with the files of one case, of which ``sources`` choose."""
+def _problem_of_chosen(
+    key: str, files: list[Path], sources: Sequence[ChannelSource], problem_without: Problem | None
+) -> str | None:
+    """What is wrong with the files of one case, of which ``sources`` choose. Only by numbers can one be missing."""
     numbered: dict[int, Path] = {}
     for path in files:
         other = numbered.setdefault(channel_number(path, key) or 0, path)
@@ -131,9 +134,12 @@ def _problem_of_chosen(key: str, files: list[Path], sources: Sequence[ChannelSou
             return f"{path.name} stands beside {other.name}; give one of them"
     places = sorted({source.file for source in sources})
     if missing := [f"{key}_{place:04d}" for place in places if place not in numbered]:
-        several = "is" if len(missing) == 1 else "are"
-        return f"{short(', '.join(missing), 300)} {several} missing: the model takes channels from {len(places)} files"
-    for source in sources:
+        if problem_without is None or any(channel_number(path, key) is None for path in files):
+            several, said = "is" if len(missing) == 1 else "are", short(", ".join(missing), 300)
+            return f"{said} {several} missing: the model takes channels from {len(places)} files"
+        if problem := problem_without([n for n, source in enumerate(sources) if source.file not in numbered]):
+            return problem
+    for source in (each for each in sources if each.file in numbered):
         path, volume = numbered[source.file], source.volume or 0
         held = channels_in(path)
         if held is not None and (volume >= held or (source.volume is None and held > 1)):
