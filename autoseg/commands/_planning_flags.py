@@ -64,7 +64,7 @@ def _add_missing(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--missing-channels", action="store_true", help="cases to be predicted may lack channels, even if these do not"
     )
-    command.add_argument("--require", type=words, default=(), metavar="NAME,...", help="channels that no case may lack")
+    command.add_argument("--require", type=words, default=(), metavar="CHANNEL,...", help="that no case may lack")
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:

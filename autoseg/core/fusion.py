@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .channels import channel_number
 from .names import short
 
 INPUT, MIDDLE, DECISION = "input", "middle", "decision"
@@ -63,16 +64,5 @@ class Fusion:
         return cls(level, joined, tuple(tuple(group) for group in groups))
 
     def numbered(self, channels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """The groups with the channels' numbers from 0. Raises ValueError for a channel that is none of them.
-
-        A channel may also be named by its number.
-        """
-        return tuple(tuple(_number(name, channels) for name in group) for group in self.groups)
-
-
-def _number(name: str, channels: Sequence[str]) -> int:
-    known = {channel.casefold(): number for number, channel in enumerate(channels)}
-    known = {str(number): number for number in range(len(channels))} | known
-    if name.casefold() not in known:
-        raise ValueError(f"there is no channel {short(name)!r}; the channels are {short(', '.join(channels), 500)}")
-    return known[name.casefold()]
+        """The groups with the channels' numbers from 0. Raises UsageError as ``channel_number`` does."""
+        return tuple(tuple(channel_number(name, channels, "--groups") for name in group) for group in self.groups)

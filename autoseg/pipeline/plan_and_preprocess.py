@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from ..alignment.record import BY_HEADER, AlignmentRequest
 from ..configuration import Configuration
+from ..core.channels import channel_number
 from ..core.files import remove_unfinished
 from ..core.locks import alone
 from ..core.names import first_of
@@ -34,6 +35,7 @@ from ..inspection.extract import extract_fingerprint
 from ..inspection.problem import Problem, problem_table
 from ..plan import Plan
 from ..planning.intensities import read_wishes
+from ..planning.missing import required_channels
 from ..preprocessing.estimates import Estimates
 from ..preprocessing.filtering import names_of_filters
 from ..preprocessing.prepare import prepare
@@ -69,12 +71,15 @@ def plan_and_preprocess(
     """
     # What cannot be planned is refused before images are read.
     asked = request.constraints
-    wished = asked.of_channels or (asked.part, asked.fusion) != (None, None)
+    wished = asked.of_channels or asked.require or (asked.part, asked.fusion) != (None, None)
     planner_of(request)
-    if wished:
+    if wished or alignment.reference is not None:
         channels = read_dataset(folder).channels
         planner_of(request, channels)
         read_wishes(asked, channels, request.trusted)
+        required_channels(channels, asked)
+        if alignment.reference is not None:
+            channel_number(alignment.reference, channels, "--reference")
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(folder, workspace, settings=request.settings, alignment=alignment)

@@ -46,10 +46,7 @@ def subsets(fusion: Fusion | None, channels: Sequence[str]) -> dict[str, tuple[i
         return {}
     if len(channels) == 1:
         raise UsageError(f"--fusion {DECISION}: there is a network for each modality, but images have one channel only")
-    try:
-        groups = fusion.numbered(channels) or tuple((channel,) for channel in range(len(channels)))
-    except ValueError as error:
-        raise UsageError(f"--fusion {DECISION}: {error}") from None
+    groups = fusion.numbered(channels) or tuple((channel,) for channel in range(len(channels)))
     for group in groups:
         if len(set(group)) < len(group) or len(group) == len(channels):
             raise UsageError(f"--fusion {DECISION}: a group must be some of the channels, not all, and each once")
