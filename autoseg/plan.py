@@ -115,7 +115,14 @@ class Plan:
                 f"configurations.{name}.augmentation.masked_channels: {short(masked)}; channels are counted from 0, "
                 f"there are {seen}"
             )
-        unknown = sorted({*(configuration.missing.rates if configuration.missing else ())} - {*self.channels})
+        rates = {*(configuration.missing.rates if configuration.missing else ())}
+        needed = [self.channels[number] for number in configuration.channels or () if self.channels[number] in rates]
+        if needed:
+            raise ValueError(
+                f"configurations.{name}.missing.rates: {short(needed[0])!r} is one of the channels that this network "
+                "sees, and a network of some channels needs these"
+            )
+        unknown = sorted(rates - {*self.channels})
         if unknown:
             raise ValueError(
                 f"configurations.{name}.missing.rates: there is no channel {short(unknown[0])!r}; "

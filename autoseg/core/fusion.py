@@ -15,6 +15,8 @@ from .names import short
 INPUT, MIDDLE, DECISION = "input", "middle", "decision"
 METHODS = ("concatenation", "mean_maximum", "attention")
 """Of fusion in the middle; the first is the default."""
+MEAN, STAPLE = COMBINED = ("mean", "staple")
+"""How the networks of an ensemble are combined: the mean of their probabilities, or STAPLE of what they decide."""
 LEVELS = (INPUT, MIDDLE, *(f"{MIDDLE}:{method}" for method in METHODS), DECISION)
 """As a user writes them."""
 
@@ -66,3 +68,17 @@ class Fusion:
     def numbered(self, channels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The groups with the channels' numbers from 0. Raises UsageError as ``channel_number`` does."""
         return tuple(tuple(channel_number(name, channels, "--groups") for name in group) for group in self.groups)
+
+
+def weights_of_those(weights: Sequence[Sequence[float]], there: Sequence[int]) -> tuple[tuple[float, ...], ...]:
+    """``weights`` of members for each head, summing to 1 for each, as they are for the members that are ``there``.
+
+    A head that only others had a say in is decided by the mean weights of those.
+    """
+    rows = [tuple(weights[member]) for member in there]
+    means = [sum(row) / len(row) for row in rows]
+    heads = []
+    for column in zip(*rows):
+        known = column if sum(column) > 0 else means
+        heads.append([weight / sum(known) for weight in known])
+    return tuple(zip(*heads))

@@ -50,7 +50,7 @@ def test_whatever_else_is_written_is_refused_with_all_channels(channels: list[st
 
 
 def test_two_channels_of_one_name_are_told_apart_by_their_numbers() -> None:
-    with pytest.raises(UsageError, match=r"'MR' may be any of 2 channels; name one of MR \(0\), MR \(1\), or its number"):
+    with pytest.raises(UsageError, match=r"'MR' may be any of 2 channels; name one of MR \(0\), MR \(1\)"):
         channel_number("MR", ["MR", "MR"], "--reference")
     assert channel_number("1", ["MR", "MR"], "--reference") == 1
 

@@ -206,7 +206,7 @@ def test_another_reference_is_refused_where_labels_do_not_lie_on_it(raw: Path, t
     )
     assert "6 errors" in said and "label maps are not resampled" in said and "Traceback" not in said
     said = run("plan_and_preprocess", raw, "--reference", "FLAIR", cwd=tmp_path, code=2)
-    assert "has no channel 'FLAIR'" in said and "0 (ADC), 1 (T2)" in said
+    assert "--reference: there is no channel 'FLAIR'" in said and "ADC (0), T2 (1)" in said
     with pytest.raises(UsageError, match="align must be one of"):
         autoseg.plan_and_preprocess(raw, tmp_path / "workspace", align="elastic")
 
