@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..alignment.record import HEADER, METHODS
+from ..alignment.record import METHODS
 from ..core import fusion
 from ..planning.constraints import MOST_SLICES
 from ._flags import add_changes, add_patients, bytes_, path, seconds, whole, word
@@ -88,9 +88,9 @@ def add_alignment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--align",
         choices=METHODS,
-        default=HEADER,
         metavar="METHOD",
-        help="register channels to each other: rigid or affine (default: header, they lie where their headers say)",
+        help="register channels to each other: rigid or affine (default: as before, at first header: they lie where "
+        "their headers say)",
     )
     command.add_argument(
         "--reference",

@@ -40,10 +40,10 @@ def with_alignment(dataset: Dataset, headers: Headers, request: AlignmentRequest
     grids = dict(_grids(dataset, headers))
     flat = any(grid.dimensions == 2 for channels, _ in grids.values() for grid in channels.values())
     asked = None if request.reference is None else channel_number(request.reference, dataset.channels, "--reference")
-    if Alignment(0, request.method).registers and (flat or len(dataset.channels) == 1):
+    if request.registers and (flat or len(dataset.channels) == 1):
         why = "its images are 2-D, and only volumes are registered" if flat else "it has one channel"
         raise UsageError(f"{dataset.name} cannot be registered: {why}; leave --align out")
-    wanted = asked is not None or request.method != "header"
+    wanted = asked is not None or request.registers
     if not wanted and (flat or not any(_apart(channels) for channels, _ in grids.values())):
         return replace(dataset, alignment=None)
     chosen = reference_channel(list(grids.values()), len(dataset.channels)) if asked is None else asked

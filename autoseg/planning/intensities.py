@@ -13,7 +13,7 @@ from ..configuration import FILTERS, NORMALIZERS, Configuration
 from ..core.channels import channel_number
 from ..core.missing import listed
 from ..core.names import short
-from ..data.fingerprint import LARGE_VARIATION, Fingerprint, is_quantitative
+from ..data.fingerprint import Fingerprint, is_quantitative
 from ..errors import PlanningError, UsageError
 from ..parts.normalizers import histogram
 from ..plan import Plan
@@ -104,19 +104,11 @@ def _with_parts(
 
 def _variation(fingerprint: Fingerprint, number: int, channel: str, corrected: bool) -> str:
     """What is to be said of a channel's bias field; nothing where it is small or not known."""
-    measured = fingerprint.variation(number)
-    if measured is None or measured[0] < LARGE_VARIATION:
+    varies = fingerprint.large_variation(number)
+    if varies is None:
         return ""
-    share, cases = measured
-    seen = (
-        f"brightness varies slowly by {share:.0%} from place to place (median of {cases} cases, limit "
-        f"{LARGE_VARIATION:.0%}), as a bias field or uneven anatomy makes it"
-    )
-    return seen + (
-        "; N4 corrects the field"
-        if corrected
-        else f"; --bias-correction {shlex.quote(channel)} corrects the field (N4)"
-    )
+    by = "N4 corrects" if corrected else f"--bias-correction {shlex.quote(channel)} corrects"
+    return f"brightness {varies}; {by} the field" + ("" if corrected else " (N4)")
 
 
 def _normalizer(

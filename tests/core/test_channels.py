@@ -44,7 +44,7 @@ def test_a_number_means_its_channel_unless_another_is_called_so(channels: list[s
 def test_whatever_else_is_written_is_refused_with_all_channels(channels: list[str], name: str) -> None:
     assume(name.casefold() not in {channel.casefold() for channel in channels})
     assume(name not in map(str, range(len(channels))))
-    with pytest.raises(UsageError, match="^--flag: there is no channel") as refused:
+    with pytest.raises(UsageError, match=r"^--flag: there is no channel") as refused:
         channel_number(name, channels, "--flag")
     assert all(f"{channel} ({number})" in str(refused.value) for number, channel in enumerate(channels[:5]))
 
