@@ -89,7 +89,8 @@ class _Table:
 
     def __init__(self, raters: int, labels: int) -> None:
         self.raters, self.labels = raters, labels
-        self._codes, self._counts = np.zeros(0, np.int64), np.zeros(0)
+        self._codes: np.ndarray = np.zeros(0, np.int64)
+        self._counts: np.ndarray = np.zeros(0)
         self._prior = np.zeros(labels)
         self._rates = np.zeros((raters, labels, labels))
         """How often each rater says the first label where the second is true."""
@@ -103,7 +104,8 @@ class _Table:
                 f"STAPLE: {self.raters} configurations contradict each other in more than {MOST_PATTERNS} ways, which "
                 "would take too much memory; combine them by the mean of their probabilities"
             )
-        self._codes, self._counts = both, np.bincount(place.reshape(-1), np.concatenate((self._counts, added)))
+        self._codes = both
+        self._counts = np.bincount(place.reshape(-1), np.concatenate((self._counts, added)))
 
     def estimate(self) -> None:
         """At first every label is as likely as raters say it, which is also the prior of all rounds."""

@@ -149,10 +149,12 @@ class Ensemble(Predictor[PreparedTogether]):
         """The ensemble of some of its members, whose weights are raised to sum to 1."""
         if len(there) == len(self.members):
             return self
-        members, weights = (tuple(each[number] for number in there) for each in (self.members, self.weights))
         of_heads = weights_of_those(self.of_heads, there) if self.of_heads else ()
-        weights = tuple(weight / sum(weights) for weight in weights)
-        return replace(self, members=members, weights=weights, of_heads=of_heads)
+        total = sum(self.weights[number] for number in there)
+        weights = tuple(self.weights[number] / total for number in there)
+        return replace(
+            self, members=tuple(self.members[number] for number in there), weights=weights, of_heads=of_heads
+        )
 
     def _mean(self, slabs: Sequence[Slab]) -> Slab:
         labels, home = self.task.labels, slabs[0].values.device

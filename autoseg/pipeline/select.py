@@ -12,6 +12,7 @@ from functools import partial
 from ..bundle.manifest import CrossValidation, Manifest, MirroringTest
 from ..bundle.trained import TrainedRuns, read_trained
 from ..bundle.write import write_bundle
+from ..core.estimate import Estimate
 from ..core.labels import Labels
 from ..core.locks import alone
 from ..core.missing import listed
@@ -33,7 +34,7 @@ from ..task import Task
 from ..workspace import DatasetFolder
 from .compare import Unseen, ensembles, label_map, overlaps_of, reference_of
 from .evaluate import Pair, score_pairs
-from .export_bundle import cross_validation
+from .export_bundle import case_scores, cross_validation
 from .mirroring import measure_mirroring
 from .missing import seen
 from .pooling import learned_pool
@@ -95,12 +96,10 @@ def _selected(
         if mirroring and tasks[name].mirrored
     }
     summary = _validate(files, dataset, splits, cases, held, threads)
-    if len(members) == 1 and not learned.corrections:  # then what was scored with channels withheld holds for it, too
-        before = cross_validation(trained[members[0]].runs)
-        subsets = before.subsets if before else {}
-    else:  # corrections are learned of cases as they are
+    subsets = _kept_subsets(trained[members[0]]) if len(members) == 1 and not learned.corrections else {}
+    if not subsets:  # corrections are learned of cases as they are
         withholding = {} if learned.corrections else {name: tasks[name] for name in members}
-        subsets = scores_of_subsets(cases, summary.cases, withholding, decide, dataset, splits.patients)
+        subsets = scores_of_subsets(cases, case_scores(summary), withholding, decide, dataset, splits.patients)
     validated = CrossValidation(summary.overall, summary.labels, numbers, subsets)
     whose = len({case.patient for case in cases})
     selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
@@ -108,6 +107,12 @@ def _selected(
     write_selection(files.selection, selection)
     note_made(files.selected_made)
     return selection
+
+
+def _kept_subsets(trained: TrainedRuns) -> dict[str, dict[str, Estimate]]:
+    """What validation has scored with channels withheld."""
+    found = cross_validation(trained.runs)
+    return found.subsets if found else {}
 
 
 def _trained(

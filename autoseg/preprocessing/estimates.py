@@ -42,7 +42,6 @@ class Estimates:
         found = _recall(path)
         if found is None:
             found = part.estimate(channel, spacing)
-            self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_file(path, durable=False) as temporary, temporary.open("wb") as file:
                 np.savez_compressed(file, **{NAME: found})
         return _float32(part.apply_estimate(channel, spacing, found))

@@ -111,7 +111,7 @@ def test_the_planner_notes_it_and_plans_its_own_networks() -> None:
 def test_subsets_that_are_none_are_refused(
     channels: tuple[str, ...], groups: tuple[tuple[str, ...], ...], said: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"--fusion decision: .*{said}"):
+    with pytest.raises(UsageError, match=f"--(fusion decision|groups): .*{said}"):
         subsets(Fusion("decision", None, groups), channels)
 
 
