@@ -17,7 +17,8 @@ import numpy as np
 
 from ..errors import DatasetError
 
-ROUNDS = 500
+MOST_ROUNDS, LEAST_ROUNDS = 20_000, 200  # some tens suffice for raters that know something
+MOST_NUMBERS = 1 << 34  # that are computed in all rounds together, beyond the least
 STEADY = 1e-7  # no rate changes by more: the maximum is reached; as in ITK's filter of two labels
 MOST_PATTERNS = 1 << 20  # decisions that occur together: some hundred where raters are any good
 LARGEST_CODE = 1 << 62
@@ -112,7 +113,8 @@ class _Table:
         said = sum((self._shares(votes).T @ counts for votes, counts in self._parts()), np.zeros(self.labels))
         self._prior = said / max(1.0, said.sum())
         self._rates = self._likeliest(self._shares)
-        for _ in range(ROUNDS):
+        each = max(1, len(self._codes) * self.labels * self.raters)
+        for _ in range(min(MOST_ROUNDS, max(LEAST_ROUNDS, MOST_NUMBERS // each))):
             before = self._rates
             self._rates = self._likeliest(self._truth)
             if np.abs(self._rates - before).max() <= STEADY:
