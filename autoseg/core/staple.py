@@ -19,7 +19,8 @@ from ..errors import DatasetError
 
 MOST_ROUNDS, LEAST_ROUNDS = 20_000, 200  # some tens suffice for raters that know something
 MOST_NUMBERS = 1 << 34  # that are computed in all rounds together, beyond the least
-STEADY = 1e-7  # no rate changes by more: the maximum is reached; as in ITK's filter of two labels
+STEADY, STEADY_OF_SEVERAL = 1e-7, 1e-5  # no rate changes by more: the maximum is reached; as in ITK's filters of two
+# labels and of several
 MOST_PATTERNS = 1 << 20  # decisions that occur together: some hundred where raters are any good
 LARGEST_CODE = 1 << 62
 AT_ONCE = 1 << 20  # numbers of a part of the table
@@ -109,15 +110,17 @@ class _Table:
         self._counts = np.bincount(place.reshape(-1), np.concatenate((self._counts, added)))
 
     def estimate(self) -> None:
-        """At first every label is as likely as raters say it, which is also the prior of all rounds."""
+        """From where ITK's filters begin, since there may be several maxima: of two labels, each is as likely as raters
+        say it, of several what most say is true. The prior is how often each is said."""
         said = sum((self._shares(votes).T @ counts for votes, counts in self._parts()), np.zeros(self.labels))
         self._prior = said / max(1.0, said.sum())
-        self._rates = self._likeliest(self._shares)
+        self._rates = self._likeliest(self._shares) if self.labels == 2 else self._from_majority()
+        steady = STEADY if self.labels == 2 else STEADY_OF_SEVERAL
         each = max(1, len(self._codes) * self.labels * self.raters)
         for _ in range(min(MOST_ROUNDS, max(LEAST_ROUNDS, MOST_NUMBERS // each))):
             before = self._rates
             self._rates = self._likeliest(self._truth)
-            if np.abs(self._rates - before).max() <= STEADY:
+            if np.abs(self._rates - before).max() <= steady:
                 break
 
     def chances(self, votes: np.ndarray) -> np.ndarray:
@@ -143,6 +146,19 @@ class _Table:
         digits = [codes // self.labels**place % self.labels for place in reversed(range(self.raters))]
         return np.stack(digits)
 
+    def _from_majority(self) -> np.ndarray:
+        """Rates at first, of several labels: how often the majority has each label where a rater says one. That is the
+        other way round than rates are, and ties say nothing, as in ITK. What is only said in ties may be any label."""
+
+        def won(votes: np.ndarray) -> np.ndarray:
+            shares = self._shares(votes)
+            first = shares == shares.max(1, keepdims=True)
+            return first * (first.sum(1, keepdims=True) == 1)
+
+        said = self._said(won)
+        total = said.sum(2, keepdims=True)
+        return np.divide(said, total, out=np.full_like(said, 1 / self.labels), where=total > 0)
+
     def _shares(self, votes: np.ndarray) -> np.ndarray:
         """(patterns, labels): the share of the raters that say each."""
         found = np.zeros((votes.shape[1], self.labels))
@@ -165,6 +181,12 @@ class _Table:
 
     def _likeliest(self, truth: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """The rates, where ``truth`` says (patterns, labels) how likely each label is behind each decision."""
+        said = self._said(truth)
+        total = said.sum(1, keepdims=True)
+        return np.divide(said, total, out=np.zeros_like(said), where=total > 0)
+
+    def _said(self, truth: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """(raters, labels, labels): voxels in which each says the first where the second is true."""
         from scipy.sparse import csr_matrix
 
         said = np.zeros_like(self._rates)
@@ -173,5 +195,4 @@ class _Table:
             for rater, vote in enumerate(votes):
                 shape = (self.labels, len(vote))
                 said[rater] += csr_matrix((np.ones(len(vote)), (vote, np.arange(len(vote)))), shape) @ weighed
-        total = said.sum(1, keepdims=True)
-        return np.divide(said, total, out=np.zeros_like(said), where=total > 0)
+        return said
