@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from autoseg.bundle.bundle import read_bundle
 from autoseg.bundle.card import card
 from autoseg.bundle.trained import read_trained
 from autoseg.cli import main
@@ -192,15 +191,15 @@ def test_a_network_trained_for_missing_channels_stays_in(trained: Path) -> None:
     np.testing.assert_array_equal(*(sitk.GetArrayFromImage(model.predict(flair)) for model in (both, members[0])))
 
 
-def test_a_required_channel_is_required_of_every_network(trained: Path, tmp_path: Path) -> None:
-    raw = tmp_path / NAME
-    raw.mkdir()
-    for path in (trained / NAME).iterdir():
-        (raw / path.name).symlink_to(path)
-    asked = ("--fusion", "decision", "--missing-channels", "--require", "t1")
-    assert call(tmp_path / "w", "plan_and_preprocess", raw, "--planner", "tiny", *asked, *HERE) == 2
-    folds = call(tmp_path / "w", "plan_and_preprocess", raw, "--planner", "tiny", "--require", "PD", *HERE)
-    assert folds == 2
+def test_a_required_channel_is_named_in_any_case_and_others_by_what_there_is(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("plan_and_preprocess", trained / NAME, "--planner", "tiny", "--fusion", "decision", *HERE)
+    assert call(tmp_path / "w", *asked, "--require", "t1") == 2
+    assert "--require T1: case case_1 lacks it" in " ".join(capsys.readouterr().err.split())
+    assert call(tmp_path / "w", *asked, "--require", "PD") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--require: there is no channel 'PD'; name one of T1 (0), FLAIR (1), or its number" in said
 
 
 def test_weights_of_those_that_are_there() -> None:
@@ -208,7 +207,3 @@ def test_weights_of_those_that_are_there() -> None:
     np.testing.assert_allclose(weights_of_those(weights, [0, 1]), [[0.625, 0.2, 7 / 18], [0.375, 0.8, 11 / 18]])
     np.testing.assert_allclose(weights_of_those(weights, [0, 1, 2]), weights)
     np.testing.assert_allclose(weights_of_those(weights, [2]), [[1, 1, 1]])
-
-
-def test_the_bundle_keeps_it_all(trained: Path, selected: Selection) -> None:
-    assert read_bundle(files_of(trained).selected).manifest.scores is not None
