@@ -28,7 +28,7 @@ class Fusion:
     level: str
     """``middle`` or ``decision``."""
     method: str | None = METHODS[0]
-    """How feature maps are joined; None at the decision, where probabilities are averaged."""
+    """How feature maps are joined; None at the decision, where ``select`` finds what is best, one of ``COMBINED``."""
     groups: tuple[tuple[str, ...], ...] = ()
     """Names of the channels that each encoder, or each network, sees; empty: one channel each."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import DatasetError
 
 MOST_ROUNDS, LEAST_ROUNDS = 20_000, 200  # some tens suffice for raters that know something
-MOST_NUMBERS = 1 << 34  # that are computed in all rounds together, beyond the least
+MOST_NUMBERS = 1 << 32  # that are computed in all rounds together, beyond the least
 STEADY, STEADY_OF_SEVERAL = 1e-7, 1e-5  # no rate changes by more: the maximum is reached; as in ITK's filters of two
 # labels and of several
 MOST_PATTERNS = 1 << 20  # decisions that occur together: some hundred where raters are any good
