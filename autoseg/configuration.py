@@ -169,7 +169,7 @@ class Configuration:
     missing: MissingChannels | None = None
     """Channels that a case may lack, and how training withholds them; None: every case has all."""
     channels: tuple[int, ...] | None = None
-    """Of the images, counted from 0, those that the network sees; None: all. Cases are prepared with all."""
+    """Of the images, counted from 0, those that the network sees and needs; None: all. Cases are prepared with all."""
     cost: StepCost | None = None
     """None: it was not asked for, or a value was changed since."""
     reasons: tuple[str, ...] = ()
@@ -193,8 +193,6 @@ class Configuration:
             raise ValueError(f"filters: a channel may have {MOST_FILTERS}, found {max(map(len, self.filters))}")
         if self.channels is not None and not 0 < len(self.channels) == len(set(self.channels)):
             raise ValueError(f"channels must be some of the images' channels, each once, found {short(self.channels)}")
-        if self.channels is not None and self.missing is not None:
-            raise ValueError("channels: a network of some channels needs these, so missing must be null")
         if self.previous is not None:
             path_name(self.previous, "previous configuration")
         if len([part for part in self.inputs if part.previous is not None]) > 1:

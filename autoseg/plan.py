@@ -13,7 +13,7 @@ from .core.geometry import is_orientation
 from .core.labels import Labels
 from .core.names import path_name, short, shown_name
 from .core.records import read_json
-from .errors import RecordError
+from .errors import RecordError, UsageError
 from .parts.readers import label_ending
 from .task import Task
 
@@ -65,7 +65,7 @@ class Plan:
         for channel in self.channels:
             shown_name(channel, "channel")
         if self.fusion is not None:
-            self.fusion.numbered(self.channels)
+            self._refuse_unknown_groups(self.fusion)
         refuse_contradictory(self.channel_sources, len(self.channels))
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
@@ -84,6 +84,12 @@ class Plan:
             self._refuse_unfit(path_name(name, "configuration"), configuration)
         if self.default not in self.configurations:
             raise ValueError(f"default {short(self.default)!r} is not among {short(list(self.configurations), 500)}")
+
+    def _refuse_unknown_groups(self, fusion: Fusion) -> None:
+        try:
+            fusion.numbered(self.channels)
+        except UsageError as error:
+            raise ValueError(f"fusion.groups: {error}") from None
 
     def _refuse_unfit(self, name: str, configuration: Configuration) -> None:
         """Raises ValueError for what does not fit the channels or the other configurations."""
@@ -109,7 +115,14 @@ class Plan:
                 f"configurations.{name}.augmentation.masked_channels: {short(masked)}; channels are counted from 0, "
                 f"there are {seen}"
             )
-        unknown = sorted({*(configuration.missing.rates if configuration.missing else ())} - {*self.channels})
+        rates = {*(configuration.missing.rates if configuration.missing else ())}
+        needed = [self.channels[number] for number in configuration.channels or () if self.channels[number] in rates]
+        if needed:
+            raise ValueError(
+                f"configurations.{name}.missing.rates: {short(needed[0])!r} is one of the channels that this network "
+                "sees, and a network of some channels needs these"
+            )
+        unknown = sorted(rates - {*self.channels})
         if unknown:
             raise ValueError(
                 f"configurations.{name}.missing.rates: there is no channel {short(unknown[0])!r}; "

@@ -5,7 +5,7 @@ workspace/
         dataset.json  fingerprint.json  plan.json  folds.json
         .plan.lock                              held by a training that measures or prepares, while others wait
         measured/<case>.npz                     one case's fingerprint, reused while its files do not change
-        measured/estimates/<hash>.npz           what a filter found slowly in one channel, a bias field
+        measured/estimates/<case>/<hash>.npz    what a filter found slowly in one channel, a bias field
         steps.json                              what training steps cost, reused while machine and step are the same
         prepared/<configuration>/<case>/        network-grid arrays of one case; configurations on one grid share them
         priors/<configuration>/<case>.b2nd      cascade: the earlier stage's prediction of a case it had not seen,

@@ -13,6 +13,7 @@ from ..parts.readers.simpleitk import place
 from .record import Alignment, Registration
 
 LOOKED_AT = 17  # voxels along each axis by which the overlap of two fields of view is told
+ALIKE = 1e-3  # of a voxel: rounding in headers makes no grid a coarser one
 COPIES = 3  # of a channel in float32, while it is brought to another grid or registered
 
 
@@ -72,7 +73,45 @@ def resampled(
     Linear interpolation: it makes no value that lies outside of those around it, so that a background of 0 stays 0 and
     no bright border gets a dark one beside it. The spline of the plan's resampler comes later, once for all channels.
     Where the channel has no voxels, it gets its smallest value, which is what air and masked voxels have.
+
+    Along axes on which ``target`` is coarser, the channel is smoothed first, lest what is finer than its voxels shows
+    up as what it is not. What is 0 without smoothing stays 0, since masks are told by it.
     """
+    sharp = _resampled(channel, geometry, target, registration)
+    sigma = smoothing(geometry, target, registration)
+    if not sigma.any():
+        return sharp
+    from scipy.ndimage import gaussian_filter
+
+    zero = sharp == 0
+    del sharp
+    smooth = gaussian_filter(np.asarray(channel, np.float32), sigma, mode="mirror")
+    found = _resampled(smooth, geometry, target, registration, fill=float(channel.min()))
+    found[zero] = 0
+    return found
+
+
+def smoothing(geometry: Geometry, target: Geometry, registration: Registration | None = None) -> np.ndarray:
+    """Standard deviations (z, y, x) in voxels of ``geometry`` of the Gaussian that comes before ``target``.
+
+    (factor - 1) / 2 where voxels become larger by a factor, as scikit-image's ``resize`` has it (0.25, anti_aliasing).
+    The factor along an axis is how far a step of ``target`` along each of its own leads on it, all together.
+    """
+    _, axes = _space(target)
+    moved = axes if registration is None else np.array(registration.matrix).reshape(3, 3) @ axes
+    steps = np.linalg.inv(_space(geometry)[1]) @ moved
+    factors = np.linalg.norm(steps, axis=1)[::-1]
+    return np.where(factors > 1 + ALIKE, (factors - 1) / 2, 0.0)
+
+
+def _resampled(
+    channel: np.ndarray,
+    geometry: Geometry,
+    target: Geometry,
+    registration: Registration | None,
+    fill: float | None = None,
+) -> np.ndarray:
+    """By linear interpolation; ``fill`` None: the smallest value of the channel."""
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(channel, np.float32))
@@ -82,7 +121,7 @@ def resampled(
         transform.SetMatrix(registration.matrix)
         transform.SetTranslation(registration.offset)
     size, spacing = target.shape[::-1], target.spacing[::-1]
-    fill = float(channel.min())
+    fill = float(channel.min()) if fill is None else fill
     on_target = sitk.Resample(
         image, size, transform, sitk.sitkLinear, target.origin, spacing, target.direction, fill, sitk.sitkFloat32
     )

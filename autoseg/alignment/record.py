@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..core.bounds import bounded
 
+VERSION = 1  # raise it when the same files and decisions are brought onto one grid otherwise
 HEADER, RIGID, AFFINE = METHODS = ("header", "rigid", "affine")
 LEAST_GAIN, LEAST_SHARE = 0.002, 0.02
 """A registration counts as better than the header where it raises the normalised mutual information by the first and,
@@ -44,6 +45,10 @@ class AlignmentRequest:
 
     def __post_init__(self) -> None:
         Alignment(0, self.method)
+
+    @property
+    def registers(self) -> bool:
+        return self.method != HEADER
 
 
 BY_HEADER = AlignmentRequest()

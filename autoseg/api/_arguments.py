@@ -69,14 +69,17 @@ def fold_rules(group: str | None, group_file: str | None, stratify: str | None) 
     return FoldRules(group, group_file, stratify) if group or group_file or stratify else None
 
 
-def alignment(align: object, reference: object) -> AlignmentRequest:
-    from ..alignment.record import METHODS, AlignmentRequest
+def alignment(align: object, reference: object) -> AlignmentRequest | None:
+    """None where nothing is said about it: what was asked for before stays."""
+    from ..alignment.record import HEADER, METHODS, AlignmentRequest
 
-    if align not in METHODS:
+    if align not in (None, *METHODS):
         raise UsageError(f"align must be one of {', '.join(METHODS)}, found {align!r:.100}")
     if isinstance(reference, bool) or not isinstance(reference, str | int | None):
         raise UsageError(f"reference must be the name or the number of a channel, found {reference!r:.100}")
-    return AlignmentRequest(str(align), None if reference is None else str(reference))
+    if align is None and reference is None:
+        return None
+    return AlignmentRequest(HEADER if align is None else str(align), None if reference is None else str(reference))
 
 
 def constraints(

@@ -98,7 +98,7 @@ def plan_and_preprocess(
     target: str | None = None,
     changes: Sequence[str] = (),
     configurations: Sequence[str] | None = None,
-    align: str = "header",
+    align: str | None = None,
     reference: str | int | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
@@ -118,8 +118,8 @@ def plan_and_preprocess(
     channel; ``"decision"``: by a network each). ``memory`` (``"8GB"``) and ``minutes`` are what one training may take,
     on ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set``
     (``["batch_size=4"]``). ``configurations`` None prepares all. Channels come onto the grid of ``reference``, a name
-    or number, or else onto that of the label maps, by their headers; with ``align`` ``"rigid"`` or ``"affine"`` they
-    are registered besides. Raises DatasetError.
+    or number, or else onto that of the label maps, by their headers (``align="header"``); with ``align`` ``"rigid"`` or
+    ``"affine"`` they are registered besides; None for both is what was asked for before. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest

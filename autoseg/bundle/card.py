@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from ..configuration import Configuration
 from ..core.estimate import Estimate
+from ..core.fusion import STAPLE
 from ..core.labels import Labels
 from ..core.masks import MaskLabels
 from ..core.names import short
@@ -71,9 +72,13 @@ def _values(values: tuple[int, ...]) -> str:
 
 
 def _may_lack(plan: Plan, manifest: Manifest) -> str:
-    """Channels that every member does without."""
-    spared = [plan.configurations[name].missing for name in manifest.configurations]
-    return ", ".join(name for name in plan.channels if all(each and name in each.rates for each in spared))
+    """Channels that some member does without."""
+    members = [[plan.task(stage) for stage in plan.stages(name)] for name in manifest.ensemble]
+
+    def spared(channel: int) -> bool:
+        return any(all(task.problem_without((channel,)) is None for task in stages) for stages in members)
+
+    return ", ".join(name for number, name in enumerate(plan.channels) if spared(number))
 
 
 def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:
@@ -83,6 +88,8 @@ def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:
 
 
 def _ensemble(manifest: Manifest) -> str:
+    if manifest.combined == STAPLE:
+        return f"STAPLE of {', '.join(manifest.ensemble)}"
     said = " + ".join(f"{weight:.3g} x {name}" for name, weight in manifest.ensemble.items())
     return said + (", on average over labels, each of which has its own weights" if manifest.label_weights else "")
 

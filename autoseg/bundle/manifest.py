@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from .. import __version__
 from ..core.estimate import Estimate
+from ..core.fusion import COMBINED, MEAN, STAPLE
 from ..core.names import path_name, short
 from ..corrections import Correction
 
@@ -88,6 +89,9 @@ class Manifest:
     label_weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """The weights of the ensemble's configurations for each head, where heads differ; for each they sum to 1. Those of
     ``ensemble`` are then their means."""
+    combined: str = MEAN
+    """How the configurations of the ensemble are combined, one of ``core.fusion.COMBINED``: by the weighted mean of
+    their probabilities, or by STAPLE of what they decide, which knows no weights."""
     files: dict[str, StoredFile] = field(default_factory=dict)
     autoseg: str = __version__
     """The version that wrote this."""
@@ -105,6 +109,11 @@ class Manifest:
             found = short(self.ensemble, 300)
             raise ValueError(f"the weights of the ensemble must be above 0 and sum to 1, found {found}")
         self._check_label_weights()
+        if self.combined not in COMBINED or (self.combined == STAPLE and (self.label_weights or len(weights) < 2)):
+            raise ValueError(
+                f"combined must be {MEAN}, or {STAPLE} for several configurations without label_weights; found "
+                f"{short(self.combined)!r}"
+            )
         if len(self.postprocessing) > MOST_CORRECTIONS:
             raise ValueError(f"postprocessing has {len(self.postprocessing)} steps, more than {MOST_CORRECTIONS}")
         if self.files and set(self.files) != set(self.file_names):

@@ -56,11 +56,13 @@ def fold_rules(options: Namespace) -> FoldRules | None:
     return None if rules == FoldRules() else rules
 
 
-def alignment(options: Namespace) -> AlignmentRequest:
-    """What is asked for the channels of a case."""
-    from ..alignment.record import AlignmentRequest
+def alignment(options: Namespace) -> AlignmentRequest | None:
+    """What is asked for the channels of a case; None when no flag says anything about them."""
+    from ..alignment.record import HEADER, AlignmentRequest
 
-    return AlignmentRequest(options.align, options.reference)
+    if options.align is None and options.reference is None:
+        return None
+    return AlignmentRequest(options.align or HEADER, options.reference)
 
 
 def workspace(options: Namespace, writing: bool = False) -> Workspace:

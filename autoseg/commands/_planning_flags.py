@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..alignment.record import HEADER, METHODS
+from ..alignment.record import METHODS
 from ..core import fusion
 from ..planning.constraints import MOST_SLICES
 from ._flags import add_changes, add_patients, bytes_, path, seconds, whole, word
@@ -64,7 +64,7 @@ def _add_missing(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--missing-channels", action="store_true", help="cases to be predicted may lack channels, even if these do not"
     )
-    command.add_argument("--require", type=words, default=(), metavar="NAME,...", help="channels that no case may lack")
+    command.add_argument("--require", type=words, default=(), metavar="CHANNEL,...", help="that no case may lack")
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:
@@ -88,9 +88,9 @@ def add_alignment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--align",
         choices=METHODS,
-        default=HEADER,
         metavar="METHOD",
-        help="register channels to each other: rigid or affine (default: header, they lie where their headers say)",
+        help="register channels to each other: rigid or affine (default: as before, at first header: they lie where "
+        "their headers say)",
     )
     command.add_argument(
         "--reference",

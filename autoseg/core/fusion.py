@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .channels import channel_number
 from .names import short
 
 INPUT, MIDDLE, DECISION = "input", "middle", "decision"
 METHODS = ("concatenation", "mean_maximum", "attention")
 """Of fusion in the middle; the first is the default."""
+MEAN, STAPLE = COMBINED = ("mean", "staple")
+"""How the networks of an ensemble are combined: the mean of their probabilities, or STAPLE of what they decide."""
 LEVELS = (INPUT, MIDDLE, *(f"{MIDDLE}:{method}" for method in METHODS), DECISION)
 """As a user writes them."""
 
@@ -25,7 +28,7 @@ class Fusion:
     level: str
     """``middle`` or ``decision``."""
     method: str | None = METHODS[0]
-    """How feature maps are joined; None at the decision, where probabilities are averaged."""
+    """How feature maps are joined; None at the decision, where ``select`` finds what is best, one of ``COMBINED``."""
     groups: tuple[tuple[str, ...], ...] = ()
     """Names of the channels that each encoder, or each network, sees; empty: one channel each."""
 
@@ -63,16 +66,19 @@ class Fusion:
         return cls(level, joined, tuple(tuple(group) for group in groups))
 
     def numbered(self, channels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """The groups with the channels' numbers from 0. Raises ValueError for a channel that is none of them.
-
-        A channel may also be named by its number.
-        """
-        return tuple(tuple(_number(name, channels) for name in group) for group in self.groups)
+        """The groups with the channels' numbers from 0. Raises UsageError as ``channel_number`` does."""
+        return tuple(tuple(channel_number(name, channels, "--groups") for name in group) for group in self.groups)
 
 
-def _number(name: str, channels: Sequence[str]) -> int:
-    known = {channel.casefold(): number for number, channel in enumerate(channels)}
-    known = {str(number): number for number in range(len(channels))} | known
-    if name.casefold() not in known:
-        raise ValueError(f"there is no channel {short(name)!r}; the channels are {short(', '.join(channels), 500)}")
-    return known[name.casefold()]
+def weights_of_those(weights: Sequence[Sequence[float]], there: Sequence[int]) -> tuple[tuple[float, ...], ...]:
+    """``weights`` of members for each head, summing to 1 for each, as they are for the members that are ``there``.
+
+    A head that only others had a say in is decided by the mean weights of those.
+    """
+    rows = [tuple(weights[member]) for member in there]
+    means = [sum(row) / len(row) for row in rows]
+    heads = []
+    for column in zip(*rows):
+        known = column if sum(column) > 0 else means
+        heads.append([weight / sum(known) for weight in known])
+    return tuple(zip(*heads))

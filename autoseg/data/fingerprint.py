@@ -202,6 +202,17 @@ class Fingerprint:
         found = [each.variation for each in channels if each is not None and each.variation is not None]
         return (statistics.median(found), len(found)) if found else None
 
+    def large_variation(self, channel: int) -> str | None:
+        """Said of a channel whose brightness varies slowly by much, after its subject; None where it does not."""
+        measured = self.variation(channel)
+        if measured is None or measured[0] < LARGE_VARIATION:
+            return None
+        share, cases = measured
+        return (
+            f"varies slowly by {share:.0%} from place to place (median of {cases} cases, limit {LARGE_VARIATION:.0%}), "
+            "as a bias field or uneven anatomy makes it"
+        )
+
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
         """Cropped shapes, in the order of the cases."""

@@ -7,6 +7,7 @@ rule for empty labels is that of ``scores.py``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,16 +16,20 @@ from ..core.masks import MaskLabels
 from .resampling import known_mean
 
 
-def overlaps(prediction: np.ndarray, reference: np.ndarray, labels: Labels) -> np.ndarray:
+def overlaps(
+    prediction: np.ndarray, reference: np.ndarray, labels: Labels, times: np.ndarray | None = None
+) -> np.ndarray:
     """Voxels (labels in the order of ``foreground``, 3), int64, of two index maps of one shape: in both, in the
-    prediction, in the reference; ignored ones are left out."""
+    prediction, in the reference; ignored ones are left out. Each counts once, or as many ``times`` (of that shape)."""
     if isinstance(labels, MaskLabels):
         pairs = zip(labels.split(prediction), labels.split(reference))
-        counts = [[np.count_nonzero(each) for each in (one & other, one, other)] for one, other in pairs]
+        count = np.count_nonzero if times is None else partial(np.vdot, times)
+        counts = [[count(each) for each in (one & other, one, other)] for one, other in pairs]
         return np.array(counts, np.int64)
     size = len(labels.values)
     together = prediction.reshape(-1).astype(np.int64) * (size + 1) + reference.reshape(-1)
-    matrix = np.bincount(together, minlength=size * (size + 1)).reshape(size, size + 1)[:, :size]
+    counted = np.bincount(together, None if times is None else times.reshape(-1), minlength=size * (size + 1))
+    matrix = counted.astype(np.int64).reshape(size, size + 1)[:, :size]
     if labels.exclusive:
         return np.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)], 1)[1:]
     table = labels.index_table.astype(np.int64)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.fusion import weights_of_those
+
 WHOLE = 1000  # parts that a weight is rounded to, so that whole numbers decide wherever label maps are compared
 LEAST = 0.02  # a network with less in every label is left out: it costs as much time as the others
 ROUNDS = 1000
@@ -29,6 +31,14 @@ class Pool:
     """(members, heads) of ``WHOLE``, for each head; what all cases teach."""
     without: Mapping[str, np.ndarray]
     """Case to the same as the cases of other folds teach it."""
+
+    def shares_without(self, key: str, there: Sequence[str]) -> np.ndarray:
+        """For the case ``key``, (there, heads) of ``WHOLE``: those of the configurations that see it."""
+        shares = self.without[key]
+        if len(there) == len(self.members):
+            return shares
+        known = weights_of_those(shares.tolist(), [self.members.index(name) for name in there])
+        return whole_shares(np.array(known))
 
     def named(self, heads: Sequence[str]) -> dict[str, dict[str, float]]:
         """Configuration to the weight of each head."""

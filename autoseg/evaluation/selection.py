@@ -12,6 +12,7 @@ from ..bundle.card import correction
 from ..bundle.manifest import CrossValidation, MirroringTest
 from ..core.estimate import Estimate
 from ..core.files import atomic_file, remove_unfinished
+from ..core.fusion import MEAN, STAPLE
 from ..core.labels import Labels
 from ..core.records import write_json
 from .counts import named, overall
@@ -22,12 +23,12 @@ from .resampling import patient_numbers
 from .scores import NUMBER, aligned, summarise
 
 Members = tuple[str, ...]
-WEIGHED = ", weighed by label"
+WEIGHED, STAPLED = ", weighed by label", ", STAPLE"
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One configuration, or the mean of the probabilities of several."""
+    """One configuration, or several that are combined; of these, in each case, those that see it."""
 
     members: Members
     dice: Estimate
@@ -38,10 +39,16 @@ class Compared:
     """Dice minus that of the chosen model; None for the chosen one."""
     weights: dict[str, dict[str, float]] | None = None
     """Configuration to the weight of each label; None: all weigh the same."""
+    combined: str = MEAN
+    """One of ``core.fusion.COMBINED``: by the mean of their probabilities, or by STAPLE of what they decide."""
+
+    @property
+    def stapled(self) -> bool:
+        return self.combined == STAPLE
 
     @property
     def name(self) -> str:
-        return " + ".join(self.members) + (WEIGHED if self.weights else "")
+        return " + ".join(self.members) + (STAPLED if self.stapled else WEIGHED if self.weights else "")
 
 
 @dataclass(frozen=True)
@@ -75,13 +82,16 @@ def rank(
     labels: Labels,
     patients: Mapping[str, str],
     pool: Pool | None = None,
+    stapled: Sequence[Members] = (),
 ) -> tuple[Compared, ...]:
     """The models, best first, from their Dice (models, cases, labels); of equals the one with fewer members first.
 
-    ``keys`` name the cases, ``patients`` whose they are. ``pool``, if any, is the last of the models.
+    ``keys`` name the cases, ``patients`` whose they are. After the ``members`` whose mean counts come those that are
+    ``stapled``, and ``pool``, if any, is the last of the models.
     """
-    weights = [*([None] * len(members)), *([pool.named(labels.head_names)] if pool else [])]
-    members = [*members, *([pool.members] if pool else [])]
+    weights = [*([None] * (len(members) + len(stapled))), *([pool.named(labels.head_names)] if pool else [])]
+    combined = [*([MEAN] * len(members)), *([STAPLE] * len(stapled)), *([MEAN] if pool else [])]
+    members = [*members, *stapled, *([pool.members] if pool else [])]
     means = np.round(overall(scores), 9)
     order = sorted(range(len(members)), key=lambda index: (-means[index], len(members[index]), index))
     best, whose = scores[order[0]], patient_numbers(keys, patients)
@@ -95,6 +105,7 @@ def rank(
                 {label: row["dice"] for label, row in summary.labels.items()},
                 None if index == order[0] else paired(scores[index], best, whose),
                 weights[index],
+                combined[index],
             )
         )
     return tuple(ranked)

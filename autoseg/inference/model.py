@@ -18,7 +18,9 @@ from ..bundle.trained import Trained, read_trained
 from ..configuration import Configuration
 from ..core.clock import Clock
 from ..core.files import named_path
+from ..core.fusion import STAPLE
 from ..core.geometry import Geometry, Image
+from ..core.staple import staple_problem
 from ..corrections import Correction
 from ..errors import ModelError
 from ..preprocessing.prepare import PreparedCase, prepare
@@ -93,7 +95,11 @@ class Model(Predictor[PreparedCase]):
                 f"{trained.path}: label_weights has weights for {len(of_heads[0])} labels, the plan has "
                 f"{trained.plan.labels.heads}"
             )
-        return Ensemble(members, weights, settings, manifest.postprocessing, trained, of_heads)
+        if manifest.combined == STAPLE:
+            labels = trained.plan.labels
+            if problem := staple_problem(len(members), labels.heads, labels.exclusive):
+                raise ModelError(f"{trained.path}: STAPLE: {problem}")
+        return Ensemble(members, weights, settings, manifest.postprocessing, trained, of_heads, manifest.combined)
 
     @classmethod
     def _stage(cls, trained: Trained, name: str, settings: RunSettings, earlier: Mapping[str, Model]) -> Model:

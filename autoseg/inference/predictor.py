@@ -95,6 +95,10 @@ class Predictor(ABC, Generic[OnGrid]):
     def problem_without(self, absent: Collection[int]) -> str | None:
         """What is wrong with an image that lacks these channels, counted from 0; None where the model does without."""
 
+    def left_out(self, absent: Collection[int]) -> tuple[str, ...]:
+        """Configurations that have no say about an image which lacks these channels, though others do without."""
+        return ()
+
     @property
     @abstractmethod
     def input_names(self) -> frozenset[str]:
@@ -169,6 +173,8 @@ class Predictor(ABC, Generic[OnGrid]):
         self, read: Image, options: PredictOptions, wanted: Outputs, given: Mapping[str, Any] | None
     ) -> Prediction:
         """``segment`` for an image whose channels lie on one grid."""
+        if blind := self.left_out(read.absent):
+            LOG.warning("the image lacks channels of %s, left out of the ensemble", ", ".join(blind))
         space = Space(self.need(read.geometry, wanted, in_file=False).room(budget(self.settings.memory)))
         return self.decide(self.prepare(read, given), options, wanted, space=space)
 

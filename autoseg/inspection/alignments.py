@@ -9,6 +9,7 @@ from pathlib import Path
 from ..alignment.grids import covered, reference_channel
 from ..alignment.record import Alignment, AlignmentRequest
 from ..alignment.reference import CURE, NO_OVERLAP
+from ..core.channels import channel_number
 from ..core.geometry import Geometry
 from ..core.names import short
 from ..data.dataset import Case, Dataset
@@ -42,25 +43,15 @@ def with_alignment(dataset: Dataset, headers: Headers, request: AlignmentRequest
     """
     grids = dict(_grids(dataset, headers))
     flat = any(grid.dimensions == 2 for channels, _ in grids.values() for grid in channels.values())
-    asked = None if request.reference is None else channel_number(dataset, request.reference)
-    if Alignment(0, request.method).registers and (flat or len(dataset.channels) == 1):
+    asked = None if request.reference is None else channel_number(request.reference, dataset.channels, "--reference")
+    if request.registers and (flat or len(dataset.channels) == 1):
         why = "its images are 2-D, and only volumes are registered" if flat else "it has one channel"
         raise UsageError(f"{dataset.name} cannot be registered: {why}; leave --align out")
-    wanted = asked is not None or request.method != "header"
+    wanted = asked is not None or request.registers
     if not wanted and (flat or not any(_apart(channels) for channels, _ in grids.values())):
         return replace(dataset, alignment=None)
     chosen = reference_channel(list(grids.values()), len(dataset.channels)) if asked is None else asked
     return replace(dataset, alignment=Alignment(chosen, request.method))
-
-
-def channel_number(dataset: Dataset, name: str) -> int:
-    """Of the channel with this name or number. Raises UsageError."""
-    if name in dataset.channels:
-        return dataset.channels.index(name)
-    if name.isascii() and name.isdigit() and int(name[:9]) < len(dataset.channels):
-        return int(name)
-    there = ", ".join(f"{number} ({short(each, 40)})" for number, each in enumerate(dataset.channels))
-    raise UsageError(f"{dataset.name} has no channel {short(name)!r} to be the reference; there is {short(there, 400)}")
 
 
 def _grids(dataset: Dataset, headers: Headers) -> Iterator[tuple[str, tuple[dict[int, Geometry], Geometry | None]]]:

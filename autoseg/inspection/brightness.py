@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..core.names import short
-from ..data.fingerprint import LARGE_VARIATION, CaseFingerprint, Fingerprint
+from ..data.fingerprint import CaseFingerprint, Fingerprint
 from .outliers import ALL
 from .problem import Problem
 
@@ -60,14 +60,10 @@ def bias_fields(cases: Mapping[str, CaseFingerprint], channels: Sequence[str]) -
     """Channels in which a bias field is likely to be worth correcting."""
     problems = []
     for number, name in enumerate(channels):
-        measured = Fingerprint(dict(cases), ()).variation(number)
-        if measured is None or measured[0] < LARGE_VARIATION:
+        varies = Fingerprint(dict(cases), ()).large_variation(number)
+        if varies is None:
             continue
-        share, count = measured
-        what = (
-            f"brightness of channel {number} ({short(name, 40)}) varies slowly by {share:.0%} from place to place "
-            f"(median of {count} cases, limit {LARGE_VARIATION:.0%}), as a bias field or uneven anatomy makes it"
-        )
+        what = f"brightness of channel {number} ({short(name, 40)}) {varies}"
         flag = f"--bias-correction {shlex.quote(short(name, 40))}"
         cure = (
             f"Fine as it is. `autoseg plan_and_preprocess DATASET {flag}` corrects it, which may help and takes time."

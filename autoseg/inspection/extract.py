@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..alignment import record
 from ..core.digests import content_hash
 from ..core.files import atomic_file
 from ..core.parallel import ordered_map
@@ -149,7 +150,7 @@ def _remembered_scan(
 
 def _question(dataset: Dataset) -> str:
     """What was asked of the files, besides the files themselves: another meaning of the labels asks again."""
-    aligned = [] if dataset.alignment is None else [to_json(dataset.alignment)]
+    aligned = [] if dataset.alignment is None else [record.VERSION, to_json(dataset.alignment)]
     asked = [VERSION, to_json(dataset.labels), len(dataset.channels), *aligned]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 

@@ -15,9 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..alignment.grids import covered
 from ..core.files import atomic_file
-from ..core.geometry import Geometry
 from ..errors import DatasetError
 from ..parts.readers import (
     Header,
@@ -26,7 +24,6 @@ from ..parts.readers import (
     read_header,
     read_labels,
     split_channels,
-    unlike,
     write_labels,
 )  # fmt: skip
 
@@ -158,18 +155,3 @@ def numbered(labels: LabelMap) -> dict[str, int]:
     if "background" in labels:
         raise DatasetError("`background` is all that is not kept; give the label another name")
     return {"background": 0} | {name: number for number, name in enumerate(labels, start=1)} if labels else {}
-
-
-def misplaced(what: str, grid: Geometry, channels: Sequence[Geometry]) -> str | None:
-    """What keeps an image, or the label map, from the ``channels`` of its case. Volumes on different grids in one space
-    are aligned when the dataset is planned, label maps never are."""
-    apart = unlike(channels[0], grid)
-    label = what == "label"
-    if not apart or (label and any(not unlike(channel, grid) for channel in channels)):
-        return None
-    if label or {grid.dimensions, channels[0].dimensions} != {3}:
-        than = "any channel" if label and len(channels) > 1 else "channel 0"
-        return f"{what} lies on another grid than {than} ({'; '.join(apart)}); resample it first"
-    if not covered(channels[0], grid):
-        return f"{what} has no voxel in common with channel 0 ({'; '.join(apart)}); correct the headers"
-    return None

@@ -30,7 +30,7 @@ def check(dataset: Dataset, files: DatasetFolder, *, fix: bool, settings: RunSet
     ``fix`` repairs first what is only rounding in a header, and says so.
     """
     headers = read_headers(dataset, settings.threads)
-    dataset = with_alignment(dataset, headers, _alignment_of_before(files, dataset))
+    dataset = with_alignment(dataset, headers, alignment_of_before(files, dataset))
     if fix:
         for folder in {path.parent for case in dataset.cases for path in case.files}:
             remove_unfinished(folder)
@@ -43,9 +43,9 @@ def check(dataset: Dataset, files: DatasetFolder, *, fix: bool, settings: RunSet
     return problems, channel_table(fingerprint, dataset.name, dataset.channels, dataset.alignment)
 
 
-def _alignment_of_before(files: DatasetFolder, dataset: Dataset) -> AlignmentRequest:
-    """What the last planning was asked for, so that its measurements are taken again; by the headers where there was
-    none."""
+def alignment_of_before(files: DatasetFolder, dataset: Dataset) -> AlignmentRequest:
+    """What was asked for the last time that the dataset was measured, for the same channels; by the headers where there
+    was nothing."""
     try:
         before = files.read_dataset()
     except AutosegError:  # none yet, or none that can be read

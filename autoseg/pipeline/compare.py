@@ -13,9 +13,9 @@ import torch
 
 from ..core.geometry import Geometry
 from ..core.labels import Labels
-from ..core.masks import MaskLabels
 from ..core.parallel import ordered_map
 from ..core.progress import progress
+from ..core.staple import Staple, decision_type
 from ..data.dataset import LabelFiles
 from ..data.label_maps import read_label_map
 from ..errors import ModelError
@@ -23,6 +23,7 @@ from ..evaluation.counts import overlaps
 from ..evaluation.pool import WHOLE, Pool
 from ..inference.stored_probabilities import StoredProbabilities, open_stored
 from ..preprocessing.spatial import not_resampled
+from .vote_table import VoteTable, decided_by, indices_of, votes_of
 
 Members = tuple[str, ...]
 """Configurations whose probabilities are averaged."""
@@ -38,10 +39,16 @@ class Unseen:
     """Whose it is; the case itself where nobody has named patients."""
     reference: LabelFiles
     kept: Mapping[str, Path]
-    """By configuration."""
+    """By configuration: of all that have the channels which they need."""
+    absent: tuple[int, ...] = ()
+    """Channels that it lacks, counted from 0."""
+
+    def seen_by(self, members: Sequence[str]) -> Members:
+        """Those of the configurations that see the case."""
+        return tuple(name for name in members if name in self.kept)
 
     def opened(self, members: Sequence[str]) -> list[StoredProbabilities]:
-        """Raises ModelError when the configurations did not see the same voxels."""
+        """Raises ModelError when the configurations, all of which see it, did not see the same voxels."""
         found = [open_stored(self.kept[name]) for name in members]
         for name, case in zip(members, found):
             if (case.shape, case.geometry, case.before) != (found[0].shape, found[0].geometry, found[0].before):
@@ -58,21 +65,32 @@ def ensembles(configurations: Sequence[str]) -> list[Members]:
 
 
 def overlaps_of(
-    cases: Sequence[Unseen], tried: Sequence[Members], labels: Labels, workers: int, pool: Pool | None = None
+    cases: Sequence[Unseen],
+    tried: Sequence[Members],
+    labels: Labels,
+    workers: int,
+    pool: Pool | None = None,
+    stapled: Sequence[Members] = (),
 ) -> np.ndarray:
-    """Overlaps (ensembles, cases, labels, 3); the last are those of ``pool``, if any, each case with the weights that
-    were learned without it."""
-    work = partial(_overlaps_of, tried=tried, labels=labels, pool=pool)
-    found = progress(ordered_map(work, cases, workers), len(cases), f"comparing {len(tried)} models")
+    """Overlaps (models, cases, labels, 3) of the ensembles ``tried``, which average, of those that are ``stapled``, and
+    last of ``pool``, if any, each case with the weights that were learned without it.
+
+    In every case a model is what sees the case of its members, which must be one at least.
+    """
+    work = partial(_overlaps_of, tried=tried, labels=labels, pool=pool, stapled=stapled)
+    count = len(tried) + len(stapled) + (pool is not None)
+    found = progress(ordered_map(work, cases, workers), len(cases), f"comparing {count} models")
     return np.stack(list(found), axis=1)
 
 
-def _overlaps_of(case: Unseen, *, tried: Sequence[Members], labels: Labels, pool: Pool | None) -> np.ndarray:
+def _overlaps_of(
+    case: Unseen, *, tried: Sequence[Members], labels: Labels, pool: Pool | None, stapled: Sequence[Members]
+) -> np.ndarray:
     """Where all configurations agree, so does every ensemble of them: only the other voxels are tried one by one.
 
-    Not so with weights that differ between labels.
+    Not so with weights that differ between labels. STAPLE asks what all voxels say, but not where they lie.
     """
-    names = sorted({name for members in tried for name in members})
+    names = case.seen_by(sorted({name for members in tried for name in members}))
     kept = dict(zip(names, case.opened(names)))
     first = kept[names[0]]
     reference = reference_of(case, first.geometry, labels)
@@ -80,20 +98,27 @@ def _overlaps_of(case: Unseen, *, tried: Sequence[Members], labels: Labels, pool
         raise ModelError(f"case {case.key}: its labels have changed since training; plan and train again")
     inner = first.before.apply(reference, not_resampled)
     cropped = overlaps(np.zeros_like(reference), reference, labels) - overlaps(np.zeros_like(inner), inner, labels)
-    found = np.stack([cropped] * (len(tried) + (pool is not None)))
+    found = np.stack([cropped] * (len(tried) + len(stapled) + (pool is not None)))
+    votes = VoteTable(names, labels) if stapled else None
     for rows in _slabs(first):
         there = torch.from_numpy(np.ascontiguousarray(inner[rows])).reshape(-1)
         codes = {name: each.read(rows).flatten(1) for name, each in kept.items()}
         alone = {name: decided(code, first.one, labels) for name, code in codes.items()}
         differ = _differ(list(codes.values()), list(alone.values()), first.one, labels)
         agreed = overlaps(alone[names[0]][~differ].numpy(), there[~differ].numpy(), labels)
+        if votes is not None:
+            votes.add(np.stack([votes_of(code, first.one, labels) for code in codes.values()]), there.numpy())
         if pool is not None:
-            decision = _together(codes, pool.members, first.one, labels, pool.without[case.key])
+            members = case.seen_by(pool.members)
+            decision = _together(codes, members, first.one, labels, pool.shares_without(case.key, members))
             found[-1] += overlaps(decision.numpy(), there.numpy(), labels)
         codes, there = {name: code[:, differ] for name, code in codes.items()}, there[differ]
-        for number, members in enumerate(tried):
+        for number, members in enumerate(map(case.seen_by, tried)):
             decision = alone[members[0]][differ] if len(members) == 1 else _together(codes, members, first.one, labels)
             found[number] += agreed + overlaps(decision.numpy(), there.numpy(), labels)
+    for number, members in enumerate(map(case.seen_by, stapled), len(tried)):
+        assert votes is not None
+        found[number] += votes.overlaps(members)
     return found
 
 
@@ -114,15 +139,21 @@ def unlike_voxels(case: Unseen, names: Sequence[str], labels: Labels) -> tuple[n
     return np.concatenate(codes, -1), np.concatenate(truth), kept[0].one
 
 
-def label_map(case: Unseen, members: Members, labels: Labels, pool: Pool | None = None) -> np.ndarray:
+def label_map(
+    case: Unseen, members: Members, labels: Labels, pool: Pool | None = None, staple: bool = False
+) -> np.ndarray:
     """What the ensemble predicts, (z, y, x) of the user's values, on the file's grid; with ``pool``, the weights that
-    were learned without the case."""
+    were learned without the case; with ``staple``, by STAPLE instead of a mean."""
+    members = case.seen_by(members)
     kept = case.opened(members)
     indices = np.zeros(kept[0].geometry.shape, np.uint8 if len(labels.values) < 256 else np.uint16)
     inner = kept[0].before.apply(indices, not_resampled)  # a view
+    shares = None if pool is None else pool.shares_without(case.key, members)
+    if staple and len(members) > 1:
+        inner[...] = _stapled(kept, labels)
+        return _values(labels)[indices]
     for rows in _slabs(kept[0]):
         codes = {name: each.read(rows) for name, each in zip(members, kept)}
-        shares = None if pool is None else pool.without[case.key]
         inner[rows] = _together(codes, members, kept[0].one, labels, shares).numpy()
     return _values(labels)[indices]
 
@@ -134,11 +165,23 @@ def reference_of(case: Unseen, geometry: Geometry, labels: Labels) -> np.ndarray
 
 def decided(codes: torch.Tensor, one: int, labels: Labels) -> torch.Tensor:
     """Label indices (...) from the codes (heads, ...) of probabilities, ``one`` being certainty."""
-    found = labels.winners(codes.to(torch.int32) - one // 2, 0)  # a region or mask is on above one half
-    if isinstance(labels, MaskLabels):  # what is written are indices
-        return found
-    written = torch.tensor([labels.values.index(value) for value in labels.written.tolist()])
-    return written[found]
+    return indices_of(labels.winners(codes.to(torch.int32) - one // 2, 0), labels)  # above one half a region is on
+
+
+def _stapled(kept: Sequence[StoredProbabilities], labels: Labels) -> np.ndarray:
+    """Label indices (z, y, x)."""
+    whole = (len(kept), *kept[0].shape[1:])
+    votes = np.empty(whole, decision_type(labels.heads, labels.exclusive))
+    staple = Staple(len(kept), labels.heads, labels.exclusive)
+    for rows in _slabs(kept[0]):
+        votes[:, rows] = np.stack([votes_of(each.read(rows), each.one, labels) for each in kept])
+        staple.add(votes[:, rows].reshape(len(kept), -1))
+    staple.estimate()
+    found = np.empty(whole[1:], np.int64)
+    for rows in _slabs(kept[0]):
+        chances = staple.chances(votes[:, rows].reshape(len(kept), -1))
+        found[rows] = decided_by(chances, labels).reshape(found[rows].shape)
+    return found
 
 
 def _together(

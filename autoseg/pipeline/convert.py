@@ -30,10 +30,11 @@ from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..core.records import read_json, write_json
 from ..errors import AutosegError, DatasetError
-from ..interop.conversion import ENDING, Conversion, ConversionOptions, Found, FoundCase, Source, misplaced
+from ..interop.conversion import ENDING, Conversion, ConversionOptions, Found, FoundCase, Source
 from ..interop.patterns import Patterns
 from ..parts.readers import read_labels
 from ..settings import RunSettings
+from .found_grids import grid_problem, shown
 
 LOG = logging.getLogger("autoseg")
 CONVERSIONS = Family("autoseg.interop.conversions", "CONVERSION")
@@ -193,34 +194,24 @@ def _refuse_names(found: Found) -> None:
 
 
 def _sound(found: Found, workers: int) -> tuple[list[FoundCase], list[str]]:
-    """The cases whose images lie together, and what is wrong with the others."""
-    cases, problems = [], list(found.problems)
-    checked = ordered_map(partial(_grid_problem, channels=len(found.channels)), found.cases, workers)
-    for case, problem in progress(zip(found.cases, checked), len(found.cases), "checking grids"):
+    """The cases that can be a dataset's, and what is wrong with the others."""
+    cases, problems, apart = [], list(found.problems), 0
+    checked = ordered_map(partial(grid_problem, channels=len(found.channels)), found.cases, workers)
+    for case, (problem, grids) in progress(zip(found.cases, checked), len(found.cases), "checking grids"):
         if problem is None:
             cases.append(case)
+            apart += grids > 1
         else:
             problems.append(problem)
+    if apart:
+        LOG.info(
+            "channels lie on different grids in %d cases and are written as they are: `autoseg plan_and_preprocess` "
+            "resamples them onto one by what their headers say",
+            apart,
+        )
     counts = Counter(_safe(case.key) for case in cases)
     problems += [f"{key}: {count} cases have this name" for key, count in counts.items() if count > 1]
     return [case for case in cases if counts[_safe(case.key)] == 1], problems
-
-
-def _grid_problem(case: FoundCase, channels: int) -> str | None:
-    sources = [*((f"channel {number}", image) for number, image in enumerate(case.images)), ("label", case.label)]
-    try:
-        headers = [(what, source.header()) for what, source in sources if source is not None]
-    except AutosegError as error:
-        return f"{_shown(case.key)}: {error}"
-    grids = [header.geometry for _, header in headers[: len(case.images)]]
-    for what, header in headers[1:]:
-        if why := misplaced(what, header.geometry, grids):
-            return f"{_shown(case.key)}: {why}"
-    expected = {"label": 1}
-    for what, header in headers:
-        if header.channels != expected.get(what, channels // len(case.images)):
-            return f"{_shown(case.key)}: {what} holds {header.channels} channels; there should be {channels} in all"
-    return None
 
 
 def _report(problems: list[str], leave_out: bool, left: int) -> None:
@@ -254,14 +245,10 @@ def _write(file: tuple[str, list[Path], Source]) -> tuple[str, str | None]:
         if not all(path.exists() for path in paths):
             source.write(paths)
     except AutosegError as error:
-        return key, f"{_shown(key)}: {error}"
+        return key, f"{shown(key)}: {error}"
     except OSError as error:
         raise DatasetError(f"{paths[0]}: cannot be written ({error.strerror or error})") from None
     return key, None
-
-
-def _shown(key: str) -> str:
-    return short(key if key.isprintable() else ascii(key))
 
 
 def _safe(key: str) -> str:

@@ -92,7 +92,7 @@ def cross_validation(runs: dict[str, RunFolder]) -> CrossValidation | None:
     patients: dict[str, str] = {}
     for run in validated.values():
         found = validation_scores(run)
-        cases |= _numbers(found)
+        cases |= case_scores(found)
         patients |= found.patients
     summary = summarise(cases, patients=patients)
     return CrossValidation(summary.overall, summary.labels, tuple(validated), _of_subsets(validated, patients))
@@ -103,7 +103,7 @@ def _of_subsets(validated: dict[str, RunFolder], patients: dict[str, str]) -> di
     found: dict[str, dict[str, CaseScores]] = {}
     for run in validated.values():
         for name, summary in validation_scores(run).subsets.items():
-            found.setdefault(name, {}).update(_numbers(summary))
+            found.setdefault(name, {}).update(case_scores(summary))
     return {name: summarise(cases, patients=patients).overall for name, cases in found.items()}
 
 
@@ -119,7 +119,7 @@ def validation_scores(run: RunFolder) -> Summary:
     return summary
 
 
-def _numbers(summary: Summary) -> dict[str, CaseScores]:
+def case_scores(summary: Summary) -> dict[str, CaseScores]:
     """By case, as ``score_case`` gave them."""
     return {
         key: {

@@ -1,4 +1,4 @@
-"""What is said of cases to be predicted that lack channels: which, and how good the model is known to be without."""
+"""Cases that lack channels: which ones a network can see, and what is said of those that are predicted all the same."""
 
 from __future__ import annotations
 
@@ -11,16 +11,39 @@ from ..bundle.trained import TrainedRuns
 from ..core.estimate import Estimate
 from ..core.missing import listed, subset_name
 from ..core.names import short
-from ..data.dataset import Case
-from ..errors import AutosegError
+from ..data.dataset import Case, Dataset
+from ..data.folds import Fold
+from ..errors import AutosegError, TrainingError
 from ..inference.predictor import Predictor
+from ..task import Task
 from .export_bundle import cross_validation
 
 LOG = logging.getLogger("autoseg")
 
 
+def seen(keys: Sequence[str], task: Task, dataset: Dataset) -> tuple[str, ...]:
+    """Of the cases ``keys`` those that lack no channel which the network needs."""
+    return tuple(key for key in keys if task.problem_without(dataset.case(key).absent) is None)
+
+
+def split_of_seen(split: Fold, task: Task, dataset: Dataset) -> Fold:
+    """What a network of some channels is trained and validated on: it needs them, whatever else cases lack.
+
+    Raises TrainingError where no case is left to train on.
+    """
+    if task.configuration.channels is None:
+        return split
+    train, validation = (seen(keys, task, dataset) for keys in (split.train, split.validation))
+    names = listed([task.channels[number] for number in task.seen])
+    if not train:
+        raise TrainingError(f"{task.name} cannot be trained: it sees {names}, which no training case of the fold has")
+    if left_out := len(split.train) + len(split.validation) - len(train) - len(validation):
+        LOG.info("%s: %d cases lack %s and are left out", task.name, left_out, names)
+    return Fold(train, validation)
+
+
 def tell_missing(model: Predictor[Any], cases: Sequence[Case]) -> None:
-    """Says of every case which channels it lacks, and what the cross-validation says of the others."""
+    """Says of every case which channels it lacks, who is left out, and what the cross-validation says of the others."""
     groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for case in cases:
         if case.absent:
@@ -36,6 +59,8 @@ def tell_missing(model: Predictor[Any], cases: Sequence[Case]) -> None:
         else:
             said = f"without, cross-validation found a Dice of {_told(found)}"
             said += f"; with all channels {_told(whole)}" if whole else ""
+        if blind := model.left_out(absent):
+            names += f", so that {listed(blind)} {'are' if len(blind) > 1 else 'is'} left out of the ensemble"
         for key in keys:
             LOG.warning("%s: lacks %s; %s", short(key), names, said)
 

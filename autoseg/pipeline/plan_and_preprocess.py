@@ -13,8 +13,9 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ..alignment.record import BY_HEADER, AlignmentRequest
+from ..alignment.record import VERSION, AlignmentRequest
 from ..configuration import Configuration
+from ..core.channels import channel_number
 from ..core.files import remove_unfinished
 from ..core.locks import alone
 from ..core.names import counted, first_of
@@ -34,7 +35,8 @@ from ..inspection.extract import extract_fingerprint
 from ..inspection.problem import Problem, problem_table
 from ..plan import Plan
 from ..planning.intensities import read_wishes
-from ..preprocessing.estimates import Estimates
+from ..planning.missing import required_channels
+from ..preprocessing.estimates import Estimates, remove_others
 from ..preprocessing.filtering import names_of_filters
 from ..preprocessing.prepare import prepare
 from ..preprocessing.sizes import impossible_cases
@@ -43,6 +45,7 @@ from ..run_status import is_held
 from ..settings import RunSettings
 from ..task import Task
 from ..workspace import DatasetFolder, Workspace
+from .check import alignment_of_before
 from .make_plan import PlanRequest, draft, make_plan, planner_of
 from .plan_file import is_measured, write_plan
 from .plan_folds import decide_folds, write_folds
@@ -59,22 +62,25 @@ def plan_and_preprocess(
     *,
     folds: FoldRules | None = None,
     configurations: Sequence[str] | None = None,
-    alignment: AlignmentRequest = BY_HEADER,
+    alignment: AlignmentRequest | None = None,
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
     Of a planner that measures machines this is a draft, with what preparing needs, unless the request says more or the
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
-    that were planned. Raises DatasetError with a table of all problems.
+    that were planned. ``alignment`` is that of ``fingerprint``. Raises DatasetError with a table of all problems.
     """
     # What cannot be planned is refused before images are read.
     asked = request.constraints
-    wished = asked.of_channels or (asked.part, asked.fusion) != (None, None)
+    wished = asked.of_channels or asked.require or (asked.part, asked.fusion) != (None, None)
     planner_of(request)
-    if wished:
+    if wished or alignment is not None:
         channels = read_dataset(folder).channels
         planner_of(request, channels)
         read_wishes(asked, channels, request.trusted)
+        required_channels(channels, asked)
+        if alignment is not None and alignment.reference is not None:
+            channel_number(alignment.reference, channels, "--reference")
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(folder, workspace, settings=request.settings, alignment=alignment)
@@ -90,19 +96,22 @@ def plan_and_preprocess(
 
 
 def fingerprint(
-    folder: Path, workspace: Workspace, *, settings: RunSettings, alignment: AlignmentRequest = BY_HEADER
+    folder: Path, workspace: Workspace, *, settings: RunSettings, alignment: AlignmentRequest | None = None
 ) -> tuple[Dataset, Fingerprint]:
     """Reads the layout, checks every file, measures every case; cases that did not change are not read again.
 
-    ``alignment`` is what is asked for: what was decided stands in the dataset, and how channels were registered in its
-    cases. Raises UsageError for a channel that there is not.
+    ``alignment`` is what is asked for, None: the same as before. What was decided stands in the dataset, and how
+    channels were registered in its cases. Raises UsageError for a channel that there is not.
     """
     files = workspace.folder_for(folder)
     dataset = read_dataset(folder)
     channels = ", ".join(dataset.channels)
     LOG.info("%s: %s, channels %s", dataset.name, counted(len(dataset.cases), "case"), channels)
     headers = read_headers(dataset, settings.threads)
-    dataset = with_alignment(dataset, headers, alignment)
+    asked = alignment_of_before(files, dataset) if alignment is None else alignment
+    dataset = with_alignment(dataset, headers, asked)
+    if alignment is None and asked.registers:
+        LOG.info("channels are registered as before (--align %s); --align header leaves that out", asked.method)
     report(check_headers(dataset, settings.threads, headers), dataset)
     remove_unfinished(files.measured)
     measured, problems = extract_fingerprint(dataset, files.measured, settings.threads, unfit=())
@@ -173,6 +182,7 @@ def preprocess(
     """
     wanted = [planned.configuration(name)[0] for name in configurations or planned.configurations]
     stages = [stage for name in wanted for stage in planned.stages(name)]
+    remove_others(files.estimates, {case.content for case in measured.cases.values()})
     for name in dict.fromkeys(prepared_as(planned, stage) for stage in stages):
         task = planned.task(name)
         _refuse_impossible(measured, task)
@@ -191,11 +201,12 @@ def preprocess(
                 files, [other for other in planned.configurations if prepared_as(planned, other) == name]
             )
 
-        work = partial(_prepare_one, task=task, store=store, keys=keys, estimates=Estimates(files.estimates))
-        remove_unfinished(files.estimates)
+        work = partial(_prepare_one, task=task, store=store, keys=keys, estimates=files.estimates, measured=measured)
         filters = names_of_filters(task.configuration, task.channels)
         if filters and todo:
             LOG.info("%s: filters are applied first (%s); what takes long is kept for the next time", name, filters)
+            for folder in files.estimates.glob("*"):
+                remove_unfinished(folder)
         what = f"preparing {name}" + (" with filters" if filters else "")
         with threadpool_limits(1, user_api="blas"):  # cases are spread over threads already
             for _ in progress(ordered_map(work, todo, settings.threads), len(todo), what):
@@ -234,11 +245,13 @@ def _tell_damages(name: str, damages: Sequence[tuple[str, str]]) -> None:
         LOG.info("%s: %d cases are of another version, without checksums; they are prepared anew", name, older)
 
 
-def _prepare_one(case: Case, *, task: Task, store: CaseStore, keys: dict[str, str], estimates: Estimates) -> None:
+def _prepare_one(
+    case: Case, *, task: Task, store: CaseStore, keys: dict[str, str], estimates: Path, measured: Fingerprint
+) -> None:
     try:
         image = read_case(case, task.alignment)
         labels, _ = read_label_map(case.label_files, task.labels, image.geometry)
-        prepared = prepare(image, labels, task, estimates)
+        prepared = prepare(image, labels, task, Estimates(estimates / measured.cases[case.key].content))
     except (DatasetError, ImageFileError) as error:
         raise DatasetError(f"case {case.key}: {error}") from None
     store.write(case.key, prepared, keys[case.key])
@@ -273,7 +286,7 @@ def preparation_keys(measured: Fingerprint, task: Task) -> dict[str, str]:
     if any(configuration["filters"]):  # cases that were prepared before there were filters keep their key
         decisions["filters"] = configuration["filters"]
     axes = task.axis_order if task.orientation is None else (task.orientation, *task.axis_order)
-    aligned = [] if task.alignment is None else [to_json(task.alignment)]
+    aligned = [] if task.alignment is None else [VERSION, to_json(task.alignment)]
     shared = json.dumps([PREPARED_VERSION, axes, to_json(task.labels), decisions, *aligned])
 
     def key_of(case: CaseFingerprint) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 
 import numpy as np
 
@@ -34,13 +35,16 @@ class _Sample:
 def learned_pool(cases: Sequence[Unseen], names: Sequence[str], labels: Labels, workers: int) -> Pool | None:
     """None where one configuration is best for every label, or nothing can be held out.
 
-    Every case counts as much as any other. Voxels about which all agree say nothing about their weights.
+    Every case counts as much as any other that all configurations see; the others teach nothing. Voxels about which all
+    agree say nothing about their weights.
     """
     keys = [case.key for case in cases]
     patients = patient_numbers(keys, {case.key: case.patient for case in cases})
     folds = parts(np.array([case.fold for case in cases]), patients)
-    if len(names) < 2 or len(np.unique(folds)) < 2:
+    teach = np.array([len(case.kept) == len(names) for case in cases], bool)
+    if len(names) < 2 or len(np.unique(folds[teach])) < 2:
         return None
+    fold_of, cases, folds = dict(zip(keys, folds.tolist())), list(compress(cases, teach)), folds[teach]
     most = min(MOST_VOXELS, MOST_NUMBERS // (len(names) * labels.heads * len(cases)))
     work = partial(_sampled, names=names, labels=labels, most=max(1, most))
     samples = list(progress(ordered_map(work, cases, workers), len(cases), "weighing " + ", ".join(names)))
@@ -49,8 +53,11 @@ def learned_pool(cases: Sequence[Unseen], names: Sequence[str], labels: Labels, 
     if len(kept) < 2:
         return None
     samples = [_Sample(sample.chances[kept], sample.truth) for sample in samples]
-    taught = {fold: _weights([each for each, own in zip(samples, folds) if own != fold]) for fold in np.unique(folds)}
-    without = {key: whole_shares(taught[fold]) for key, fold in zip(keys, folds)}
+    taught = {
+        fold: whole_shares(_weights([each for each, own in zip(samples, folds) if own != fold]))
+        for fold in {*fold_of.values()}
+    }
+    without = {key: taught[fold] for key, fold in fold_of.items()}
     return Pool(tuple(names[number] for number in kept), whole_shares(_weights(samples)), without)
 
 

@@ -5,31 +5,40 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..bundle.manifest import CrossValidation, Manifest, MirroringTest
 from ..bundle.trained import TrainedRuns, read_trained
 from ..bundle.write import write_bundle
+from ..core.estimate import Estimate
+from ..core.labels import Labels
 from ..core.locks import alone
+from ..core.missing import listed
 from ..core.parallel import ordered_map
 from ..core.progress import progress
+from ..core.staple import staple_problem
 from ..data.dataset import Dataset
 from ..data.folds import Folds
 from ..data.label_maps import files_in, write_label_map
 from ..errors import ModelError, UsageError, WorkspaceError
 from ..evaluation.counts import dice
 from ..evaluation.learn import Held, Learned, learn
-from ..evaluation.pool import Pool
-from ..evaluation.selection import Members, Selection, rank, write_selection
+from ..evaluation.scores import Summary
+from ..evaluation.selection import Compared, Members, Selection, rank, write_selection
 from ..newest import note_made
+from ..run_folder import RunFolder
 from ..settings import RunSettings
+from ..task import Task
 from ..workspace import DatasetFolder
 from .compare import Unseen, ensembles, label_map, overlaps_of, reference_of
 from .evaluate import Pair, score_pairs
-from .export_bundle import cross_validation
+from .export_bundle import case_scores, cross_validation
 from .mirroring import measure_mirroring
+from .missing import seen
 from .pooling import learned_pool
+from .subset_scores import Decide, scores_of_subsets
 from .validated import problems
 
 LOG = logging.getLogger("autoseg")
@@ -66,29 +75,32 @@ def _selected(
     numbers = tuple(folds or map(str, range(len(splits.folds))))
     if not numbers or not all(splits.named(number).validation for number in numbers):
         raise UsageError(f"folds {' '.join(numbers)} cannot be compared: only numbered ones have unseen cases")
-    trained, missing = _trained(files, splits, configurations, numbers)
-    cases = _unseen(files, dataset, splits, list(trained), numbers)
-    tried = ensembles(list(trained))
-    some_only = any(each.plan.configurations[name].channels is not None for name, each in trained.items())
-    pool = learned_pool(cases, list(trained), dataset.labels, settings.threads) if some_only else None
-    scores = dice(overlaps_of(cases, tried, dataset.labels, settings.threads, pool), dataset.labels)
-    compared = rank(tried, scores, [case.key for case in cases], dataset.labels, splits.patients, pool)
-    members = compared[0].members
-    learned, held = _learn(cases, members, dataset, settings.threads, pool if compared[0].weights else None)
+    trained, missing = _trained(files, dataset, splits, configurations, numbers)
+    tasks, threads = {name: each.plan.task(name) for name, each in trained.items()}, settings.threads
+    cases = _unseen(files, dataset, splits, tasks, numbers)
+    compared, decide, blind = _compare(cases, tasks, dataset.labels, splits.patients, threads)
+    members, missing = compared[0].members, missing | blind
+    learned, held = _learn(cases, members, decide, dataset, threads)
+
+    def shown(name: str, fold: str) -> tuple[RunFolder, tuple[str, ...]]:
+        return files.run(name, fold), seen(splits[int(fold)].validation, tasks[name], dataset)
+
     tests = {
         name: measure_mirroring(
-            {fold: (files.run(name, fold), splits[int(fold)].validation) for fold in numbers},
+            {fold: shown(name, fold) for fold in numbers},
             dataset,
             patients=splits.patients,
             settings=settings,
         )
         for name in members
-        if mirroring and trained[name].plan.task(name).mirrored
+        if mirroring and tasks[name].mirrored
     }
-    validated = _validate(files, dataset, splits, cases, held, numbers, settings.threads)
-    if len(members) == 1 and not learned.corrections:  # then what was scored with channels withheld holds for it, too
-        before = cross_validation(trained[members[0]].runs)
-        validated = replace(validated, subsets=before.subsets if before else {})
+    summary = _validate(files, dataset, splits, cases, held, threads)
+    subsets = _kept_subsets(trained[members[0]]) if len(members) == 1 and not learned.corrections else {}
+    if not subsets:  # corrections are learned of cases as they are
+        withholding = {} if learned.corrections else {name: tasks[name] for name in members}
+        subsets = scores_of_subsets(cases, case_scores(summary), withholding, decide, dataset, splits.patients)
+    validated = CrossValidation(summary.overall, summary.labels, numbers, subsets)
     whose = len({case.patient for case in cases})
     selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
     _write_model(files, dataset, {name: trained[name] for name in members}, selection)
@@ -97,15 +109,22 @@ def _selected(
     return selection
 
 
+def _kept_subsets(trained: TrainedRuns) -> dict[str, dict[str, Estimate]]:
+    """What validation has scored with channels withheld."""
+    found = cross_validation(trained.runs)
+    return found.subsets if found else {}
+
+
 def _trained(
     files: DatasetFolder,
+    dataset: Dataset,
     splits: Folds,
     wanted: Sequence[str] | None,
     folds: Sequence[str],
 ) -> tuple[dict[str, TrainedRuns], dict[str, str]]:
     """Configurations of which every fold can be compared, and why the others cannot."""
     there = files.trained()
-    missing = {name: why for name in wanted or there if (why := _incomplete(files, splits, name, folds))}
+    missing = {name: why for name in wanted or there if (why := _incomplete(files, dataset, splits, name, folds))}
     complete = [name for name in wanted or there if name not in missing]
     if not complete or (wanted and missing):
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items()) or "nothing was trained on it"
@@ -129,15 +148,17 @@ def _trained(
     return trained, missing
 
 
-def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[str]) -> str:
+def _incomplete(files: DatasetFolder, dataset: Dataset, splits: Folds, name: str, folds: Sequence[str]) -> str:
     """What is missing of a configuration; nothing when all is there. Raises WorkspaceError for what is damaged."""
     runs = {fold: files.run(name, fold) for fold in folds}
     untrained = [fold for fold, run in runs.items() if not os.path.lexists(run.weights)]
     if untrained:
         return f"fold {', '.join(untrained)} is not trained"
-    without = []
+    without, shown = [], 0
     for fold, run in runs.items():
-        found = problems(run, splits[int(fold)].validation, run.read_plan(), 1)
+        plan = run.read_plan()
+        keys = seen(splits[int(fold)].validation, plan.task(), dataset)
+        found, shown = problems(run, keys, plan, 1), shown + len(keys)
         if damaged := [f"case {key}: {why}" for key, why in found.items() if why]:
             raise WorkspaceError(
                 f"{damaged[0]}. Run `autoseg train {files.root.name} {fold} -c {name}` again: it predicts anew what "
@@ -146,35 +167,68 @@ def _incomplete(files: DatasetFolder, splits: Folds, name: str, folds: Sequence[
         without += [fold] * bool(found)
     if without:
         return f"fold {', '.join(without)} has no probabilities of its validation cases; `autoseg train` adds them"
-    return ""
+    return "" if shown else "no validation case has the channels that it needs"
 
 
 def _unseen(
-    files: DatasetFolder, dataset: Dataset, splits: Folds, names: Sequence[str], folds: Sequence[str]
+    files: DatasetFolder, dataset: Dataset, splits: Folds, tasks: Mapping[str, Task], folds: Sequence[str]
 ) -> list[Unseen]:
-    return [
+    """The cases that any of the configurations sees."""
+    found = [
         Unseen(
             key,
             int(fold),
             splits.patients.get(key, key),
             dataset.case(key).label_files,
-            {name: files.run(name, fold).kept(key) for name in names},
+            {name: files.run(name, fold).kept(key) for name, task in tasks.items() if seen([key], task, dataset)},
+            dataset.case(key).absent,
         )
         for fold in folds
         for key in splits[int(fold)].validation
     ]
+    if blind := [case.key for case in found if not case.kept]:
+        LOG.warning("%d cases lack what every configuration needs, and are not compared: %s", len(blind), listed(blind))
+    return [case for case in found if case.kept]
+
+
+def _compare(
+    cases: Sequence[Unseen], tasks: Mapping[str, Task], labels: Labels, patients: Mapping[str, str], workers: int
+) -> tuple[tuple[Compared, ...], Decide, dict[str, str]]:
+    """The models, best first; what the best predicts of an unseen case; and which configurations cannot stand alone.
+
+    Where networks see some channels only, ensembles are also tried with weights by label and with STAPLE.
+    """
+    tried, blind = _able(ensembles(list(tasks)), cases)
+    pool, stapled = None, list[Members]()
+    if any(task.configuration.channels is not None for task in tasks.values()):
+        pool = learned_pool(cases, list(tasks), labels, workers)
+        stapled = [members for members in tried if staple_problem(len(members), labels.heads, labels.exclusive) is None]
+    scores = dice(overlaps_of(cases, tried, labels, workers, pool, stapled), labels)
+    compared = rank(tried, scores, [case.key for case in cases], labels, patients, pool, stapled)
+    best = compared[0]
+    weighed = pool if best.weights else None
+    return compared, partial(label_map, members=best.members, labels=labels, pool=weighed, staple=best.stapled), blind
+
+
+def _able(tried: Sequence[Members], cases: Sequence[Unseen]) -> tuple[list[Members], dict[str, str]]:
+    """The ensembles that predict every case, as others cannot be compared with them; and which single configurations
+    do not."""
+    blind = {members: sum(not case.seen_by(members) for case in cases) for members in tried}
+    why = "{} of {} cases lack channels that it needs; it is compared as part of ensembles"
+    alone = {only[0]: why.format(count, len(cases)) for only, count in blind.items() if count and len(only) == 1}
+    return [members for members, count in blind.items() if not count], alone
 
 
 def _learn(
-    cases: Sequence[Unseen], members: Members, dataset: Dataset, workers: int, pool: Pool | None
+    cases: Sequence[Unseen], members: Members, decide: Decide, dataset: Dataset, workers: int
 ) -> tuple[Learned, list[Held]]:
     def held(case: Unseen) -> Held:
-        decided = label_map(case, members, dataset.labels, pool)
-        geometry = case.opened(members)[0].geometry
+        decided = decide(case)
+        geometry = case.opened(case.seen_by(members))[0].geometry
         reference = reference_of(case, geometry, dataset.labels)
         return Held(decided, reference, geometry, case.fold, case.patient)
 
-    made = progress(ordered_map(held, cases, workers), len(cases), "averaging " + " + ".join(members))
+    made = progress(ordered_map(held, cases, workers), len(cases), "combining " + " + ".join(members))
     return learn(list(made), dataset.labels, workers)
 
 
@@ -184,9 +238,8 @@ def _validate(
     splits: Folds,
     cases: Sequence[Unseen],
     held: Sequence[Held],
-    folds: tuple[str, ...],
     workers: int,
-) -> CrossValidation:
+) -> Summary:
     """Writes the label maps of the chosen model and scores them with every metric.
 
     Each case is corrected with what was learned without its fold, so that its scores are those of an unseen case.
@@ -199,8 +252,7 @@ def _validate(
         image = dataset.case(case.key).grid_file(dataset.alignment)
         write_label_map(each.label_map, each.geometry, written, labels, like=image)
         pairs[case.key] = case.reference, written
-    summary = score_pairs(pairs, labels, folder, patients=splits.patients, workers=workers)
-    return CrossValidation(summary.overall, summary.labels, folds)
+    return score_pairs(pairs, labels, folder, patients=splits.patients, workers=workers)
 
 
 def _write_model(
@@ -225,6 +277,7 @@ def _write_model(
         configurations={stage: tuple(runs) for stage, runs in stages.items()},
         ensemble={name: sum(of) / len(of) for name, of in weights_of.items()} or alike,
         label_weights=weights_of,
+        combined=selection.chosen.combined,
         postprocessing=selection.postprocessing.corrections,
         mirroring=mirroring,
         scores=selection.scores,

@@ -27,6 +27,7 @@ from .cascade import bring_to_grid, tell_first, unfinished
 from .finish_plan import finish_plan, measure_here, prepare_missing
 from .fold_processes import FoldProcesses
 from .make_plan import refuse_early
+from .missing import split_of_seen
 from .plan_and_preprocess import preparation_keys
 from .recorded import recorded
 from .train_fold import FoldRun, TrainingLength, prepared_cases, train_fold
@@ -69,6 +70,7 @@ def train(
         group.on_main(partial(finish_plan, files, fold_processes.plan if fold_processes else here))
         stages = _effective(files, configuration, epochs, changes)
         _refuse_gaps(stages, dataset)
+        splits = {name: split_of_seen(split, stages[-1].task(), dataset) for name, split in splits.items()}
         group.on_main(partial(prepare_missing, files, stages, settings))
 
         def run_of(plan: Plan, name: str) -> FoldRun:
@@ -150,9 +152,10 @@ def _refuse_lost_images(dataset: Dataset, splits: Iterable[Fold]) -> None:
 
 def _refuse_gaps(stages: Sequence[Plan], dataset: Dataset) -> None:
     """Validation would refuse what the plan does not know of, after hours: an edited one, or one of before."""
+    tasks = [plan.task() for plan in stages if plan.task().configuration.channels is None]
     for case in dataset.cases:
-        for plan in stages:
-            if problem := plan.task().problem_without(case.absent):
+        for task in tasks:
+            if problem := task.problem_without(case.absent):
                 raise DatasetError(f"case {case.key} {problem}. Run `autoseg plan {dataset.name}`, which plans for it")
 
 

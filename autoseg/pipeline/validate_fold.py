@@ -28,7 +28,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     """
     folder, split, settings = run.folder, run.split, run.settings
     if not split.validation:
-        LOG.info("fold all has no validation cases: score it on cases of your own with `autoseg evaluate`")
+        LOG.info("%s has no validation cases: score it on cases of your own with `autoseg evaluate`", run.name)
         return
     todo = problems(folder, split.validation, run.plan, settings.threads)
     if not todo and is_scored(folder, split.validation):

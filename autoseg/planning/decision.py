@@ -1,6 +1,7 @@
 """Fusion at the decision: configurations that see one modality, or some, whose probabilities are combined later.
 
-They look at the cases that were prepared for the configuration that sees all.
+They look at the cases that were prepared for the configuration that sees all. Where cases may lack channels, each
+learns from those that have all of its own, which it needs, and what else a case may lack is none of its business.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 
 from ..configuration import Configuration
 from ..core.fusion import DECISION, Fusion
+from ..core.missing import MissingChannels
 from ..errors import UsageError
+from ..parts.inputs import presence
 from ..plan import Plan
 
 FORBIDDEN = re.compile(r"[^\w+-]+")  # in the name of a configuration: whatever some system does not take
@@ -26,11 +29,6 @@ def with_subsets(plan: Plan, fusion: Fusion | None) -> Plan:
     if fusion is None or fusion.level != DECISION:
         return plan
     name, whole = plan.configuration()
-    if whole.missing is not None:
-        raise UsageError(
-            f"--fusion {DECISION} needs cases with all channels, but here some may be missing; fuse at the input or in "
-            "the middle"
-        )
     seeing = {
         f"{name}_{subset}": _seeing(whole, name, of, plan) for subset, of in subsets(fusion, plan.channels).items()
     }
@@ -46,10 +44,7 @@ def subsets(fusion: Fusion | None, channels: Sequence[str]) -> dict[str, tuple[i
         return {}
     if len(channels) == 1:
         raise UsageError(f"--fusion {DECISION}: there is a network for each modality, but images have one channel only")
-    try:
-        groups = fusion.numbered(channels) or tuple((channel,) for channel in range(len(channels)))
-    except ValueError as error:
-        raise UsageError(f"--fusion {DECISION}: {error}") from None
+    groups = fusion.numbered(channels) or tuple((channel,) for channel in range(len(channels)))
     for group in groups:
         if len(set(group)) < len(group) or len(group) == len(channels):
             raise UsageError(f"--fusion {DECISION}: a group must be some of the channels, not all, and each once")
@@ -66,6 +61,16 @@ def _seeing(whole: Configuration, name: str, channels: tuple[int, ...], plan: Pl
     if masked := augmentation.masked_channels:  # they are counted among the channels that are seen
         there = tuple(place for place, channel in enumerate(channels) if channel in masked)
         augmentation = replace(augmentation, masked_channels=there)
-    seen = " and ".join(plan.channels[channel] for channel in channels)
-    why = f"channels: {seen} only; all else as in {name}, whose cases it shares and which takes hardly more memory"
-    return replace(whole, channels=channels, augmentation=augmentation, cost=None, reasons=(why, *whole.reasons))
+    names = [plan.channels[channel] for channel in channels]
+    others = tuple(other for other in (whole.missing.rates if whole.missing else ()) if other not in names)
+    shares = "whose cases it shares and which takes hardly more memory"
+    why = f"channels: {' and '.join(names)} only; all else as in {name}, {shares}"
+    return replace(
+        whole,
+        channels=channels,
+        inputs=tuple(part for part in whole.inputs if not isinstance(part, presence.Spec)),
+        missing=MissingChannels(dict.fromkeys(others, 0.0), validate=False) if others else None,
+        augmentation=augmentation,
+        cost=None,
+        reasons=(why, *whole.reasons),
+    )

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..configuration import FILTERS, NORMALIZERS, Configuration
+from ..core.channels import channel_number
+from ..core.missing import listed
 from ..core.names import short
-from ..data.fingerprint import LARGE_VARIATION, Fingerprint, is_quantitative
+from ..data.fingerprint import Fingerprint, is_quantitative
 from ..errors import PlanningError, UsageError
 from ..parts.normalizers import histogram
 from ..plan import Plan
@@ -36,10 +38,10 @@ def read_wishes(constraints: PlanConstraints, channels: Sequence[str], trusted: 
     for number in _corrected(constraints.bias_correction, channels):
         filters.setdefault(number, []).append(BIAS_CORRECTION)
     for channel, name in constraints.filters:
-        filters.setdefault(_number(channel, channels, "--filter"), []).append(name)
+        filters.setdefault(channel_number(channel, channels, "--filter"), []).append(name)
     normalizers: dict[int, str] = {}
     for channel, name in constraints.normalizers:
-        number = _number(channel, channels, "--normalizer")
+        number = channel_number(channel, channels, "--normalizer")
         if normalizers.setdefault(number, name) != name:
             raise UsageError(f"--normalizer: two are asked for {channels[number]}: {normalizers[number]} and {name}")
     for names in filters.values():
@@ -102,19 +104,11 @@ def _with_parts(
 
 def _variation(fingerprint: Fingerprint, number: int, channel: str, corrected: bool) -> str:
     """What is to be said of a channel's bias field; nothing where it is small or not known."""
-    measured = fingerprint.variation(number)
-    if measured is None or measured[0] < LARGE_VARIATION:
+    varies = fingerprint.large_variation(number)
+    if varies is None:
         return ""
-    share, cases = measured
-    seen = (
-        f"brightness varies slowly by {share:.0%} from place to place (median of {cases} cases, limit "
-        f"{LARGE_VARIATION:.0%}), as a bias field or uneven anatomy makes it"
-    )
-    return seen + (
-        "; N4 corrects the field"
-        if corrected
-        else f"; --bias-correction {shlex.quote(channel)} corrects the field (N4)"
-    )
+    by = "N4 corrects" if corrected else f"--bias-correction {shlex.quote(channel)} corrects"
+    return f"brightness {varies}; {by} the field" + ("" if corrected else " (N4)")
 
 
 def _normalizer(
@@ -163,26 +157,11 @@ def _corrected(names: Sequence[str], channels: Sequence[str]) -> list[int]:
         found = [number for number, channel in enumerate(channels) if not is_quantitative(channel)]
         if not found:
             raise UsageError(
-                f"--bias-correction {ALL}: no channel is of a kind that has a bias field ({_listed(channels)})"
+                f"--bias-correction {ALL}: no channel is of a kind that has a bias field ({listed(channels)})"
             )
         return found
-    found = [_number(name, channels, "--bias-correction") for name in names]
+    found = [channel_number(name, channels, "--bias-correction") for name in names]
     for number in found:
         if channels[number].casefold() == "ct":
             raise UsageError("--bias-correction CT: Hounsfield units have no bias field; N4 is for MR")
     return found
-
-
-def _number(name: str, channels: Sequence[str], flag: str) -> int:
-    """Of the channel called ``name``, in any case where that is one only, or numbered so."""
-    for same in (lambda channel: channel == name, lambda channel: channel.casefold() == name.casefold()):
-        found = [number for number, channel in enumerate(channels) if same(channel)]
-        if len(found) == 1:
-            return found[0]
-    if name in map(str, range(len(channels))):
-        return int(name)
-    raise UsageError(f"{flag}: there is no channel {short(name)!r}; name one of {_listed(channels)}, or its number")
-
-
-def _listed(channels: Sequence[str]) -> str:
-    return short(", ".join(f"{channel} ({number})" for number, channel in enumerate(channels)), 500)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..configuration import Configuration
+from ..core.channels import channel_number
 from ..core.missing import MissingChannels, listed
 from ..core.names import short
 from ..data.fingerprint import Fingerprint
@@ -51,12 +52,16 @@ def with_missing_channels(plan: Plan, fingerprint: Fingerprint, constraints: Pla
     )
 
 
+def required_channels(channels: Sequence[str], constraints: PlanConstraints) -> tuple[str, ...]:
+    """Names of the channels that no case may lack. Raises UsageError for one that there is not."""
+    numbers = {channel_number(name, channels, "--require") for name in constraints.require}
+    return tuple(channels[number] for number in sorted(numbers))
+
+
 def _required(channels: Sequence[str], fingerprint: Fingerprint, constraints: PlanConstraints) -> tuple[str, ...]:
     if constraints.missing_channels and len(channels) == 1:
         raise UsageError("--missing-channels: the images have one channel, which cannot be missing")
-    required = constraints.require
-    if unknown := [name for name in required if name not in channels]:
-        raise UsageError(f"--require: there is no channel {short(unknown[0])!r}; there are {listed(channels)}")
+    required = required_channels(channels, constraints)
     if set(required) == set(channels):
         raise UsageError("--require names every channel, so that none may be missing; leave it out, or name some")
     for key, case in fingerprint.cases.items():

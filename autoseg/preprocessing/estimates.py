@@ -1,15 +1,17 @@
 """What filters find slowly, kept in the workspace: a bias field is computed once for all configurations.
 
 A file is named by a hash of all that its content follows from: the voxels that the filter was given, their spacing, and
-the filter with its settings. What is damaged is found anew.
+the filter with its settings. It lies in a folder that is named by a hash of the case's files, so that what belongs to a
+case or file that is gone can be told and removed. What is damaged is found anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,12 @@ from ..core.records import to_json
 
 VERSION = 1  # raise it when a filter of the same name and settings finds something else
 NAME = "estimate"
+ENDING = ".npz"
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Those of one dataset."""
+    """Those of one case."""
 
     folder: Path | None
     """None: nothing is kept."""
@@ -35,7 +38,7 @@ class Estimates:
         """``part.apply(channel, spacing)``, bit by bit, with what is slow taken from the folder if it is there."""
         if self.folder is None or not hasattr(part, "estimate"):
             return _float32(part.apply(channel, spacing))
-        path = self.folder / f"{_digest(part, channel, spacing)}.npz"
+        path = self.folder / f"{_digest(part, channel, spacing)}{ENDING}"
         found = _recall(path)
         if found is None:
             found = part.estimate(channel, spacing)
@@ -45,6 +48,16 @@ class Estimates:
 
 
 NOT_KEPT = Estimates(None)
+
+
+def remove_others(folder: Path, contents: Collection[str]) -> None:
+    """Removes from a dataset's ``folder`` what was kept for other files than those whose hashes are ``contents``."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink() and path.name not in contents:
+            if all(file.suffix == ENDING for file in path.iterdir()):
+                shutil.rmtree(path, ignore_errors=True)
+        elif path.suffix == ENDING:  # as an earlier version kept them, of all cases side by side
+            path.unlink(missing_ok=True)
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

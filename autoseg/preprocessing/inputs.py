@@ -42,8 +42,9 @@ class CaseWithInputs:
 
     @property
     def absent(self) -> tuple[int, ...]:
-        """Channels of the image that it lacks, counted from 0."""
-        return self.case.absent
+        """Channels that it lacks, counted from 0 among those that are read."""
+        lacking = self.case.absent
+        return tuple(n for n, channel in enumerate(self.seen) if channel in lacking) if self.seen else lacking
 
     @property
     def foreground(self) -> Locations:

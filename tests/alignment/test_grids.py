@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from two_channels import GRID, SHAPE, laid, moved, phantom, rigid
 
-from autoseg.alignment.grids import bytes_beside, covered, indices_of, places_of, reference_channel, resampled
+from autoseg.alignment import grids
+from autoseg.alignment.grids import (
+    bytes_beside,
+    covered,
+    indices_of,
+    places_of,
+    reference_channel,
+    resampled,
+    smoothing,
+)
 from autoseg.alignment.record import Alignment, Registration
 from autoseg.core.geometry import Geometry
 from autoseg.parts.readers import Header
@@ -82,6 +91,54 @@ def test_places_are_those_of_itk() -> None:
     expected = [image.TransformIndexToPhysicalPoint(tuple(map(int, index[::-1]))) for index in indices]
     np.testing.assert_allclose(places_of(GRID, indices), expected)
     np.testing.assert_allclose(indices_of(GRID, np.array(expected)), indices, atol=1e-9)
+
+
+@pytest.mark.parametrize("factors", [(2, 1, 1), (1, 3, 2), (4, 2, 5), (1, 1, 1)])
+def test_what_becomes_coarser_is_smoothed_as_by_scikit_image(factors: tuple[int, int, int]) -> None:
+    """Inside, since its borders are other ones; cells of both grids cover the same field of view."""
+    from skimage.transform import resize
+
+    array = np.random.default_rng(0).uniform(1, 99, (40, 60, 60)).astype(np.float32)
+    shape = tuple(size // factor for size, factor in zip(array.shape, factors))
+    fine, spacing = (1.5, 1.0, 2.0), tuple(edge * factor for edge, factor in zip((1.5, 1.0, 2.0), factors))
+    origin = tuple((new - old) / 2 for old, new in zip(fine[::-1], spacing[::-1]))
+    direction = GRID.direction
+    there = np.array(direction).reshape(3, 3) @ origin
+    target = Geometry(shape, spacing, tuple(there.tolist()), direction)
+    geometry = Geometry(array.shape, fine, (0.0, 0.0, 0.0), direction)
+    expected = resize(array, shape, order=1, mode="reflect", anti_aliasing=True, preserve_range=True)
+    found = resampled(array, geometry, target)
+    np.testing.assert_allclose(found[1:-1, 1:-1, 1:-1], expected[1:-1, 1:-1, 1:-1], atol=0.01)
+    np.testing.assert_allclose(smoothing(geometry, target), [(factor - 1) / 2 for factor in factors], atol=1e-9)
+
+
+def test_a_pattern_finer_than_the_voxels_leaves_its_mean_and_what_is_zero_stays_zero() -> None:
+    stripes = np.zeros((24, 24, 24), np.float32)
+    stripes[4:20, 4:20, 4:20:2] = 100
+    fine, coarse = Geometry.plain((24, 24, 24), (1.0,) * 3), Geometry.plain((6, 6, 6), (4.0,) * 3)
+    found, direct = resampled(stripes, fine, coarse), stripes[::4, ::4, ::4]  # of each four, one that is bright
+    assert (direct[1:5, 1:5, 1:5] == 100).all()
+    np.testing.assert_allclose(found[2:4, 2:4, 2:4], 50, atol=3)
+    assert (found[direct == 0] == 0).all()
+
+
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (1.0, 1.5, 2.0), (2.0005, 2.0, 2.0)])
+def test_no_voxel_changes_where_no_axis_becomes_coarser(
+    spacing: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array, geometry = FIRST[:20, :20, :20], Geometry.plain((20, 20, 20), (2.0, 2.0, 2.0))
+    target = Geometry.plain((18, 18, 18), spacing)
+    found = resampled(array, geometry, target)
+    monkeypatch.setattr(grids, "smoothing", lambda *_: np.zeros(3))
+    np.testing.assert_array_equal(found, resampled(array, geometry, target))
+
+
+def test_a_turned_grid_of_the_same_voxels_is_no_coarser_one() -> None:
+    straight = Geometry.plain((20, 20, 20), (2.0, 2.0, 2.0))
+    turned = Geometry((20, 20, 20), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), GRID.direction)
+    assert not smoothing(straight, turned).any() and not smoothing(turned, straight).any()
+    flipped, its = laid(FIRST, GRID, (2, 0, 1), (0, 2))
+    assert flipped.shape == its.shape and not smoothing(its, GRID).any()
 
 
 @pytest.mark.parametrize(("along", "share"), [(0, 1.0), (60, 0.5), (119, 0.06), (130, 0.0)])

@@ -6,6 +6,7 @@ import pytest
 
 from autoseg.core.fusion import LEVELS, METHODS, Fusion
 from autoseg.core.records import from_json, to_json
+from autoseg.errors import UsageError
 
 CHANNELS = ("T1", "T1ce", "FLAIR", "T2")
 
@@ -48,7 +49,7 @@ def test_what_cannot_be_meant_is_refused(level: str | None, groups: str, said: s
 
 
 def test_a_channel_that_is_none_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match="no channel 'PD'; the channels are T1, T1ce, FLAIR, T2"):
+    with pytest.raises(UsageError, match=r"--groups: there is no channel 'PD'; name one of T1 \(0\), T1ce \(1\), "):
         Fusion("middle", groups=(("T1", "PD"),)).numbered(CHANNELS)
 
 

@@ -206,7 +206,7 @@ def test_another_reference_is_refused_where_labels_do_not_lie_on_it(raw: Path, t
     )
     assert "6 errors" in said and "label maps are not resampled" in said and "Traceback" not in said
     said = run("plan_and_preprocess", raw, "--reference", "FLAIR", cwd=tmp_path, code=2)
-    assert "has no channel 'FLAIR'" in said and "0 (ADC), 1 (T2)" in said
+    assert "--reference: there is no channel 'FLAIR'" in said and "ADC (0), T2 (1)" in said
     with pytest.raises(UsageError, match="align must be one of"):
         autoseg.plan_and_preprocess(raw, tmp_path / "workspace", align="elastic")
 
@@ -280,6 +280,12 @@ def test_a_shift_is_told_registered_once_and_undone(tmp_path: Path, monkeypatch:
         raise AssertionError("registered again")
 
     monkeypatch.setattr(reference, "register", never)
-    said = run("plan_and_preprocess", folders["shifted"], *PLAN, "--align", "rigid", cwd=tmp_path / "shifted")
-    assert "0 cases prepared, 6 were up to date" in said
+    for words in (("--align", "rigid"), ()):  # as before
+        said = run("plan_and_preprocess", folders["shifted"], *PLAN, *words, cwd=tmp_path / "shifted")
+        assert "0 cases prepared, 6 were up to date" in said
+        assert ("registered as before (--align rigid); --align header" in " ".join(said.split())) == (not words)
+        assert files.read_plan().alignment == autoseg_alignment(1, "rigid")
     assert "errors" in run("check", folders["shifted"], cwd=tmp_path / "shifted")
+    run("plan_and_preprocess", folders["shifted"], *PLAN, "--align", "header", cwd=tmp_path / "shifted")
+    assert files.read_plan().alignment is None
+    np.testing.assert_array_equal(prepared(tmp_path / "shifted"), header)

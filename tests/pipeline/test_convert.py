@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ from autoseg.data.layouts import read_dataset
 RANDOM = np.random.default_rng(0)
 
 
-def write(path: Path, array: np.ndarray, spacing: tuple[float, float, float] = (1.0, 2.0, 3.0)) -> Path:
+def write(
+    path: Path,
+    array: np.ndarray,
+    spacing: tuple[float, float, float] = (1.0, 2.0, 3.0),
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Path:
     """``array`` is (z, y, x), or (channels, z, y, x) for a 4-D file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array, isVector=False)
     image.SetSpacing((*spacing, 1.0)[: array.ndim])
+    image.SetOrigin((*origin, 0.0)[: array.ndim])
     sitk.WriteImage(image, str(path))
     return path
 
@@ -141,21 +148,38 @@ def test_what_is_missing_or_open_is_named_and_may_be_left_out(
 ) -> None:
     source = bids(tmp_path / "bids")
     write(source / "sub-01" / "anat" / "sub-01_run-2_T1w.nii.gz", voxels())
-    where = source / "derivatives" / "manual" / "sub-02" / "ses-b" / "anat"
-    write(next(where.glob("*_dseg.nii.gz")), np.zeros((4, 5, 7), np.uint8))
+    write(source / "sub-02" / "ses-b" / "anat" / "sub-02_ses-b_FLAIR.nii.gz", voxels(4, 5, 7), origin=(500.0, 0.0, 0.0))
     words = ["convert", "bids", str(source), str(tmp_path / "D")]
     insist = ["--channel", "T1w=*_T1w.nii.gz", "--channel", "T2w=*_T2w.nii.gz"]
     assert main(words) == 2
     said = capsys.readouterr().err
     assert "2 cases cannot be converted; --leave-out goes on without them" in said
     assert "sub-01: 2 files for T1w: sub-01/anat/sub-01_T1w.nii.gz, sub-01/anat/sub-01_run-2_T1w.nii.gz" in said
-    assert "sub-02_ses-b: label lies on another grid than any channel (shape (4, 5, 7)" in said
+    assert "sub-02_ses-b: channel 1 has no voxel in common with channel 0 (shape (4, 5, 7)" in said
     assert not (tmp_path / "D").exists()
     assert main([*words, *insist]) == 2
     assert "no case can be converted:\nsub-01: 2 files" in capsys.readouterr().err
     assert main([*words, "--leave-out"]) == 0
     assert files(tmp_path / "D" / "labelsTr") == ["sub-02_ses-a.nii.gz"]
     assert "2 cases are left out" in caplog.text
+
+
+def test_channels_on_grids_of_their_own_are_written_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = bids(tmp_path / "bids"), tmp_path / "Dataset003_Grids"
+    path = source / "sub-02" / "ses-b" / "anat" / "sub-02_ses-b_FLAIR.nii.gz"
+    write(path, voxels(8, 5, 7))
+    with caplog.at_level(logging.INFO, "autoseg"):
+        assert main(["convert", "bids", str(source), str(target)]) == 0
+    assert "channels lie on different grids in 1 cases and are written as they are" in caplog.text
+    same_voxels_and_grid(target / "imagesTr" / "sub-02_ses-b_0001.nii.gz", path)
+    assert main(["check", str(target), "--workspace", str(tmp_path / "w")]) in (0, 1)
+    assert "on another grid than T1w in 1 of 3 cases" in " ".join(capsys.readouterr().out.split())
+    label = source / "derivatives" / "manual" / "sub-01" / "anat" / "sub-01_desc-x_dseg.nii.gz"
+    write(label, labels(0, 3, 7)[:2])
+    assert main(["convert", "bids", str(source), str(tmp_path / "D")]) == 2
+    assert "sub-01: the label lies on the grid of no channel" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_converter_may_be_a_file_of_patterns_and_keep_some_labels(tmp_path: Path) -> None:

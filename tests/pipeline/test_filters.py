@@ -83,8 +83,8 @@ def test_fields_are_kept_for_the_next_preparation_and_other_configurations(
     root = tmp_path / "copy"
     shutil.copytree(trained, root)
     measured = root / "workspace" / NAME / "measured" / "estimates"
-    assert len([*measured.iterdir()]) == 3
-    before = {path.name: path.read_bytes() for path in measured.iterdir()}
+    before = {path: path.read_bytes() for path in measured.rglob("*.npz")}
+    assert len(before) == len([*measured.iterdir()]) == 3
     images = {path: path.read_bytes() for path in (root / "workspace" / NAME / "prepared").rglob("image.b2nd")}
     shutil.rmtree(root / "workspace" / NAME / "prepared")
 
@@ -94,14 +94,17 @@ def test_fields_are_kept_for_the_next_preparation_and_other_configurations(
     with monkeypatch.context() as patch:
         patch.setattr(n4.Spec, "estimate", never)
         assert call(root, "preprocess", NAME) == 0
-    assert {path.name: path.read_bytes() for path in measured.iterdir()} == before
+    assert {path: path.read_bytes() for path in measured.rglob("*.npz")} == before
     assert all(path.read_bytes() == content for path, content in images.items()) and len(images) == 3
     assert {path.name for path in (root / "workspace" / NAME / "prepared").iterdir()} > {"3d_fullres"}
-    for path in measured.iterdir():
+    for path in before:
         path.write_bytes(path.read_bytes()[:-9])
+    (measured / "of another case").mkdir()
+    next(iter(before)).rename(measured / "of another case" / "0.npz")
     shutil.rmtree(root / "workspace" / NAME / "prepared")
     assert call(root, "preprocess", NAME, "-c", "3d_fullres") == 0
     assert all(path.read_bytes() == content for path, content in images.items())
+    assert {*measured.rglob("*.npz")} == {*before}
 
 
 def test_cases_are_prepared_anew_when_filters_change_and_only_then(trained: Path, tmp_path: Path) -> None:

@@ -130,10 +130,10 @@ def test_two_planners_can_be_compared_without_it(files: DatasetFolder) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--fusion", "middle", "--groups", "T1;PD"), "there is no channel 'PD'; the channels are T1, T2"),
+        (("--fusion", "middle", "--groups", "T1;PD"), "--groups: there is no channel 'PD'; name one of T1 (0), T2 (1)"),
         (("--fusion", "middle", "--groups", "T1,T2"), "at least two groups"),
         (("--groups", "T1;T2"), "ask for fusion middle or decision, too"),
-        (("--fusion", "decision", "--groups", "T1;PD"), "there is no channel 'PD'; the channels are T1, T2"),
+        (("--fusion", "decision", "--groups", "T1;PD"), "--groups: there is no channel 'PD'; name one of T1 (0)"),
         (("--fusion", "decision", "--groups", "T1,T2"), "not all, and each once"),
         (("--fusion", "decision", "--groups", "T1;t1"), "two groups hold the same channels"),
         (("--fusion", "decision", "--network", "multi_encoder_unet"), "has a network for each modality"),

@@ -208,6 +208,37 @@ def test_models_are_compared_and_corrected_mask_by_mask(trained: tuple[Path, Mas
     assert read(tmp_path / "out", "case_0", labels).shape == GEOMETRY.shape
 
 
+def test_two_folds_are_trained_compared_and_predict_as_one_model(
+    trained: tuple[Path, MaskLabels], tmp_path: Path
+) -> None:
+    folder, labels = trained
+    copy = tmp_path / "workspace"
+    shutil.copytree(folder / "workspace", copy)
+    files, here = Workspace(copy).dataset_folder(NAME), ("--device", "cpu", "--workspace", copy)
+    folds = json.loads(files.folds.read_text())
+    files.folds.write_text(json.dumps(folds | {"folds": folds["folds"][:2]}))
+    for name in ("3d_fullres", "2d"):
+        assert command("train", 1, "cv", "-c", name, *here) == 0
+        assert [run.fold for run in files.folds_of(name) if run.finished] == ["0", "1"]
+    assert command("select", 1, "--no-mirroring-test", *here) == 0
+    record = json.loads((files.selection / "selection.json").read_text())
+    keys = [key for fold in files.read_folds().folds for key in fold.validation]
+    assert record["folds"] == ["0", "1"] and record["cases"] == len(keys) > len(files.read_folds()[0].validation)
+    assert len(record["compared"]) == 3 and set(record["compared"][0]["labels"]) == set(MASKS)
+    scores = read_json(files.selection / "validation" / "scores.json", Summary)
+    assert set(scores.cases) == set(keys)
+    for key in keys:
+        one = read(files.selection / "validation", key, labels) & 1
+        true, dice = masks(int(key[-1]))[0], scores.cases[key]["lung"]["dice"]
+        assert dice == pytest.approx(2 * (one & true).sum() / (one.sum() + true.sum()))
+    assert command("predict", "-i", folder / NAME / "imagesTr", "-o", tmp_path / "out", "-d", 1, *here) == 0
+    model = Model.read(files.selected)
+    np.testing.assert_array_equal(
+        read(tmp_path / "out", "case_3", labels),
+        model.predict(folder / NAME / "imagesTr" / "case_3_0000.nii.gz").labels,
+    )
+
+
 def test_images_in_memory_get_every_mask(trained: tuple[Path, MaskLabels]) -> None:
     folder, labels = trained
     model = Model.read(Workspace(folder / "workspace").dataset_folder(NAME).run("3d_fullres", "0").root)

@@ -12,19 +12,25 @@ from safetensors.torch import save_file
 from tasks import decoded
 
 from autoseg.bundle.bundle import read_bundle
+from autoseg.bundle.card import card
+from autoseg.bundle.trained import read_trained
+from autoseg.core.fusion import STAPLE
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
-from autoseg.core.records import write_json
+from autoseg.core.records import read_json, write_json
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.folds import make_folds
+from autoseg.evaluation import selection as evaluated
 from autoseg.evaluation.counts import overlaps
 from autoseg.evaluation.pool import WHOLE
 from autoseg.evaluation.scores import score_case, summarise, write_scores
-from autoseg.evaluation.selection import report
+from autoseg.evaluation.selection import Compared, Selection, report
 from autoseg.inference import stored_probabilities as kept
+from autoseg.inference.ensemble import Ensemble
 from autoseg.inference.model import Model
-from autoseg.parts.readers import write_channels, write_labels
+from autoseg.parts.readers import read_labels, write_channels, write_labels
 from autoseg.pipeline import compare
+from autoseg.pipeline import select as selecting
 from autoseg.pipeline.pooling import learned_pool
 from autoseg.pipeline.select import select
 from autoseg.plan import Plan
@@ -165,6 +171,89 @@ def test_it_is_scored_as_if_it_were_predicted(files: DatasetFolder) -> None:
         theirs = compare.reference_of(case, case.opened(pool.members)[0].geometry, labels)
         np.testing.assert_array_equal(matrix, overlaps(labels.encode(predicted), theirs, labels))
     np.testing.assert_array_equal(found[:-1], compare.overlaps_of(cases, tried, labels, workers=1))
+
+
+def test_staple_is_scored_as_if_it_were_predicted(files: DatasetFolder) -> None:
+    labels, cases = files.read_dataset().labels, unseen(files)
+    tried = compare.ensembles(list(SEEN))
+    stapled = [members for members in tried if len(members) > 1]
+    found = compare.overlaps_of(cases, tried, labels, workers=2, stapled=stapled)
+    np.testing.assert_array_equal(found[: len(tried)], compare.overlaps_of(cases, tried, labels, workers=1))
+    for number, members in enumerate(stapled, len(tried)):
+        for case, matrix in zip(cases, found[number]):
+            predicted = compare.label_map(case, members, labels, staple=True)
+            theirs = compare.reference_of(case, case.opened(members)[0].geometry, labels)
+            np.testing.assert_array_equal(matrix, overlaps(labels.encode(predicted), theirs, labels))
+
+
+def test_the_model_that_select_writes_predicts_by_staple_where_that_is_best(
+    files: DatasetFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would not be here: means are told to be worse than they are."""
+    judge = evaluated.rank
+
+    def rank(tried: list[compare.Members], scores: np.ndarray, *rest: object) -> tuple[Compared, ...]:
+        count = len(tried)
+        return judge(tried, np.concatenate((scores[:count] * 0, scores[count:-1], scores[-1:] * 0)), *rest)
+
+    monkeypatch.setattr(selecting, "rank", rank)
+    selection = select(files, mirroring=False, settings=SETTINGS)
+    assert selection.chosen.combined == STAPLE and selection.chosen.name.endswith(", STAPLE")
+    assert selection.chosen.weights is None and len(selection.compared) == 7 + 4 + 1
+    assert f"chosen: {selection.chosen.name}" in report(selection)
+    written = read_json(files.selection / "selection.json", Selection)
+    assert written.chosen.combined == STAPLE
+    manifest = read_bundle(files.selected).manifest
+    assert manifest.combined == STAPLE and manifest.label_weights == {}
+    labels = files.read_dataset().labels
+    for case in unseen(files):
+        predicted = read_labels(files.selection / "validation" / f"{case.key}.nii.gz")[0]
+        if not manifest.postprocessing:
+            expected = compare.label_map(case, selection.chosen.members, labels, staple=True)
+            np.testing.assert_array_equal(predicted, expected)
+    model = Model.read(files.selected, settings=SETTINGS)
+    assert isinstance(model, Ensemble) and model.combined == STAPLE
+    image = np.random.default_rng(0).normal(size=(3, *GEOMETRY.shape)).astype(np.float32)
+    assert model.predict(image, spacing=GEOMETRY.spacing).shape == GEOMETRY.shape
+    assert f"STAPLE of {', '.join(manifest.ensemble)}" in card(read_trained(files.selected))
+
+
+def lacking(cases: list[compare.Unseen], name: str, keys: set[str]) -> list[compare.Unseen]:
+    """The cases ``keys`` as if they lacked the channel that ``name`` sees."""
+    return [
+        replace(case, kept={other: path for other, path in case.kept.items() if other != name}, absent=SEEN[name])
+        if case.key in keys
+        else case
+        for case in cases
+    ]
+
+
+def test_in_a_case_without_a_channel_the_others_decide(files: DatasetFolder) -> None:
+    labels, every = files.read_dataset().labels, unseen(files)
+    cases = lacking(every, "3d_fullres_T2", {"case_1", "case_4"})
+    whole, pool = (learned_pool(each, list(SEEN), labels, workers=1) for each in (every, cases))
+    assert whole is not None and pool is not None and {*pool.without} == {*whole.without}
+    tried = [members for members in compare.ensembles(list(SEEN)) if members != ("3d_fullres_T2",)]
+    found = compare.overlaps_of(cases, tried, labels, workers=1, pool=pool, stapled=[tuple(SEEN)])
+    alone = [members for members in tried if "3d_fullres_T2" not in members]
+    for number, case in enumerate(cases):
+        if case.absent:
+            assert found[tried.index(("3d_fullres_T1", "3d_fullres_T2")), number].tolist() == (
+                found[tried.index(("3d_fullres_T1",)), number].tolist()
+            )
+            both = compare.label_map(every[number], ("3d_fullres_T1", "3d_fullres_PD"), labels, staple=True)
+            np.testing.assert_array_equal(compare.label_map(case, tuple(SEEN), labels, staple=True), both)
+            shares = pool.shares_without(case.key, case.seen_by(pool.members))
+            assert (shares.sum(0) == WHOLE).all() and len(shares) == len(pool.members) - 1
+    np.testing.assert_array_equal(
+        compare.overlaps_of(every, alone, labels, workers=1), found[[tried.index(each) for each in alone]]
+    )
+
+
+def test_nothing_is_weighed_where_no_two_folds_have_cases_that_all_see(files: DatasetFolder) -> None:
+    cases = unseen(files)
+    cases = lacking(cases, "3d_fullres_PD", {case.key for case in cases if case.fold})
+    assert learned_pool(cases, list(SEEN), files.read_dataset().labels, workers=1) is None
 
 
 def test_the_best_model_weighs_by_label_and_predicts_so(files: DatasetFolder) -> None:

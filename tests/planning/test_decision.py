@@ -10,8 +10,10 @@ from autoseg.planners import measured, tiny
 from formula import Formula, described
 
 from autoseg.core.fusion import Fusion
+from autoseg.core.missing import MissingChannels
 from autoseg.core.records import from_json, to_json
 from autoseg.errors import RecordError, UsageError
+from autoseg.parts.inputs import presence
 from autoseg.parts.normalizers import zscore
 from autoseg.pipeline.plan_and_preprocess import prepared_as
 from autoseg.plan import Plan
@@ -85,6 +87,32 @@ def test_channels_that_stay_zero_outside_are_counted_among_those_that_are_seen()
     }
 
 
+def test_each_needs_its_own_channels_and_those_that_are_required() -> None:
+    plan = planned()
+    whole = replace(
+        plan.configurations["3d_fullres"],
+        missing=MissingChannels({"T1": 0.2, "FLAIR": 0.5, "T2": 0.1}, 0.5),
+        inputs=(presence.Spec(),),
+    )
+    plan = replace(plan, configurations={"3d_fullres": whole})
+    found = with_subsets(plan, Fusion("decision", None, (("T1", "T1ce"), ("FLAIR", "T1", "T2"), ("T2",))))
+    expected = {"3d_fullres_T1+T1ce": {"FLAIR": 0.0, "T2": 0.0}, "3d_fullres_FLAIR+T1+T2": None}
+    for name, rates in expected.items():
+        one = found.configurations[name]
+        assert one.missing == (MissingChannels(rates, validate=False) if rates else None) and one.inputs == ()
+    second = found.task("3d_fullres_T2")
+    assert second.problem_without((0, 2)) is None  # T1 and FLAIR
+    assert "lacks T1ce" in (second.problem_without((1,)) or "")  # required, though this network does not see it
+    assert "lacks T2" in (second.problem_without((3,)) or "")
+
+
+def test_a_network_of_some_channels_cannot_do_without_them() -> None:
+    record = to_json(with_subsets(planned(), EACH))
+    record["configurations"]["3d_fullres_T1"]["missing"] = {"rates": {"T1": 0.5}}
+    with pytest.raises(RecordError, match="'T1' is one of the channels that this network sees"):
+        from_json(Plan, record)
+
+
 def test_fusion_elsewhere_adds_nothing() -> None:
     plan = planned()
     assert with_subsets(plan, None) is plan and with_subsets(plan, Fusion("middle")) is plan
@@ -111,7 +139,7 @@ def test_the_planner_notes_it_and_plans_its_own_networks() -> None:
 def test_subsets_that_are_none_are_refused(
     channels: tuple[str, ...], groups: tuple[tuple[str, ...], ...], said: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"--fusion decision: .*{said}"):
+    with pytest.raises(UsageError, match=f"--(fusion decision|groups): .*{said}"):
         subsets(Fusion("decision", None, groups), channels)
 
 

@@ -99,7 +99,7 @@ def test_a_draft_notes_what_was_asked_for() -> None:
     ("channels", "groups", "said"),
     [
         (("T1",), (), "--fusion middle: .*the images have one channel only"),
-        (CHANNELS, (("T1", "T2"), ("FLAIR", "PD")), "--fusion middle: there is no channel 'PD'; the channels are T1, "),
+        (CHANNELS, (("T1", "T2"), ("FLAIR", "PD")), r"--groups: there is no channel 'PD'; name one of T1 \(0\), "),
         (CHANNELS, (("T1", "T2"), ("FLAIR",)), "each of the 4 channels must be in one group"),
         (CHANNELS, (CHANNELS,), "at least two groups"),
         (tuple("ABCDEFG"), (), "let channels share one"),

@@ -96,7 +96,7 @@ def test_a_draft_knows_of_gaps_without_being_asked() -> None:
     ("lacking", "constraints", "said"),
     [
         ([""], PlanConstraints(require=("T1",)), "no training case lacks a channel.*add --missing-channels"),
-        ([""], PlanConstraints(missing_channels=True, require=("T2",)), "no channel 'T2'; there are T1, FLAIR"),
+        ([""], PlanConstraints(missing_channels=True, require=("T2",)), r"no channel 'T2'; name one of T1 \(0\)"),
         ([""], PlanConstraints(missing_channels=True, require=("T1", "FLAIR")), "names every channel"),
         (["", "FLAIR"], PlanConstraints(require=("FLAIR",)), "--require FLAIR: case case_1 lacks it"),
     ],

@@ -17,7 +17,7 @@ from autoseg.errors import DatasetError, RecordError
 from autoseg.parts.filters import gaussian, median, n4
 from autoseg.parts.normalizers import none, zscore
 from autoseg.plan import Plan
-from autoseg.preprocessing.estimates import Estimates
+from autoseg.preprocessing.estimates import Estimates, remove_others
 from autoseg.preprocessing.filtering import filtered, names_of_filters
 from autoseg.preprocessing.prepare import prepare
 from autoseg.task import Task
@@ -118,6 +118,19 @@ class Counted:
 def kept(tmp_path: Path) -> Estimates:
     CALLS.clear()
     return Estimates(tmp_path / "estimates")
+
+
+def test_what_was_kept_of_cases_and_files_that_are_gone_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    channel = image().array[0]
+    for content in ("there", "gone"):
+        Estimates(tmp_path / content).applied(QUICK, channel, SPACING)
+    (tmp_path / f"{'0' * 32}.npz").write_bytes(b"of a version before")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("not autoseg's")
+    remove_others(tmp_path, {"there", "another"})
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "mine"}
+    assert len([*(tmp_path / "there").iterdir()]) == 1 and [*(tmp_path / "mine").iterdir()]
+    remove_others(tmp_path / "nowhere", set())
 
 
 def test_an_estimate_is_found_once_for_the_same_voxels_spacing_and_settings(kept: Estimates) -> None:
