@@ -1,14 +1,35 @@
-"""Which volume of which of a case's files a channel is, where files hold more than the dataset uses."""
+"""Channels: which one a user names, and which volume of which of a case's files each is, where these hold more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import UsageError
 from .bounds import bounded
+from .names import short
 
 MOST_FILES = 10_000  # four digits number them
 MOST_VOLUMES = 100_000
+
+
+def channel_number(name: str, channels: Sequence[str], where: str) -> int:
+    """Which of the ``channels``, counted from 0, is meant by ``name``: a name, or a number from 0.
+
+    A channel that is called just so comes first, then the only one that is called so but for upper and lower case, then
+    the number. Raises UsageError, which begins with ``where`` (a flag), for a name of none and a name of several.
+    """
+    alike = [number for number, channel in enumerate(channels) if channel.casefold() == name.casefold()]
+    exact = [number for number in alike if channels[number] == name]
+    found = exact or alike
+    if len(found) == 1:
+        return found[0]
+    numbers = {str(number): number for number in range(len(channels))}
+    if not found and name in numbers:
+        return numbers[name]
+    wrong = f"{short(name)!r} may be any of {len(found)} channels" if found else f"there is no channel {short(name)!r}"
+    there = short(", ".join(f"{channel} ({number})" for number, channel in enumerate(channels)), 500)
+    raise UsageError(f"{where}: {wrong}; name one of {there}, or its number")
 
 
 @dataclass(frozen=True)
