@@ -29,7 +29,7 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         *([("source", manifest.source)] if manifest.source else []),
         ("dataset", plan.dataset),
         ("channels", ", ".join(plan.channels)),
-        *(("may lack", text) for text in [_may_lack(plan, manifest)] if text),
+        *((name, text) for name, text in [_may_lack(plan, manifest)] if text),
         _labels(plan.labels),
         *((name, _configuration(plan.configurations[name], folds)) for name, folds in manifest.configurations.items()),
         *([("ensemble", _ensemble(manifest))] if len(manifest.configurations) > 1 else []),
@@ -70,10 +70,11 @@ def _values(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(values) == 1 else "{" + ", ".join(map(str, values)) + "}"
 
 
-def _may_lack(plan: Plan, manifest: Manifest) -> str:
+def _may_lack(plan: Plan, manifest: Manifest) -> tuple[str, str]:
     """Channels that every member does without."""
     spared = [plan.configurations[name].missing for name in manifest.configurations]
-    return ", ".join(name for name in plan.channels if all(each and name in each.rates for each in spared))
+    channels = ", ".join(name for name in plan.channels if all(each and name in each.rates for each in spared))
+    return "takes one of" if any(each and each.exclusive for each in spared) else "may lack", channels
 
 
 def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:

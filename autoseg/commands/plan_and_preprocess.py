@@ -13,6 +13,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     _planning_flags.add_planning(command)
     _planning_flags.add_alignment(command)
+    _planning_flags.add_modality_file(command)
     _flags.add_configurations(command)
     _flags.add_machine(command)
 
@@ -27,4 +28,5 @@ def run(options: Namespace) -> None:
         folds=_options.fold_rules(options),
         configurations=options.configuration,
         alignment=_options.alignment(options),
+        modality_file=options.modality_file,
     )
