@@ -1,0 +1,74 @@
+"""An image that nobody calls CT or MR is told by its values, or refused with what to do."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autoseg.core.geometry import Geometry, Image
+from autoseg.core.missing import MissingChannels
+from autoseg.errors import ModelError
+from autoseg.inference.modality import placed
+from autoseg.parts.inputs import presence
+from autoseg.parts.normalizers import none as untouched
+from autoseg.plan import Plan
+from autoseg.task import Task
+
+SHAPE = (16, 20, 24)
+GEOMETRY = Geometry.plain(SHAPE, (1.0, 1.0, 1.0))
+random = np.random.default_rng(0)
+BODY = ((np.indices(SHAPE) - np.array(SHAPE).reshape(3, 1, 1, 1) / 2) ** 2).sum(0) < 60
+CT = np.where(BODY, 40, -1000) + random.normal(0, 15, SHAPE)
+MR = np.where(BODY, 400, 5) + random.gamma(2, 10, SHAPE)
+NEITHER = np.full(SHAPE, 3.0)
+
+
+def task_of(plan: Plan, *channels: str, exclusive: bool = True) -> Task:
+    missing = MissingChannels(dict.fromkeys(channels, 0.0), exclusive=exclusive)
+    one = plan.configuration()[1]
+    one = replace(one, missing=missing, inputs=(presence.Spec(),), normalizers=(untouched.Spec(),) * len(channels))
+    return replace(plan, channels=channels, configurations={plan.default: one}).task()
+
+
+def image(array: np.ndarray) -> Image:
+    return Image(array[None].astype(np.float32), GEOMETRY)
+
+
+@pytest.mark.parametrize(("array", "number", "name"), [(CT, 1, "CT"), (MR, 0, "T2w")])
+def test_an_image_becomes_the_channel_that_it_looks_like(
+    small_plan: Plan, array: np.ndarray, number: int, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "autoseg"):
+        found = placed(image(array), task_of(small_plan, "T2w", "CT"), "case_7")
+    assert found.absent == (1 - number,) and found.geometry == GEOMETRY and found.array.dtype == np.float32
+    np.testing.assert_array_equal(found.array[number], array.astype(np.float32))
+    assert not found.array[1 - number].any()
+    (said,) = caplog.messages
+    assert said.startswith(f"case_7: taken as {name}, since its values, ") and "--modality says otherwise" in said
+
+
+@pytest.mark.parametrize(
+    ("array", "channels", "message"),
+    [
+        (NEITHER, ("CT", "MR"), r"is it CT, MR\? its values, 3 to 3, are like those of no modality that is known"),
+        (MR, ("CT", "PET"), r"is it CT, PET\? its values, .*, look like MR. Say which one: --modality NAME"),
+        (MR, ("T1", "T2"), "look like MR, which T1, T2 are"),
+        (CT, ("before", "after"), "look like CT. Say which one"),
+    ],
+)
+def test_an_image_that_may_be_none_or_several_is_refused(
+    small_plan: Plan, array: np.ndarray, channels: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        placed(image(array), task_of(small_plan, *channels), "the image")
+
+
+def test_other_images_and_other_models_are_left_as_they_are(small_plan: Plan) -> None:
+    two = Image(np.stack((CT, MR)).astype(np.float32), GEOMETRY)
+    assert placed(two, task_of(small_plan, "CT", "MR"), "a") is two
+    one = image(NEITHER)
+    assert placed(one, task_of(small_plan, "CT", "MR", exclusive=False), "a") is one
+    assert placed(one, small_plan.task(), "a") is one
