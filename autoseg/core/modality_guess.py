@@ -28,28 +28,12 @@ SUV, SUV_PEAK = (0.2, 5.0), 2.5  # of tissue in a body: muscle has 0.6, liver 2;
 BECQUEREL, BECQUEREL_PEAK = 500.0, 20_000.0  # per millilitre, the same
 
 _WORDS = {
-    CT: ("ct", "cta", "cbct", "cect", "ncct", "ldct", "hu"),
-    PET: ("pet", "suv", "fdg"),
-    MR: (
-        "mr",
-        "mra",
-        "flair",
-        "pd",
-        "pdw",
-        "adc",
-        "dwi",
-        "dti",
-        "swi",
-        "mprage",
-        "tof",
-        "dce",
-        "dixon",
-        "spir",
-        "stir",
-    ),
+    CT: "ct cta cbct cect ncct ldct hu",
+    PET: "pet suv fdg",
+    MR: "mr mra flair pd pdw adc dwi dti swi mprage tof dce dixon spir stir",
 }
 _WEIGHTED = re.compile(r"t[12](?!\d).*|.*mri")  # T1ce, T2star, cineMRI
-_NAMED = {word: modality for modality, words in _WORDS.items() for word in words}
+_NAMED = {word: modality for modality, words in _WORDS.items() for word in words.split()}
 
 
 def named_modality(name: str) -> str | None:
@@ -91,8 +75,8 @@ def _is_ct(values: np.ndarray, low: float) -> bool:
     air = np.count_nonzero(values <= AIR)
     tissue = np.count_nonzero((values >= SOFT_TISSUE[0]) & (values <= SOFT_TISSUE[1]))
     below_air = np.count_nonzero((values < PADDING) & (values > low))
-    enough = air >= LEAST_AIR * values.size and tissue >= LEAST_TISSUE * values.size
-    return enough and below_air <= MOST_BELOW_AIR * values.size
+    enough = bool(air >= LEAST_AIR * values.size and tissue >= LEAST_TISSUE * values.size)
+    return enough and bool(below_air <= MOST_BELOW_AIR * values.size)
 
 
 def _is_pet(values: np.ndarray, low: float, high: float, whole: bool) -> bool:

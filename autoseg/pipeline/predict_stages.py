@@ -89,8 +89,8 @@ class Stages:
             self.gate.enter(case.key, weighed.result)
         with self._leaving(case.key) as through:
             task = self.model.task
-            read = weighed.then("read", lambda _: placed(read_case(case, task.alignment), task, case.key))
-            prepared = through(read.then("prepare", self.model.prepare))
+            read = weighed.then("read", lambda _: read_case(case, task.alignment))
+            prepared = through(read.then("prepare", lambda image: self.model.prepare(placed(image, task, case.key))))
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 

