@@ -53,7 +53,7 @@ def predict(
     from ..inference.outputs import chosen
     from ..inference.predictor import Predictor
     from ..pipeline import predict as story
-    from ..pipeline.modalities import images_to_predict
+    from ..pipeline.to_predict import images_to_predict
 
     wanted = chosen(outputs, probabilities, trusted)
     listed = images if isinstance(images, list | tuple) else [images]

@@ -25,12 +25,7 @@ def add_flags(command: ArgumentParser) -> None:
     )
     _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
     _flags.add_folds(command, "these folds only (default: all trained)")
-    command.add_argument(
-        "--modality",
-        type=_flags.word,
-        metavar="CHANNEL",
-        help="of images whose names do not say it, for a model that takes one per case (default: by their values)",
-    )
+    _add_modality(command)
     command.add_argument(
         "--probabilities",
         nargs="?",
@@ -64,6 +59,15 @@ def add_flags(command: ArgumentParser) -> None:
     _flags.add_memory(command)
 
 
+def _add_modality(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--modality",
+        type=_flags.word,
+        metavar="CHANNEL",
+        help="of images whose names do not say it, for a model that takes one per case (default: by their values)",
+    )
+
+
 def _add_existing(command: ArgumentParser) -> None:
     """What becomes of files that lie in OUT already."""
     existing = command.add_mutually_exclusive_group()
@@ -94,7 +98,7 @@ def run(options: Namespace) -> int:
     from ..model_names import find_model
     from ..newest import newest_model
     from ..pipeline import predict as story
-    from ..pipeline.modalities import images_to_predict
+    from ..pipeline.to_predict import images_to_predict
 
     refuse_unwritable(options.output)
     story.refuse_among_images(options.input, options.output)
