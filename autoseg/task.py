@@ -51,6 +51,11 @@ class Task:
         return InputSpec.of_image(len(names), self.configuration.slices, extras)
 
     @property
+    def exclusive(self) -> bool:
+        """Whether each case has exactly one of the channels, its modality."""
+        return self.configuration.missing is not None and self.configuration.missing.exclusive
+
+    @property
     def mirrored(self) -> tuple[int, ...]:
         """The ``mirror_axes`` that the network sees, 0 = z: a 2-D network sees no z."""
         flat = self.configuration.dimensions == 2

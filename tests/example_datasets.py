@@ -18,7 +18,8 @@ from autoseg.parts.readers import write_channels
 
 EXAMPLES = Path(__file__).parents[1] / "dataset_json_examples"
 GEOMETRY = Geometry.plain((6, 7, 8), (2.0, 1.0, 1.0))
-VOLUMES = {"chosen_volumes": [1, 4], "colour_and_infrared": [3, 1], "rgb_2d": [3], "time_series": [4]}
+VOLUMES = {"chosen_volumes": [1, 4], "colour_and_infrared": [3, 1], "rgb_2d": [3], "time_series": [4],
+           "unpaired_ct_mr": [1]}  # fmt: skip
 """What the files of a case hold, where that is not a channel each."""
 generator = np.random.default_rng(0)
 

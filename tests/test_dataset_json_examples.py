@@ -30,7 +30,7 @@ def test_examples_mean_what_they_say(tmp_path: Path) -> None:
     meaning = {}
     for example in EXAMPLES.glob("*.json"):
         meaning[example.stem] = make(example, tmp_path / example.stem)
-    assert len(meaning) >= 14
+    assert len(meaning) >= 15
     regions = meaning["overlapping_regions"].labels
     assert isinstance(regions, RegionLabels)
     assert regions.foreground == {"whole_tumour": (1, 2, 3), "tumour_core": (2, 3), "enhancing_tumour": (3,)}
@@ -49,6 +49,9 @@ def test_examples_mean_what_they_say(tmp_path: Path) -> None:
     assert meaning["colour_and_infrared"].cases[0].images == (
         *(ImageSource(colour, number) for number in range(3)), ImageSource(infrared)
     )  # fmt: skip
+    unpaired = meaning["unpaired_ct_mr"]
+    assert unpaired.unpaired and [case.absent for case in unpaired.cases] == [(1,), (0,)] * 2
+    assert [case.image_files[0].parent.name for case in unpaired.cases] == ["ct", "mr"] * 2
     assert meaning["scribbles_ignore"].labels.ignore == 4
     assert meaning["any_integer_labels"].labels.values == (0, 205, 420, 500)
     assert meaning["any_integer_labels"].file_ending == ".nrrd"

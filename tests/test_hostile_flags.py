@@ -80,6 +80,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--dataset-json": FILES,
     "--group": PATTERNS,
     "--group-file": COLUMNS,
+    "--modality-file": COLUMNS,
+    "--modality": ("", " ", "nope", "9", "-1", "a\x1b", LONG),
     "--stratify": COLUMNS,
     "--set": CHANGES,
     "--bias-correction": ("", ",", "nope", "T1,,T2", "T1,nope", "all,T1", "9", "-1", "٣", "a\x1b", LONG),

@@ -54,6 +54,12 @@ def optional_path(value: object, what: str) -> Path | None:
     return None if value is None else path(value, what)
 
 
+def optional_text(value: object, what: str) -> str | None:
+    if value is not None and not (isinstance(value, str | os.PathLike) and str(value).strip()):
+        raise UsageError(f"{what} must be a text, found {value!r:.100}")
+    return None if value is None else str(value)
+
+
 def fold_names(folds: Sequence[int | str] | None) -> list[str] | None:
     if folds is None:
         return None

@@ -19,19 +19,22 @@ def check(
     workspace: str | Path | None = None,
     *,
     fix: bool = False,
+    modality_file: str | None = None,
     settings: RunSettings | None = None,
 ) -> list[Problem]:
     """Every problem of every case, with what to do; of ``severity`` "error" or "note".
 
-    ``fix`` repairs what is only rounding in a header. Raises DatasetError where there is no dataset.
+    ``fix`` repairs what is only rounding in a header; ``modality_file`` is that of ``plan_and_preprocess``. Raises
+    DatasetError where there is no dataset.
     """
-    from ..data.layouts import read_dataset
     from ..dataset_names import find_dataset
     from ..pipeline.check import check as story
+    from ..pipeline.modalities import read_with_modalities
     from ..settings import RunSettings
 
     root = given.workspace_in(workspace)
-    found = read_dataset(find_dataset(given.name(dataset), root).folder)
+    table = given.optional_text(modality_file, "modality_file")
+    found = read_with_modalities(find_dataset(given.name(dataset), root).folder, table)
     return story(found, root.dataset_folder(found.name), fix=fix, settings=settings or RunSettings())[0]
 
 
@@ -100,6 +103,7 @@ def plan_and_preprocess(
     configurations: Sequence[str] | None = None,
     align: str | None = None,
     reference: str | int | None = None,
+    modality_file: str | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Plan:
@@ -115,11 +119,13 @@ def plan_and_preprocess(
     (``{"T1": ["median"]}``, ``{"PET": "pet_suv"}``). ``missing_channels`` plans for cases that lack any channel but
     those of ``require``, although no training case does. ``fusion`` is where channels are combined
     (``"middle:attention"``: by encoders, one for each of ``groups``, ``[["T1", "T1ce"], ["FLAIR"]]``, or for each
-    channel; ``"decision"``: by a network each). ``memory`` (``"8GB"``) and ``minutes`` are what one training may take,
-    on ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set``
-    (``["batch_size=4"]``). ``configurations`` None prepares all. Channels come onto the grid of ``reference``, a name
-    or number, or else onto that of the label maps, by their headers (``align="header"``); with ``align`` ``"rigid"`` or
-    ``"affine"`` they are registered besides; None for both is what was asked for before. Raises DatasetError.
+    channel; ``"decision"``: by a network each; ``"unpaired"``: each case has one of them). ``memory`` (``"8GB"``) and
+    ``minutes`` are what one training may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes``
+    are those of ``--set`` (``["batch_size=4"]``). ``configurations`` None prepares all. Channels come onto the grid of
+    ``reference``, a name or number, or else onto that of the label maps, by their headers (``align="header"``); with
+    ``align`` ``"rigid"`` or ``"affine"`` they are registered besides; None for both is what was asked for before.
+    ``modality_file`` is a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that names the channel of cases that have one
+    each. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest
@@ -135,4 +141,5 @@ def plan_and_preprocess(
         folds=given.fold_rules(group, group_file, stratify),
         configurations=configurations,
         alignment=given.alignment(align, reference),
+        modality_file=given.optional_text(modality_file, "modality_file"),
     )

@@ -25,6 +25,7 @@ def predict(
     *,
     configuration: str | None = None,
     folds: Sequence[int | str] | None = None,
+    modality: str | None = None,
     probabilities: str | None = None,
     outputs: Sequence[str | Output] = (),
     tta: str = "auto",
@@ -40,17 +41,19 @@ def predict(
     Label maps that an earlier call wrote there are replaced. Other files of these names are refused; ``existing``
     ``"replace"`` replaces them, too, and ``"keep"`` predicts only what is not there, or cannot be used.
 
+    ``modality`` is the channel that files without a number are, for a model that takes one per case; None: their values
+    say it.
+
     ``probabilities`` (``uint8``, ``uint16`` or ``float32``) and other ``outputs``, by name (``"uncertainty"``) or as
     objects of your own, are written beside the label maps where asked for. ``tta`` is ``auto``, ``none`` or ``full``
     (mirror images of every patch are averaged), ``step`` the distance between patches as a share of the patch. Raises
     ModelError, UsageError or UnknownPartError.
     """
-    from ..data.layouts import find_images
     from ..inference.options import PredictOptions
     from ..inference.outputs import chosen
     from ..inference.predictor import Predictor
     from ..pipeline import predict as story
-    from ..pipeline.missing import tell_missing
+    from ..pipeline.to_predict import images_to_predict
 
     wanted = chosen(outputs, probabilities, trusted)
     listed = images if isinstance(images, list | tuple) else [images]
@@ -61,9 +64,7 @@ def predict(
         else load_model(model, workspace, configuration=configuration, folds=folds, settings=settings, trusted=trusted)
     )
     story.refuse_among_images(paths, folder)
-    channels, sources = len(loaded.task.channels), loaded.task.channel_sources
-    cases, refused = find_images(paths, channels, loaded.problem_without, sources=sources)
-    tell_missing(loaded, cases)
+    cases, refused = images_to_predict(loaded, paths, given.optional_text(modality, "modality"))
     options = PredictOptions(tta, step)
     return story.predict(loaded, cases, folder, options=options, outputs=wanted, existing=existing, refused=refused)
 

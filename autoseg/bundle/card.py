@@ -30,7 +30,7 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         *([("source", manifest.source)] if manifest.source else []),
         ("dataset", plan.dataset),
         ("channels", ", ".join(plan.channels)),
-        *(("may lack", text) for text in [_may_lack(plan, manifest)] if text),
+        *((name, text) for name, text in [_may_lack(plan, manifest)] if text),
         _labels(plan.labels),
         *((name, _configuration(plan.configurations[name], folds)) for name, folds in manifest.configurations.items()),
         *([("ensemble", _ensemble(manifest))] if len(manifest.configurations) > 1 else []),
@@ -71,14 +71,15 @@ def _values(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(values) == 1 else "{" + ", ".join(map(str, values)) + "}"
 
 
-def _may_lack(plan: Plan, manifest: Manifest) -> str:
-    """Channels that some member does without."""
+def _may_lack(plan: Plan, manifest: Manifest) -> tuple[str, str]:
+    """Channels that some member does without, and how to say so."""
     members = [[plan.task(stage) for stage in plan.stages(name)] for name in manifest.ensemble]
 
     def spared(channel: int) -> bool:
         return any(all(task.problem_without((channel,)) is None for task in stages) for stages in members)
 
-    return ", ".join(name for number, name in enumerate(plan.channels) if spared(number))
+    channels = ", ".join(name for number, name in enumerate(plan.channels) if spared(number))
+    return "takes one of" if any(task.exclusive for stages in members for task in stages) else "may lack", channels
 
 
 def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:

@@ -76,10 +76,19 @@ def _add_network(command: argparse.ArgumentParser) -> None:
         choices=fusion.LEVELS,
         metavar="LEVEL",
         help="where channels are combined: input (default), middle (an encoder each), middle: with "
-        f"{', '.join(fusion.METHODS)}, or decision (a network each)",
+        f"{', '.join(fusion.METHODS)}, decision (a network each), or unpaired (each case has one of them)",
     )
     command.add_argument(
         "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"
+    )
+
+
+def add_modality_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--modality-file",
+        type=word,
+        metavar="FILE.csv[:COLUMN]",
+        help="table naming the one channel that each case has (CT or MR, say)",
     )
 
 

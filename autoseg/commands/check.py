@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from . import _flags, _options
+from . import _flags, _options, _planning_flags
 
 HELP = "list every problem of every case, with what to do, and what was measured of each channel"
 
@@ -13,16 +13,17 @@ HELP = "list every problem of every case, with what to do, and what was measured
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     command.add_argument("--fix", action="store_true", help="repair what is only rounding in a header")
+    _planning_flags.add_modality_file(command)
     _flags.add_machine(command)
 
 
 def run(options: Namespace) -> int:
     from ..core.names import counted
-    from ..data.layouts import read_dataset
     from ..inspection.problem import problem_table
     from ..pipeline.check import check
+    from ..pipeline.modalities import read_with_modalities
 
-    dataset = read_dataset(_options.raw_folder(options))
+    dataset = read_with_modalities(_options.raw_folder(options), options.modality_file)
     files = _options.workspace(options).dataset_folder(dataset.name)
     problems, table = check(dataset, files, fix=options.fix, settings=_options.settings(options))
     errors = [problem for problem in problems if problem.severity == "error"]

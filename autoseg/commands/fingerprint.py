@@ -12,6 +12,7 @@ HELP = "check and measure the dataset"
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     _planning_flags.add_alignment(command)
+    _planning_flags.add_modality_file(command)
     _flags.add_machine(command)
 
 
@@ -21,5 +22,10 @@ def run(options: Namespace) -> None:
 
     folder, workspace = _options.raw_folder(options, writing=True), _options.workspace(options)
     with alone(workspace.folder_for(folder).plan_lock, "fingerprint"):
-        asked = _options.alignment(options)
-        story.fingerprint(folder, workspace, settings=_options.settings(options), alignment=asked)
+        story.fingerprint(
+            folder,
+            workspace,
+            settings=_options.settings(options),
+            alignment=_options.alignment(options),
+            modality_file=options.modality_file,
+        )

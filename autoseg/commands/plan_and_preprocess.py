@@ -15,6 +15,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument("--explain", action="store_true", help="say why, for every decision, and what was measured")
     _planning_flags.add_planning(command)
     _planning_flags.add_alignment(command)
+    _planning_flags.add_modality_file(command)
     _flags.add_configurations(command)
     _flags.add_machine(command)
 
@@ -31,6 +32,7 @@ def run(options: Namespace) -> None:
         folds=_options.fold_rules(options),
         configurations=options.configuration,
         alignment=_options.alignment(options),
+        modality_file=options.modality_file,
     )
     if options.explain:
         sys.stdout.write(explained(planned, workspace.folder_for(folder).read_fingerprint()) + "\n")

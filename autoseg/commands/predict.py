@@ -25,6 +25,7 @@ def add_flags(command: ArgumentParser) -> None:
     )
     _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
     _flags.add_folds(command, "these folds only (default: all trained)")
+    _add_modality(command)
     command.add_argument(
         "--probabilities",
         nargs="?",
@@ -58,6 +59,15 @@ def add_flags(command: ArgumentParser) -> None:
     _flags.add_memory(command)
 
 
+def _add_modality(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--modality",
+        type=_flags.word,
+        metavar="CHANNEL",
+        help="of images whose names do not say it, for a model that takes one per case (default: by their values)",
+    )
+
+
 def _add_existing(command: ArgumentParser) -> None:
     """What becomes of files that lie in OUT already."""
     existing = command.add_mutually_exclusive_group()
@@ -81,7 +91,6 @@ def _add_existing(command: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     from ..core import process
     from ..core.files import refuse_unwritable
-    from ..data.layouts import find_images
     from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..inference.options import PredictOptions
@@ -89,7 +98,7 @@ def run(options: Namespace) -> int:
     from ..model_names import find_model
     from ..newest import newest_model
     from ..pipeline import predict as story
-    from ..pipeline.missing import tell_missing
+    from ..pipeline.to_predict import images_to_predict
 
     refuse_unwritable(options.output)
     story.refuse_among_images(options.input, options.output)
@@ -104,9 +113,7 @@ def run(options: Namespace) -> int:
         path = newest_model(workspace, named, options.configuration)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
-    channels, sources = len(model.task.channels), model.task.channel_sources
-    cases, refused = find_images(options.input, channels, model.problem_without, sources=sources)
-    tell_missing(model, cases)
+    cases, refused = images_to_predict(model, options.input, options.modality)
     report = story.predict(
         model,
         cases,

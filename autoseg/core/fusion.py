@@ -1,7 +1,8 @@
 """How the modalities of a case are combined, where they do not simply enter one network side by side.
 
 The field's surveys name three levels: at the input (channels of one image, the default, for which nothing stands in a
-plan), in the middle (feature maps of several encoders), and at the decision (probabilities of several networks).
+plan), in the middle (feature maps of several encoders), and at the decision (probabilities of several networks). Where
+each case has one modality only, there is nothing to fuse: they share a network.
 """
 
 from __future__ import annotations
@@ -12,29 +13,33 @@ from dataclasses import dataclass
 from .channels import channel_number
 from .names import short
 
-INPUT, MIDDLE, DECISION = "input", "middle", "decision"
+INPUT, MIDDLE, DECISION, UNPAIRED = "input", "middle", "decision", "unpaired"
 METHODS = ("concatenation", "mean_maximum", "attention")
 """Of fusion in the middle; the first is the default."""
 MEAN, STAPLE = COMBINED = ("mean", "staple")
 """How the networks of an ensemble are combined: the mean of their probabilities, or STAPLE of what they decide."""
-LEVELS = (INPUT, MIDDLE, *(f"{MIDDLE}:{method}" for method in METHODS), DECISION)
+LEVELS = (INPUT, MIDDLE, *(f"{MIDDLE}:{method}" for method in METHODS), DECISION, UNPAIRED)
 """As a user writes them."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """Of the feature maps of several encoders, or of the probabilities of several networks."""
+    """Of the feature maps of several encoders, or of the probabilities of several networks; or none, of unpaired
+    modalities."""
 
     level: str
-    """``middle`` or ``decision``."""
+    """``middle``, ``decision`` or ``unpaired``."""
     method: str | None = METHODS[0]
-    """How feature maps are joined; None at the decision, where ``select`` finds what is best, one of ``COMBINED``."""
+    """How feature maps are joined; None at the decision, where ``select`` finds what is best, one of ``COMBINED``, and
+    where nothing is fused."""
     groups: tuple[tuple[str, ...], ...] = ()
     """Names of the channels that each encoder, or each network, sees; empty: one channel each."""
 
     def __post_init__(self) -> None:
-        if self.level not in (MIDDLE, DECISION):
-            raise ValueError(f"fusion.level must be {MIDDLE} or {DECISION}, found {short(self.level)!r}")
+        if self.level not in (MIDDLE, DECISION, UNPAIRED):
+            raise ValueError(f"fusion.level must be {MIDDLE}, {DECISION} or {UNPAIRED}, found {short(self.level)!r}")
+        if self.level == UNPAIRED and self.groups:
+            raise ValueError(f"fusion {UNPAIRED} takes no groups of channels: each is a modality")
         methods: tuple[str | None, ...] = METHODS if self.level == MIDDLE else (None,)
         if self.method not in methods:
             raise ValueError(

@@ -31,6 +31,8 @@ class MissingChannels:
     """Share of patches from which any combination of these channels is withheld instead, whatever their rates."""
     validate: bool = True
     """Whether validation cases are also predicted and scored with channels withheld, at the end of a training."""
+    exclusive: bool = False
+    """Whether each case has exactly one of the channels, its modality: then none is ever withheld."""
 
     def __post_init__(self) -> None:
         if not self.rates:
@@ -48,7 +50,7 @@ class MissingChannels:
         whole, *numbers = drawn.tolist()
         there = [number for number in range(len(channels)) if number not in absent]
         optional = [number for number in there if channels[number] in self.rates]
-        if not optional:
+        if not optional or self.exclusive:
             return ()
         rates = {number: EVEN if whole < self.uniform else self.rates[channels[number]] for number in optional}
         lost = {number for number in optional if numbers[number] < rates[number]}
@@ -78,7 +80,10 @@ class MissingChannels:
     def problem_without(self, channels: Sequence[str], absent: Collection[int]) -> str | None:
         """What is wrong with a case that lacks the channels ``absent``, counted from 0; None where nothing is."""
         if len(set(absent)) == len(channels):
-            return f"has no channel at all; give at least one of {listed(channels)}"
+            return f"has no channel at all; give {'' if self.exclusive else 'at least '}one of {listed(channels)}"
+        if self.exclusive and len(set(absent)) < len(channels) - 1:
+            there = [name for number, name in enumerate(channels) if number not in absent]
+            return f"has {listed(there)}, but the model takes one of them: a case has one modality"
         required = [channels[number] for number in sorted(absent) if channels[number] not in self.rates]
         if required:
             may = "may lack" if len(self.rates) > 1 else "may only lack"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,12 @@ class Dataset:
     @property
     def keys(self) -> tuple[str, ...]:
         return tuple(case.key for case in self.cases)
+
+    @cached_property
+    def unpaired(self) -> bool:
+        """Whether each case has exactly one of several channels, its modality."""
+        absent = {case.absent for case in self.cases}
+        return len(absent) > 1 and all(len(each) == len(self.channels) - 1 for each in absent)
 
     def case(self, key: str) -> Case:
         return next(case for case in self.cases if case.key == key)

@@ -24,6 +24,7 @@ from ..task import Task
 from .accumulator import Space
 from .in_memory import opened
 from .memory import Need, budget
+from .modality import placed
 from .options import DEFAULT, STEP, PredictOptions
 from .outputs import LABEL_MAP, Output, OutputContext, Outputs, chosen
 from .prediction import Prediction, write_outputs
@@ -139,8 +140,9 @@ class Predictor(ABC, Generic[OnGrid]):
         ``image`` may be a SimpleITK image, a nibabel image, an array (z, y, x) or (channels, z, y, x) with ``spacing``
         in mm along (z, y, x) or ``affine`` (4, 4) from voxel (x, y, z) to mm, as nibabel's, the path of an image file
         or a sequence of paths, one per channel. A list of images or arrays, one per channel, may hold None for one that
-        is missing, if the model was planned for that. ``tta`` and ``step`` are those of ``PredictOptions``. Paths and
-        an ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image
+        is missing, if the model was planned for that. Of a model that takes one modality per case, the image of one
+        channel may come alone, and is told by its values. ``tta`` and ``step`` are those of ``PredictOptions``. Paths
+        and an ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image
         does. ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when channels are
         wrong.
         """
@@ -173,6 +175,7 @@ class Predictor(ABC, Generic[OnGrid]):
         self, read: Image, options: PredictOptions, wanted: Outputs, given: Mapping[str, Any] | None
     ) -> Prediction:
         """``segment`` for an image whose channels lie on one grid."""
+        read = placed(read, self.task, "the image")
         if blind := self.left_out(read.absent):
             LOG.warning("the image lacks channels of %s, left out of the ensemble", ", ".join(blind))
         space = Space(self.need(read.geometry, wanted, in_file=False).room(budget(self.settings.memory)))

@@ -196,7 +196,7 @@ def _channel_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Pr
     files, expected = _image_files(case), len(dataset.channels)
     listed = dataset.layout == LISTED
     if case.absent and len(case.images) == expected and sum(found) == expected - len(case.absent):
-        return [_lacking(case, dataset.channels)]
+        return [] if dataset.unpaired else [_lacking(case, dataset.channels)]
     numbers = None if listed else misnumbered(case.key, files, expected if set(found) == {1} else len(files))
     if sum(found) == expected and numbers is None:
         return []
@@ -213,6 +213,7 @@ def _channel_problems(case: Case, dataset: Dataset, found: list[int]) -> list[Pr
     elif set(found) == {1} and len(files) < expected and not listed:
         missing = ", ".join(f"_{number:04d}" for number in range(len(files), expected))
         what += f"; {missing} {'is' if len(files) + 1 == expected else 'are'} missing"
+        cure += " Where each case has one of them, say which: --modality-file FILE.csv."
     return [Problem(case.key, "", what, cure)]
 
 

@@ -86,7 +86,8 @@ class Network(Part, Protocol):
 
     What is built may have ``maps(images)``, its finest feature maps (B, features, *patch), and ``last``, the
     convolution of single voxels that makes the finest logits of them: prediction then applies it last of all. Without
-    them, prediction averages logits.
+    them, prediction averages logits. It may have ``alternatives``, lists of weights, of which a batch may use none of
+    one list: where the gradient of all of a list is exactly 0, neither weight decay nor momentum moves them.
     """
 
     @property

@@ -20,6 +20,7 @@ from ..inspection.extract import check_dataset
 from ..inspection.problem import Problem
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
+from .modalities import tell_unpaired
 
 LOG = logging.getLogger("autoseg")
 
@@ -29,6 +30,7 @@ def check(dataset: Dataset, files: DatasetFolder, *, fix: bool, settings: RunSet
 
     ``fix`` repairs first what is only rounding in a header, and says so.
     """
+    tell_unpaired(dataset)
     headers = read_headers(dataset, settings.threads)
     dataset = with_alignment(dataset, headers, alignment_of_before(files, dataset))
     if fix:

@@ -28,6 +28,7 @@ from ..planning.reasons import alignment
 from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
 from ..planning.target import read_target
+from ..planning.unpaired import with_unpaired
 from ..settings import RunSettings
 from .changed_bench import ChangedBench
 
@@ -75,8 +76,13 @@ def draft(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint) -> P
     planner = planner_of(request, dataset.channels)
     if not isinstance(planner, MeasuringPlanner):
         return None
-    drafted = planner.draft(dataset, fingerprint, request.constraints)
+    drafted = _unpaired(request, planner.draft(dataset, fingerprint, request.constraints), fingerprint)
     return _aligned(decide_intensities(drafted, request.constraints, fingerprint, request.trusted), dataset)
+
+
+def _unpaired(request: PlanRequest, plan: Plan, fingerprint: Fingerprint) -> Plan:
+    """For modalities of different cases, which nnU-Net's plans know nothing of."""
+    return plan if request.plans is not None else with_unpaired(plan, fingerprint, request.constraints.part)
 
 
 def _aligned(plan: Plan, dataset: Dataset) -> Plan:
@@ -100,13 +106,14 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
     if request.plans is None:
         LOG.info("planner %s: %s", request.planner or DEFAULT_PLANNER, planner.description)
     if isinstance(planner, MeasuringPlanner):
-        drafted = intensities(planner.draft(dataset, fingerprint, request.constraints))
+        drafted = intensities(_unpaired(request, planner.draft(dataset, fingerprint, request.constraints), fingerprint))
         refuse_early(drafted, request.changes, request.trusted)
         planned = planner.plan(dataset, fingerprint, request.constraints, _bench(request, kept), request.trusted)
     elif request.target or request.constraints.memory or request.constraints.seconds:
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
         planned = planner.plan(dataset, fingerprint, request.constraints)
+    planned = _unpaired(request, planned, fingerprint)
     planned = with_subsets(intensities(_aligned(planned, dataset)), request.constraints.fusion)
     return changed(planned, request.changes, request.trusted)
 

@@ -43,7 +43,13 @@ def split_of_seen(split: Fold, task: Task, dataset: Dataset) -> Fold:
 
 
 def tell_missing(model: Predictor[Any], cases: Sequence[Case]) -> None:
-    """Says of every case which channels it lacks, who is left out, and what the cross-validation says of the others."""
+    """Says of every case which channels it lacks, who is left out, and what the cross-validation says of the others.
+
+    Of a model that takes one modality per case: which one a case is said to have, and how good the model is there.
+    """
+    if model.task.exclusive:
+        _tell_modalities(model, cases)
+        return
     groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for case in cases:
         if case.absent:
@@ -63,6 +69,16 @@ def tell_missing(model: Predictor[Any], cases: Sequence[Case]) -> None:
             names += f", so that {listed(blind)} {'are' if len(blind) > 1 else 'is'} left out of the ensemble"
         for key in keys:
             LOG.warning("%s: lacks %s; %s", short(key), names, said)
+
+
+def _tell_modalities(model: Predictor[Any], cases: Sequence[Case]) -> None:
+    channels, known = model.task.channels, subset_scores(model)
+    for name in [name for name in channels if name in known]:
+        LOG.info("%s: cross-validation found a Dice of %s", name, _told(known[name]))
+    for case in cases:
+        if len(case.images) == len(channels):
+            said = subset_name(channels, case.absent)
+            LOG.info("%s: taken as %s, as its file name or --modality says", short(case.key), said)
 
 
 def subset_scores(model: Predictor[Any]) -> dict[str, Estimate]:

@@ -27,7 +27,6 @@ from ..data.fingerprint import CaseFingerprint, Fingerprint
 from ..data.folds import FoldRules
 from ..data.images import read_case
 from ..data.label_maps import read_label_map
-from ..data.layouts import read_dataset
 from ..errors import AutosegError, DatasetError, ImageFileError, WorkspaceError
 from ..inspection.alignments import with_alignment
 from ..inspection.check import check_headers, read_headers
@@ -47,6 +46,7 @@ from ..task import Task
 from ..workspace import DatasetFolder, Workspace
 from .check import alignment_of_before
 from .make_plan import PlanRequest, draft, make_plan, planner_of
+from .modalities import read_with_modalities, tell_unpaired
 from .plan_file import is_measured, write_plan
 from .plan_folds import decide_folds, write_folds
 
@@ -63,19 +63,21 @@ def plan_and_preprocess(
     folds: FoldRules | None = None,
     configurations: Sequence[str] | None = None,
     alignment: AlignmentRequest | None = None,
+    modality_file: str | None = None,
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
     Of a planner that measures machines this is a draft, with what preparing needs, unless the request says more or the
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
-    that were planned. ``alignment`` is that of ``fingerprint``. Raises DatasetError with a table of all problems.
+    that were planned. ``alignment`` is that of ``fingerprint``. ``modality_file`` is a table that names the one channel
+    each case has, see ``read_with_modalities``. Raises DatasetError with a table of all problems.
     """
     # What cannot be planned is refused before images are read.
     asked = request.constraints
     wished = asked.of_channels or asked.require or (asked.part, asked.fusion) != (None, None)
     planner_of(request)
     if wished or alignment is not None:
-        channels = read_dataset(folder).channels
+        channels = read_with_modalities(folder, modality_file).channels
         planner_of(request, channels)
         read_wishes(asked, channels, request.trusted)
         required_channels(channels, asked)
@@ -83,7 +85,9 @@ def plan_and_preprocess(
             channel_number(alignment.reference, channels, "--reference")
     files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
-        dataset, measured = fingerprint(folder, workspace, settings=request.settings, alignment=alignment)
+        dataset, measured = fingerprint(
+            folder, workspace, settings=request.settings, alignment=alignment, modality_file=modality_file
+        )
         result = draft(request, dataset, measured)
         if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
             result = plan(files, dataset, measured, request, folds=folds)
@@ -96,7 +100,12 @@ def plan_and_preprocess(
 
 
 def fingerprint(
-    folder: Path, workspace: Workspace, *, settings: RunSettings, alignment: AlignmentRequest | None = None
+    folder: Path,
+    workspace: Workspace,
+    *,
+    settings: RunSettings,
+    alignment: AlignmentRequest | None = None,
+    modality_file: str | None = None,
 ) -> tuple[Dataset, Fingerprint]:
     """Reads the layout, checks every file, measures every case; cases that did not change are not read again.
 
@@ -104,9 +113,10 @@ def fingerprint(
     channels were registered in its cases. Raises UsageError for a channel that there is not.
     """
     files = workspace.folder_for(folder)
-    dataset = read_dataset(folder)
+    dataset = read_with_modalities(folder, modality_file)
     channels = ", ".join(dataset.channels)
     LOG.info("%s: %s, channels %s", dataset.name, counted(len(dataset.cases), "case"), channels)
+    tell_unpaired(dataset)
     headers = read_headers(dataset, settings.threads)
     asked = alignment_of_before(files, dataset) if alignment is None else alignment
     dataset = with_alignment(dataset, headers, asked)

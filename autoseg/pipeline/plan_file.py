@@ -58,7 +58,11 @@ def is_untouched_draft(files: DatasetFolder) -> bool:
     constraints = PlanConstraints(network=before.get("network"), fusion=fusion)
     request = PlanRequest(planner=before["planner"], constraints=constraints, trusted=files.trusted)
     made = draft(request, files.read_dataset(), files.read_fingerprint())
-    return bool(_decisions(before) == _decisions(_as_json(made)))
+    try:  # one of before may lack fields that have a default
+        whole = _as_json(from_json(Plan, before, trusted=files.trusted))
+    except RecordError:
+        return False
+    return bool(_decisions(whole) == _decisions(_as_json(made)))
 
 
 def _plan_of_before(files: DatasetFolder) -> dict[str, Any] | None:

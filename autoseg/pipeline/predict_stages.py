@@ -24,6 +24,7 @@ from ..data.images import read_case
 from ..inference.accumulator import Space
 from ..inference.attempt import Attempt
 from ..inference.memory import Gate
+from ..inference.modality import placed
 from ..inference.options import PredictOptions
 from ..inference.outputs import LABEL_MAP, Output, Outputs, paths
 from ..inference.prediction import Prediction
@@ -94,8 +95,9 @@ class Stages:
         if weighed.result is not None:
             self.gate.enter(case.key, weighed.result)
         with self._leaving(case.key) as through:
-            read = weighed.then("read", lambda _: read_case(case, self.model.task.alignment).without(self.withheld))
-            prepared = through(read.then("prepare", self.model.prepare))
+            task = self.model.task
+            read = weighed.then("read", lambda _: read_case(case, task.alignment).without(self.withheld))
+            prepared = through(read.then("prepare", lambda image: self.model.prepare(placed(image, task, case.key))))
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 

@@ -38,11 +38,13 @@ def validate_subsets(run: FoldRun, dataset: Dataset, model: Predictor[Any] | Non
     if not todo:
         return
     passes = {absent: [key for key in keys if dataset.case(key).absent != absent] for absent, keys in todo.items()}
-    LOG.info(
-        "validating %d subsets of the channels, which are %d predictions more (none with --set missing.validate=false)",
-        len(todo),
-        sum(map(len, passes.values())),
-    )
+    if not run.task.exclusive:  # where each case has one modality, all have been predicted so
+        LOG.info(
+            "validating %d subsets of the channels, which are %d predictions more (none with --set "
+            "missing.validate=false)",
+            len(todo),
+            sum(map(len, passes.values())),
+        )
     model = model or Model.read(run.folder.root, settings=run.settings, trusted=run.files.trusted)
     subsets = {name: before.subsets[name] for name in names.values() if name in before.subsets}
     for absent, keys in todo.items():

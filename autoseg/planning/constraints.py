@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..core.fusion import DECISION, MIDDLE, Fusion
+from ..core.fusion import DECISION, MIDDLE, UNPAIRED, Fusion
 from ..core.names import short
 from ..errors import UsageError
 
 MOST_SLICES = 99  # that a 2-D network may see
 MULTI_ENCODER = "multi_encoder_unet"  # the network that fuses in the middle
+UNPAIRED_UNET = "unpaired_unet"  # the network that modalities of different cases share
+NETWORK_OF = {MIDDLE: MULTI_ENCODER, UNPAIRED: UNPAIRED_UNET}
 
 
 @dataclass(frozen=True)
@@ -60,28 +62,30 @@ class PlanConstraints:
             raise UsageError(f"network must be the name of a part, found {self.network!r:.100}")
         if not isinstance(self.require, tuple) or not all(isinstance(name, str) for name in self.require):
             raise UsageError(f"require must be names of channels, found {self.require!r:.100}")
-        if self.middle is not None and self.network not in (None, MULTI_ENCODER):
+        asked = self.fusion and NETWORK_OF.get(self.fusion.level)
+        if asked and self.fusion and self.network not in (None, asked):
             raise UsageError(
-                f"--network {short(self.network)} has its own way to combine channels; fusion in the middle is another "
-                f"network, {MULTI_ENCODER}: give --fusion or --network"
+                f"--network {short(self.network)} has its own way to combine channels; --fusion {self.fusion.level} is "
+                f"another network, {asked}: give --fusion or --network"
             )
-        if self.fusion is not None and self.fusion.level == DECISION and self.network == MULTI_ENCODER:
-            raise UsageError(f"--fusion {DECISION} has a network for each modality, {MULTI_ENCODER} is one for several")
+        if self.fusion is not None and self.fusion.level == DECISION and self.network in NETWORK_OF.values():
+            raise UsageError(f"--fusion {DECISION} has a network for each modality, {self.network} is one for several")
 
     @property
     def middle(self) -> Fusion | None:
-        """The fusion that a network does."""
+        """The fusion of several encoders."""
         return self.fusion if self.fusion is not None and self.fusion.level == MIDDLE else None
 
     @property
     def part(self) -> str | None:
         """The network to be planned, which a fusion may decide."""
-        return self.network if self.middle is None else MULTI_ENCODER
+        return self.network if self.fusion is None else NETWORK_OF.get(self.fusion.level, self.network)
 
     def refuse_network(self, planner: str) -> None:
         """Raises UsageError where a network is asked for of a planner that has its own."""
         if self.part is not None:
-            asked = f"--network {short(self.part)}" if self.middle is None else f"--fusion {MIDDLE}"
+            decided = self.fusion is not None and self.fusion.level in NETWORK_OF
+            asked = f"--fusion {self.fusion.level}" if self.fusion and decided else f"--network {short(self.part)}"
             raise UsageError(
                 f"{asked}: planner {planner} plans its own networks only; leave --planner out (or name one that "
                 "measures, as `measured` does)"

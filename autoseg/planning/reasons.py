@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..alignment.record import Alignment
 from ..configuration import Configuration, TrainingRules
 from ..core.inputs import InputSpec
-from ..parts.networks import multi_encoder_unet
+from ..parts.networks import multi_encoder_unet, unpaired_unet
 from .patch import StepBudget, coverage
 from .sizes import Layout
 
@@ -63,8 +63,13 @@ def patch(
 
 
 def fusion(configuration: Configuration, channels: Sequence[str]) -> list[str]:
-    """What each encoder sees, where the network has several."""
+    """What each encoder sees, where the network has several; what modalities share, where a case has one of them."""
     network = configuration.network
+    if isinstance(network, unpaired_unet.Spec):
+        return [
+            f"fusion: unpaired: {', '.join(channels)} share all kernels of the network, which sees the one that a case "
+            "has; each has its own scale and shift in every normalisation of feature maps"
+        ]
     if not isinstance(network, multi_encoder_unet.Spec):
         return []
     groups = network.groups_of(InputSpec.of_image(len(channels)))

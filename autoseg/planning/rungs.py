@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from ..core.fusion import Fusion
+from ..core.fusion import UNPAIRED, Fusion
 from ..core.inputs import InputSpec
 from ..errors import UsageError
 from ..parts.contracts import Network
 from ..task import Task
+from .constraints import UNPAIRED_UNET
 from .planner import Planner
 from .sizes import NamedSizes, Values
 
@@ -62,7 +63,8 @@ def chosen(name: str, kind: type[Network], channels: Sequence[str], fusion: Fusi
             values = (("fusion", fusion.method), ("groups", fusion.numbered(channels)))
         replace(_usual(kind)[0], **dict(values)).check_inputs(InputSpec.of_image(len(channels)))
     except ValueError as error:
-        raise UsageError(f"{f'--network {name}' if fusion is None else f'--fusion {fusion.level}'}: {error}") from None
+        asked = f"--network {name}" if fusion is None else f"--fusion {fusion.level}"
+        raise UsageError(f"{f'--fusion {UNPAIRED}' if name == UNPAIRED_UNET else asked}: {error}") from None
     return values
 
 

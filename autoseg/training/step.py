@@ -101,6 +101,7 @@ class Step:
         if not isfinite(value) or (not isfinite(norm.item()) and not overflow):
             state.scaler.update()
             return None
+        _leave_unused(state.network)
         factor = self.configuration.schedule.factor(progress, state.iteration)
         for group in state.optimizer.param_groups:
             group["lr"] = self.configuration.optimizer.learning_rate * factor
@@ -212,6 +213,16 @@ class Step:
     def _there(self, patches: Sequence[Tensor]) -> list[Tensor]:
         """On the device."""
         return [patch.to(self.resolved.device) for patch in patches]
+
+
+def _leave_unused(network: Any) -> None:
+    """Takes the gradient from ``contracts.Network``'s alternatives that no patch of any process has used: else weight
+    decay and the momentum of earlier steps would move them."""
+    for weights in getattr(network, "alternatives", ()):
+        gradients = [weight.grad.flatten() for weight in weights if weight.grad is not None]
+        if gradients and not torch.cat(gradients).any():
+            for weight in weights:
+                weight.grad = None
 
 
 def _without(images: Tensor, absent: Sequence[Sequence[int]], slices: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoseg.core.fusion import LEVELS, METHODS, Fusion
+from autoseg.core.fusion import LEVELS, METHODS, UNPAIRED, Fusion
 from autoseg.core.records import from_json, to_json
 from autoseg.errors import UsageError
 
@@ -17,12 +17,19 @@ def test_fusion_at_the_input_is_nothing_to_note(text: str | None) -> None:
 
 
 def test_every_level_is_understood_and_written_as_it_is_read() -> None:
-    found = [Fusion.read(level, "T1, T1ce; FLAIR,T2") for level in LEVELS[1:]]
+    found = [Fusion.read(level, "T1, T1ce; FLAIR,T2") for level in LEVELS[1:] if level != UNPAIRED]
     groups = (("T1", "T1ce"), ("FLAIR", "T2"))
     middle = [Fusion("middle", method, groups) for method in (METHODS[0], *METHODS)]
     assert found == [*middle, Fusion("decision", None, groups)]
     assert all(from_json(Fusion, to_json(each)) == each for each in found)
     assert Fusion.read("middle", [["T1", "T1ce"], ["FLAIR", "T2"]]) == found[0]
+
+
+def test_unpaired_modalities_are_not_grouped() -> None:
+    found = Fusion.read(UNPAIRED)
+    assert found == Fusion("unpaired", None) and from_json(Fusion, to_json(found)) == found
+    with pytest.raises(ValueError, match="takes no groups"):
+        Fusion.read(UNPAIRED, "CT;MR")
 
 
 def test_channels_are_found_by_name_in_any_case_or_by_number() -> None:
@@ -54,7 +61,8 @@ def test_a_channel_that_is_none_is_refused_with_those_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [("late", "attention"), ("middle", "sum"), ("middle", None), ("decision", "attention")]
+    "values",
+    [("late", "attention"), ("middle", "sum"), ("middle", None), ("decision", "attention"), ("unpaired", "attention")],
 )
 def test_a_record_that_nobody_can_mean_is_refused(values: tuple[str, str | None]) -> None:
     with pytest.raises(ValueError, match="fusion"):

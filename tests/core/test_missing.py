@@ -83,6 +83,16 @@ def test_what_is_wrong_with_a_case_that_lacks_channels() -> None:
     assert "no channel at all" in str(missing.problem_without(CHANNELS, (0, 1, 2, 3)))
 
 
+def test_of_modalities_that_exclude_each_other_a_case_has_one() -> None:
+    one = MissingChannels(dict.fromkeys(CHANNELS, 1.0), uniform=1.0, exclusive=True)
+    assert {*lost_of(one)} == {*lost_of(one, (0, 1, 3))} == {()}
+    assert one.problem_without(CHANNELS, (0, 1, 3)) is None
+    assert "give one of T1, T1ce, T2, FLAIR" in str(one.problem_without(CHANNELS, (0, 1, 2, 3)))
+    for absent, there in (((), "T1, T1ce, T2, FLAIR"), ((0, 3), "T1ce, T2")):
+        assert f"has {there}, but the model takes one of them" in str(one.problem_without(CHANNELS, absent))
+    assert one.combinations(CHANNELS, [(1, 2, 3), (0, 2, 3)])[-2:] == [(0, 2, 3), (1, 2, 3)]
+
+
 @pytest.mark.parametrize("value", [{"rates": {}}, {"rates": {"T1": 1.5}}, {"rates": {"T1": 0.5}, "uniform": -1}])
 def test_impossible_shares_are_refused(value: dict[str, object]) -> None:
     with pytest.raises(RecordError, match="must"):

@@ -39,7 +39,7 @@ from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
 from autoseg.parts.inputs import prior
-from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet
+from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
 from autoseg.parts.normalizers import ct, histogram
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
@@ -68,6 +68,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     plain_unet.Spec: SIZES,
     residual_unet.Spec: SIZES,
     multi_encoder_unet.Spec: SIZES,
+    unpaired_unet.Spec: SIZES,
     ct.Spec: {"mean": 10.0, "std": 20.0, "percentile_00_5": -50.0, "percentile_99_5": 80.0},
     histogram.Spec: {"landmarks": tuple(range(-5, 6))},
     minimum_size.Spec: {"size": 10.0},

@@ -44,7 +44,7 @@ def read_dataset(folder: Path) -> Dataset:
     channels, labels = dataset_json.channels_of(description, where), dataset_json.labels_of(description, where)
     refuse_lossy(labels, where)
     sources = dataset_json.channel_sources_of(description, where)
-    layout, cases = _described(folder, description, _Wanted(len(channels), labels, sources))
+    layout, cases = _described(folder, description, _Wanted(channels, labels, sources))
     announced = description.get("numTraining")
     if isinstance(announced, int) and announced != len(cases):
         LOG.warning("%s: numTraining is %s, but there are %d cases; taking these", where, announced, len(cases))
@@ -65,7 +65,7 @@ def read_dataset_labels(path: Path) -> Labels:
 class _Wanted:
     """What a dataset.json says of every case."""
 
-    channels: int
+    channels: tuple[str, ...]
     labels: Labels
     sources: tuple[ChannelSource, ...]
 
@@ -77,7 +77,7 @@ class _Wanted:
 
     def images(self, key: str, files: list[Path]) -> Sources:
         """Where the channels of a case are."""
-        return by_source(key, files, self.sources) if self.sources else by_number(key, files, self.channels)
+        return by_source(key, files, self.sources) if self.sources else by_number(key, files, len(self.channels))
 
 
 def _described(folder: Path, description: dict[str, Any], wanted: _Wanted) -> tuple[str, list[Case]]:

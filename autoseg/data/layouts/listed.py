@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.channels import ChannelSource
+from ...core.channels import ChannelSource, channel_number
 from ...core.labels import Labels
 from ...core.masks import MaskLabels
 from ...core.names import first_of, short
-from ...errors import DatasetError
+from ...errors import DatasetError, UsageError
 from ...parts.readers import ending_of
 from ..dataset import Case
+from ..modalities import only
 from .folders import images_in, is_image, not_a_file, stem
 from .grouping import CHANNEL, Masks, Sources, by_number, by_source, cases_of, chosen, in_order
 
@@ -22,22 +23,28 @@ Found = Mapping[str, tuple[Sources, Path | Masks]]
 
 
 def explicit(
-    folder: Path, listed: Any, channels: int, labels: Labels, sources: Sequence[ChannelSource] = ()
+    folder: Path, listed: Any, names: Sequence[str], labels: Labels, sources: Sequence[ChannelSource] = ()
 ) -> list[Case]:
     """nnU-Net's ``dataset``: case to ``{"images": [...], "label": ...}``, relative to the folder or absolute.
 
-    An image that is null is a channel that the case lacks. Where each mask is a file, the label is ``{MASK: path}``.
+    An image that is null is a channel that the case lacks; a case with a ``modality``, the name or number of a channel
+    of ``names``, has one image, which is that channel. Where each mask is a file, the label is ``{MASK: path}``.
     Where ``sources`` choose, images are files in the order of their numbers; null is a file that the case lacks.
     """
     where = folder / "dataset.json"
     if not isinstance(listed, dict):
         raise DatasetError(f"{where}: `dataset` must map each case to its images and its label")
-    cases, wrong = {}, []
+    cases, wrong, channels = {}, [], len(names)
     files_needed = max((source.file + 1 for source in sources), default=channels)
     for key, entry in listed.items():
         images = entry.get("images") if isinstance(entry, dict) else None
         label = _label(folder, entry.get("label"), labels) if isinstance(entry, dict) else "is no object"
-        if isinstance(images, list) and _are_paths(images, files_needed) and not isinstance(label, str):
+        modality = _modality(entry, images, names)
+        if isinstance(modality, str):
+            wrong.append(f"case {short(key)}: {modality}")
+        elif modality is not None and images and not isinstance(label, str):
+            cases[key] = only(modality, folder / images[0], channels), label
+        elif isinstance(images, list) and _are_paths(images, files_needed) and not isinstance(label, str):
             files = [None if image is None else folder / image for image in images]
             cases[key] = chosen(key, dict(enumerate(files)), sources) if sources else in_order(files, channels), label
         elif isinstance(label, str) and isinstance(labels, MaskLabels):
@@ -47,6 +54,21 @@ def explicit(
     if wrong:
         raise DatasetError(f"{where}: {len(wrong)} entries of `dataset` name no files:\n{first_of(wrong, 10)}")
     return _checked(where, cases)
+
+
+def _modality(entry: Any, images: Any, names: Sequence[str]) -> int | str | None:
+    """The channel that a case's one image is; what is wrong with it, in words. None: the entry says nothing of it."""
+    said = entry.get("modality") if isinstance(entry, dict) else None
+    if said is None:
+        return None
+    if not isinstance(images, list) or len(images) != 1 or not _is_path(images[0]):
+        return f"a case with a modality has one image, found {short(images)}"
+    if not isinstance(said, str | int) or isinstance(said, bool):
+        return f"its modality must be the name of a channel, found {short(said)}"
+    try:
+        return channel_number(str(said), names, "its modality")
+    except UsageError as error:
+        return str(error)
 
 
 def _label(folder: Path, said: Any, labels: Labels) -> Path | Masks | str:
@@ -66,9 +88,14 @@ def _label(folder: Path, said: Any, labels: Labels) -> Path | Masks | str:
     return tuple(None if said.get(name) is None else folder / said[name] for name in labels.masks)
 
 
-def decathlon(folder: Path, training: list[Any], channels: int, sources: Sequence[ChannelSource] = ()) -> list[Case]:
-    """The Decathlon's ``training``; nnU-Net v1 wrote the same list but split CASE into CASE_0000, CASE_0001, ..."""
-    where = folder / "dataset.json"
+def decathlon(
+    folder: Path, training: list[Any], names: Sequence[str], sources: Sequence[ChannelSource] = ()
+) -> list[Case]:
+    """The Decathlon's ``training``; nnU-Net v1 wrote the same list but split CASE into CASE_0000, CASE_0001, ...
+
+    An entry may have a ``modality``, as in ``explicit``.
+    """
+    where, channels = folder / "dataset.json", len(names)
     cases: dict[str, tuple[Sources, Path | Masks]] = {}
     wrong, splits = [], _Splits()
     keys: Counter[str] = Counter()
@@ -85,7 +112,13 @@ def decathlon(folder: Path, training: list[Any], channels: int, sources: Sequenc
         key = stem(label)
         keys[key] += 1
         files, name = split or [image], stem(image)
-        cases[key] = by_source(name, files, sources) if sources else by_number(name, files, channels), label
+        modality = _modality(entry, [str(path) for path in files], names)
+        if isinstance(modality, str):
+            wrong.append(f"case {short(key)}: {modality}")
+        elif modality is not None:
+            cases[key] = only(modality, files[0], channels), label
+        else:
+            cases[key] = by_source(name, files, sources) if sources else by_number(name, files, channels), label
     wrong += [f"case {short(key)} is listed {count} times" for key, count in keys.items() if count > 1]
     if wrong:
         raise DatasetError(f"{where}: {len(wrong)} entries of `training` cannot be used:\n{first_of(wrong, 10)}")

@@ -12,9 +12,19 @@ from ...core.channels import ChannelSource
 from ...core.names import first_of, path_name, short
 from ...errors import DatasetError
 from ...parts.readers import ending_of
-from ..dataset import Case
+from ..dataset import Case, ImageSource
 from .folders import images_in, nothing_in, stem
-from .grouping import CHANNEL, by_number, by_source, cases_of, channel_number, channels_in, grouped, misnumbered
+from .grouping import (
+    CHANNEL,
+    Sources,
+    by_number,
+    by_source,
+    cases_of,
+    channel_number,
+    channels_in,
+    grouped,
+    misnumbered,
+)
 
 LOG = logging.getLogger("autoseg")
 
@@ -31,6 +41,7 @@ def find_images(
     problem_without: Problem | None = None,
     *,
     sources: Sequence[ChannelSource] = (),
+    exclusive: bool = False,
 ) -> tuple[tuple[Case, ...], dict[str, str]]:
     """The cases to predict in a file, a folder or several files, sorted by key, and what is wrong with others.
 
@@ -42,8 +53,11 @@ def find_images(
 
     ``problem_without`` is asked of cases whose numbers have gaps; None, or where it finds no channel that a case may
     lack, these do not add up. A file ``CASE_0001`` with one channel is then one of CASE, also without a ``_0000``.
+
+    ``exclusive``: each case has exactly one of the channels. One file without a number is then a case with one image,
+    of which nobody has said which channel it is.
     """
-    if problem_without is not None and all(problem_without((number,)) for number in range(channels)):
+    if problem_without is not None and not exclusive and all(problem_without((number,)) for number in range(channels)):
         problem_without = None
     paths: list[Path] = []
     for path in [source] if isinstance(source, Path) else source:
@@ -63,7 +77,7 @@ def find_images(
     else:
         beheaded = set() if problem_without is None else _without_first(paths, channels)
         groups = grouped(paths, lambda name: f"{name}_0000" in numbered or name in beheaded)
-        problem_of = partial(_problem, channels=channels, problem_without=problem_without)
+        problem_of = partial(_problem, channels=channels, problem_without=problem_without, exclusive=exclusive)
         wrong = {key: problem for key, files in groups.items() if (problem := problem_of(key, files))}
         wrong |= _channels_alone(groups, channels, wrong)
     wrong |= {key: problem for key in groups if key not in wrong and (problem := _wrong_name(key, groups[key][0]))}
@@ -72,8 +86,13 @@ def find_images(
         raise DatasetError(first_of(lines, 5 if len(lines[0]) > 200 else 10))
     _tell_collisions(groups)
     found = ((key, files) for key, files in sorted(groups.items()) if key not in wrong)
-    located = ((key, by_source(key, f, sources) if sources else by_number(key, f, channels)) for key, f in found)
-    return tuple(cases_of((key, images, None) for key, images in located)), wrong
+
+    def located(key: str, files: list[Path]) -> Sources:
+        if exclusive and not sources and _is_unsaid(key, files):
+            return ImageSource.all_of(files[0], 1)
+        return by_source(key, files, sources) if sources else by_number(key, files, channels)
+
+    return tuple(cases_of((key, located(key, files), None) for key, files in found)), wrong
 
 
 def _wrong_name(key: str, path: Path) -> str | None:
@@ -98,7 +117,14 @@ def _absent(key: str, files: list[Path], found: Sequence[int | None], channels: 
     return [number for number in range(channels) if number not in numbers]
 
 
-def _problem(key: str, files: list[Path], channels: int, problem_without: Problem | None) -> str | None:
+def _is_unsaid(key: str, files: Sequence[Path]) -> bool:
+    """Whether a case is one file of one channel, and its name does not say which."""
+    return len(files) == 1 and channel_number(files[0], key) is None and channels_in(files[0]) == 1
+
+
+def _problem(
+    key: str, files: list[Path], channels: int, problem_without: Problem | None, exclusive: bool
+) -> str | None:
     """What is wrong with the files of one case."""
     stems = Counter(map(stem, files))
     twice = [name for name, count in stems.items() if count > 1]
@@ -108,14 +134,14 @@ def _problem(key: str, files: list[Path], channels: int, problem_without: Proble
     if len(files) > 1 and any(channel_number(path, key) is None for path in files):
         return misnumbered(key, files)
     found = [channels_in(path) for path in files]
-    if None in found and len(files) == 1:
+    if len(files) == 1 and (None in found or (exclusive and _is_unsaid(key, files))):
         return None
     if len(files) > 1 and (channels == 1 or set(found) == {channels}):
         return _cases_or_channels(key, files, channels)
     if problem_without is not None and (absent := _absent(key, files, found, channels)):
         return problem_without(absent)
     if sum(each or 1 for each in found) == channels:  # what cannot be read has one channel, as far as one can see
-        return misnumbered(key, files, len(files))
+        return misnumbered(key, files, len(files)) or (problem_without and problem_without(()))
     detail = misnumbered(key, files, channels) or f"found {_told(files[:5], found)}"
     if len(files) == 1 and channel_number(files[0], key) == 0 and channels > (found[0] or 1):
         missing = ", ".join(f"{key}_{number:04d}" for number in range(1, channels))

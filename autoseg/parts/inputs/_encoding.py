@@ -33,6 +33,11 @@ class Encoded(nn.Module):
         """See ``contracts.Network``; None where the network has none."""
         return getattr(self.network, "last", None)
 
+    @property
+    def alternatives(self) -> Any:
+        """See ``contracts.Network``; none where the network has none."""
+        return getattr(self.network, "alternatives", ())
+
     def forward(self, images: Tensor) -> Sequence[Tensor]:
         """``images`` (B, spec.read, *patch)."""
         logits: Sequence[Tensor] = self.network(self._seen(images))

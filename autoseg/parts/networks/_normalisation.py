@@ -8,6 +8,8 @@ the moments of a few thousand voxels at a time, around a value near the mean, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,8 +36,47 @@ class InstanceNorm(nn.Module):
         return functional.group_norm(maps, maps.shape[1], self.weight, self.bias, EPSILON)
 
 
+class ModalityNorm(nn.Module):
+    """Instance normalisation with a learned scale and shift per channel for each of several modalities.
+
+    Where all have the same, or a patch has one modality, it computes what ``InstanceNorm`` computes, bit by bit.
+    """
+
+    def __init__(self, channels: int, modalities: int) -> None:
+        super().__init__()
+        self.of = nn.ModuleList(InstanceNorm(channels) for _ in range(modalities))
+        """What holds the scale and shift of each modality. Matrices of all would look like a layer's kernel."""
+
+    def forward(self, maps: Tensor, shares: Tensor, then: Callable[[Tensor], Tensor]) -> Tensor:
+        """``shares`` (B, modalities) sum to 1: of each patch, how much each scale and shift counts.
+
+        ``then`` follows, which may work in place: on a view of the result, autograd would make a copy for it.
+        """
+        weight, bias = (self._mixed(name, shares) for name in ("weight", "bias"))
+        if maps.device.type == "cpu" and not torch.is_grad_enabled() and not maps.is_contiguous():
+            if maps.dtype == torch.float32:
+                return then(exactly(maps, weight, bias))
+            own = zip(maps.split(1), weight, bias)
+            return then(torch.cat([torch.group_norm(one, len(scale), scale, at, EPSILON) for one, scale, at in own]))
+        groups = weight.numel()  # every channel of every patch by itself is what torch, too, makes of a batch
+        one = maps.reshape(1, groups, *maps.shape[2:])
+        if maps.device.type != "cpu":
+            normal = functional.instance_norm(one, weight=weight.flatten(), bias=bias.flatten(), eps=EPSILON)
+        else:
+            normal = torch.group_norm(one, groups, weight.flatten(), bias.flatten(), EPSILON)
+        return then(normal).view(maps.shape)
+
+    def _mixed(self, name: str, shares: Tensor) -> Tensor:
+        """(B, channels). A modality that counts 0 gets a gradient of exactly 0; products are rounded by nothing."""
+        every = torch.stack([getattr(norm, name) for norm in self.of])
+        return (shares[..., None] * every).sum(1)
+
+
 def exactly(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Normalises ``maps`` (B, channels, [z,] y, x), which it overwrites if channels lie last in memory."""
+    """Normalises ``maps`` (B, channels, [z,] y, x), which it overwrites if channels lie last in memory.
+
+    ``weight`` and ``bias`` are of every channel, or (B, channels).
+    """
     batch, channels, *size = maps.shape
     near_mean = maps[:, :, ::SAMPLED, ::SAMPLED].flatten(2).mean(2)
     voxels = maps.movedim(1, -1).reshape(batch, -1, channels).sub_(near_mean[:, None])

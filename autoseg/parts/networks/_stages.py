@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ...core.bounds import bounded
 
 if TYPE_CHECKING:
-    from . import multi_encoder_unet, plain_unet, residual_unet
+    from . import multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
 
-    UNetSpec = plain_unet.Spec | residual_unet.Spec | multi_encoder_unet.Spec
+    UNetSpec = plain_unet.Spec | residual_unet.Spec | multi_encoder_unet.Spec | unpaired_unet.Spec
 
 MOST_STAGES = 20  # an edge of a million voxels can be halved as often
 MOST_WEIGHTS = 1 << 32  # 17 GB; nnU-Net's largest presets have some 10**8

@@ -38,7 +38,10 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """An encoder, given stage by stage, and the usual way up. Lists are indexed by stage, the finest is 0."""
 
-    def __init__(self, spec: UNetSpec, encoder: Iterable[nn.Module], heads: int) -> None:
+    def __init__(
+        self, spec: UNetSpec, encoder: Iterable[nn.Module], heads: int, made: Callable[..., nn.Module] | None = None
+    ) -> None:
+        """``made`` gives a stage of the decoder for what ``stage`` takes; None: ``stage`` does."""
         super().__init__()
         features, ones = spec.features, (1,) * spec.dimensions
         convolution, transposed = CONVOLUTION[spec.dimensions], TRANSPOSED[spec.dimensions]
@@ -48,7 +51,7 @@ class UNet(nn.Module):
             for fine, coarse, stride in zip(features, features[1:], spec.strides[1:])
         )
         self.decoder = nn.ModuleList(
-            stage(2 * count, count, kernel, ones, blocks)
+            (made or stage)(2 * count, count, kernel, ones, blocks)
             for count, kernel, blocks in zip(features, spec.kernels, spec.blocks_decoder)
         )
         self.heads = nn.ModuleList(convolution(count, heads, 1) for count in features[:-1])
@@ -68,18 +71,25 @@ class UNet(nn.Module):
 
     def _up(self, images: Tensor) -> list[Tensor]:
         """The decoder's feature maps, coarsest first."""
-        skips = self._down(images)
-        decoded = [skips.pop()]
-        for level in reversed(range(len(self.decoder))):
-            decoded.append(self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1)))
-        return decoded[1:]
+        return self._decoded(self._down(images))
 
     def _down(self, images: Tensor) -> list[Tensor]:
         """The feature maps that the decoder gets of each stage, finest first."""
+        return self._encoded(images)
+
+    def _encoded(self, images: Tensor, *beside: Tensor) -> list[Tensor]:
+        """``_down``; every stage is handed what is ``beside`` the maps."""
         skips = [laid_out(images)]
         for encode in self.encoder:
-            skips.append(encode(skips[-1]))
+            skips.append(encode(skips[-1], *beside))
         return skips[1:]
+
+    def _decoded(self, skips: list[Tensor], *beside: Tensor) -> list[Tensor]:
+        """``_up`` from the maps of the encoder, which are gone afterwards."""
+        decoded = [skips.pop()]
+        for level in reversed(range(len(self.decoder))):
+            decoded.append(self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1), *beside))
+        return decoded[1:]
 
 
 def laid_out(images: Tensor) -> Tensor:
