@@ -26,8 +26,9 @@ from ..newest import note_made
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
 from .compare import Unseen, ensembles, label_map, overlaps_of, reference_of
-from .evaluate import Pair, score_pairs
+from .evaluate import Scorer, score_pairs
 from .export_bundle import cross_validation
+from .label_pairs import Pair
 from .mirroring import measure_mirroring
 from .pooling import learned_pool
 from .validated import problems
@@ -199,7 +200,7 @@ def _validate(
         image = dataset.case(case.key).grid_file(dataset.alignment)
         write_label_map(each.label_map, each.geometry, written, labels, like=image)
         pairs[case.key] = case.reference, written
-    summary = score_pairs(pairs, labels, folder, patients=splits.patients, workers=workers)
+    summary = score_pairs(pairs, Scorer(labels), folder, patients=splits.patients, workers=workers)
     return CrossValidation(summary.overall, summary.labels, folds)
 
 
