@@ -94,13 +94,16 @@ def _lengths(spacing: tuple[float, ...]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _normals() -> tuple[np.ndarray, ...]:
-    """Of each of 256 codes the triangles' normals (triangles, 3) on cubic voxels of edge 1, as long as their areas."""
+    """Of each of 256 codes the triangles' normals (triangles, 3) on cubic voxels of edge 1, as long as their areas.
+
+    A mask and what it leaves have one surface: of more than four voxels inside, it is that of those outside.
+    """
     from skimage.measure import marching_cubes
 
     found = [np.zeros((0, 3))] * 256
     for code in range(1, 255):
         inside = np.array([code >> bit & 1 for bit in range(8)], np.float32).reshape(2, 2, 2)
-        points, triangles, _, _ = marching_cubes(inside, 0.5, method="lorensen")
+        points, triangles, _, _ = marching_cubes(inside if inside.sum() <= 4 else 1 - inside, 0.5, method="lorensen")
         one, two, three = np.moveaxis(points[triangles].astype(np.float64), 1, 0)
         found[code] = np.cross(two - one, three - one) / 2
     return tuple(found)

@@ -52,7 +52,7 @@ def test_the_surface_of_a_mask_is_that_of_what_it_leaves_but_for_the_border(mask
     around = np.pad(mask, 2)
     inside, outside = Surfels.of(around, (1, 1, 1)), Surfels.of(~around, (1, 1, 1))
     border = Surfels.of(np.ones_like(around), (1, 1, 1))
-    assert len(inside.areas) == len(outside.areas) - len(border.areas)
+    assert inside.areas.sum() == pytest.approx(outside.areas.sum() - border.areas.sum())
     assert (inside.areas > 0).all()
 
 
