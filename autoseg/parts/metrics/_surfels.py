@@ -9,6 +9,7 @@ outside.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,7 +81,7 @@ def _areas(spacing: tuple[float, ...]) -> np.ndarray:
 
 def _lengths(spacing: tuple[float, ...]) -> np.ndarray:
     """Of four pixels: a corner is cut off half way, two side by side along an axis are parted by a line along it."""
-    cut, found = np.hypot(*spacing) / 2, np.zeros(16)
+    cut, found = math.hypot(*spacing) / 2, np.zeros(16)
     for code in range(1, 15):
         inside = np.array([code >> bit & 1 for bit in range(4)]).reshape(2, 2)
         if inside.sum() != 2:

@@ -4,7 +4,8 @@ A lesion of the reference is what lies in one connected part (faces, edges, corn
 by ``dilation_mm``, so crumbs beside a lesion are no lesions of their own. The parts of the prediction that reach into
 the grown lesion are its prediction, each of them whole; a part that reaches into none is a false positive. The
 definition: https://www.synapse.org/Synapse:syn51156910/discussion/threadId=10357 (BraTS 2023). Growing takes
-``dilation_mm`` over the spacing steps along each axis, rounded down, each to voxels that share a face or an edge.
+``dilation_mm`` over the spacing steps along each axis, rounded down, each to voxels that share a face or an edge. (The
+package brats-evaluation of 2025 and later matches each lesion with one part and grows nothing: other numbers.)
 
 * ``lesion_dice``, ``lesion_hd95_mm``: the means over lesions and false positives; a missed lesion and a false positive
   have Dice 0 and the image's diagonal as distance (in the challenge 374 mm, which is about that of its images). HD95 is
