@@ -16,7 +16,7 @@ from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import read_json, write_json
 from autoseg.data.dataset import Dataset
 from autoseg.data.dataset_json import described
-from autoseg.errors import DatasetError, UsageError
+from autoseg.errors import DatasetError, UnknownPartError, UsageError
 from autoseg.evaluation.scores import Summary
 from autoseg.parts.readers import write_labels
 from autoseg.pipeline.evaluate import evaluate
@@ -291,3 +291,52 @@ def test_what_a_killed_evaluation_left_is_removed(dataset) -> None:
     (predictions / ".writing-999999999-0123abcd-scores.csv").write_bytes(b"half")
     evaluate(reference, predictions, output=predictions)
     assert {path.name for path in predictions.iterdir()} == {"a.nii.gz", "scores.json", "scores.csv"}
+
+
+OWN = """
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spec:
+    def score(self, reference, prediction, spacing, image=None):
+        return {"slices": float((reference | prediction).any((1, 2)).sum()), "share": reference.sum() / image.voxels}
+"""
+
+
+def test_a_metric_of_ones_own_is_a_file(dataset, tmp_path, monkeypatch, capsys) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map())
+    (tmp_path / "python" / "scorelab").mkdir(parents=True)
+    (tmp_path / "python" / "scorelab" / "__init__.py").touch()
+    (tmp_path / "python" / "scorelab" / "slices.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path / "python"))
+    words = ["evaluate", str(reference), str(predictions), "--metrics", "scorelab.slices,confusion"]
+    assert main(words) == 2
+    assert "pass --trust scorelab" in capsys.readouterr().err
+    assert main([*words, "--trust", "scorelab"]) == 0
+    assert "slices" in capsys.readouterr().out
+    summary = evaluate(reference, predictions, metrics=["scorelab.slices"], trusted=("scorelab",))
+    assert summary.cases["a"]["organ"]["slices"] == 2
+    assert summary.cases["a"]["organ"]["share"] == pytest.approx(2 * 3 * 4 / (4 * 8 * 8))
+
+
+@pytest.mark.parametrize("metrics", [["nope"], ["_surfels"], ["lesions", "os.path"]])
+def test_a_metric_that_there_is_not_is_refused_before_anything_is_read(dataset, metrics) -> None:
+    reference, _ = dataset
+    with pytest.raises(UnknownPartError):
+        evaluate(reference, reference.parent / "nowhere", metrics=metrics)
+
+
+def test_pictures_and_regions_have_lesions_as_well(tmp_path) -> None:
+    picture = np.zeros((1, 40, 40), np.uint8)
+    picture[0, 2:6, 2:6], picture[0, 3:5, 3:5], picture[0, 30:33, 30:33] = 1, 2, 1
+    geometry = Geometry.plain_2d((40, 40))
+    reference = write(tmp_path / "labelsTr", geometry, ".png", a=picture)
+    predictions = write(tmp_path / "predictions", geometry, ".png", a=np.where(picture == 2, 0, picture))
+    names = {"labels": {"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}
+    (tmp_path / "dataset.json").write_text(json.dumps(names | {"channel_names": {"0": "grey"}}))
+    found = evaluate(reference, predictions, metrics=["lesions", "surface_area", "confusion"]).cases["a"]
+    assert (found["whole"]["lesions"], found["core"]["lesions"], found["core"]["missed_lesions"]) == (2, 1, 1)
+    assert found["whole"]["lesion_dice"] == pytest.approx((1 + 2 * 12 / (16 + 12)) / 2)
+    assert found["core"]["specificity"] == 1 and found["whole"]["reference_ml"] is None
