@@ -76,4 +76,5 @@ def aligned(
 
     cells = [[math.nan if cell is None else cell for cell in row] for row in rows]
     table = DataFrame(cells, names, columns[1:]).rename_axis(columns=columns[0])
-    return table.to_string(float_format="{:.3f}".format, na_rep="-", line_width=width)
+    text = table.to_string(float_format="{:.3f}".format, na_rep="-", line_width=width)
+    return "\n".join(line.rstrip(" \\") for line in text.splitlines())  # pandas ends what goes on with a backslash
