@@ -144,6 +144,17 @@ def test_predict_and_load_take_what_the_command_takes(home: Path, tmp_path: Path
     assert len(summary.cases) == 1
 
 
+def test_what_validation_keeps_gives_a_roc_and_predictions_give_volumes(home: Path, tmp_path: Path) -> None:
+    validation = home / "workspace" / NAME / "runs" / "3d_fullres" / "fold_0" / "validation"
+    before = sorted(validation.rglob("*"))
+    summary = autoseg.evaluate(home / NAME / "labelsTr", validation, metrics=["roc", "lesions"], lesion_dilation=1)
+    assert len(summary.cases) == 1 and len(summary.missing) == 4
+    assert all(0 <= row["auc"].mean <= 1 for row in summary.labels.values())
+    assert sorted(validation.rglob("*")) == before
+    report = autoseg.predict(NAME, home / NAME / "imagesTs", tmp_path / "out", volumes=True)
+    assert not report.failed and (tmp_path / "out" / "volumes.csv").exists()
+
+
 def test_images_in_memory_may_come_one_per_channel(home: Path) -> None:
     """As lists of SimpleITK's or nibabel's images; what comes back is of the same kind."""
     paths = sorted((home / NAME / "imagesTs").iterdir())
