@@ -31,6 +31,7 @@ def predict(
     tta: str = "auto",
     step: float = 0.5,
     existing: str = "refuse",
+    volumes: bool = False,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> PredictReport:
@@ -46,8 +47,8 @@ def predict(
 
     ``probabilities`` (``uint8``, ``uint16`` or ``float32``) and other ``outputs``, by name (``"uncertainty"``) or as
     objects of your own, are written beside the label maps where asked for. ``tta`` is ``auto``, ``none`` or ``full``
-    (mirror images of every patch are averaged), ``step`` the distance between patches as a share of the patch. Raises
-    ModelError, UsageError or UnknownPartError.
+    (mirror images of every patch are averaged), ``step`` the distance between patches as a share of the patch.
+    ``volumes`` writes ``volumes.csv``, in ml. Raises ModelError, UsageError or UnknownPartError.
     """
     from ..inference.options import PredictOptions
     from ..inference.outputs import chosen
@@ -66,7 +67,16 @@ def predict(
     story.refuse_among_images(paths, folder)
     cases, refused = images_to_predict(loaded, paths, given.optional_text(modality, "modality"))
     options = PredictOptions(tta, step)
-    return story.predict(loaded, cases, folder, options=options, outputs=wanted, existing=existing, refused=refused)
+    return story.predict(
+        loaded,
+        cases,
+        folder,
+        options=options,
+        outputs=wanted,
+        existing=existing,
+        refused=refused,
+        volumes=bool(volumes),
+    )
 
 
 def evaluate(
@@ -75,30 +85,42 @@ def evaluate(
     *,
     labels: str | Path | None = None,
     output: str | Path | None = None,
+    metrics: Sequence[str] = (),
     tolerance: float = 1.0,
+    lesion_dilation: float = 3.0,
+    lesion_minimum: float = 0.0,
     group: str | None = None,
     group_file: str | None = None,
     failed: dict[str, str] | None = None,
     settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
 ) -> Summary:
-    """Scores predictions against a reference, two folders of label files or two files; writes scores.csv and json.
+    """Scores predictions against a reference, two folders of label files or two files.
 
-    ``labels`` is the dataset.json that names the labels, ``output`` the folder for the scores (None: that of the
-    predictions), ``tolerance`` that of the surface Dice in mm. ``group`` and ``group_file`` name the patients:
-    intervals then resample these. Raises DatasetError naming a case that cannot be scored, unless a dictionary
-    ``failed`` is given, which then holds what is wrong with it.
+    ``labels`` is the dataset.json that names the labels, ``output`` a folder for scores.csv and scores.json (None:
+    nothing is written), ``tolerance`` that of the surface Dice in mm. ``metrics`` are measured beside the standard
+    ones: ``"lesions"`` (``lesion_dilation`` in mm, ``lesion_minimum`` in mm³), ``"confusion"``, ``"roc"``,
+    ``"surface_area"``, or modules of your own in a ``trusted`` package. ``group`` and ``group_file`` name the
+    patients: intervals then resample these. Raises DatasetError naming a case that cannot be scored, unless a
+    dictionary ``failed`` is given, which then holds what is wrong with it; UsageError where probabilities that a
+    metric needs are missing, and UnknownPartError.
     """
     from ..pipeline.evaluate import evaluate as story
     from ..settings import RunSettings
 
+    some = "a number of 0 or more, in"
     return story(
         given.path(reference, "the reference"),
         given.path(predictions, "the predictions"),
         labels=given.optional_path(labels, "the labels"),
         output=given.optional_path(output, "the output"),
         failed=failed,
-        tolerance=given.number(tolerance, "tolerance", "a number of 0 or more, in mm", lambda found: 0 <= found <= 1e6),
+        metrics=given.words(metrics, "metrics", numbers=False),
+        tolerance=given.number(tolerance, "tolerance", f"{some} mm", lambda found: 0 <= found <= 1e6),
+        lesion_dilation=given.number(lesion_dilation, "lesion_dilation", f"{some} mm", lambda found: 0 <= found <= 1e3),
+        lesion_minimum=given.number(lesion_minimum, "lesion_minimum", f"{some} mm³", lambda found: 0 <= found <= 1e9),
         group=group,
         group_file=group_file,
+        trusted=trusted,
         workers=(settings or RunSettings()).threads,
     )

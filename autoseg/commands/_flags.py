@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.amounts import read_bytes
-from ..core.names import path_name
+from ..core.names import path_name, short
 from ..errors import UsageError
 from ..settings import DEVICE, MOST_THREADS, PRECISIONS
 
@@ -123,6 +123,14 @@ def word(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("the value is empty")
     return text
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Several, between commas."""
+    found = tuple(map(str.strip, text.split(",")))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{short(text)!r} must be names with a comma between them")
+    return found
 
 
 def path(text: str) -> Path:

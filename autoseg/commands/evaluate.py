@@ -17,10 +17,35 @@ def add_flags(command: ArgumentParser) -> None:
     )
     command.add_argument("--labels", type=_flags.path, metavar="JSON", help="dataset.json that names the labels")
     command.add_argument(
-        "-o", "--output", type=_flags.path, metavar="OUT", help="folder for scores.csv and scores.json"
+        "-o",
+        "--output",
+        type=_flags.path,
+        metavar="OUT",
+        help="write every score of every case there: scores.csv and scores.json (default: print the means only)",
+    )
+    command.add_argument(
+        "--metrics",
+        type=_flags.words,
+        default=(),
+        metavar="NAME[,...]",
+        help="measure these, too: confusion, lesions, roc, surface_area, or one of your own",
     )
     command.add_argument(
         "--tolerance", type=_flags.number(0, 1e6), default=1.0, metavar="MM", help="of the surface Dice (default: 1)"
+    )
+    command.add_argument(
+        "--lesion-dilation",
+        type=_flags.number(0, 1000),
+        default=3.0,
+        metavar="MM",
+        help="how far the reference grows before its lesions are counted (default: 3)",
+    )
+    command.add_argument(
+        "--lesion-minimum",
+        type=_flags.number(0, 1e9),
+        default=0.0,
+        metavar="MM3",
+        help="lesions up to this volume do not count (default: 0, all count)",
     )
     _flags.add_patients(command)
     _flags.add_machine(command)
@@ -28,7 +53,7 @@ def add_flags(command: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     from ..core.files import refuse_unwritable
-    from ..evaluation.scores import score_table
+    from ..evaluation.tables import score_table
     from ..pipeline import evaluate as story
 
     if options.output is not None:
@@ -40,10 +65,17 @@ def run(options: Namespace) -> int:
         labels=options.labels,
         output=options.output,
         failed=failed,
+        metrics=options.metrics,
         tolerance=options.tolerance,
+        lesion_dilation=options.lesion_dilation,
+        lesion_minimum=options.lesion_minimum,
         group=options.group,
         group_file=options.group_file,
+        trusted=tuple(options.trust),
         workers=_options.settings(options).threads,
     )
-    sys.stdout.write(score_table(summary) + "\n")
+    where = "-o FOLDER writes every score of every case"
+    if options.output is not None:
+        where = f"every score of every case: {options.output / 'scores.csv'}, {options.output / 'scores.json'}"
+    sys.stdout.write(f"{score_table(summary)}\n{where}\n")
     return 1 if failed else 0

@@ -41,6 +41,9 @@ def add_flags(command: ArgumentParser) -> None:
         metavar="NAME",
         help="also write this output: uncertainty, probabilities, ...; repeatable",
     )
+    command.add_argument(
+        "--volumes", action="store_true", help="also write OUT/volumes.csv: ml of every label of every case"
+    )
     _add_existing(command)
     command.add_argument(
         "--tta",
@@ -122,5 +125,6 @@ def run(options: Namespace) -> int:
         options=PredictOptions(options.tta, options.step),
         existing=options.existing,
         refused=refused,
+        volumes=options.volumes,
     )
     return 1 if report.failed else 0

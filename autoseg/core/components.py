@@ -23,19 +23,25 @@ def without(mask: np.ndarray, unwanted: Callable[[np.ndarray], np.ndarray]) -> n
     box = bounding_slices(mask)
     if box is None:
         return mask
-    components = _components(mask[box], CORNERS)
-    flat = components.reshape(-1)
-    sizes = np.zeros(int(flat.max()) + 1, np.int64)
-    for start in range(0, flat.size, VOXELS):
-        sizes += np.bincount(flat[start : start + VOXELS], minlength=len(sizes))
+    numbered = components(mask[box])
+    sizes = sizes_of(numbered)
     stays = np.zeros(len(sizes), bool)  # 0 is the background
     stays[1:] = ~unwanted(sizes[1:])
     if stays[1:].all():
         return mask
     kept = mask.copy()
-    for part, numbers in zip(kept[box], components):
+    for part, numbers in zip(kept[box], numbered):
         part[...] = np.take(stays, numbers, mode="clip")  # no number is too large, and the default would look for one
     return kept
+
+
+def sizes_of(numbered: np.ndarray) -> np.ndarray:
+    """Voxels of 0, 1, ... in what ``components`` gives."""
+    flat = numbered.reshape(-1)
+    sizes = np.zeros(int(flat.max()) + 1, np.int64)
+    for start in range(0, flat.size, VOXELS):
+        sizes += np.bincount(flat[start : start + VOXELS], minlength=len(sizes))
+    return sizes
 
 
 def without_holes(mask: np.ndarray) -> np.ndarray:
@@ -43,12 +49,12 @@ def without_holes(mask: np.ndarray) -> np.ndarray:
     around = np.ones([size + 2 for size in mask.shape], bool)
     inside = (slice(1, -1),) * mask.ndim
     np.logical_not(mask, out=around[inside])
-    components = _components(around, FACES)
-    filled: np.ndarray = components[inside] != components.flat[0]
+    numbered = components(around, FACES)
+    filled: np.ndarray = numbered[inside] != numbered.flat[0]
     return filled
 
 
-def _components(mask: np.ndarray, connectivity: dict[int, Connectivity]) -> np.ndarray:
+def components(mask: np.ndarray, connectivity: dict[int, Connectivity] = CORNERS) -> np.ndarray:
     """Numbers from 1, unsigned, in the order of the axes of the mask; 0 outside of it.
 
     cc3d 4.1.1 must be asked with care: it forgets single pixels of 2-D bool arrays (and takes twice the memory for any

@@ -13,6 +13,6 @@ class Estimate:
     """None when no case has a number."""
     low: float | None
     high: float | None
-    """None when fewer than two patients have a number; each case is a patient where none are named."""
+    """None when fewer than three patients have a number; each case is a patient where none are named."""
     cases: int
     """Cases that have a number."""

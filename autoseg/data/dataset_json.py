@@ -8,6 +8,7 @@ not have are ``masks``, a list of names, in place of ``labels``: of these, voxel
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,6 +129,21 @@ def _made(kind: type[Made], where: Path, *fields: Any) -> Made:
         return kind(*fields)
     except ValueError as error:
         raise DatasetError(f"{where}: {error}") from None
+
+
+def described(labels: Labels, channels: Sequence[str], file_ending: str) -> dict[str, Any]:
+    """What a dataset.json says of these; ``labels_of`` reads the same labels of it, but for regions of one value each,
+    which it takes for exclusive labels."""
+    about = {"channel_names": {str(number): name for number, name in enumerate(channels)}, "file_ending": file_ending}
+    if isinstance(labels, MaskLabels):
+        switches = {IN_CHANNELS: labels.in_channels, ABSENT_ARE_EMPTY: labels.absent_are_empty}
+        return about | {"masks": list(labels.masks)} | {name: True for name, on in switches.items() if on}
+    ignore = {} if labels.ignore is None else {"ignore": labels.ignore}
+    if isinstance(labels, ExclusiveLabels):
+        return about | {"labels": labels.names | ignore}
+    regions = {name: values[0] if len(values) == 1 else list(values) for name, values in labels.regions.items()}
+    order = list(labels.class_order)
+    return about | {"labels": {"background": labels.background} | regions | ignore, "regions_class_order": order}
 
 
 def text_of(description: dict[str, Any], *names: str) -> str:

@@ -96,6 +96,9 @@ def learn(cases: Sequence[Held], labels: Labels, workers: int = 1) -> tuple[Lear
     """The postprocessing, and the cases: where it is kept, each after what was learned without its fold."""
     names = [f"{number:06}" for number in range(len(cases))]
     patients = patient_numbers(names, {name: case.patient for name, case in zip(names, cases)})
+    if patients.max() + 1 < fewest_patients(list(labels.foreground)):
+        scores = _dice(cases, labels, workers)[0]
+        return Learned((), paired(scores, scores, patients)), list(cases)
     folds = parts(np.array([case.fold for case in cases]), patients)
     everything = np.ones(len(cases), bool)
     lessons = [folds != fold for fold in np.unique(folds)]
@@ -108,6 +111,14 @@ def learn(cases: Sequence[Held], labels: Labels, workers: int = 1) -> tuple[Lear
     gain = paired(held_out_scores, before, patients)
     kept = bool(taught[-1]) and gain.surely_better() and not _surely_harmed(held_out_scores, before, patients)
     return Learned(taught[-1] if kept else (), gain), after if kept else list(cases)
+
+
+def fewest_patients(names: Sequence[str]) -> int:
+    """Of fewer nothing is learned for labels of these names: even if all gained by one step, it might be chance."""
+    level, patients = _level(len(list(_trials(names)))), 1
+    while 2.0 ** (1 - patients) >= level:  # the p of the signed-rank test where all gain
+        patients += 1
+    return patients
 
 
 def parts(folds: np.ndarray, patients: np.ndarray) -> np.ndarray:
@@ -139,7 +150,7 @@ def _taught(
     """
     taught: list[Steps] = [()] * len(lessons)
     states: dict[Steps, list[Held]] = {(): list(cases)}
-    trials = list(_trials(labels))
+    trials = list(_trials(list(labels.foreground)))
     for candidates in progress(trials, len(trials), "trying corrections"):
         scores = {steps: _dice(held, labels, workers, candidates) for steps, held in states.items()}
         for number, lesson in enumerate(lessons):
@@ -152,9 +163,8 @@ def _taught(
     return taught, states
 
 
-def _trials(labels: Labels) -> Iterator[list[Correction]]:
+def _trials(names: Sequence[str]) -> Iterator[list[Correction]]:
     """Settings of one method for one label, for every label, all labels together first."""
-    names = list(labels.foreground)
     for target in [*([None] if len(names) > 1 else []), *names]:
         for name in POSTPROCESSORS:
             method = POSTPROCESSORS.load(name)
@@ -174,13 +184,18 @@ def _dice(cases: Sequence[Held], labels: Labels, workers: int, candidates: Seque
 def next_step(scores: np.ndarray, folds: np.ndarray, patients: np.ndarray, trials: int = 1) -> int:
     """Which of (candidates, cases, labels) is the next step; 0, no correction, unless choosing one surely gains.
 
-    ``trials``: how many steps are tried in all. That chance makes any of them look like a gain happens once in 20
-    times at most (Bonferroni, one-sided: a loss is no gain).
+    ``trials``: how many steps are tried in all.
     """
     best = chosen(scores)
-    if best and improves(held_out(scores, parts(folds, patients)), scores[0], patients, 2 * SURE / trials):
+    if best and improves(held_out(scores, parts(folds, patients)), scores[0], patients, _level(trials)):
         return best
     return 0
+
+
+def _level(trials: int) -> float:
+    """Below it a step's two-sided p must lie, so that chance makes any of them look like a gain once in 20 times at
+    most (Bonferroni, one-sided: a loss is no gain)."""
+    return 2 * SURE / trials
 
 
 def chosen(scores: np.ndarray) -> int:

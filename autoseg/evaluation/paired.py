@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.estimate import Estimate
 from .counts import overall, per_case
-from .resampling import drawn_weights, interval, known_mean, patients_with_number, weighted_means
+from .resampling import FEWEST, drawn_weights, interval, known_mean, patients_with_number, weighted_means
 
 SURE = 0.05  # a difference with a smaller p is taken for one
 EQUAL = 1e-9  # rounding
@@ -71,7 +71,7 @@ def _estimate(one: np.ndarray, other: np.ndarray, patients: np.ndarray, seed: in
     if np.isnan(mean):
         return Estimate(None, None, None, cases)
     count = int(patients_with_number(known, patients))
-    if count < 2:
+    if count < FEWEST:
         return Estimate(mean, None, None, cases)
     weights = drawn_weights(patients, seed, "paired bootstrap")
     resampled = [known_mean(weighted_means(weights, scores), axis=1) for scores in (one, other)]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.seeds import generator
 
+FEWEST = 3  # patients that have an interval: of two it could only be the one and the other
 RESAMPLES = 2000  # the interval's ends then vary by about 1 % of its width from seed to seed
 
 

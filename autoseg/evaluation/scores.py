@@ -15,30 +15,42 @@ Voxels with the ignore label in the reference count for nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core.estimate import Estimate
+from ..core.extent import Extent
 from ..core.family import Family
 from ..core.files import atomic_file, remove_unfinished
 from ..core.geometry import Geometry
 from ..core.labels import Labels
 from ..core.records import write_json
 from ..errors import DatasetError
-from .resampling import drawn_weights, interval, known_mean, patient_numbers, patients_with_number, weighted_means
+from .resampling import (
+    FEWEST,
+    drawn_weights,
+    interval,
+    known_mean,
+    patient_numbers,
+    patients_with_number,
+    weighted_means,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-METRICS = Family("autoseg.parts.metrics", "Spec")
+METRICS = Family("autoseg.parts.metrics", "Spec", {"of_probabilities": False})
+STANDARD = ("overlap", "surface")  # what every evaluation and validation measures
 NUMBER = "%.6g"  # in tables
 
 CaseScores = dict[str, dict[str, float]]
 """Label name to metric name to number; NaN where there is none."""
+Probabilities = Callable[[str], np.ndarray]
+"""Of a label, region or mask by its name: uint16 (z, y, x), in parts of 65535."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +79,24 @@ class Summary:
 
 
 def standard_metrics(tolerance_mm: float = 1.0) -> tuple[Any, ...]:
-    """Every metric there is: a new file in ``parts/metrics`` is a new column in every table."""
-    options = {"surface": {"tolerance_mm": tolerance_mm}}
-    return tuple(METRICS.load(name)(**options.get(name, {})) for name in METRICS)
+    """Those that every table has."""
+    return chosen_metrics((), tolerance_mm)
+
+
+def chosen_metrics(
+    further: Sequence[str],
+    tolerance_mm: float = 1.0,
+    lesion_dilation_mm: float = 3.0,
+    lesion_minimum_mm3: float = 0.0,
+    trusted: tuple[str, ...] = (),
+) -> tuple[Any, ...]:
+    """The standard ones and ``further``: names of files of ``parts/metrics``, or modules of your own in a trusted
+    package. Raises UnknownPartError."""
+    tolerance = {"tolerance_mm": tolerance_mm}
+    lesions = {"dilation_mm": lesion_dilation_mm, "minimum_mm3": lesion_minimum_mm3}
+    options = {"surface": tolerance, "surface_area": tolerance, "lesions": lesions}
+    names = dict.fromkeys((*STANDARD, *further))
+    return tuple(METRICS.load(name, trusted)(**options.get(name, {})) for name in names)
 
 
 def score_case(
@@ -78,10 +105,12 @@ def score_case(
     labels: Labels,
     geometry: Geometry,
     metrics: Sequence[Any] | None = None,
+    probabilities: Probabilities | None = None,
 ) -> CaseScores:
     """Scores one case; both label maps hold the user's values, integer ``(z, y, x)``.
 
-    Raises DatasetError when the shapes differ or a value is unknown.
+    ``probabilities`` are needed where a metric is of probabilities. Raises DatasetError when the shapes differ or a
+    value is unknown.
     """
     if reference.shape != prediction.shape:
         raise DatasetError(
@@ -92,11 +121,15 @@ def score_case(
     spacing: tuple[float, ...] = geometry.spacing
     if reference.shape[0] == 1:  # a 2-D image has no surface towards slices that do not exist
         indices, spacing = [array[0] for array in indices], spacing[1:]
+    annotated = None
     if labels.ignore_index is not None:
-        indices[1][indices[0] == labels.ignore_index] = labels.ignore_index
-    diagonal = math.hypot(*(size * step for size, step in zip(indices[0].shape, spacing)))
+        annotated = indices[0] != labels.ignore_index
+        indices[1][~annotated] = labels.ignore_index
+    image = _extent(indices[0].shape, spacing, geometry, annotated)
     boxes = _boxes(indices, len(labels.values))
     metrics = standard_metrics() if metrics is None else metrics
+    of_masks = [metric for metric in metrics if not metric.of_probabilities]
+    of_probabilities = [metric for metric in metrics if metric.of_probabilities]
     scores: CaseScores = {}
     for name, values in labels.foreground.items():
         members = [labels.values.index(value) for value in values]
@@ -105,10 +138,29 @@ def score_case(
         box = _union([boxes[index] for index in members], len(spacing))
         masks = [belongs[array[box]] for array in indices]
         numbers: dict[str, float] = {}
-        for metric in metrics:
-            numbers |= metric.score(*masks, spacing)
-        scores[name] = {key: diagonal if math.isinf(value) else value for key, value in numbers.items()}
+        for metric in of_masks:
+            numbers |= metric.score(*masks, spacing, image)
+        if of_probabilities:
+            assert probabilities is not None, "probabilities are looked for before anything is scored"
+            pair = _voxels(belongs[indices[0]], annotated), _voxels(probabilities(name), annotated)
+            for metric in of_probabilities:
+                numbers |= metric.score(*pair, spacing, image)
+        scores[name] = {key: image.diagonal_mm if math.isinf(value) else value for key, value in numbers.items()}
     return scores
+
+
+def _extent(
+    shape: tuple[int, ...], spacing: Sequence[float], geometry: Geometry, annotated: np.ndarray | None
+) -> Extent:
+    """Of the image. A single slice of a volume is looked at in 2-D, but its voxels have a volume."""
+    extent = Extent.of(shape, spacing)
+    voxel_ml = Extent.of(geometry.shape, geometry.spacing).voxel_ml if geometry.dimensions == 3 else extent.voxel_ml
+    voxels = extent.voxels if annotated is None else int(np.count_nonzero(annotated))
+    return replace(extent, voxels=voxels, voxel_ml=voxel_ml)
+
+
+def _voxels(array: np.ndarray, annotated: np.ndarray | None) -> np.ndarray:
+    return array.reshape(-1) if annotated is None else array.reshape(annotated.shape)[annotated]
 
 
 Slices = tuple[slice, ...]
@@ -184,7 +236,7 @@ def summarise(
 def _estimate(mean: float, resampled: np.ndarray, cases: int, patients: int) -> Estimate:
     if cases == 0:
         return Estimate(None, None, None, 0)
-    if patients == 1:
+    if patients < FEWEST:
         return Estimate(float(mean), None, None, int(cases))
     return Estimate(float(mean), *interval(resampled, int(patients)), int(cases))
 
@@ -204,32 +256,3 @@ def write_scores(folder: Path, summary: Summary) -> None:
     write_json(folder / "scores.json", summary, sealed=True)
     with atomic_file(folder / "scores.csv") as temporary:
         frame(summary).to_csv(temporary, float_format=NUMBER, encoding="utf-8", lineterminator="\r\n")
-
-
-def score_table(summary: Summary) -> str:
-    """The summary as aligned text for a terminal; IoU (it follows from Dice) and voxel counts are in the files only."""
-    metrics = [name for name in summary.overall if name not in ("dice", "iou") and not name.endswith("_voxels")]
-    rows = []
-    for estimates in [*summary.labels.values(), summary.overall]:
-        dice = estimates["dice"]
-        interval = "" if dice.low is None else f"({dice.low:.3f}-{dice.high:.3f})"
-        rows.append([dice.cases, dice.mean, interval, *(estimates[name].mean for name in metrics)])
-    names, columns = [*summary.labels, "mean over labels"], ["label", "cases", "dice", "(95 % interval)", *metrics]
-    lines = [aligned(names, rows, columns)]
-    if summary.patients:
-        patients = patient_numbers(list(summary.cases), summary.patients).max() + 1
-        lines.append(f"{len(summary.cases)} cases of {patients} patients; intervals resample patients")
-    if summary.missing:
-        total = len(summary.cases) + len(summary.missing)
-        some = ", ".join(summary.missing[:10]) + (", ..." if len(summary.missing) > 10 else "")
-        lines.append(f"{len(summary.missing)} of {total} cases have no prediction and are in none of the means: {some}")
-    return "\n".join(lines)
-
-
-def aligned(names: Sequence[str], rows: Sequence[Sequence[object]], columns: Sequence[str]) -> str:
-    """A table as text: the first of ``columns`` is that of the ``names`` of the rows; no number is a dash."""
-    from pandas import DataFrame
-
-    cells = [[math.nan if cell is None else cell for cell in row] for row in rows]
-    table = DataFrame(cells, names, columns[1:]).rename_axis(columns=columns[0])
-    return table.to_string(float_format="{:.3f}".format, na_rep="-")

@@ -16,11 +16,12 @@ from ..core.fusion import MEAN, STAPLE
 from ..core.labels import Labels
 from ..core.records import write_json
 from .counts import named, overall
-from .learn import Learned
+from .learn import Learned, fewest_patients
 from .paired import SURE, Paired, paired
 from .pool import Pool
 from .resampling import patient_numbers
-from .scores import NUMBER, aligned, summarise
+from .scores import NUMBER, summarise
+from .tables import aligned
 
 Members = tuple[str, ...]
 WEIGHED, STAPLED = ", weighed by label", ", STAPLE"
@@ -149,7 +150,10 @@ def report(selection: Selection) -> str:
         p = model.to_chosen.p if model.to_chosen else None
         if p is None or p >= SURE:
             flags = " ".join(f"-c {name}" for name in model.members)
-            lines.append(f"{model.name} is not surely worse and predicts faster; {flags} would take it")
+            lines.append(
+                f"no clear difference between {model.name} and the chosen model{_p(model.to_chosen)}; it predicts "
+                f"faster, and {flags} would take it"
+            )
             break
     for name, weights in (selection.chosen.weights or {}).items():
         lines.append(f"weights of {name}: {', '.join(f'{label} {weight:.2f}' for label, weight in weights.items())}")
@@ -167,6 +171,9 @@ def _postprocessing(selection: Selection) -> list[str]:
     learned = selection.postprocessing
     gain, steps = learned.gain, [correction(step) for step in learned.corrections]
     unit = "cases" if selection.patients == selection.cases else "patients"
+    fewest = fewest_patients(list(selection.chosen.labels))
+    if selection.patients < fewest:
+        return [f"postprocessing: none, it is learned from {fewest} {unit} or more"]
     counts = f"{unit} better {gain.better}, worse {gain.worse}{_p(gain)}"
     held_out = f"gain on held-out cases: Dice {_signed(gain.difference)}, {counts}"
     if steps:
@@ -202,8 +209,8 @@ def _signed(estimate: Estimate) -> str:
     return f"{estimate.mean:+.4f} ({estimate.low:+.4f} to {estimate.high:+.4f})"
 
 
-def _p(found: Paired) -> str:
-    return "" if found.p is None else f", p = {found.p:.2g}"
+def _p(found: Paired | None) -> str:
+    return "" if found is None or found.p is None else f", p = {found.p:.2g}"
 
 
 def _text(value: float | None) -> str:

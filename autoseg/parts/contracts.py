@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn, optim
 
+    from ..core.extent import Extent
     from ..core.geometry import Box, Geometry
     from ..core.inputs import CaseInPrediction, CaseInTraining, InputGroup, InputSpec, Move
     from ..core.labels import Labels
@@ -245,8 +246,20 @@ class Schedule(Part, Protocol):
 class Metric(Part, Protocol):
     """Scores of one label of one case."""
 
-    def score(self, reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
-        """Name to value, of two bool masks (z, y, x)."""
+    @property
+    def of_probabilities(self) -> bool:
+        """Whether ``prediction`` is the label's probability, uint16 in parts of 65535, at every annotated voxel of the
+        image, and ``reference`` says of these whether they belong to the label; both (voxels,). May be left out: it is
+        a mask, as the reference."""
+
+    def score(
+        self, reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], image: Extent | None = None
+    ) -> dict[str, float]:
+        """Name to value, always the same names, of two bool masks (z, y, x), or (y, x), with ``spacing`` in mm.
+
+        The masks are the box around the label in an ``image`` of this size; None: they are all of it. NaN is no number,
+        and infinity stands for the image's diagonal.
+        """
 
 
 @runtime_checkable

@@ -21,7 +21,8 @@ from ..core.progress import duration
 from ..core.seeds import generator
 from ..data.dataset import Case
 from ..evaluation.picture import overview
-from ..evaluation.scores import Summary, score_table
+from ..evaluation.scores import Summary
+from ..evaluation.tables import score_table
 from ..parts.readers import read_image, read_labels, write_channels, write_labels
 from ..settings import RunSettings
 from ..task import Task
@@ -141,7 +142,7 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     model = Model.read(trained, settings=settings)
     cases, _ = find_images([raw / "imagesTs"], len(CHANNELS))
     predict(model, cases, predictions)
-    summary = evaluate(raw / "labelsTs", predictions, workers=settings.threads)
+    summary = evaluate(raw / "labelsTs", predictions, output=predictions, workers=settings.threads)
     remove_unfinished(predictions / "pictures")
     for case in cases:
         _draw(case, raw, predictions, model.task, summary)

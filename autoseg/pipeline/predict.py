@@ -15,6 +15,8 @@ from ..core.names import short
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..data.dataset import Case
+from ..data.dataset_json import described
+from ..data.label_maps import files_in
 from ..errors import UsageError
 from ..inference.attempt import Attempt
 from ..inference.memory import Gate, budget
@@ -25,6 +27,7 @@ from ..inference.report import PredictReport
 from ..preprocessing.filtering import names_of_filters
 from .predict_stages import Stages
 from .results import Results
+from .volumes import refuse_others_table, write_volumes
 
 LOG = logging.getLogger("autoseg")
 EXISTING = ("refuse", "keep", "replace")
@@ -41,8 +44,11 @@ def predict(
     refused: Mapping[str, str] | None = None,
     recorded: bool = True,
     withheld: tuple[int, ...] = (),
+    volumes: bool = False,
 ) -> PredictReport:
     """Writes ``folder/<case><ending>`` for every case, and the files of other ``outputs`` (see ``outputs.chosen``).
+
+    ``dataset.json`` names the labels for whoever evaluates; ``volumes`` asks for ``volumes.csv``.
 
     The next case is read and prepared while the network works on this one and the last one is written, as far as
     memory allows; a processor works on several cases at once where there are many. A case that fails is reported and
@@ -64,25 +70,41 @@ def predict(
     gate = Gate(budget(model.settings.memory))
     by_key = {case.key: case for case in cases}
     stages = Stages(model, folder, options, wanted, gate, Results.read(folder), by_key, recorded, withheld)
-    _spare_images(cases, stages)
-    todo = [case for case in cases if existing != "keep" or not stages.finished(case.key)]
-    if existing != "replace":
-        _spare_others(todo, stages, existing)
+    todo = _todo(cases, stages, existing, volumes)
     for place in sorted({folder, *(path.parent for case in cases for path in stages.files(case.key))}):
         place.mkdir(parents=True, exist_ok=True)
         remove_unfinished(place)
+    task = model.task
+    if recorded:
+        stages.results.write_names(described(task.labels, task.channels, task.file_ending))
     attempts: list[Attempt[Path]] = [Attempt(key, None, error=why) for key, why in (refused or {}).items()]
     on_network_grid = ordered_map(stages.prepared, todo, workers=1, stopped=stages.stopped)
     with closing(on_network_grid), gate:  # the gate opens first: whoever waits there is waited for
         _tell(attempts)
-        written = stages.all_written(on_network_grid, len(todo))
-        for attempt in progress(written, len(todo), "predicting", stages.reached):
+        made = stages.all_written(on_network_grid, len(todo))
+        for attempt in progress(made, len(todo), "predicting", stages.reached):
             _tell([attempt])
             attempts.append(attempt)
     skipped = sorted({case.key for case in cases} - {case.key for case in todo})
     report = PredictReport.of(attempts, skipped, time.monotonic() - start)
     LOG.info("%s", report.stage_table())
+    if volumes:
+        written = {
+            key: files_in(folder, key, task.file_ending, task.labels) for key in by_key if key not in report.failed
+        }
+        LOG.info("volumes: %s", write_volumes(stages.results, written, task.labels, model.settings.threads))
     return report
+
+
+def _todo(cases: Sequence[Case], stages: Stages, existing: str, volumes: bool) -> list[Case]:
+    """The cases that are predicted now. Raises UsageError for what would be replaced and must not be."""
+    _spare_images(cases, stages)
+    if volumes:
+        refuse_others_table(stages.results, existing)
+    todo = [case for case in cases if existing != "keep" or not stages.finished(case.key)]
+    if existing != "replace":
+        _spare_others(todo, stages, existing)
+    return todo
 
 
 def _tell(attempts: Sequence[Attempt[Path]]) -> None:

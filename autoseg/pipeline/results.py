@@ -2,6 +2,7 @@
 
 <folder>/
     predicted.jsonl     a line of JSON for every file before it is written, and another one after: with what it must be
+    dataset.json        one of these files: names of labels and channels
 
 A line is added in one step and never changed: a killed run leaves a record of whatever it wrote, and several runs may
 write into one folder. Whether a file is still what was written is told by its size and checksum, so a label map that
@@ -13,16 +14,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..core.files import regular_file
 from ..core.integrity import Mark, damage
+from ..core.json_text import read_json_value
 from ..core.mishaps import explained
-from ..core.records import to_json
+from ..core.records import to_json, write_json
+from ..errors import AutosegError
 from ..parts.readers import ENDINGS, ending_of, read_header, read_image, read_labels, unlike
 
-RECORD = "predicted.jsonl"
+RECORD, NAMES = "predicted.jsonl", "dataset.json"
 LARGEST = 1 << 28  # bytes of a record
 
 
@@ -78,6 +83,17 @@ class Results:
                 raise
             return said
         return None
+
+    def write_names(self, described: dict[str, Any]) -> None:
+        """Writes ``dataset.json``, which names the labels for whoever evaluates, unless somebody's lies there."""
+        path = self.folder / NAMES
+        if os.path.lexists(path):
+            with suppress(AutosegError):
+                if not self.is_own(path) or read_json_value(path) == described:
+                    return
+        self.begin(path)
+        write_json(path, described)
+        self.end(path)
 
     def begin(self, path: Path) -> None:
         """Notes that ``path`` is written from now on."""

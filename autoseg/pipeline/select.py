@@ -33,8 +33,9 @@ from ..settings import RunSettings
 from ..task import Task
 from ..workspace import DatasetFolder
 from .compare import Unseen, ensembles, label_map, overlaps_of, reference_of
-from .evaluate import Pair, score_pairs
+from .evaluate import Scorer, score_pairs
 from .export_bundle import case_scores, cross_validation
+from .label_pairs import Pair
 from .mirroring import measure_mirroring
 from .missing import seen
 from .pooling import learned_pool
@@ -252,7 +253,7 @@ def _validate(
         image = dataset.case(case.key).grid_file(dataset.alignment)
         write_label_map(each.label_map, each.geometry, written, labels, like=image)
         pairs[case.key] = case.reference, written
-    return score_pairs(pairs, labels, folder, patients=splits.patients, workers=workers)
+    return score_pairs(pairs, Scorer(labels), folder, patients=splits.patients, workers=workers)
 
 
 def _write_model(

@@ -8,10 +8,10 @@ from ..core.names import counted
 from ..data.dataset import Dataset
 from ..data.label_maps import files_in
 from ..errors import TrainingError
-from ..evaluation.scores import score_table
+from ..evaluation.tables import score_table
 from ..inference.model import Model
 from ..inference.outputs import chosen
-from .evaluate import score_pairs
+from .evaluate import Scorer, score_pairs
 from .predict import predict
 from .train_fold import FoldRun
 from .validate_subsets import validate_subsets
@@ -46,6 +46,6 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     ending, labels = model.task.file_ending, dataset.labels
     pairs = {case.key: (case.label_files, files_in(folder.validation, case.key, ending, labels)) for case in cases}
     patients = run.files.read_folds().patients
-    summary = score_pairs(pairs, labels, folder.validation, patients=patients, workers=settings.threads)
+    summary = score_pairs(pairs, Scorer(labels), folder.validation, patients=patients, workers=settings.threads)
     LOG.info("validation of fold_%s, %s:\n%s", run.fold, counted(len(cases), "case"), score_table(summary))
     validate_subsets(run, dataset, model)

@@ -16,7 +16,7 @@ from ..errors import TrainingError
 from ..evaluation.scores import Summary, summarise, write_scores
 from ..inference.model import Model
 from ..inference.predictor import Predictor
-from .evaluate import scored
+from .evaluate import Scorer, scored
 from .predict import predict
 from .train_fold import FoldRun
 
@@ -91,5 +91,5 @@ def _scored(
         return files_in(folder if key in passes else run.folder.validation, key, ending, dataset.labels)
 
     pairs = {key: (dataset.case(key).label_files, predicted(key)) for key in keys}
-    scores = scored(pairs, dataset.labels, workers=run.settings.threads)
+    scores = scored(pairs, Scorer(dataset.labels), workers=run.settings.threads)
     return summarise(scores, patients=run.files.read_folds().patients)

@@ -81,7 +81,7 @@ def test_every_flag_has_its_argument(command: str) -> None:
         if (command, flag) in ONLY_COMMANDS:
             continue
         wanted = CALLED_IN.get((command, flag)) or ("settings" if flag in SETTINGS else CALLED.get(flag, flag))
-        if (command in {"evaluate", "convert"} and flag == "workspace") or (command == "evaluate" and flag == "trust"):
+        if command in {"evaluate", "convert"} and flag == "workspace":
             continue  # they write where they are told to
         if (command, flag) in {("check", "trust"), ("status", "trust"), ("import", "trust")}:
             continue  # no parts are loaded
@@ -143,6 +143,17 @@ def test_predict_and_load_take_what_the_command_takes(home: Path, tmp_path: Path
     assert all(np.array_equal(each, maps[0]) for each in maps)
     summary = autoseg.evaluate(home / NAME / "labelsTs", tmp_path / "0", labels=home / NAME / "dataset.json")
     assert len(summary.cases) == 1
+
+
+def test_what_validation_keeps_gives_a_roc_and_predictions_give_volumes(home: Path, tmp_path: Path) -> None:
+    validation = home / "workspace" / NAME / "runs" / "3d_fullres" / "fold_0" / "validation"
+    before = sorted(validation.rglob("*"))
+    summary = autoseg.evaluate(home / NAME / "labelsTr", validation, metrics=["roc", "lesions"], lesion_dilation=1)
+    assert len(summary.cases) == 1 and len(summary.missing) == 4
+    assert all(0 <= row["auc"].mean <= 1 for row in summary.labels.values())
+    assert sorted(validation.rglob("*")) == before
+    report = autoseg.predict(NAME, home / NAME / "imagesTs", tmp_path / "out", volumes=True)
+    assert not report.failed and (tmp_path / "out" / "volumes.csv").exists()
 
 
 def test_images_in_memory_may_come_one_per_channel(home: Path) -> None:

@@ -96,3 +96,15 @@ def test_what_is_no_image_is_refused(small_plan, image: Any, given: dict[str, An
     model = autoseg.Model(small_plan.task(), (), ("0",))
     with pytest.raises(AutosegError):
         model.predict(image, **given)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"metrics": 3}, {"metrics": [3]}, {"metrics": [" "]}, {"tolerance": "1"}, {"tolerance": -1},
+     {"tolerance": math.nan}, {"lesion_dilation": -1}, {"lesion_dilation": 1e4}, {"lesion_minimum": math.inf},
+     {"lesion_minimum": None}],
+    ids=repr,
+)  # fmt: skip
+def test_what_cannot_be_measured_is_refused(wish: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(wish))} must be"):
+        autoseg.evaluate(tmp_path, tmp_path, **wish)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autoseg.core.channels import ChannelSource
-from autoseg.core.labels import ExclusiveLabels, RegionLabels
-from autoseg.data.dataset_json import channel_sources_of, channels_of, labels_of, read
+from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
+from autoseg.core.masks import MaskLabels
+from autoseg.data.dataset_json import channel_sources_of, channels_of, described, labels_of, read
 from autoseg.errors import DatasetError
 
 WHERE = Path("dataset.json")
@@ -118,3 +120,19 @@ def test_a_file_that_is_no_object_is_refused(tmp_path: Path, content: str) -> No
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(DatasetError, match=r"dataset\.json"):
         read(tmp_path / "dataset.json")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ExclusiveLabels({"background": 4, "organ": 7, "lesion": 300}),
+        ExclusiveLabels({"background": 0, "organ": 1}, ignore=9),
+        RegionLabels({"whole": (1, 2, 3), "core": (3,)}, (1, 3), background=5, ignore=8),
+        MaskLabels(("one", "two")),
+        MaskLabels(("one", "two"), in_channels=True, absent_are_empty=True),
+    ],
+)
+def test_what_is_described_is_understood(labels: Labels) -> None:
+    found = json.loads(json.dumps(described(labels, ("T1", "T2"), ".nii.gz")))
+    assert labels_of(found, Path("dataset.json")) == labels
+    assert channels_of(found, Path("dataset.json")) == ("T1", "T2")

@@ -10,7 +10,18 @@ import pytest
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.corrections import Correction
-from autoseg.evaluation.learn import Held, _surely_harmed, chosen, held_out, improves, learn, next_step, parts
+from autoseg.evaluation import learn as module
+from autoseg.evaluation.learn import (
+    Held,
+    _surely_harmed,
+    chosen,
+    fewest_patients,
+    held_out,
+    improves,
+    learn,
+    next_step,
+    parts,
+)
 from autoseg.parts.postprocessors import fill_holes, largest_component, minimum_size
 
 LABELS = ExclusiveLabels({"background": 0, "organ": 1, "lesion": 2})
@@ -226,3 +237,28 @@ def test_without_a_true_effect_postprocessing_is_hardly_ever_kept() -> None:
 
 def test_a_true_effect_is_found() -> None:
     assert kept(wrong=0.95, datasets=10) >= 9
+
+
+def test_from_few_patients_nothing_is_tried_since_nothing_could_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(prediction: np.ndarray, number: int) -> None:
+        prediction[10:12, 12:19, 0:2] = 1
+
+    few, tried = cases(spoil, count=fewest_patients(list(LABELS.foreground)) - 1), []
+    tries = Held.tried
+    monkeypatch.setattr(Held, "tried", lambda case, steps, labels: tried.extend(steps) or tries(case, steps, labels))
+    learned, after = learn(few, LABELS)
+    assert learned.corrections == () and after == few and not tried
+    assert (learned.gain.better, learned.gain.worse, learned.gain.difference.mean) == (0, 0, 0)
+    monkeypatch.setattr(module, "fewest_patients", lambda names: 0)
+    anyhow, _ = learn(few, LABELS)
+    assert anyhow.corrections == () and tried
+
+
+def test_the_fewest_patients_are_as_many_as_make_a_sure_step() -> None:
+    trials = len(list(module._trials(["a"])))
+    found = fewest_patients(["a"])
+    scores = np.stack([np.full((found, 1), 0.5), np.full((found, 1), 0.9)])
+    assert next_step(scores, np.zeros(found, int), np.arange(found), trials) == 1
+    fewer = found - 1
+    assert next_step(scores[:, :fewer], np.zeros(fewer, int), np.arange(fewer), trials) == 0
+    assert fewest_patients(["a", "b", "c"]) > found

@@ -14,9 +14,19 @@ from hypothesis.extra import numpy as arrays
 
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
+from autoseg.core.masks import MaskLabels
 from autoseg.core.records import read_json
 from autoseg.errors import DatasetError
-from autoseg.evaluation.scores import Summary, score_case, score_table, standard_metrics, summarise, write_scores
+from autoseg.evaluation.scores import (
+    METRICS,
+    Summary,
+    chosen_metrics,
+    score_case,
+    standard_metrics,
+    summarise,
+    write_scores,
+)
+from autoseg.evaluation.tables import score_table
 
 TWO = ExclusiveLabels({"background": 0, "organ": 205, "lesion": 420})
 label_maps = arrays.arrays(np.int16, (3, 4, 5), elements=st.sampled_from([0, 205, 420]))
@@ -34,22 +44,74 @@ def case(organ, lesion=math.nan):
     return {"organ": {"dice": organ, "hd95_mm": 1.0}, "lesion": {"dice": lesion, "hd95_mm": 1.0}}
 
 
+MASKS = [name for name in METRICS if not METRICS.load(name).of_probabilities]
+
+
 @settings(max_examples=30, deadline=None)
 @given(label_maps, label_maps)
 def test_scores_of_a_label_are_the_metrics_of_its_mask_in_the_whole_image(reference, prediction) -> None:
-    found = score(reference, prediction)
+    metrics = chosen_metrics(MASKS)
+    found = score(reference, prediction, metrics=metrics)
     for name, value in (("organ", 205), ("lesion", 420)):
         expected = {}
-        for metric in standard_metrics():
+        for metric in metrics:
             expected |= metric.score(reference == value, prediction == value, (3.0, 1.0, 1.0))
         finite = {key: value for key, value in expected.items() if not math.isinf(value)}
         assert {key: found[name][key] for key in finite} == pytest.approx(finite, nan_ok=True)
 
 
+def test_what_nobody_asked_for_is_not_measured() -> None:
+    names = set(score(*np.full((2, 3, 4, 5), 205, np.int16))["organ"])
+    assert not any(word in name for name in names for word in ("lesion", "area", "auc", "specificity"))
+    assert {"dice", "hd95_mm", "reference_ml", "prediction_ml", "volume_error_percent"} <= names
+
+
+def test_metrics_of_probabilities_see_every_annotated_voxel_of_their_label() -> None:
+    labels = ExclusiveLabels({"background": 0, "organ": 1, "lesion": 2}, ignore=9)
+    reference = np.array([[[1, 1, 2, 0, 9, 9]]])
+    chances = {"organ": [9, 8, 1, 0, 99, 0], "lesion": [1, 2, 5, 6, 0, 99]}
+    found = score(
+        reference,
+        reference,
+        labels,
+        metrics=chosen_metrics(["roc"]),
+        probabilities=lambda name: np.array([[chances[name]]], np.uint16),
+    )
+    assert found["organ"]["auc"] == 1 and found["lesion"]["auc"] == pytest.approx(2 / 3)
+
+
+def test_specificity_leaves_ignored_voxels_out() -> None:
+    labels = ExclusiveLabels({"background": 0, "organ": 1}, ignore=9)
+    reference = np.array([[[1, 0, 0, 0, 9, 9]]])
+    prediction = np.array([[[1, 1, 0, 0, 1, 0]]])
+    found = score(reference, prediction, labels, metrics=chosen_metrics(["confusion"]))["organ"]
+    assert found["specificity"] == pytest.approx(2 / 3) and found["accuracy"] == pytest.approx(3 / 4)
+
+
+def test_a_slice_of_a_volume_has_a_volume_and_a_picture_has_none() -> None:
+    labels, cell = ExclusiveLabels({"background": 0, "cell": 1}), np.ones((1, 4, 5), np.uint8)
+    of_slice = score_case(cell, cell, labels, Geometry.plain((1, 4, 5), (5.0, 1.0, 2.0)))["cell"]
+    assert of_slice["reference_ml"] == of_slice["prediction_ml"] == pytest.approx(20 * 10 / 1000)
+    assert math.isnan(score_case(cell, cell, labels, Geometry.plain_2d((4, 5)))["cell"]["reference_ml"])
+
+
+def test_lesions_of_overlapping_masks_are_those_of_each() -> None:
+    labels = MaskLabels(("one", "two"))
+    reference, prediction = np.zeros((2, 6, 30, 30), np.uint8)
+    reference[1:3, 1:4, 1:4] = prediction[1:3, 1:4, 1:4] = 3
+    reference[1:3, 20:22, 20:22] = 2
+    prediction[1:3, 1:4, 20:22] = 1
+    scores = score(reference, prediction, labels, metrics=chosen_metrics(["lesions"]))
+    one, two = scores["one"], scores["two"]
+    assert (one["lesions"], one["missed_lesions"], one["false_positive_lesions"]) == (1, 0, 1)
+    assert (two["lesions"], two["missed_lesions"], two["false_positive_lesions"]) == (2, 1, 0)
+    assert two["lesion_hd95_mm"] == pytest.approx(math.sqrt(18**2 + 30**2 + 30**2) / 2)
+
+
 def test_a_label_absent_from_both_has_no_score() -> None:
     empty = np.zeros((3, 4, 5), np.uint8)
     scores = score(empty, empty)["organ"]
-    assert scores.pop("reference_voxels") == scores.pop("prediction_voxels") == 0
+    assert all(scores.pop(f"{mask}_{unit}") == 0 for mask in ("reference", "prediction") for unit in ("voxels", "ml"))
     assert all(math.isnan(value) for value in scores.values())
 
 
@@ -155,13 +217,14 @@ def test_written_scores_are_read_back_and_valid_json(tmp_path) -> None:
 
 
 def test_the_table_shows_labels_means_and_missing_cases() -> None:
-    lines = score_table(summarise({"a": case(0.8, 0.4), "b": case(0.6)}, missing=["c"])).splitlines()
+    cases = {"a": case(0.8, 0.4), "b": case(0.6), "c": case(0.7)}
+    lines = score_table(summarise(cases, missing=["d"])).splitlines()
     assert lines[0].split() == ["label", "cases", "dice", "(95", "%", "interval)", "hd95_mm"]
-    assert lines[1].split()[:3] == ["organ", "2", "0.700"]
+    assert lines[1].split()[:3] == ["organ", "3", "0.700"]
     assert lines[2].split() == ["lesion", "1", "0.400", "1.000"]
     assert lines[3].startswith("mean over labels") and " 0.550 " in lines[3]
-    assert lines[4].startswith("1 of 3 cases have no prediction") and lines[4].endswith(": c")
-    assert max(map(len, lines[:4])) <= 100
+    assert lines[4].startswith("1 of 4 cases have no prediction") and lines[4].endswith(": d")
+    assert max(map(len, lines[:4])) <= 80
 
 
 def test_intervals_hold_the_true_mean_when_patients_are_resampled_and_not_when_cases_are() -> None:
@@ -185,14 +248,22 @@ def test_where_every_case_is_a_patient_nothing_changes() -> None:
 
 
 def test_one_patient_has_no_interval_whatever_the_number_of_scans() -> None:
-    scans = {"a": case(0.8, 0.4), "b": case(0.6), "c": case(0.5)}
-    summary = summarise(scans, patients={"a": "p", "b": "p", "c": "q", "elsewhere": "r"})
-    assert summary.patients == {"a": "p", "b": "p", "c": "q"}
+    scans = {"a": case(0.8, 0.4), "b": case(0.6), "c": case(0.5), "d": case(0.9)}
+    whose = {"a": "p", "b": "p", "c": "q", "d": "s"}
+    summary = summarise(scans, patients={**whose, "elsewhere": "r"})
+    assert summary.patients == whose
     organ, lesion = summary.labels["organ"]["dice"], summary.labels["lesion"]["dice"]
-    assert organ.cases == 3 and organ.low == pytest.approx(0.5) and organ.high == pytest.approx(0.7)
+    assert organ.cases == 4 and organ.low == pytest.approx(0.5) and organ.high == pytest.approx(0.9)
     assert (lesion.cases, lesion.low) == (1, None)
     one = summarise(scans, patients=dict.fromkeys(scans, "p"))
-    assert one.overall["dice"].low is None and one.overall["dice"].cases == 3
+    assert one.overall["dice"].low is None and one.overall["dice"].cases == 4
+
+
+def test_two_cases_have_no_interval_and_the_table_no_column_of_it() -> None:
+    """Theirs could only be the one and the other, which holds the mean of many in half of all datasets."""
+    summary = summarise({"a": case(0.8, 0.4), "b": case(0.6, 0.5)})
+    assert summary.labels["organ"]["dice"].low is None and summary.overall["dice"].high is None
+    assert "interval" not in score_table(summary)
 
 
 def test_the_table_says_that_patients_are_resampled(tmp_path) -> None:

@@ -60,7 +60,7 @@ COMMANDS = (
         ("predict", "-i", f"{RAW}/imagesTs", "-o", "out", "-d", NAME, "--probabilities", *CPU),
         ("out/*.nii.gz", "out/probabilities/*"),
     ),
-    Command("evaluate", ("evaluate", f"{RAW}/labelsTs", "out"), ("out/scores.*",)),
+    Command("evaluate", ("evaluate", f"{RAW}/labelsTs", "out", "-o", "out"), ("out/scores.*",)),
     Command(
         "select",
         ("select", NAME, "--folds", "0", "1", *CPU),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from autoseg.core.geometry import Geometry
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import read_json, write_json
 from autoseg.data.dataset import Dataset
-from autoseg.errors import DatasetError, UsageError
+from autoseg.data.dataset_json import described
+from autoseg.errors import DatasetError, UnknownPartError, UsageError
 from autoseg.evaluation.scores import Summary
 from autoseg.parts.readers import write_labels
 from autoseg.pipeline.evaluate import evaluate
@@ -53,7 +55,7 @@ def dataset(tmp_path):
 def test_names_come_from_the_dataset_beside_the_reference_and_files_are_written(dataset) -> None:
     reference, predictions = dataset
     write(predictions, a=label_map(), b=label_map(organ=4))
-    summary = evaluate(reference, predictions, workers=2)
+    summary = evaluate(reference, predictions, output=predictions, workers=2)
     assert summary.cases["a"]["organ"]["dice"] == 1
     assert summary.labels["organ"]["dice"].mean == pytest.approx((1 + 2 * 16 / (24 + 16)) / 2)
     assert read_json(predictions / "scores.json", Summary) == summary
@@ -68,7 +70,7 @@ def test_a_missing_prediction_is_reported_and_in_no_mean(dataset, caplog) -> Non
         summary = evaluate(reference, predictions)
     assert summary.missing == ("b",)
     assert list(summary.cases) == ["a"]
-    assert "1 cases have no prediction" in caplog.text
+    assert "1 case has no prediction" in caplog.text
 
 
 def test_endings_need_not_agree(dataset) -> None:
@@ -86,7 +88,31 @@ def test_output_and_labels_may_be_chosen(dataset, tmp_path) -> None:
     (tmp_path / "other.json").write_text(json.dumps(names))
     summary = evaluate(reference, predictions, labels=tmp_path / "other.json", output=tmp_path / "out")
     assert list(summary.labels) == ["whole", "core"]
-    assert (tmp_path / "out" / "scores.csv").exists() and not (predictions / "scores.csv").exists()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"scores.csv", "scores.json"}
+    assert {path.name for path in predictions.iterdir()} == {"a.nii.gz", "b.nii.gz"}
+
+
+def test_nothing_is_written_unasked_and_what_is_written_is_told(dataset, tmp_path, monkeypatch, capsys) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map())
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["evaluate", str(reference), str(predictions)]) == 0
+    assert "-o FOLDER writes every score" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main(["evaluate", str(reference), str(predictions), "-o", "scores"]) == 0
+    assert f"scores{os.sep}scores.csv" in capsys.readouterr().out and os.path.exists("scores/scores.csv")
+
+
+def test_names_come_from_the_folder_of_the_predictions_where_the_reference_has_none(tmp_path) -> None:
+    reference = write(tmp_path / "manual", a=label_map())
+    predictions = write(tmp_path / "automatic", a=label_map())
+    names = described(ExclusiveLabels({"background": 0, "organ": 205, "lesion": 420}), ("T1",), ".nii.gz")
+    (predictions / "dataset.json").write_text(json.dumps(names))
+    assert list(evaluate(reference, predictions).labels) == ["organ", "lesion"]
+    (reference / "dataset.json").write_text(json.dumps(names | {"labels": {"background": 0, "x": 205, "y": 420}}))
+    assert list(evaluate(reference, predictions).labels) == ["x", "y"]
 
 
 def test_without_a_dataset_every_value_is_a_label(tmp_path) -> None:
@@ -103,7 +129,6 @@ def test_two_files_are_one_case_whatever_their_names(dataset, tmp_path) -> None:
     predictions = write(tmp_path / "x", something=label_map())
     summary = evaluate(reference / "a.nii.gz", predictions / "something.nii.gz")
     assert list(summary.cases) == ["a"] and summary.dice == 1
-    assert (predictions / "scores.json").exists()
 
 
 def test_the_tolerance_is_in_millimetres(dataset) -> None:
@@ -196,13 +221,14 @@ def test_intervals_resample_patients_where_they_are_named(dataset, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     rows = [f"p{patient}_{scan},p{patient}" for patient in range(6) for scan in range(4)]
     (tmp_path / "patients.csv").write_text("\n".join(["case,patient", *rows]))
-    assert main(["evaluate", *map(str, dataset), *flags]) == 0
+    assert main(["evaluate", *map(str, dataset), *flags, "-o", "out", "--metrics", "lesions,confusion"]) == 0
     assert "24 cases of 6 patients; intervals resample patients" in capsys.readouterr().out
-    summary = read_json(dataset[1] / "scores.json", Summary)
+    summary = read_json(tmp_path / "out" / "scores.json", Summary)
     assert summary.patients["p1_0"] == "p1"
-    by_case = evaluate(*dataset)
-    dice, narrow = summary.overall["dice"], by_case.overall["dice"]
-    assert dice.mean == narrow.mean and dice.high - dice.low > 1.5 * (narrow.high - narrow.low)
+    by_case = evaluate(*dataset, metrics=["lesions", "confusion"])
+    for metric in ("dice", "lesion_dice", "lesion_hd95_mm", "specificity"):
+        wide, narrow = summary.overall[metric], by_case.overall[metric]
+        assert wide.mean == narrow.mean and wide.high - wide.low > 1.5 * (narrow.high - narrow.low), metric
 
 
 def test_cases_that_look_like_scans_of_a_patient_are_told(dataset, caplog) -> None:
@@ -214,7 +240,7 @@ def test_cases_that_look_like_scans_of_a_patient_are_told(dataset, caplog) -> No
 
 def test_patients_that_are_not_named_stop_it_before_anything_is_scored(dataset, capsys) -> None:
     scans(dataset)
-    assert main(["evaluate", *map(str, dataset), "--group", "^q"]) == 2
+    assert main(["evaluate", *map(str, dataset), "--group", "^q", "-o", str(dataset[1])]) == 2
     assert "does not match case 'p0_0'" in capsys.readouterr().err
     assert not (dataset[1] / "scores.json").exists()
 
@@ -225,7 +251,7 @@ def test_a_label_map_that_cannot_be_read_fails_and_the_others_are_scored(dataset
     (predictions / "a.nii.gz").write_bytes(b"nothing")
     with pytest.raises(DatasetError, match=r"a\.nii\.gz"):
         evaluate(reference, predictions)
-    assert main(["evaluate", str(reference), str(predictions)]) == 1
+    assert main(["evaluate", str(reference), str(predictions), "-o", str(predictions)]) == 1
     told = capsys.readouterr()
     assert "a.nii.gz: cannot be read" in told.err and "1.000" in told.out
     assert list(read_json(predictions / "scores.json", Summary).cases) == ["b"]
@@ -251,11 +277,11 @@ def test_images_are_not_taken_for_label_maps(tmp_path) -> None:
 def test_scores_of_somebody_else_are_never_replaced(dataset, name, content) -> None:
     reference, predictions = dataset
     write(predictions, a=label_map(), b=label_map())
-    evaluate(reference, predictions)
-    evaluate(reference, predictions)  # its own it replaces
+    evaluate(reference, predictions, output=predictions)
+    evaluate(reference, predictions, output=predictions)  # its own it replaces
     (predictions / name).write_text(content)
     with pytest.raises(UsageError, match=f"{name} is not what `autoseg evaluate` writes"):
-        evaluate(reference, predictions)
+        evaluate(reference, predictions, output=predictions)
     assert (predictions / name).read_text() == content
 
 
@@ -263,5 +289,54 @@ def test_what_a_killed_evaluation_left_is_removed(dataset) -> None:
     reference, predictions = dataset
     write(predictions, a=label_map())
     (predictions / ".writing-999999999-0123abcd-scores.csv").write_bytes(b"half")
-    evaluate(reference, predictions)
+    evaluate(reference, predictions, output=predictions)
     assert {path.name for path in predictions.iterdir()} == {"a.nii.gz", "scores.json", "scores.csv"}
+
+
+OWN = """
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spec:
+    def score(self, reference, prediction, spacing, image=None):
+        return {"slices": float((reference | prediction).any((1, 2)).sum()), "share": reference.sum() / image.voxels}
+"""
+
+
+def test_a_metric_of_ones_own_is_a_file(dataset, tmp_path, monkeypatch, capsys) -> None:
+    reference, predictions = dataset
+    write(predictions, a=label_map(), b=label_map())
+    (tmp_path / "python" / "scorelab").mkdir(parents=True)
+    (tmp_path / "python" / "scorelab" / "__init__.py").touch()
+    (tmp_path / "python" / "scorelab" / "slices.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path / "python"))
+    words = ["evaluate", str(reference), str(predictions), "--metrics", "scorelab.slices,confusion"]
+    assert main(words) == 2
+    assert "pass --trust scorelab" in capsys.readouterr().err
+    assert main([*words, "--trust", "scorelab"]) == 0
+    assert "slices" in capsys.readouterr().out
+    summary = evaluate(reference, predictions, metrics=["scorelab.slices"], trusted=("scorelab",))
+    assert summary.cases["a"]["organ"]["slices"] == 2
+    assert summary.cases["a"]["organ"]["share"] == pytest.approx(2 * 3 * 4 / (4 * 8 * 8))
+
+
+@pytest.mark.parametrize("metrics", [["nope"], ["_surfels"], ["lesions", "os.path"]])
+def test_a_metric_that_there_is_not_is_refused_before_anything_is_read(dataset, metrics) -> None:
+    reference, _ = dataset
+    with pytest.raises(UnknownPartError):
+        evaluate(reference, reference.parent / "nowhere", metrics=metrics)
+
+
+def test_pictures_and_regions_have_lesions_as_well(tmp_path) -> None:
+    picture = np.zeros((1, 40, 40), np.uint8)
+    picture[0, 2:6, 2:6], picture[0, 3:5, 3:5], picture[0, 30:33, 30:33] = 1, 2, 1
+    geometry = Geometry.plain_2d((40, 40))
+    reference = write(tmp_path / "labelsTr", geometry, ".png", a=picture)
+    predictions = write(tmp_path / "predictions", geometry, ".png", a=np.where(picture == 2, 0, picture))
+    names = {"labels": {"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}
+    (tmp_path / "dataset.json").write_text(json.dumps(names | {"channel_names": {"0": "grey"}}))
+    found = evaluate(reference, predictions, metrics=["lesions", "surface_area", "confusion"]).cases["a"]
+    assert (found["whole"]["lesions"], found["core"]["lesions"], found["core"]["missed_lesions"]) == (2, 1, 1)
+    assert found["whole"]["lesion_dice"] == pytest.approx((1 + 2 * 12 / (16 + 12)) / 2)
+    assert found["core"]["specificity"] == 1 and found["whole"]["reference_ml"] is None

@@ -110,7 +110,7 @@ def test_predictions_are_written_as_the_references_are(trained: tuple[Path, Mask
     assert written == {f"case_{number}{name}.nii.gz" for number in range(CASES) for name in names}
     found = np.stack([read(tmp_path / "out", f"case_{number}", labels) for number in range(CASES)])
     assert found.any() and (found & 1).any() and (found & 2).any()
-    assert command("evaluate", raw / "labelsTr", tmp_path / "out") == 0
+    assert command("evaluate", raw / "labelsTr", tmp_path / "out", "-o", tmp_path / "out") == 0
     summary = read_json(tmp_path / "out" / "scores.json", Summary)
     assert list(summary.labels) == list(MASKS) and len(summary.cases) == CASES
     again = ("predict", "-i", raw / "imagesTr", "-o", tmp_path / "out", *where)
@@ -152,7 +152,7 @@ def test_a_perfect_prediction_scores_one_for_every_mask(trained: tuple[Path, Mas
     for number in range(CASES):
         whole = labels.joined(masks(number), GEOMETRY.shape)
         write_label_map(whole, GEOMETRY, files_in(tmp_path, f"case_{number}", ".nii.gz", labels), labels)
-    assert command("evaluate", raw / "labelsTr", tmp_path) == 0
+    assert command("evaluate", raw / "labelsTr", tmp_path, "-o", tmp_path) == 0
     summary = read_json(tmp_path / "scores.json", Summary)
     for name in MASKS:
         assert summary.labels[name]["dice"].mean == 1.0 and summary.labels[name]["hd95_mm"].mean == 0.0

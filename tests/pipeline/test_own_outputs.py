@@ -96,7 +96,7 @@ def test_it_is_written_for_every_case_kept_and_made_again(model: Path, lab: Path
     own = ("--also", "lab.volumes", "--also", "uncertainty", "--trust", "lab")
     assert predict(lab, *own, "--probabilities", "float32") == 0
     assert sorted(path.name for path in (lab / "out").iterdir()) == [
-        "case0.nii.gz", "case1.nii.gz", "predicted.jsonl", "probabilities", "uncertainty", "volumes",
+        "case0.nii.gz", "case1.nii.gz", "dataset.json", "predicted.jsonl", "probabilities", "uncertainty", "volumes",
     ]  # fmt: skip
     for number in range(2):
         path = lab / "out" / "volumes" / f"case{number}.json"

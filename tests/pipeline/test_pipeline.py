@@ -84,7 +84,7 @@ def test_one_folder_in_scored_predictions_out(trained: Path, raw: Path) -> None:
     np.testing.assert_allclose(labels.GetSpacing(), image.GetSpacing())
     np.testing.assert_allclose(labels.GetDirection(), image.GetDirection())
     assert set(np.unique(sitk.GetArrayFromImage(labels))) <= {0, 1, 2}
-    assert "organ" in run("evaluate", raw / "labelsTs", "predictions", cwd=trained)
+    assert "organ" in run("evaluate", raw / "labelsTs", "predictions", "-o", "predictions", cwd=trained)
     scores = json.loads((trained / "predictions" / "scores.json").read_text())
     assert set(scores["labels"]) == {"organ", "lesion"}
 

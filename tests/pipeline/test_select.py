@@ -275,3 +275,12 @@ def test_of_a_single_fold_cases_are_parted_and_a_gain_that_is_not_sure_is_told(f
     assert "postprocessing: none, no gain is sure; gain on held-out cases: Dice +" in report(unsure)
     nothing = replace(one, postprocessing=Learned((), replace(one.postprocessing.gain, better=0, worse=0)))
     assert "postprocessing: none, no correction surely helps" in report(nothing)
+    assert "postprocessing: none, it is learned from 6 cases or more" in report(replace(one, cases=2, patients=2))
+    assert "postprocessing: none, it is learned from 6 patients or more" in report(replace(one, patients=2))
+    (chosen, *rivals) = one.compared
+    alike = [replace(each, to_chosen=replace(each.to_chosen, p=0.5)) for each in rivals]
+    said = report(replace(one, compared=(chosen, *alike)))
+    name = alike[0].members[0]
+    assert (
+        f"no clear difference between {name} and the chosen model, p = 0.5; it predicts faster, and -c {name}" in said
+    )

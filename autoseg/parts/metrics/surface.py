@@ -7,7 +7,7 @@ A distance runs from the centre of a surface voxel to the nearest centre on the 
   MSD challenges; pooling both directions before taking the percentile, as MedPy does, gives a smaller number);
 * ``assd_mm``: the mean of all distances of both directions pooled (Heimann et al. 2009);
 * ``nsd_<tolerance>mm``: the share of all surface voxels not farther away than the tolerance (Nikolov et al. 2018,
-  here counted in voxels and not in surface area).
+  here counted in voxels; ``surface_area.py`` has it by area, as there).
 
 Two empty masks give NaN; against one empty mask distances are infinite and the surface Dice is 0.
 """
@@ -17,14 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+
+from ...core.extent import Extent
 
 
 @dataclass(frozen=True)
 class Spec:
     """Distances between the surfaces of two masks on one grid."""
 
+    of_probabilities: ClassVar[bool] = False
     tolerance_mm: float = 1.0
     """Deviation that counts as agreement."""
 
@@ -32,7 +36,9 @@ class Spec:
         if not self.tolerance_mm >= 0:
             raise ValueError(f"tolerance_mm must not be negative, found {self.tolerance_mm}")
 
-    def score(self, reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
+    def score(
+        self, reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], image: Extent | None = None
+    ) -> dict[str, float]:
         """Scores of two bool arrays of one shape; ``spacing`` in mm, one number per axis."""
         surfaces = surface_points(reference, spacing), surface_points(prediction, spacing)
         hd95, assd, nsd = self._compare(*surfaces)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from autoseg.core.extent import Extent
 from autoseg.parts.metrics import overlap
 
 masks = arrays.arrays(bool, (3, 4, 5))
@@ -28,7 +29,9 @@ def test_counts_by_hand() -> None:
         "iou": pytest.approx(2 / 8),
         "precision": pytest.approx(2 / 4),
         "recall": pytest.approx(2 / 6),
-        "volume_error": pytest.approx(-2 / 6),
+        "volume_error_percent": pytest.approx(-100 * 2 / 6),
+        "reference_ml": pytest.approx(0.006),
+        "prediction_ml": pytest.approx(0.004),
         "reference_voxels": 6,
         "prediction_voxels": 4,
     }
@@ -61,6 +64,16 @@ def test_undefined_ratios_are_nan() -> None:
     nothing, something = np.zeros((2, 2, 2), bool), np.ones((2, 2, 2), bool)
     missed, invented = score(something, nothing), score(nothing, something)
     assert missed["dice"] == missed["iou"] == missed["recall"] == 0 and math.isnan(missed["precision"])
-    assert missed["volume_error"] == -1
+    assert missed["volume_error_percent"] == -100
     assert invented["dice"] == invented["precision"] == 0
-    assert math.isnan(invented["recall"]) and math.isnan(invented["volume_error"])
+    assert math.isnan(invented["recall"]) and math.isnan(invented["volume_error_percent"])
+
+
+def test_volumes_are_in_ml_and_pictures_have_none() -> None:
+    mask = np.ones((2, 5, 10), bool)
+    found = overlap.Spec().score(mask, mask, (5.0, 2.0, 1.0))
+    assert found["reference_ml"] == found["prediction_ml"] == pytest.approx(100 * 10 / 1000)
+    flat = overlap.Spec().score(mask[0], mask[0], (2.0, 1.0))
+    assert math.isnan(flat["reference_ml"]) and flat["reference_voxels"] == 50
+    slice_ = overlap.Spec().score(mask[0], mask[0], (2.0, 1.0), Extent.of((1, 5, 10), (5.0, 2.0, 1.0)))
+    assert slice_["reference_ml"] == pytest.approx(0.5)
