@@ -67,12 +67,8 @@ class Fusion:
 
         A channel may also be named by its number.
         """
-        return tuple(tuple(_number(name, channels) for name in group) for group in self.groups)
-
-
-def _number(name: str, channels: Sequence[str]) -> int:
-    known = {channel.casefold(): number for number, channel in enumerate(channels)}
-    known = {str(number): number for number in range(len(channels))} | known
-    if name.casefold() not in known:
-        raise ValueError(f"there is no channel {short(name)!r}; the channels are {short(', '.join(channels), 500)}")
-    return known[name.casefold()]
+        known = {str(number): number for number in range(len(channels))}
+        known |= {channel.casefold(): number for number, channel in enumerate(channels)}
+        for name in (name for group in self.groups for name in group if name.casefold() not in known):
+            raise ValueError(f"there is no channel {short(name)!r}; the channels are {short(', '.join(channels), 500)}")
+        return tuple(tuple(known[name.casefold()] for name in group) for group in self.groups)
