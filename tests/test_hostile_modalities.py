@@ -1,4 +1,4 @@
-"""What a dataset of several modalities leaves in records, each value replaced by anything: see ``test_hostile_records``."""
+"""What several modalities leave in records, each value replaced by anything: see ``test_hostile_records``."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_records_of_a_case_fit_its_channels_and_masks() -> None:
         replace(case("a"), registrations=(FOUND,))
     with pytest.raises(ValueError, match="case a has files for 1 masks, the dataset has 2"):
         replace(DATASET, cases=(replace(case("a"), masks=("/a_lung.nii.gz",)),))
-    with pytest.raises(ValueError, match="alignment.reference"):
+    with pytest.raises(ValueError, match=r"alignment\.reference"):
         replace(DATASET, alignment=Alignment(2))
 
 

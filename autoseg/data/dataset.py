@@ -11,6 +11,7 @@ from typing import Any
 from ..alignment.record import Alignment, Registration
 from ..core.channels import ChannelSource, refuse_contradictory
 from ..core.labels import Labels
+from ..core.masks import MaskLabels
 from ..core.names import path_name, short, shown_name
 from ..parts.readers import label_ending
 
@@ -52,6 +53,9 @@ class Case:
         path_name(self.key, "case")
         if self.images and not any(self.images):
             raise ValueError(f"case {short(self.key)} has no image")
+        if len(self.registrations) not in (0, len(self.images)):
+            found = f"{len(self.registrations)} entries for {len(self.images)} channels"
+            raise ValueError(f"case {short(self.key)}: registrations: {found}")
 
     @classmethod
     def of_files(cls, key: str, files: Iterable[str], label: str | None = None) -> Case:
@@ -144,9 +148,24 @@ class Dataset:
             shown_name(channel, "channel")
         refuse_contradictory(self.channel_sources, len(self.channels))
         label_ending(self.file_ending)
+        count = len(self.channels)
+        if self.alignment is not None and self.alignment.reference >= count:
+            raise ValueError(f"alignment.reference: {self.alignment.reference}, but there are {count} channels")
+        for case in self.cases:
+            self._refuse_other_masks(case)
         twice = [key for key, count in Counter(self.keys).items() if count > 1]
         if twice:
             raise ValueError(f"there are two cases {short(twice[0])!r}")
+
+    def _refuse_other_masks(self, case: Case) -> None:
+        """Raises ValueError for a case whose files are not those of this dataset's masks."""
+        labels = self.labels
+        expected = len(labels.masks) if isinstance(labels, MaskLabels) and not labels.in_channels else 0
+        if case.masks and len(case.masks) != expected:
+            found = len(case.masks)
+            raise ValueError(f"case {short(case.key)} has files for {found} masks, the dataset has {expected}")
+        if case.label is not None and (case.masks or expected):
+            raise ValueError(f"case {short(case.key)} has one label map, but each mask is a file of its own")
 
     @property
     def keys(self) -> tuple[str, ...]:
