@@ -12,16 +12,13 @@ from typing import Any
 import pytest
 import torch
 from hostile_values import damaged, places, survive
+from modal_plan import ALIGNMENT, CHANNELS, MASKS, SOURCES, modal_plan
 
-from autoseg.alignment.record import AFFINE, Alignment, Registration
+from autoseg.alignment.record import Alignment, Registration
 from autoseg.bundle.manifest import CrossValidation, Manifest
-from autoseg.configuration import INPUTS, NORMALIZERS
 from autoseg.core.channels import ChannelSource
 from autoseg.core.estimate import Estimate
-from autoseg.core.fusion import Fusion
 from autoseg.core.labels import Labels
-from autoseg.core.masks import MaskLabels
-from autoseg.core.missing import MissingChannels
 from autoseg.core.records import from_json, to_json
 from autoseg.data.dataset import Case, Dataset, ImageSource
 from autoseg.data.dataset_json import channel_sources_of, channels_of, labels_of
@@ -30,14 +27,10 @@ from autoseg.data.label_maps import file_names
 from autoseg.errors import DatasetError, RecordError
 from autoseg.evaluation.scores import Summary
 from autoseg.inspection.scan import not_registered
-from autoseg.parts.filters import n4
-from autoseg.parts.networks import multi_encoder_unet
 from autoseg.plan import Plan
 from autoseg.planning.explain import explanation
 
 ESTIMATE = Estimate(0.5, 0.4, 0.6, 5)
-CHANNELS, MASKS = ("T1", "FLAIR"), MaskLabels(("lung", "heart"))
-ALIGNMENT = Alignment(1, AFFINE)
 FOUND = Registration(ALIGNMENT, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0), (3.0, 0.0, -2.0), 1.1, 1.2, 4.0)
 
 
@@ -54,7 +47,7 @@ DATASET = Dataset(
     (case("a"), case("b")),
     ".nii.gz",
     "nnunet",
-    channel_sources=(ChannelSource(0), ChannelSource(1, 3)),
+    channel_sources=SOURCES,
     alignment=ALIGNMENT,
 )
 CHANNEL = ChannelFingerprint(0.0, 9.0, 1.0, 4.0, 8.0, 90, "ab", (1.0, 2.0), (2.0, 3.0), 0.2)
@@ -85,33 +78,6 @@ MANIFEST = Manifest(
     scores=CrossValidation({"dice": ESTIMATE}, {"lung": {"dice": ESTIMATE}}, ("0",), {"T1": {"dice": ESTIMATE}}),
     label_weights={"2d": (0.25, 0.75), "2d_T1": (0.75, 0.25)},
 )
-
-
-def modal_plan(plan: Plan) -> Plan:
-    """``plan`` for two channels, some of which may be missing, with an encoder for each, and for one of them alone."""
-    normalizer = NORMALIZERS.load("none")()
-    first = replace(
-        plan.configurations["3d_fullres"],
-        normalizers=(normalizer, normalizer),
-        filters=((n4.Spec(),), ()),
-    )
-    network = multi_encoder_unet.Spec(**vars(first.network), fusion="attention", groups=((0,), (1,)))
-    presence = INPUTS.load("presence")()
-    missing = MissingChannels({"FLAIR": 0.2}, 0.5)
-    configurations = {
-        "middle": replace(first, network=network, inputs=(presence,), missing=missing),
-        "alone": replace(first, channels=(1,)),
-    }
-    return replace(
-        plan,
-        channels=CHANNELS,
-        labels=MASKS,
-        configurations=configurations,
-        default="middle",
-        fusion=Fusion("middle", "attention", (("T1",), ("FLAIR",))),
-        channel_sources=DATASET.channel_sources,
-        alignment=ALIGNMENT,
-    )
 
 
 def use_plan(plan: Plan) -> None:
