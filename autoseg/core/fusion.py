@@ -32,6 +32,8 @@ class Fusion:
     def __post_init__(self) -> None:
         if self.level not in (MIDDLE, DECISION):
             raise ValueError(f"fusion.level must be {MIDDLE} or {DECISION}, found {short(self.level)!r}")
+        if not all(self.groups):
+            raise ValueError("fusion.groups: a group holds no channel")
         methods: tuple[str | None, ...] = METHODS if self.level == MIDDLE else (None,)
         if self.method not in methods:
             raise ValueError(

@@ -33,6 +33,12 @@ def test_channels_are_found_by_name_in_any_case_or_by_number() -> None:
     )
 
 
+@pytest.mark.parametrize("level", ["middle", "decision"])
+def test_a_group_holds_a_channel(level: str) -> None:
+    with pytest.raises(ValueError, match="a group holds no channel"):
+        Fusion.read(level, [["T1"], []])
+
+
 def test_channels_are_gone_over_once_however_many_are_named() -> None:
     """In a stranger's plan thousands of channels may be named a million times."""
 
