@@ -137,6 +137,10 @@ def test_records_of_a_case_fit_its_channels_and_masks() -> None:
         replace(case("a"), registrations=(FOUND,))
     with pytest.raises(ValueError, match="case a has files for 1 masks, the dataset has 2"):
         replace(DATASET, cases=(replace(case("a"), masks=("/a_lung.nii.gz",)),))
+    with pytest.raises(ValueError, match="case b has files for 0 masks, the dataset has 2"):
+        replace(DATASET, cases=(case("a"), replace(case("b"), masks=())))
+    with pytest.raises(ValueError, match="is no path"):
+        ImageSource("")
     with pytest.raises(ValueError, match=r"alignment\.reference"):
         replace(DATASET, alignment=Alignment(2))
 

@@ -115,12 +115,17 @@ def _masks(description: dict[str, Any], where: Path) -> MaskLabels:
             "name; remove one of them"
         )
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-        raise DatasetError(f'{where}: masks must be a list of names such as ["liver", "tumour"], found {short(named)}')
+        raise DatasetError(f'{where}: masks must be a list of names such as ["liver", "tumour"], found {_shown(named)}')
     found = {name: description.get(name, False) for name in (IN_CHANNELS, ABSENT_ARE_EMPTY)}
     for name, value in found.items():
         if not isinstance(value, bool):
-            raise DatasetError(f"{where}: {name} must be true or false, found {short(value)}")
+            raise DatasetError(f"{where}: {name} must be true or false, found {_shown(value)}")
     return _made(MaskLabels, where, tuple(named), *found.values())
+
+
+def _shown(value: Any) -> str:
+    """For messages: text with its quotes, and without what would move a terminal's cursor."""
+    return short(repr(value)) if isinstance(value, str) else short(value)
 
 
 def _made(kind: type[Made], where: Path, *fields: Any) -> Made:
