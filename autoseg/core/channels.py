@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .bounds import bounded
 
-MOST_FILES = 10_000  # four digits number them
+MOST_FILES = MOST_CHANNELS = 10_000  # four digits number them
 MOST_VOLUMES = 100_000
 
 

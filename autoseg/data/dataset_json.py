@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..core.channels import ChannelSource, refuse_contradictory
+from ..core.channels import MOST_CHANNELS, ChannelSource, refuse_contradictory
 from ..core.json_text import read_json_value
 from ..core.labels import ExclusiveLabels, Labels, RegionLabels
 from ..core.masks import MaskLabels
@@ -72,6 +72,8 @@ def _numbered_channels(description: dict[str, Any], where: Path) -> dict[int, An
         named = {str(number): name for number, name in enumerate(named)}
     if not isinstance(named, dict) or not named:
         raise DatasetError(f'{where}: give channel_names, for example {{"0": "T1", "1": "T2"}}')
+    if len(named) > MOST_CHANNELS:
+        raise DatasetError(f"{where}: {len(named)} channel_names are more than the {MOST_CHANNELS} that can be used")
     if not all(_NUMBER.fullmatch(number) for number in named):
         raise DatasetError(f"{where}: channel_names are keyed by number, found {short(list(named), 300)}")
     if sorted(map(int, named)) != list(range(len(named))):
