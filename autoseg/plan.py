@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .alignment.record import Alignment
 from .configuration import Configuration
-from .core.channels import ChannelSource, refuse_contradictory
+from .core.channels import MOST_CHANNELS, ChannelSource, refuse_contradictory
 from .core.fusion import Fusion
 from .core.geometry import is_orientation
 from .core.labels import Labels
@@ -16,8 +16,6 @@ from .core.records import read_json
 from .errors import RecordError, UsageError
 from .parts.readers import label_ending
 from .task import Task
-
-MOST_CHANNELS = 10_000  # their files are numbered with four digits
 
 
 @dataclass(frozen=True)

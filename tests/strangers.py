@@ -105,14 +105,15 @@ def with_json(entries: Entries, name: str, change: Callable[[Any], Any]) -> Entr
     return entries | {name: text} if name == "model.json" else mended(entries | {name: text})
 
 
-def survived(path: Path, models: Path) -> str:
+def survived(path: Path, models: Path, image: Image = SMALL) -> str:
     """Does everything with a bundle that a user does, and says how it ended: "predicts", or the first message.
 
     Asserts that whatever refused it did so with a short, fitting error, and that nothing was left in ``models``, where
     it would have been installed.
     """
     message = ""
-    for step in (read_bundle, lambda path: card(read_trained(path)), lambda path: _installs(path, models), _predicts):
+    described, predicts = (lambda path: card(read_trained(path))), (lambda path: _predicts(path, image))
+    for step in (read_bundle, described, lambda path: _installs(path, models), predicts):
         try:
             step(path)
         except AutosegError as error:
@@ -130,10 +131,10 @@ def _installs(path: Path, models: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _predicts(path: Path) -> None:
+def _predicts(path: Path, image: Image) -> None:
     model = Model.read(path, settings=SETTINGS)
     try:
-        found = model.segment(SMALL, PredictOptions(step=1.0, tta="none"))
+        found = model.segment(image, PredictOptions(step=1.0, tta="none"))
     except AutosegError as error:  # of the case
         assert len(str(error)) < LONGEST
         return

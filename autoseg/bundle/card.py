@@ -112,7 +112,8 @@ def _scores(manifest: Manifest) -> list[tuple[str, str]]:
     lines = [f"{short(label)}: {_estimate(row['dice'])}" for label, row in rows if "dice" in row]
     named = " ".join(manifest.scores.folds)
     folds = f"Dice on the validation cases of fold{'s' * (len(manifest.scores.folds) > 1)} {named}"
-    lines += [f"channels {name}: {_estimate(row['dice'])}" for name, row in manifest.scores.subsets.items()]
+    subsets = manifest.scores.subsets.items()
+    lines += [f"channels {name}: {_estimate(row['dice'])}" for name, row in subsets if "dice" in row]
     return [("scores", folds), *(("", line) for line in lines)]
 
 

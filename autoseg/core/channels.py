@@ -9,7 +9,7 @@ from ..errors import UsageError
 from .bounds import bounded
 from .names import short
 
-MOST_FILES = 10_000  # four digits number them
+MOST_FILES = MOST_CHANNELS = 10_000  # four digits number them
 MOST_VOLUMES = 100_000
 
 

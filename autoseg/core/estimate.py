@@ -16,3 +16,7 @@ class Estimate:
     """None when fewer than three patients have a number; each case is a patient where none are named."""
     cases: int
     """Cases that have a number."""
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"an interval has both ends or none, found low {self.low} and high {self.high}")

@@ -40,6 +40,8 @@ class Fusion:
             raise ValueError(f"fusion.level must be {MIDDLE}, {DECISION} or {UNPAIRED}, found {short(self.level)!r}")
         if self.level == UNPAIRED and self.groups:
             raise ValueError(f"fusion {UNPAIRED} takes no groups of channels: each is a modality")
+        if not all(self.groups):
+            raise ValueError("fusion.groups: a group holds no channel")
         methods: tuple[str | None, ...] = METHODS if self.level == MIDDLE else (None,)
         if self.method not in methods:
             raise ValueError(

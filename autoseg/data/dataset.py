@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..alignment.record import Alignment, Registration
+from ..core.bounds import bounded
 from ..core.channels import ChannelSource, refuse_contradictory
 from ..core.labels import Labels
+from ..core.masks import MaskLabels
 from ..core.names import path_name, short, shown_name
 from ..parts.readers import label_ending
 
@@ -28,6 +30,11 @@ class ImageSource:
     """Absolute path."""
     channel: int | None = None
     """Of the file, counted from 0; None: its only one."""
+
+    def __post_init__(self) -> None:
+        if not self.file.strip() or "\0" in self.file:
+            raise ValueError(f"the file {short(repr(self.file))} of an image is no path")
+        bounded(self, "channel", least=0)
 
     @classmethod
     def all_of(cls, file: Path, channels: int) -> tuple[ImageSource, ...]:
@@ -53,6 +60,9 @@ class Case:
         path_name(self.key, "case")
         if self.images and not any(self.images):
             raise ValueError(f"case {short(self.key)} has no image")
+        if len(self.registrations) not in (0, len(self.images)):
+            found = f"{len(self.registrations)} entries for {len(self.images)} channels"
+            raise ValueError(f"case {short(self.key)}: registrations: {found}")
 
     @classmethod
     def of_files(cls, key: str, files: Iterable[str], label: str | None = None) -> Case:
@@ -79,7 +89,7 @@ class Case:
     def picked(self) -> str:
         """What is taken of which file, where that is not all of each in its order: it tells apart cases of the same
         files. Empty for most cases."""
-        files = [str(file) for file in self.image_files]
+        files = list(dict.fromkeys(source.file for source in self.images if source))
         sources = [(files.index(source.file), source.channel or 0) if source else None for source in self.images]
         in_order = [(number, place) for number in range(len(files)) for place in range(_count(sources, number))]
         masks = [mask is not None for mask in self.masks]
@@ -141,9 +151,24 @@ class Dataset:
             shown_name(channel, "channel")
         refuse_contradictory(self.channel_sources, len(self.channels))
         label_ending(self.file_ending)
+        count = len(self.channels)
+        if self.alignment is not None and self.alignment.reference >= count:
+            raise ValueError(f"alignment.reference: {self.alignment.reference}, but there are {count} channels")
+        for case in self.cases:
+            self._refuse_other_masks(case)
         twice = [key for key, count in Counter(self.keys).items() if count > 1]
         if twice:
             raise ValueError(f"there are two cases {short(twice[0])!r}")
+
+    def _refuse_other_masks(self, case: Case) -> None:
+        """Raises ValueError for a case whose files are not those of this dataset's masks."""
+        labels = self.labels
+        expected = len(labels.masks) if isinstance(labels, MaskLabels) and not labels.in_channels else 0
+        if case.label is not None and (case.masks or expected):
+            raise ValueError(f"case {short(case.key)} has one label map, but each mask is a file of its own")
+        if (case.masks or case.images) and len(case.masks) != expected:
+            found = len(case.masks)
+            raise ValueError(f"case {short(case.key)} has files for {found} masks, the dataset has {expected}")
 
     @property
     def keys(self) -> tuple[str, ...]:

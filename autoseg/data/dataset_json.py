@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..core.channels import ChannelSource, refuse_contradictory
+from ..core.channels import MOST_CHANNELS, ChannelSource, refuse_contradictory
 from ..core.json_text import read_json_value
 from ..core.labels import ExclusiveLabels, Labels, RegionLabels
 from ..core.masks import MaskLabels
@@ -73,6 +73,8 @@ def _numbered_channels(description: dict[str, Any], where: Path) -> dict[int, An
         named = {str(number): name for number, name in enumerate(named)}
     if not isinstance(named, dict) or not named:
         raise DatasetError(f'{where}: give channel_names, for example {{"0": "T1", "1": "T2"}}')
+    if len(named) > MOST_CHANNELS:
+        raise DatasetError(f"{where}: {len(named)} channel_names are more than the {MOST_CHANNELS} that can be used")
     if not all(_NUMBER.fullmatch(number) for number in named):
         raise DatasetError(f"{where}: channel_names are keyed by number, found {short(list(named), 300)}")
     if sorted(map(int, named)) != list(range(len(named))):
@@ -116,12 +118,17 @@ def _masks(description: dict[str, Any], where: Path) -> MaskLabels:
             "name; remove one of them"
         )
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-        raise DatasetError(f'{where}: masks must be a list of names such as ["liver", "tumour"], found {short(named)}')
+        raise DatasetError(f'{where}: masks must be a list of names such as ["liver", "tumour"], found {_shown(named)}')
     found = {name: description.get(name, False) for name in (IN_CHANNELS, ABSENT_ARE_EMPTY)}
     for name, value in found.items():
         if not isinstance(value, bool):
-            raise DatasetError(f"{where}: {name} must be true or false, found {short(value)}")
+            raise DatasetError(f"{where}: {name} must be true or false, found {_shown(value)}")
     return _made(MaskLabels, where, tuple(named), *found.values())
+
+
+def _shown(value: Any) -> str:
+    """For messages: text with its quotes, and without what would move a terminal's cursor."""
+    return short(repr(value)) if isinstance(value, str) else short(value)
 
 
 def _made(kind: type[Made], where: Path, *fields: Any) -> Made:

@@ -23,8 +23,9 @@ from ..core.files import atomic_file
 from ..core.records import to_json
 
 VERSION = 1  # raise it when a filter of the same name and settings finds something else
-NAME = "estimate"
+NAME, OF = "estimate", "of"  # and the digest of what it was found in: a file may lie in the place of another
 ENDING = ".npz"
+LARGEST_VALUE, HEADERS = 8, 4096  # bytes: of an estimate there is at most one value for each voxel
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,13 @@ class Estimates:
         """``part.apply(channel, spacing)``, bit by bit, with what is slow taken from the folder if it is there."""
         if self.folder is None or not hasattr(part, "estimate"):
             return _float32(part.apply(channel, spacing))
-        path = self.folder / f"{_digest(part, channel, spacing)}{ENDING}"
-        found = _recall(path)
+        digest = _digest(part, channel, spacing)
+        path = self.folder / f"{digest}{ENDING}"
+        found = _recall(path, digest, channel.size)
         if found is None:
             found = part.estimate(channel, spacing)
             with atomic_file(path, durable=False) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, **{NAME: found})
+                np.savez_compressed(file, **{OF: np.array(digest), NAME: found})
         return _float32(part.apply_estimate(channel, spacing, found))
 
 
@@ -71,14 +73,16 @@ def _digest(part: Any, channel: np.ndarray, spacing: Sequence[float]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _recall(path: Path) -> np.ndarray | None:
-    """What was kept; None where there is nothing, or nothing whole."""
+def _recall(path: Path, digest: str, voxels: int) -> np.ndarray | None:
+    """What was kept under this digest, for a channel of so many voxels; None where there is nothing, nothing whole, or
+    something else in its place."""
     try:
         with zipfile.ZipFile(path) as archive:  # numpy reads no checksum where a header tells of fewer voxels
-            if archive.testzip() is not None:
+            small = sum(entry.file_size for entry in archive.infolist()) <= LARGEST_VALUE * voxels + HEADERS
+            if not small or archive.testzip() is not None:
                 return None
         with np.load(path, allow_pickle=False) as arrays:
-            found: np.ndarray = arrays[NAME]
+            found: np.ndarray | None = arrays[NAME] if str(arrays[OF]) == digest else None
         return found
     except Exception:  # whatever a changed byte made of it: no two are alike
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from autoseg.core.fusion import LEVELS, METHODS, UNPAIRED, Fusion
@@ -37,6 +39,27 @@ def test_channels_are_found_by_name_in_any_case_or_by_number() -> None:
     assert Fusion("middle", groups=(("1",), ("0",))).numbered(("1", "2")) == ((0,), (0,)), (
         "a name comes before a number"
     )
+
+
+@pytest.mark.parametrize("level", ["middle", "decision"])
+def test_a_group_holds_a_channel(level: str) -> None:
+    with pytest.raises(ValueError, match="a group holds no channel"):
+        Fusion.read(level, [["T1"], []])
+
+
+def test_channels_are_gone_over_once_however_many_are_named() -> None:
+    """In a stranger's plan thousands of channels may be named a million times."""
+
+    class Counted(tuple[str, ...]):
+        times = 0
+
+        def __iter__(self) -> Iterator[str]:
+            type(self).times += 1
+            return super().__iter__()
+
+    channels = Counted(f"c{number}" for number in range(50))
+    assert Fusion("middle", groups=(tuple(channels),) * 20).numbered(channels) == (tuple(range(50)),) * 20
+    assert Counted.times < 10
 
 
 @pytest.mark.parametrize(

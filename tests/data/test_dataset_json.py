@@ -32,6 +32,11 @@ def test_labels_are_understood(labels: dict[str, Any], expected: dict[str, int])
     assert labels_of({"labels": labels}, WHERE) == ExclusiveLabels(expected)
 
 
+def test_so_many_channels_as_no_file_can_be_numbered_are_refused() -> None:
+    with pytest.raises(DatasetError, match="10001 channel_names are more than the 10000 that can be used"):
+        channels_of({"channel_names": [f"c{number}" for number in range(10_001)]}, WHERE)
+
+
 def test_ignore_is_no_label() -> None:
     labels = labels_of({"labels": {"background": 0, "a": 1, "ignore": 2}}, WHERE)
     assert labels == ExclusiveLabels({"background": 0, "a": 1}, ignore=2)

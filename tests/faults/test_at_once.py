@@ -6,6 +6,7 @@ import random
 import time
 
 import pytest
+from faults.modalities import OF_EACH
 from faults.workbench import COMMANDS, NAME, Command, Workbench, named
 
 PAIRS = [
@@ -17,6 +18,12 @@ PAIRS = [
     ("select", "export"),
     ("export", "install"),
     ("train_another", "plan_and_preprocess"),
+    ("plan_gaps", "train_gaps"),
+    ("train_gaps", "predict_gaps"),
+    ("plan_masks", "plan_gaps"),
+    (f"train_{OF_EACH[0]}", f"train_{OF_EACH[1]}"),
+    (f"train_{OF_EACH[1]}", "select_masks"),
+    ("select_masks", "export_masks"),
 ]
 
 

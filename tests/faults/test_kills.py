@@ -58,9 +58,18 @@ def test_what_was_killed_at_any_instant_completes(
 
 @pytest.mark.long
 @pytest.mark.parametrize("round_", range(ROUNDS))
-def test_prepared_cases_are_not_prepared_again(bench: Workbench, round_: int) -> None:
-    command = named("plan_and_preprocess")
-    kill(bench, command, signal.SIGKILL, 0.5 + 0.5 * random.Random(round_).random())
-    prepared = {path: path.stat().st_mtime_ns for path in bench.root.glob("ws/*/prepared/*/[!.]*/case.json")}
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("plan_and_preprocess", "prepared/*/[!.]*/case.json"),
+        ("plan_gaps", "prepared/*/[!.]*/case.json"),
+        ("plan_gaps", "measured/[!.]*.npz"),  # with how channels were registered
+        ("plan_gaps", "measured/estimates/[!.]*.npz"),
+    ],
+)
+def test_what_was_finished_is_not_made_again(bench: Workbench, name: str, pattern: str, round_: int) -> None:
+    command = named(name)
+    kill(bench, command, signal.SIGKILL, 0.3 + 0.7 * random.Random(round_).random())
+    made = {path: path.stat().st_mtime_ns for path in bench.root.glob(f"ws/*/{pattern}")}
     bench.completes(command)
-    assert prepared == {path: path.stat().st_mtime_ns for path in prepared}
+    assert made == {path: path.stat().st_mtime_ns for path in made}

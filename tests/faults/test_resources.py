@@ -100,6 +100,12 @@ def test_little_memory(bench: Workbench, command: Command, megabytes: int) -> No
         ("predict", "raw/Dataset900_Tiny/imagesTs/*.nii.gz"),
         ("evaluate", "raw/Dataset900_Tiny/labelsTs/*.nii.gz"),
         ("select", "raw/Dataset900_Tiny/labelsTr/*.nii.gz"),
+        ("plan_gaps", "raw/Dataset902_Gaps/imagesTr/*_0000.nii.gz"),
+        ("train_gaps", "ws/Dataset902_Gaps/prepared/*/*/image.b2nd"),
+        ("train_gaps", "raw/Dataset902_Gaps/imagesTr/*_0001.nii.gz"),
+        ("predict_gaps", "raw/Dataset902_Gaps/imagesTs/*_0001.nii.gz"),
+        ("plan_masks", "raw/Dataset903_Masks/labelsTr/*.nii.gz"),
+        ("select_masks", "raw/Dataset903_Masks/labelsTr/*.nii.gz"),
     ],
 )
 def test_an_input_that_vanishes_while_it_is_needed(bench: Workbench, name: str, pattern: str, round_: int) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from faults.modalities import GAPS, MASKS, OF_EACH, lay_modalities
 
 from autoseg.core.geometry import Geometry
 from autoseg.parts.readers import write_channels, write_labels
@@ -45,6 +46,9 @@ RUN = f"{WS}/runs/3d_fullres"
 CPU = ("--device", "cpu", "--threads", "1")
 TRAIN = ("--epochs", "3", "--checkpoint-every", "1s", *CPU)
 TINY = ("--planner", "tiny", "-c", "3d_fullres", "--set", "training.iterations_per_epoch=4")
+QUICK_N4 = ("--bias-correction", "T1", "--set", "filters.0.0.iterations=[3,3]")
+FOR_GAPS = ("--align", "rigid", "--missing-channels", *QUICK_N4)
+OF_GAPS = f"ws/{GAPS}/runs/3d_fullres/fold_0"
 COMMANDS = (
     Command("convert", ("convert", "msd", MSD, "raw/Dataset901_Converted"), ("raw/Dataset901_Converted/**/*.*",), True),
     Command("check", ("check", RAW), ()),
@@ -69,6 +73,44 @@ COMMANDS = (
     Command("export", ("export", NAME, "-o", "model.zip"), ("model.zip",), True),
     Command("install", ("install", "model.zip"), ("ws/models/**/*.*",), True),
     Command("import", ("import", "nnunet", "cropped.zip", "--out", "imported.zip"), ("imported.zip",), True),
+    Command(
+        "plan_gaps",
+        ("plan_and_preprocess", f"raw/{GAPS}", *TINY, *FOR_GAPS),
+        (f"ws/{GAPS}/*.json", f"ws/{GAPS}/prepared/*/*/*", f"ws/{GAPS}/measured/estimates/*.npz"),
+    ),
+    Command(
+        "train_gaps",
+        ("train", GAPS, "0", *TRAIN),
+        (
+            f"{OF_GAPS}/weights.safetensors",
+            f"{OF_GAPS}/validation/**/*.nii.gz",
+            f"{OF_GAPS}/validation/scores.json",
+        ),
+    ),
+    Command(
+        "predict_gaps",
+        ("predict", "-i", f"raw/{GAPS}/imagesTs", "-o", "out_gaps", "-d", GAPS, *CPU),
+        ("out_gaps/*.nii.gz",),
+    ),
+    Command(
+        "plan_masks",
+        ("plan_and_preprocess", f"raw/{MASKS}", *TINY, "--fusion", "decision"),
+        (f"ws/{MASKS}/*.json", f"ws/{MASKS}/prepared/*/*/*"),
+    ),
+    *(
+        Command(
+            f"train_{name}",
+            ("train", MASKS, "cv", "--folds", "0", "1", "-c", name, *TRAIN),
+            (f"ws/{MASKS}/runs/{name}/*/weights.safetensors", f"ws/{MASKS}/runs/{name}/*/validation/*.nii.gz"),
+        )
+        for name in OF_EACH
+    ),
+    Command(
+        "select_masks",
+        ("select", MASKS, "--folds", "0", "1", *CPU),
+        (f"ws/{MASKS}/selected/**/*.*", f"ws/{MASKS}/selection/validation/*.nii.gz"),
+    ),
+    Command("export_masks", ("export", MASKS, "-o", "masks.zip"), ("masks.zip",), True),
 )
 """In the order in which they need each other."""
 
@@ -185,6 +227,7 @@ def named(name: str) -> Command:
 
 def _lay_raw(root: Path) -> None:
     make_dataset(root / "raw" / NAME, cases=4, tests=2)
+    lay_modalities(root / "raw")
     _decathlon(root / MSD)
     shutil.copy(MODELS / "cropped.zip", root / "cropped.zip")
 

@@ -205,6 +205,7 @@ def test_a_wide_gaussian_of_tiny_voxels_ends() -> None:
         (n4, {"iterations": ()}),
         (n4, {"iterations": (50,) * 20}),
         (n4, {"control_points": 3}),
+        (n4, {"control_points": 16, "iterations": (1,) * 6}),  # 416 cells along each axis, gigabytes of control points
         (n4, {"control_points": 10**6}),
         (n4, {"voxel": 0.0}),
         (n4, {"voxel": float("nan")}),

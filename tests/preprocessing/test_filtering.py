@@ -165,6 +165,38 @@ def test_a_damaged_estimate_is_found_anew(kept: Estimates, damage: str) -> None:
     assert len(CALLS) == 2
 
 
+@pytest.mark.parametrize("other", ["of other voxels", "on another grid", "of an earlier version"])
+def test_an_estimate_in_the_place_of_another_is_not_used(kept: Estimates, other: str) -> None:
+    channel, spacing = image().array[0], SPACING
+    first = kept.applied(Counted(), channel, spacing)
+    (path,) = kept.folder.iterdir()
+    if other == "of an earlier version":  # which did not say of what it is
+        with path.open("wb") as file:
+            np.savez_compressed(file, estimate=np.ones((3, 3, 3), np.float32))
+    else:
+        different = channel * np.float32(1.5) if other == "of other voxels" else channel[:, :17]
+        kept.applied(Counted(), different, spacing)
+        (foreign,) = {*kept.folder.iterdir()} - {path}
+        path.write_bytes(foreign.read_bytes())
+    CALLS.clear()
+    np.testing.assert_array_equal(kept.applied(Counted(), channel, spacing), first)
+    assert len(CALLS) == 1
+
+
+def test_an_estimate_that_unpacks_to_more_than_its_channel_is_not_unpacked(
+    kept: Estimates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = image().array[0]
+    first = kept.applied(Counted(), channel, SPACING)
+    (path,) = kept.folder.iterdir()
+    with np.load(path) as arrays:
+        record = {name: arrays[name] for name in arrays.files if name != "estimate"}
+    with path.open("wb") as file:
+        np.savez_compressed(file, estimate=np.zeros((300, 300, 300), np.float32), **record)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it is unpacked"))
+    np.testing.assert_array_equal(kept.applied(Counted(), channel, SPACING), first)
+
+
 def test_threads_that_find_the_same_leave_one_whole_file(kept: Estimates) -> None:
     channel, results = image().array[0], []
     threads = [

@@ -50,6 +50,12 @@ class Spec:
         bounded(self, "iterations", least=1, most=MOST_ITERATIONS)
         bounded(self, "convergence", least=0, below=1)
         bounded(self, "control_points", least=4, most=16)
+        cells = (self.control_points - 3) << (len(self.iterations) - 1)
+        if cells > LARGEST_EDGE:
+            raise ValueError(
+                f"iterations and control_points: the last of {len(self.iterations)} meshes would have {cells} cells "
+                f"along each axis; it must have at most {LARGEST_EDGE}, as many as the coarse grid has voxels"
+            )
         bounded(self, "width", "noise", above=0, most=1)
         bounded(self, "voxel", least=0.01, most=1000)
 
