@@ -1,4 +1,4 @@
-"""Functions about trainings: train, look at what is being trained, select the best of it."""
+"""Functions about trainings: train, look at what is being trained, select the best of it, report all."""
 
 from __future__ import annotations
 
@@ -95,4 +95,31 @@ def select(
         folds=given.fold_names(folds),
         mirroring=mirroring_test,
         settings=settings,
+    )
+
+
+def report(
+    dataset: str | Path,
+    workspace: str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+    pictures: bool = True,
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> Path:
+    """Writes one HTML page about a dataset, or about a folder ``runs/<configuration>`` or ``.../fold_0``; returns it.
+
+    ``output`` None: ``report.html`` in that folder of the workspace. ``pictures`` False leaves out all slices of
+    images. Raises WorkspaceError where nothing is known of ``dataset``, UsageError where ``output`` is a file that is
+    no report.
+    """
+    from ..reporting.story import report as story
+    from ..settings import RunSettings
+
+    return story(
+        given.name(dataset),
+        given.workspace_in(workspace, trusted),
+        output=given.optional_path(output, "output"),
+        pictures=pictures,
+        threads=(settings or RunSettings()).threads,
     )
