@@ -184,7 +184,7 @@ def _png(pixels: np.ndarray, colours: Sequence[str] | None) -> str:
         options = {}
     else:
         repeated = np.where(pixels == 0, 0, (pixels.astype(np.int64) - 1) % FILLED + 1).astype(np.uint8)
-        made = PillowImage.fromarray(repeated, "P")
+        made = PillowImage.fromarray(repeated)
         table = [0, 0, 0]
         for number in range(FILLED):
             colour = colours[number % len(colours)]

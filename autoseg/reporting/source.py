@@ -84,12 +84,16 @@ class Source:
 
     def without_folders(self, text: str) -> str:
         """``text`` in which files are named without where they lie: who reads the page need not know."""
+        for folder in self._folders:
+            text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
+        return _FOLDERS.sub("", text)
+
+    @cached_property
+    def _folders(self) -> list[str]:
+        """In which files of the dataset lie, the longest first."""
         own = {Path(self.dataset.folder), self.files.root, self.files.root.parent}
         own |= {path.parent for case in self.dataset.cases for path in case.files}
-        for folder in sorted(map(str, own), key=len, reverse=True):
-            if len(folder) > 1:
-                text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
-        return _FOLDERS.sub("", text)
+        return sorted((str(folder) for folder in own if folder.name), key=len, reverse=True)
 
     def _read(self, path: Path, read: Callable[[], Found]) -> Found | None:
         if not path.exists():

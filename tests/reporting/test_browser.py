@@ -170,7 +170,8 @@ def test_numbers_of_a_plot_can_be_read_as_a_table(browser, pages) -> None:
     click(browser, loss.find_element("css selector", "summary"))
     waited = browser.execute_async_script(
         """const done = arguments[1];
-        const look = () => { const n = arguments[0].querySelectorAll('tbody tr').length; n ? done(n) : requestAnimationFrame(look); };
+        const rows = () => arguments[0].querySelectorAll('tbody tr').length;
+        const look = () => rows() ? done(rows()) : requestAnimationFrame(look);
         look();""",
         loss,
     )

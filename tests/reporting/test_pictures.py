@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_planes import pixels
+from reported import pixels
 
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels, RegionLabels

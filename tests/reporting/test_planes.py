@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from itertools import permutations, product
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from PIL import Image as PillowImage
+from reported import pixels
 
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels
@@ -30,13 +28,8 @@ ORIENTATIONS = [
 ]
 
 
-def pixels(address: str) -> np.ndarray:
-    with PillowImage.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as opened:
-        return np.asarray(opened)
-
-
 def stored(folder: Path, orientation: str) -> Case:
-    """A patient whose left, front, upper corner is bright and labelled, in a file whose axes point to ``orientation``."""
+    """A patient whose left, front, upper corner is bright and labelled; the file's axes point to ``orientation``."""
     array = np.zeros(SHAPE, np.float32)
     array[:3, 9:, 12:] = 100  # in RAS+ the left has the lowest x
     array += np.arange(array.size).reshape(SHAPE) / array.size

@@ -194,8 +194,8 @@ def test_what_is_missing_is_said(copied: DatasetFolder) -> None:
     copied.fingerprint.unlink()
     copied.plan.unlink()
     text = report(copied).read_text(encoding="utf-8")
-    assert "Nothing was planned yet" in text and "were not measured yet" in text and "id=&#34;training" not in text
-    assert 'id="cross_validation"' not in text and 'id="dataset"' in text
+    assert "Nothing was planned yet" in text and "were not measured yet" in text
+    assert 'id="cross_validation"' not in text and 'id="training"' not in text and 'id="dataset"' in text
 
 
 def test_what_is_damaged_is_named_and_the_rest_is_shown(copied: DatasetFolder) -> None:
@@ -216,10 +216,10 @@ def test_what_is_damaged_is_named_and_the_rest_is_shown(copied: DatasetFolder) -
 def test_images_that_are_gone_are_said(copied: DatasetFolder) -> None:
     record = json.loads(copied.dataset.read_text())
     del record["checksum"]
-    copied.dataset.write_text(json.dumps(record).replace("somewhere_private", "moved"))
+    copied.dataset.write_text(json.dumps(record).replace("somewhere_private", "elsewhere_now"))
     path = report(copied)
     text = path.read_text(encoding="utf-8")
-    assert f"{len(CASES)} label maps cannot be read" in text and "Not drawn" in text and "moved" not in text
+    assert f"{len(CASES)} label maps cannot be read" in text and "Not drawn" in text and "elsewhere_now" not in text
     assert titled(path, "All cases") and titled(path, "Problems")
 
 

@@ -1,5 +1,7 @@
 // Tables: sorted by a click on a column's name, filtered by words and by choices.
 
+const MOST_ROWS = 1000; // that are shown: a browser becomes slow with more
+
 function compare(a, b) {
   if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1; // what is missing comes last
   if (typeof a === "number" && typeof b === "number") return a - b;
@@ -20,9 +22,10 @@ function drawTable(figure, block) {
   });
   const fill = () => {
     const rows = ordered(block.rows.filter((row) => fits(row, state)), state);
-    body.replaceChildren(...rows.map((row) => tableRow(row, block.columns)));
+    body.replaceChildren(...rows.slice(0, MOST_ROWS).map((row) => tableRow(row, block.columns)));
     heads.forEach((head, place) => head.setAttribute("aria-sort", place !== state.column ? "none" : state.down ? "descending" : "ascending"));
-    count.textContent = rows.length === block.rows.length ? `${rows.length} rows` : `${rows.length} of ${block.rows.length} rows`;
+    const found = rows.length === block.rows.length ? `${rows.length} rows` : `${rows.length} of ${block.rows.length} rows`;
+    count.textContent = rows.length > MOST_ROWS ? `${found}, of which the first ${MOST_ROWS} are shown` : found;
   };
   if (block.filtered) figure.append(tools(block, state, fill));
   figure.append(html("div", { class: "rows", tabindex: "0", role: "region", "aria-label": block.title },

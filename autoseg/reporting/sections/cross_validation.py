@@ -15,6 +15,7 @@ from ..source import Source
 from . import Part
 
 WORST = 5
+MOST_LABELS = 40  # in one plot
 NAMES = {
     "dice": "Dice",
     "iou": "IoU",
@@ -69,10 +70,14 @@ def pooled(summaries: Mapping[str, Summary]) -> Summary | None:
     cases = {key: case for summary in summaries.values() for key, case in summary.cases.items()}
     if not cases:
         return None
-    rows = [row for case in cases.values() for row in case.values()]
-    metrics = [name for name in rows[0] if all(name in row for row in rows)]  # folds may be of different versions
+    # Folds may have been scored by different versions, or before a label was renamed.
+    labels = [label for label in next(iter(cases.values())) if all(label in case for case in cases.values())]
+    rows = [case[label] for case in cases.values() for label in labels]
+    if not rows:
+        return None
+    metrics = [name for name in rows[0] if all(name in row for row in rows)]
     scores = {
-        key: {label: {name: _or_nan(row[name]) for name in metrics} for label, row in case.items()}
+        key: {label: {name: _or_nan(case[label][name]) for name in metrics} for label in labels}
         for key, case in cases.items()
     }
     patients = {key: patient for summary in summaries.values() for key, patient in summary.patients.items()}
@@ -125,18 +130,27 @@ def _means(whole: Summary) -> Table:
     return Table("Scores per label", tuple(columns), tuple(rows), note, filtered=False)
 
 
+def _drawn_labels(whole: Summary) -> tuple[list[str], str]:
+    """Those of which points are drawn, and what to say of the others."""
+    dice = {label: estimates["dice"].mean for label, estimates in whole.labels.items()}
+    ranked = sorted(dice, key=lambda label: 2.0 if dice[label] is None else dice[label] or 0.0)[:MOST_LABELS]
+    told = f" The {MOST_LABELS} labels with the lowest Dice of {len(dice)}." if len(dice) > MOST_LABELS else ""
+    return [label for label in dice if label in ranked], told
+
+
 def _swarm(whole: Summary) -> Swarm:
     choices = []
+    labels, told = _drawn_labels(whole)
     for metric in whole.overall:
         if metric.endswith("_voxels"):
             continue
-        groups = tuple(_group(whole.cases, label, metric) for label in whole.labels)
+        groups = tuple(_group(whole.cases, label, metric) for label in labels)
         share = metric.startswith(SHARES)
         distance = metric.endswith("_mm")
         choices.append(
             Groups(called(metric), groups, low=0.0 if share or distance else None, high=1.0 if share else None)
         )
-    return Swarm("Scores of all cases", tuple(choices), "A point is a case; the box holds the middle half of them.")
+    return Swarm("Scores of all cases", tuple(choices), f"A point is a case; the box holds the middle half.{told}")
 
 
 def _group(cases: Tables, label: str, metric: str) -> Group:
@@ -149,14 +163,15 @@ def _against_volume(source: Source, whole: Summary) -> list[Block]:
     if not keys or not {"dice", "reference_voxels"} <= set(whole.overall):
         return []
     series = []
-    for label in whole.labels:
+    labels, told = _drawn_labels(whole)
+    for label in labels:
         rows = {key: whole.cases[key][label] for key in keys if whole.cases[key][label]["reference_voxels"]}
         volumes = tuple(
             number((row["reference_voxels"] or 0) * voxel_size(measured[key].spacing)) for key, row in rows.items()
         )
         series.append(Points(label, volumes, tuple(number(row["dice"]) for row in rows.values()), tuple(rows)))
     of = unit([measured[key] for key in keys])
-    note = "Small structures have lower Dice for the same errors at their border."
+    note = f"Small structures have lower Dice for the same errors at their border.{told}"
     x = f"size in the reference ({of})"
     return [Scatter("Dice against size", x, "Dice", tuple(series), 0.0, 1.0, note)]
 

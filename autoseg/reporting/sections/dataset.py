@@ -16,6 +16,8 @@ from ..source import Source
 from . import Part
 
 AXES = ("first axis (z)", "second axis (y)", "third axis (x)")
+MOST_LABELS = 40  # in one plot
+MOST_COLUMNS = 12  # of labels in the table of folds
 KINDS = {
     "exclusive": "one per voxel",
     "regions": "regions, which unite values",
@@ -38,7 +40,7 @@ def blocks(source: Source) -> list[Block]:
     if measured:
         of = unit(list(fingerprint.cases.values())) if fingerprint else "ml"
         found.append(_label_sizes(measured, of))
-        found += [_fold_table(source, folds, measured), _balance(folds, measured, of)] if folds else []
+        found += [_fold_table(folds, measured), _balance(folds, measured, of)] if folds else []
         found += _pictures(source, measured, of)
     return found
 
@@ -132,7 +134,7 @@ def _intensities(source: Source, fingerprint: Fingerprint) -> list[Block]:
 
 
 def _label_sizes(measured: Sizes, of: str) -> Swarm:
-    labels = list(next(iter(measured.values())))
+    labels = _rarest(measured, MOST_LABELS)
     groups = tuple(
         Group(label, tuple(number(case[label] or None) for case in measured.values()), tuple(measured))
         for label in labels
@@ -140,11 +142,25 @@ def _label_sizes(measured: Sizes, of: str) -> Swarm:
     empty = {label: sum(not case[label] for case in measured.values()) for label in labels}
     told = ", ".join(f"{label} in {count}" for label, count in empty.items() if count)
     note = f"Cases without a label have no point: {told}." if told else "Every case has every label."
+    note += _told(measured, MOST_LABELS)
     return Swarm(f"Size per label ({of})", (Groups("", groups, log=True),), note)
 
 
-def _fold_table(source: Source, folds: Folds, measured: Sizes) -> Table:
+def _rarest(measured: Sizes, most: int) -> list[str]:
+    """The labels that fewest cases have, in their order."""
     labels = list(next(iter(measured.values())))
+    held = {label: sum(case[label] > 0 for case in measured.values()) for label in labels}
+    taken = set(sorted(labels, key=lambda label: held[label])[:most])
+    return [label for label in labels if label in taken]
+
+
+def _told(measured: Sizes, most: int) -> str:
+    count = len(next(iter(measured.values())))
+    return f" The rarest {most} of {count} labels." if count > most else ""
+
+
+def _fold_table(folds: Folds, measured: Sizes) -> Table:
+    labels = _rarest(measured, MOST_COLUMNS)
     patients = [Column("patients", number=True)] if folds.patients else []
     columns = [Column("fold"), Column("trains on", number=True), Column("validates on", number=True), *patients]
     columns += [Column(label, number=True, hint="validation cases that have it") for label in labels]
@@ -153,7 +169,7 @@ def _fold_table(source: Source, folds: Folds, measured: Sizes) -> Table:
         whose = [float(len({folds.patients[key] for key in fold.validation}))] if folds.patients else []
         held = [float(sum(measured[key][label] > 0 for key in fold.validation if key in measured)) for label in labels]
         rows.append((str(place), float(len(fold.train)), float(len(fold.validation)), *whose, *held))
-    note = "Cases; below a label those validation cases that have it."
+    note = f"Cases; below a label those validation cases that have it.{_told(measured, MOST_COLUMNS)}"
     return Table("Folds", tuple(columns), tuple(rows), note, filtered=False)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 from dataclasses import replace
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
@@ -26,6 +29,12 @@ LABELS = {"background": 0, "organ": 1, f"a {HOSTILE}": 2}
 CONFIGURATION = "3d_fullres"
 CASES = [*(f"case_{number:02d}" for number in range(9)), "x&amp;'y\u00e9 (1)"]
 SHAPE, SPACING = (10, 24, 20), (3.0, 1.0, 1.0)
+
+
+def pixels(address: str) -> np.ndarray:
+    """Of a PNG in a data address."""
+    with PillowImage.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as opened:
+        return np.asarray(opened)
 
 
 def label_map(size: int) -> np.ndarray:
@@ -82,7 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> DatasetFolder:
     root = tmp_path_factory.mktemp("reports")
     raw = make_raw(root / "somewhere_private" / NAME)
     words = ["plan_and_preprocess", str(raw), "--planner", "tiny", "--workspace", str(root / "workspace")]
-    assert main([*words, "-c", CONFIGURATION, "--group", r"^\S+?_?\d"]) == 0
+    assert main([*words, "-c", CONFIGURATION, "--group", "^case_0[0-4]|^."]) == 0
     files = Workspace(root / "workspace").dataset_folder(NAME)
     make_fold(files, "0")
     make_fold(files, "1")
