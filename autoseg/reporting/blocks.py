@@ -196,8 +196,9 @@ class Parts:
     KIND: ClassVar[str] = "parts"
     title: str
     unit: str
-    parts: tuple[tuple[str, float], ...]
-    limit: tuple[str, float] | None = None
+    parts: tuple[tuple[str, float, str], ...]
+    """What it is, how much, and the same in words."""
+    limit: tuple[str, float, str] | None = None
     note: str = ""
 
 

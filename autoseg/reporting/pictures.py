@@ -18,7 +18,7 @@ from .planes import Plane, planes, turned, turned_spacing
 
 MOST_PIXELS = 360  # along an edge; larger slices are made smaller
 MISSED, ADDED, OTHER = 1, 2, 3
-ERRORS = (("missed", "#56B4E9"), ("added", "#D55E00"), ("another label", "#F0E442"))
+ERRORS = (("missed", "#4D7CFF"), ("added", "#FF4B2B"), ("another label", "#F0E442"))
 """Voxels of the reference only, of the prediction only, and of both with different labels."""
 NOT_ANNOTATED = "#FFFFFF"
 FILLED = 255
@@ -122,7 +122,9 @@ def _view(drawing: Drawing, plane: Plane, window: tuple[float, float], labels: L
     height, width = grey.shape
 
     def mapped(volume: np.ndarray) -> np.ndarray:
-        return plane.cut(volume, index)[step // 2 :: step, step // 2 :: step][:height, :width]
+        piece = plane.cut(volume, index)
+        first, second = (min(step // 2, size - 1) for size in piece.shape)
+        return piece[first::step, second::step][:height, :width]
 
     reference = mapped(drawing.reference)
     across = [length for axis, length in enumerate(drawing.spacing) if axis != plane.axis]

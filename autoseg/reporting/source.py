@@ -22,7 +22,7 @@ from ..run_folder import RunFolder
 from ..workspace import DatasetFolder, Workspace
 
 Found = TypeVar("Found")
-_FOLDERS = re.compile(r"(?<![\w/.])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"]+)+[/\\](?=[^/\\\s])")
+_FOLDERS = re.compile(r"(?<![^\s('\"=])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"<>]+)+[/\\](?=[^/\\\s])")
 MOST_PICTURES = 10_000_000  # characters of pictures in a page, which may have 15 MB
 
 

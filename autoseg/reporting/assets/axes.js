@@ -46,7 +46,8 @@ function frame(width, height, title, x, y) {
   if (sy) for (const tick of sy.ticks(Math.max(2, (box.bottom - box.top) / 40))) root.append(
     svg("line", { class: "grid", x1: box.left, x2: box.right, y1: sy(tick), y2: sy(tick) }),
     svg("text", { class: "quiet", x: box.left - 6, y: sy(tick) + 4, "text-anchor": "end" }, shown(tick)));
-  if (!x.hidden) for (const tick of sx.ticks(Math.max(2, (box.right - box.left) / 75))) root.append(
+  const fits = (tick) => !x.whole || Number.isInteger(tick);
+  if (!x.hidden) for (const tick of sx.ticks(Math.max(2, (box.right - box.left) / 75)).filter(fits)) root.append(
     svg("line", { class: "grid", x1: sx(tick), x2: sx(tick), y1: box.top, y2: box.bottom }),
     svg("text", { class: "quiet", x: sx(tick), y: box.bottom + 16, "text-anchor": "middle" }, shown(tick)));
   root.append(svg("line", { class: "axis", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }));

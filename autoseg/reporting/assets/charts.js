@@ -14,7 +14,7 @@ function drawLines(figure, block) {
     const [left, right] = extent(series.flatMap((each) => each.x));
     const [low, high] = extent(series.flatMap((each) => each.y));
     const y = { label: block.y, low: block.low ?? low, high: block.high ?? high };
-    const { root, sx, sy, box } = frame(width, 240, `${block.title} by ${block.x}`, { label: block.x, low: left, high: right }, y);
+    const { root, sx, sy, box } = frame(width, 240, `${block.title} by ${block.x}`, { label: block.x, whole: true, low: left, high: right }, y);
     for (const each of series) root.append(curve(each, sx, sy));
     root.append(cursor(root, series, sx, box, block, told));
     return root;
@@ -86,8 +86,9 @@ function drawSwarm(figure, block) {
   figure.append(...[holder, note(block)].filter(Boolean));
   const again = fitted(holder, (width) => {
     const row = 62, groups = now().groups;
-    const [low, high] = extent(groups.flatMap((each) => each.values));
-    const x = { label: now().name, log: now().log, low: now().low ?? low, high: now().high ?? high };
+    const [low, high] = extent(groups.flatMap((each) => each.values)), room = (high - low) * 0.03;
+    const [least, most] = now().log ? [low / 1.1, high * 1.1] : [low - room, high + room]; // so that no point lies on the frame
+    const x = { label: now().name, log: now().log, low: now().low ?? least, high: now().high ?? most };
     const { root, sx, box } = frame(width, groups.length * row + 50, `${block.title}: ${now().name}`, x, null);
     groups.forEach((group, place) => root.append(swarmRow(group, place, box.top + place * row, sx)));
     return root;
@@ -99,7 +100,7 @@ function drawSwarm(figure, block) {
 function swarmRow(group, place, top, sx) {
   const known = group.values.map((value, n) => [value, group.cases[n]]).filter(([value]) => value !== null).sort((a, b) => a[0] - b[0]);
   const sorted = known.map(([value]) => value), middle = top + 38;
-  const row = svg("g", {}, svg("text", { x: 14, y: top + 13 }, `${group.name} (${sorted.length})`));
+  const row = svg("g", {}, svg("text", { x: 14, y: top + 13 }, `${group.name} (n = ${sorted.length})`));
   if (!sorted.length) return row;
   const [first, median, third] = [0.25, 0.5, 0.75].map((share) => quantile(sorted, share));
   const reach = 1.5 * (third - first);
@@ -165,14 +166,14 @@ function drawParts(figure, block) {
     const most = Math.max(total, block.limit ? block.limit[1] : 0);
     const { root, sx } = frame(width, 96, block.title, { label: block.unit, low: 0, high: most * 1.02 }, null);
     let from = 0;
-    block.parts.forEach(([name, value], place) => {
-      root.append(svg("rect", { x: sx(from), y: 16, width: Math.max(0, sx(from + value) - sx(from)), height: 30, fill: colour(place) }, svg("title", {}, `${name}: ${shown(value)} ${block.unit}`)));
+    block.parts.forEach(([name, value, told], place) => {
+      root.append(svg("rect", { x: sx(from), y: 16, width: Math.max(0, sx(from + value) - sx(from)), height: 30, fill: colour(place) }, svg("title", {}, `${name}: ${told}`)));
       from += value;
     });
-    if (block.limit) root.append(svg("line", { class: "median", x1: sx(block.limit[1]), x2: sx(block.limit[1]), y1: 8, y2: 54 }, svg("title", {}, `${block.limit[0]}: ${shown(block.limit[1])}`)));
+    if (block.limit) root.append(svg("line", { class: "median", x1: sx(block.limit[1]), x2: sx(block.limit[1]), y1: 8, y2: 54 }, svg("title", {}, `${block.limit[0]}: ${block.limit[2]}`)));
     return root;
   });
-  const items = block.parts.map(([name, value], place) => html("li", {}, swatch(colour(place)), ` ${name} ${shown(value)} ${block.unit}`));
-  if (block.limit) items.push(html("li", {}, `| ${block.limit[0]} ${shown(block.limit[1])} ${block.unit}`));
+  const items = block.parts.map(([name, , told], place) => html("li", {}, swatch(colour(place)), ` ${name} ${told}`));
+  if (block.limit) items.push(html("li", {}, `| ${block.limit[0]} ${block.limit[2]}`));
   figure.append(...[holder, html("ul", { class: "legend" }, ...items), note(block)].filter(Boolean));
 }

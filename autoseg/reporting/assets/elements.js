@@ -36,7 +36,7 @@ function shown(value) {
   if (typeof value !== "number") return String(value);
   const size = Math.abs(value);
   if (value === 0 || (Number.isInteger(value) && size < 1e7)) return String(value);
-  if (size >= 1e6 || size < 1e-3) return value.toExponential(2);
+  if (size >= 1e6 || size < 1e-3) return Number(value.toPrecision(3)).toExponential();
   return String(Number(value.toPrecision(4)));
 }
 

@@ -12,7 +12,7 @@ function drawPictures(figure, block) {
   if (predicted) figure.append(colours("Errors", block.errors));
   figure.append(...[note(block), html("p", { class: "note" }, conventions(block))].filter(Boolean));
   for (const each of block.cases) figure.append(html("div", { class: "case" }, html("h4", {}, each.case), html("p", { class: "note" }, each.told),
-    html("div", { class: "views" }, ...each.views.flatMap((view) => layers(view).map((layer) => viewOf(each, view, layer))))));
+    html("div", { class: "views" }, ...each.views.map((view) => planeOf(each, view)))));
 }
 
 function conventions(block) {
@@ -23,7 +23,7 @@ function conventions(block) {
 }
 
 function colours(name, entries) {
-  return html("ul", { class: "legend", "aria-label": name }, ...entries.map(([label, paint]) => html("li", {}, swatch(paint), ` ${label}`)));
+  return html("ul", { class: "legend" }, html("li", { class: "what" }, `${name}:`), ...entries.map(([label, paint]) => html("li", {}, swatch(paint), ` ${label}`)));
 }
 
 function layers(view) {
@@ -31,6 +31,12 @@ function layers(view) {
   if (view.prediction) found.push({ name: "prediction", fill: view.prediction, lines: view.outline });
   if (view.errors) found.push({ name: "errors", fill: view.errors, lines: "" });
   return found;
+}
+
+function planeOf(each, view) {
+  const shownLayers = layers(view);
+  return html("div", { class: "plane", style: { "--layers": shownLayers.length } },
+    html("p", {}, [view.plane, view.place].filter(Boolean).join(", ")), ...shownLayers.map((layer) => viewOf(each, view, layer)));
 }
 
 function viewOf(each, view, layer) {
@@ -47,5 +53,5 @@ function viewOf(each, view, layer) {
     for (const [x, y, anchor, letter] of [[5, high / 2 + 4, "start", left], [wide - 5, high / 2 + 4, "end", right], [wide / 2, 14, "middle", top], [wide / 2, high - 5, "middle", bottom]])
       root.append(svg("text", { x, y, "text-anchor": anchor }, letter));
   }
-  return html("div", { class: "view" }, root, html("p", {}, html("b", {}, layer.name), ` · ${[view.plane, view.place].filter(Boolean).join(", ")}`));
+  return html("div", { class: "view" }, root, html("p", {}, layer.name));
 }

@@ -24,7 +24,7 @@ function drawTable(figure, block) {
     const rows = ordered(block.rows.filter((row) => fits(row, state)), state);
     body.replaceChildren(...rows.slice(0, MOST_ROWS).map((row) => tableRow(row, block.columns)));
     heads.forEach((head, place) => head.setAttribute("aria-sort", place !== state.column ? "none" : state.down ? "descending" : "ascending"));
-    const found = rows.length === block.rows.length ? `${rows.length} rows` : `${rows.length} of ${block.rows.length} rows`;
+    const found = rows.length === block.rows.length ? `${rows.length} row${rows.length === 1 ? "" : "s"}` : `${rows.length} of ${block.rows.length} rows`;
     count.textContent = rows.length > MOST_ROWS ? `${found}, of which the first ${MOST_ROWS} are shown` : found;
   };
   if (block.filtered) figure.append(tools(block, state, fill));

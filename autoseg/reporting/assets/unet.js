@@ -9,7 +9,7 @@ function drawUNet(figure, block) {
 }
 
 function network(block, width) {
-  const row = 74, last = block.stages.length - 1, height = block.stages.length * row + 46;
+  const row = 74, last = block.stages.length - 1, height = last * row + 88;
   const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": block.title, style: { "min-width": "640px" } });
   const inset = (place) => Math.min(26, (width * 0.16) / Math.max(1, last)) * place, size = Math.min(290, width * 0.36);
   root.append(svg("text", { class: "quiet", x: 12, y: 16 }, block.entrance), svg("text", { class: "quiet", x: width - 12, y: 16, "text-anchor": "end" }, block.exit));

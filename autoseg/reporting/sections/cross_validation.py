@@ -15,6 +15,7 @@ from ..source import Source
 from . import Part
 
 WORST = 5
+INTERVAL = ("95 % from", "95 % to")
 MOST_LABELS = 40  # in one plot
 NAMES = {
     "dice": "Dice",
@@ -117,7 +118,7 @@ def _means(whole: Summary) -> Table:
     columns = [Column("label"), Column("cases", number=True)]
     for metric in metrics:
         columns.append(Column(called(metric), number=True, hint=HINTS.get(called(metric), "")))
-        columns += [Column("from", number=True), Column("to", number=True)] if metric == "dice" else []
+        columns += [Column(name, number=True) for name in INTERVAL] if metric == "dice" else []
     rows = []
     for label, estimates in [*whole.labels.items(), ("mean over labels", whole.overall)]:
         row: list[str | float | None] = [label, estimates[metrics[0]].cases]
@@ -126,7 +127,7 @@ def _means(whole: Summary) -> Table:
             row.append(number(each.mean))
             row += [number(each.low), number(each.high)] if metric == "dice" else []
         rows.append(tuple(row))
-    note = "Means over cases; from and to are the ends of the 95 % interval of the Dice."
+    note = "Means over cases, and the ends of the 95 % interval of the Dice."
     return Table("Scores per label", tuple(columns), tuple(rows), note, filtered=False)
 
 

@@ -12,7 +12,7 @@ from ...core.progress import duration
 from ...parts.networks import multi_encoder_unet
 from ...plan import Plan
 from ...task import Task
-from ..blocks import Block, Column, Facts, Heading, Notice, Parts, Stage, Table, UNet, number
+from ..blocks import Block, Column, Facts, Heading, Notice, Parts, Stage, Table, UNet
 from ..source import Source
 from . import Part
 
@@ -53,7 +53,7 @@ def _configuration(source: Source, plan: Plan, name: str) -> list[Block]:
 def _facts(configuration: Configuration) -> Facts:
     rules = configuration.training
     steps = rules.epochs * rules.iterations_per_epoch
-    length = f"{rules.epochs} epochs of {rules.iterations_per_epoch} iterations"
+    length = f"{rules.epochs} epoch{'s' * (rules.epochs > 1)} of {rules.iterations_per_epoch} iterations"
     spacing = ["own" if step is None else f"{step:.4g}" for step in configuration.spacing]
     return Facts(
         (
@@ -130,10 +130,15 @@ def _cost(configuration: Configuration, cost: StepCost) -> list[Block]:
         ("time per step", f"{cost.seconds:.3g} s, {how}"),
         ("a whole training", f"about {duration(math.ceil(seconds))}"),
     )
-    amounts = tuple((name, found) for name, size in parts if (found := number(size / GB)))
+    amounts = tuple((name, size / GB, bytes_text(size)) for name, size in parts if size)
     return [
         Facts(tuple((name, value) for name, value in rows if value)),
-        Parts("Memory of a training step, planned", "GB", amounts, ("allowed", cost.allowed / GB)),
+        Parts(
+            "Memory of a training step, planned",
+            "GB",
+            amounts,
+            ("allowed", cost.allowed / GB, bytes_text(cost.allowed)),
+        ),
     ]
 
 

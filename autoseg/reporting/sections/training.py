@@ -52,7 +52,7 @@ def _table(source: Source) -> Table:
         Column("trained (%)", number=True),
         Column("time left"),
         Column("Dice", number=True, hint="mean over labels"),
-        Column("of"),
+        Column("measured on"),
         Column("last error"),
     )
     used = [place for place, column in enumerate(columns) if column.name not in _unused(rows)]
