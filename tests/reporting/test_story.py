@@ -144,14 +144,15 @@ def test_sizes_of_labels_and_folds_are_counted(made: DatasetFolder, written: Pat
 
 def test_every_decision_stands_there_with_its_reason(made: DatasetFolder, written: Path) -> None:
     plan = made.read_plan()
-    reasons = [*plan.reasons, *plan.configurations[CONFIGURATION].reasons]
+    names = sorted(plan.configurations, key=lambda name: name != plan.default)
+    reasons = [*plan.reasons, *(reason for name in names for reason in plan.configurations[name].reasons)]
     tables = [block for block in blocks(written) if block["title"] in ("Decisions for all configurations", "Decisions")]
     assert [": ".join(row) for table in tables for row in table["rows"]] == reasons and reasons
-    (network,) = (block for block in blocks(written) if block["kind"] == "unet")
-    spec = plan.configurations[CONFIGURATION].network
-    assert [stage["features"] for stage in network["stages"]] == list(spec.features)
-    finest = " x ".join(map(str, plan.configurations[CONFIGURATION].patch_size))
-    assert network["stages"][0]["size"] == finest
+    networks = [block for block in blocks(written) if block["kind"] == "unet"]
+    for name, network in zip(names, networks, strict=True):
+        configuration = plan.configurations[name]
+        assert [stage["features"] for stage in network["stages"]] == list(configuration.network.features)
+        assert network["stages"][0]["size"] == " x ".join(map(str, configuration.patch_size))
 
 
 def test_a_page_names_no_folder_and_no_patient(made: DatasetFolder, written: Path, tmp_path: Path) -> None:

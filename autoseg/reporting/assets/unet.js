@@ -3,15 +3,15 @@
 function drawUNet(figure, block) {
   const holder = html("div", { class: "wide", tabindex: "0", role: "region", "aria-label": block.title });
   figure.append(...[holder, note(block)].filter(Boolean));
-  fitted(holder, (width) => network(block, Math.max(640, width)));
+  fitted(holder, (width) => network(block, Math.max(760, width)));
   figure.append(numbersOf(() => ["stage", "size", "maps", "way down", "way up"], () =>
     block.stages.map((stage, place) => [place + 1, stage.size, stage.features, stage.down, stage.up || "–"])));
 }
 
 function network(block, width) {
   const row = 74, last = block.stages.length - 1, height = last * row + 88;
-  const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": block.title, style: { "min-width": "640px" } });
-  const inset = (place) => Math.min(26, (width * 0.16) / Math.max(1, last)) * place, size = Math.min(290, width * 0.36);
+  const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": block.title, style: { "min-width": "760px" } });
+  const inset = (place) => Math.min(26, (width * 0.1) / Math.max(1, last)) * place, size = Math.min(300, width * 0.345);
   root.append(svg("text", { class: "quiet", x: 12, y: 16 }, block.entrance), svg("text", { class: "quiet", x: width - 12, y: 16, "text-anchor": "end" }, block.exit));
   block.stages.forEach((stage, place) => {
     const top = 28 + place * row, left = 12 + inset(place), right = width - 12 - inset(place) - size;
@@ -42,7 +42,7 @@ function stageBox(left, top, size, stage, does, paint) {
 }
 
 function clipped(text, width) {
-  const most = Math.floor(width / 6.1);
+  const most = Math.floor(width / 7);
   if (text.textContent.length > most) text.textContent = `${text.textContent.slice(0, most - 1)}…`;
   return text;
 }

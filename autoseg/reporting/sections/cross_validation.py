@@ -52,7 +52,7 @@ def blocks(source: Source) -> list[Block]:
 
 
 def _configuration(source: Source, name: str, summaries: Mapping[str, Summary]) -> list[Block]:
-    whole = pooled(summaries)
+    whole = pooled(summaries, source.folds.patients if source.folds else {})
     if whole is None:
         return [Notice("Its folds hold no case that was scored.")]
     fold_of = {key: fold for fold, summary in summaries.items() for key in summary.cases}
@@ -66,8 +66,11 @@ def _configuration(source: Source, name: str, summaries: Mapping[str, Summary]) 
     ]
 
 
-def pooled(summaries: Mapping[str, Summary]) -> Summary | None:
-    """The cases of all folds as one, with intervals that resample patients; None where there is no case."""
+def pooled(summaries: Mapping[str, Summary], patients: Mapping[str, str]) -> Summary | None:
+    """The cases of all folds as one, with intervals that resample patients; None where there is no case.
+
+    ``patients`` maps case to patient where the scores do not say who that is.
+    """
     cases = {key: case for summary in summaries.values() for key, case in summary.cases.items()}
     if not cases:
         return None
@@ -81,8 +84,8 @@ def pooled(summaries: Mapping[str, Summary]) -> Summary | None:
         key: {label: {name: _or_nan(case[label][name]) for name in metrics} for label in labels}
         for key, case in cases.items()
     }
-    patients = {key: patient for summary in summaries.values() for key, patient in summary.patients.items()}
-    return summarise(scores, patients=patients)
+    said = {key: patient for summary in summaries.values() for key, patient in summary.patients.items()}
+    return summarise(scores, patients=said or patients)
 
 
 def _or_nan(value: float | None) -> float:

@@ -10,7 +10,7 @@ from ...data.folds import Folds
 from ...errors import AutosegError
 from ...pipeline.check import check
 from ...settings import RunSettings
-from ..blocks import Block, Column, Facts, Group, Groups, Notice, Ranges, Spans, Swarm, Table, number
+from ..blocks import Block, Cell, Column, Facts, Group, Groups, Notice, Ranges, Spans, Swarm, Table, number
 from ..cases import Shown, is_flat, pictures, sizes, unit
 from ..source import Source
 from . import Part
@@ -164,7 +164,7 @@ def _fold_table(folds: Folds, measured: Sizes) -> Table:
     patients = [Column("patients", number=True)] if folds.patients else []
     columns = [Column("fold"), Column("trains on", number=True), Column("validates on", number=True), *patients]
     columns += [Column(label, number=True, hint="validation cases that have it") for label in labels]
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for place, fold in enumerate(folds.folds):
         whose = [float(len({folds.patients[key] for key in fold.validation}))] if folds.patients else []
         held = [float(sum(measured[key][label] > 0 for key in fold.validation if key in measured)) for label in labels]
