@@ -64,7 +64,11 @@ __all__ = [
     "train",
 ]
 __version__ = "0.1.0"
-_LATER = {"Model": "model", "Prediction": "prediction", "Predictor": "predictor"}  # modules of inference, which need torch
+_LATER = {
+    "Model": "model",
+    "Prediction": "prediction",
+    "Predictor": "predictor",
+}  # modules of inference, which need torch
 
 ask_for(SHORT_WAITS)  # or the first prediction takes minutes where another program runs
 

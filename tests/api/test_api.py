@@ -47,6 +47,7 @@ CALLED = {
     "checkpoint_every": "checkpoint_minutes",
     "no_mirroring_test": "mirroring_test",
     "no_pictures": "pictures",
+    "no_report": "report",
     "channel": "channels",
 }
 CALLED_IN = {

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reported import CASES, CONFIGURATION, HOSTILE, NAME, label_map, predicted
+from reported import CASES, CONFIGURATION, HOSTILE, NAME, label_map, make_raw, predicted
 
 import autoseg
 from autoseg.cli import main
 from autoseg.errors import AutosegError
 from autoseg.reporting.page import refuse_foreign
+from autoseg.reporting.story import report_after
 from autoseg.workspace import DatasetFolder, Workspace
 
 FOLDS = ("0", "1")
@@ -248,3 +249,40 @@ def test_predictions_are_what_the_fixture_says(made: DatasetFolder) -> None:
         if label == "organ":
             assert float(row["prediction_voxels"]) == np.count_nonzero(predicted(key) == 1)
             assert not math.isnan(float(row["dice"]))
+
+
+def test_train_and_select_write_the_page_by_themselves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace, raw = tmp_path / "workspace", make_raw(tmp_path / NAME)
+    at = ["--workspace", str(workspace), "--device", "cpu", "--threads", "1"]
+    page = workspace / NAME / "report.html"
+    assert main(["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "2d", *at]) == 0
+    train = ["train", NAME, "0", "-c", "2d", "--epochs", "1", "--set", "training.iterations_per_epoch=2", *at]
+    assert main([*train, "--no-report"]) == 0 and not page.exists()
+    page.write_text("notes of mine")
+    capsys.readouterr()
+    assert main(train) == 0  # a page that cannot be written is a warning
+    assert page.read_text() == "notes of mine" and "no report was written" in capsys.readouterr().err
+    page.unlink()
+    assert main(train) == 0
+    (table,) = titled(page, "All cases")
+    assert {row[0] for row in table["rows"]} == set(
+        Workspace(workspace).dataset_folder(NAME).read_folds()[0].validation
+    )
+    (memory,) = titled(page, "Memory")
+    assert memory["choices"][0]["series"][0]["y"][0] > 0.05  # GB, of a process that has loaded torch
+    page.unlink()
+    select = ["select", NAME, "-f", "0", "--no-mirroring-test", *at]
+    assert main([*select, "--no-report"]) == 0 and not page.exists()
+    assert main(select) == 0 and titled(page, "All cases")
+
+
+def test_whatever_befalls_the_page_training_has_succeeded(
+    copied: DatasetFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    (copied.root / "report.html").mkdir()
+    report_after(copied, 1)
+    assert "no report was written" in caplog.text
+    (copied.root / "report.html").rmdir()
+    copied.dataset.unlink()
+    report_after(copied, 1)
+    assert "plan_and_preprocess" in caplog.text
