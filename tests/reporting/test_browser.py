@@ -105,6 +105,24 @@ def test_images_of_the_page_can_be_decoded(browser, pages) -> None:
     assert addresses and decoded
 
 
+def test_a_picture_can_be_enlarged_and_its_labels_made_fainter(browser, pages) -> None:
+    emulate(browser)
+    opened(browser, pages["dataset"])
+    pictures = figure(browser, "Best, median and worst cases")
+    plane = pictures.find_element("css selector", ".plane")
+    before, button = plane.size["width"], plane.find_element("css selector", "button")
+    click(browser, button)
+    assert plane.size["width"] > 1.5 * before and button.get_attribute("aria-pressed") == "true"
+    slider = pictures.find_element("css selector", "input[type=range]")
+    browser.execute_script("arguments[0].value = 10; arguments[0].dispatchEvent(new Event('input'))", slider)
+    label = pictures.find_element("css selector", ".label")
+    assert float(label.value_of_css_property("opacity")) == 0.1
+    outline = pictures.find_element("css selector", ".outline")
+    assert outline.is_displayed()
+    click(browser, pictures.find_element("css selector", "input[type=checkbox]"))
+    assert outline.value_of_css_property("display") == "none"
+
+
 def test_a_table_is_sorted_by_any_column(browser, pages) -> None:
     opened(browser, pages["dataset"])
     table = figure(browser, "All cases")

@@ -39,7 +39,7 @@ function logarithmic(low, high, from, to) {
 
 // The frame of a plot, with room for what stands at its axes.
 function frame(width, height, title, x, y) {
-  const box = { left: y ? 56 : 12, right: width - 14, top: 10, bottom: height - (x.label ? 40 : 24) };
+  const box = { left: y ? 66 : 12, right: width - 14, top: 10, bottom: height - (x.label ? 40 : 24) };
   const sx = (x.log ? logarithmic : linear)(x.low, x.high, box.left, box.right);
   const sy = y ? (y.log ? logarithmic : linear)(y.low, y.high, box.bottom, box.top) : null;
   const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": title });

@@ -35,8 +35,11 @@ function layers(view) {
 
 function planeOf(each, view) {
   const shownLayers = layers(view);
-  return html("div", { class: "plane", style: { "--layers": shownLayers.length } },
-    html("p", {}, [view.plane, view.place].filter(Boolean).join(", ")), ...shownLayers.map((layer) => viewOf(each, view, layer)));
+  const larger = html("button", { type: "button", "aria-pressed": "false", "aria-label": `enlarge ${each.case}, ${view.plane}` }, "enlarge");
+  const told = html("p", {}, `${[view.plane, view.place].filter(Boolean).join(", ")} `, larger);
+  const plane = html("div", { class: "plane", style: { "--layers": shownLayers.length } }, told, ...shownLayers.map((layer) => viewOf(each, view, layer)));
+  larger.addEventListener("click", () => larger.setAttribute("aria-pressed", String(plane.classList.toggle("large"))));
+  return plane;
 }
 
 function viewOf(each, view, layer) {

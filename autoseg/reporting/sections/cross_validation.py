@@ -107,7 +107,8 @@ def _told(source: Source, summaries: Mapping[str, Summary], whole: Summary) -> s
     by = "resample patients" if patients else "resample cases, each taken for a patient"
     dice = whole.overall.get("dice")
     mean = f" The mean Dice over labels is {_interval(dice)}." if dice and dice.mean is not None else ""
-    return f"{which} validated: {len(whole.cases)} cases{whose} that the networks had not seen.{mean} Intervals {by}."
+    cases = f"{len(whole.cases)} case{'s' * (len(whole.cases) > 1)}{whose}"
+    return f"{which} validated: {cases} that the networks had not seen.{mean} Intervals {by}."
 
 
 def _interval(estimate: Estimate) -> str:
