@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.geometry import SLICE_SPACING_2D, Geometry
+from ..core.geometry import SLICE_SPACING_2D, Geometry, Image
 from ..core.labels import Labels
 from ..core.parallel import ordered_map
 from ..core.progress import progress
@@ -19,7 +19,7 @@ from ..data.images import read_case
 from ..data.label_maps import read_label_map
 from ..errors import AutosegError
 from .blocks import Block, CasePicture, Notice, Pictures
-from .pictures import ERRORS, legend, picture
+from .pictures import ERRORS, legend, picture, shown_channel
 from .source import Source
 
 COUNTED_AT_ONCE = 1 << 22  # voxels
@@ -126,9 +126,23 @@ def _draw(shown: Shown, source: Source) -> CasePicture | str:
         image = read_case(case, source.dataset.alignment)
         reference, _ = read_label_map(case.label_files, labels, image.geometry)
         prediction = None if shown.prediction is None else read_label_map(shown.prediction, labels)[0]
-        return picture(case.key, shown.told, image, reference, prediction, labels, at_errors=shown.at_errors)
+        return picture(
+            case.key,
+            f"{shown.told}{_channel(source, image)}",
+            image,
+            reference,
+            prediction,
+            labels,
+            at_errors=shown.at_errors,
+        )
     except (AutosegError, OSError) as error:
         return f"case {case.key}: {source.told(error)}"
+
+
+def _channel(source: Source, image: Image) -> str:
+    """Which channel is seen, where there are several."""
+    channels = source.dataset.channels
+    return f"; the image is {channels[shown_channel(image)]}" if len(channels) > 1 else ""
 
 
 def _characters(drawn: CasePicture) -> int:

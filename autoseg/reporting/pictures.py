@@ -66,11 +66,15 @@ def picture(
     return CasePicture(case, told, views)
 
 
+def shown_channel(image: Image) -> int:
+    """The first that is there."""
+    return next(number for number in range(len(image.array)) if number not in image.absent)
+
+
 def _drawing(image: Image, reference: np.ndarray, prediction: np.ndarray | None, labels: Labels) -> Drawing:
     for name, label_map in (("reference", reference), ("prediction", prediction)):
         if label_map is not None and label_map.shape != image.array.shape[1:]:
             raise DatasetError(f"the {name} has {label_map.shape} voxels, the image {image.array.shape[1:]}")
-    channel = next(number for number in range(len(image.array)) if number not in image.absent)
     there = labels.encode(reference)
     found = None if prediction is None else labels.encode(prediction)
     seen = _seen(labels)
@@ -80,7 +84,7 @@ def _drawing(image: Image, reference: np.ndarray, prediction: np.ndarray | None,
         return turned(array, image.geometry)
 
     return Drawing(
-        turn(image.array[channel]),
+        turn(image.array[shown_channel(image)]),
         turn(seen[there]),
         None if found is None else turn(seen[found]),
         None if errors is None else turn(errors),

@@ -15,7 +15,7 @@ from ..cases import Shown, is_flat, pictures, sizes, unit
 from ..source import Source
 from . import Part
 
-AXES = ("first axis (z)", "second axis (y)", "third axis (x)")
+AXES = ("z", "y", "x")
 MOST_LABELS = 40  # in one plot
 MOST_COLUMNS = 12  # of labels in the table of folds
 KINDS = {
@@ -112,7 +112,7 @@ def _grids(fingerprint: Fingerprint) -> Swarm:
         groups("field of view (mm)", field),
         groups("size without empty borders (voxels)", {key: case.cropped_shape for key, case in cases.items()}),
     )
-    return Swarm("Grids", choices, "Axes as they lie in the files.")
+    return Swarm("Grids", choices, "Axes as they lie in the files: x is the first axis of a NIfTI file, z its third.")
 
 
 def _intensities(source: Source, fingerprint: Fingerprint) -> list[Block]:
