@@ -1,4 +1,4 @@
-"""Every kind of dataset has a page: regions, overlapping masks, pictures, several channels, channels that are missing."""
+"""Every kind of dataset has a page: regions, overlapping masks, pictures, several channels, missing channels."""
 
 from __future__ import annotations
 
