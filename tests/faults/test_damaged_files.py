@@ -98,6 +98,7 @@ class Place:
             "made.json",
             "steps.json",
             "metrics.csv",
+            "report.html",
             ".plan.lock",
             ".lock",
             "plan.old.json",
