@@ -28,6 +28,7 @@ FLOORS: list[set[str]] = [
     {"planning", "preprocessing", "inspection", "bundle"},
     {"planners", "training", "inference", "evaluation", "interop"},
     {"pipeline"},
+    {"reporting"},
     {"commands", "api"},
     {"cli", "__init__"},
     {"__main__"},

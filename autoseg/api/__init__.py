@@ -3,7 +3,7 @@
 from .datasets import check, convert, plan_and_preprocess
 from .images import evaluate, predict
 from .models import export, import_model, info, install, load_model, newest_model
-from .trainings import select, status, train
+from .trainings import report, select, status, train
 
 __all__ = [
     "check",
@@ -17,6 +17,7 @@ __all__ = [
     "newest_model",
     "plan_and_preprocess",
     "predict",
+    "report",
     "select",
     "status",
     "train",

@@ -1,8 +1,9 @@
-"""Functions about trainings: train, look at what is being trained, select the best of it."""
+"""Functions about trainings: train, look at what is being trained, select the best of it, report all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from ..evaluation.selection import Selection
     from ..pipeline.status import RunLine
     from ..settings import RunSettings
+    from ..workspace import DatasetFolder
 
 
 def train(
@@ -27,6 +29,7 @@ def train(
     patience: int | None = None,
     changes: Sequence[str] = (),
     extend: bool = False,
+    report: bool = True,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Path:
@@ -36,8 +39,8 @@ def train(
     alone, or with ``extend`` trained on until ``epochs`` or ``minutes`` in all. ``folds`` chooses among those of
     ``"cv"``. A checkpoint is written every ``checkpoint_minutes``; training ends well after ``patience`` epochs without
     a better Dice on whole validation cases (0: never). ``dataset`` is a path, or a name or number known to the
-    workspace; ``changes`` are those of ``--set`` (``["batch_size=4"]``). Raises TrainingError, WorkspaceError or
-    UsageError.
+    workspace; ``changes`` are those of ``--set`` (``["batch_size=4"]``). ``report`` writes the dataset's page at the
+    end, and never fails. Raises TrainingError, WorkspaceError or UsageError.
     """
     from ..errors import UsageError
     from ..pipeline import train as story
@@ -49,9 +52,10 @@ def train(
     )
     if folds is not None and str(fold) != "cv":
         raise UsageError('folds chooses among the folds of "cv": give fold="cv"')
+    files = given.dataset_in(dataset, given.workspace_in(workspace, trusted))
     early = [] if epochs_to_wait is None else [f"training.patience={epochs_to_wait}"]
     return story.train(
-        given.dataset_in(dataset, given.workspace_in(workspace, trusted)),
+        files,
         str(fold),
         configuration=configuration,
         epochs=length,
@@ -60,8 +64,17 @@ def train(
         checkpoint_every=every or story.CHECKPOINT_SECONDS,
         extend=extend,
         only=given.fold_names(folds),
+        at_end=_report_of(files, settings) if report else None,
         settings=settings,
     )
+
+
+def _report_of(files: DatasetFolder, settings: RunSettings | None) -> Callable[[], None]:
+    """What writes the dataset's page, and never fails."""
+    from ..reporting.story import report_after
+    from ..settings import RunSettings
+
+    return partial(report_after, files, (settings or RunSettings()).threads)
 
 
 def status(dataset: str | Path | None = None, workspace: str | Path | None = None) -> list[RunLine]:
@@ -79,20 +92,52 @@ def select(
     configurations: Sequence[str] | None = None,
     folds: Sequence[int | str] | None = None,
     mirroring_test: bool = True,
+    report: bool = True,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Selection:
     """Compares what was trained on a dataset and every ensemble of it; ``newest_model`` is then the best as one model.
 
-    ``configurations`` and ``folds`` None take all. ``mirroring_test`` measures whether mirrored passes pay. Raises
-    WorkspaceError, ModelError or UsageError.
+    ``configurations`` and ``folds`` None take all. ``mirroring_test`` measures whether mirrored passes pay; ``report``
+    writes the dataset's page at the end, and never fails. Raises WorkspaceError, ModelError or UsageError.
     """
     from ..pipeline import select as story
 
-    return story.select(
-        given.dataset_in(dataset, given.workspace_in(workspace, trusted)),
+    files = given.dataset_in(dataset, given.workspace_in(workspace, trusted))
+    selection = story.select(
+        files,
         configurations=configurations,
         folds=given.fold_names(folds),
         mirroring=mirroring_test,
         settings=settings,
+    )
+    if report:
+        _report_of(files, settings)()
+    return selection
+
+
+def report(
+    dataset: str | Path,
+    workspace: str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+    pictures: bool = True,
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> Path:
+    """Writes one HTML page about a dataset, or about a folder ``runs/<configuration>`` or ``.../fold_0``; returns it.
+
+    ``output`` None: ``report.html`` in that folder of the workspace. ``pictures`` False leaves out all slices of
+    images. Raises WorkspaceError where nothing is known of ``dataset``, UsageError where ``output`` is a file that is
+    no report.
+    """
+    from ..reporting.story import report as story
+    from ..settings import RunSettings
+
+    return story(
+        given.name(dataset),
+        given.workspace_in(workspace, trusted),
+        output=given.optional_path(output, "output"),
+        pictures=pictures,
+        threads=(settings or RunSettings()).threads,
     )

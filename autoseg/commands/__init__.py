@@ -15,6 +15,7 @@ NAMES = (
     "predict",
     "evaluate",
     "select",
+    "report",
     "export",
     "install",
     "import_",

@@ -55,6 +55,11 @@ def add_memory(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_report(command: argparse.ArgumentParser) -> None:
+    """Read back by ``_options.report_at_end``."""
+    command.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
+
+
 def add_patients(command: argparse.ArgumentParser) -> None:
     patients = command.add_mutually_exclusive_group()
     patients.add_argument(

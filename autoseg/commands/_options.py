@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +100,13 @@ def dataset_folder(options: Namespace, writing: bool = False) -> DatasetFolder:
     if writing:
         refuse_unwritable(files.root)
     return files
+
+
+def report_at_end(options: Namespace, files: DatasetFolder) -> Callable[[], None] | None:
+    """What writes the dataset's page; None where none is wanted."""
+    from ..reporting.story import report_after
+
+    return None if options.no_report else partial(report_after, files, settings(options).threads)
 
 
 def output_file(path: Path | None) -> Path | None:

@@ -15,6 +15,7 @@ def add_flags(command: ArgumentParser) -> None:
     _flags.add_configurations(command)
     _flags.add_folds(command, "compare on these folds only (default: all)")
     command.add_argument("--no-mirroring-test", action="store_true", help="do not measure whether mirroring pays")
+    _flags.add_report(command)
     _flags.add_machine(command)
 
 
@@ -33,3 +34,5 @@ def run(options: Namespace) -> None:
     sys.stdout.write(
         f"{report(selection)}\nwritten: {files.selected} (the model), {files.selection} (the comparison)\n"
     )
+    if (write := _options.report_at_end(options, files)) is not None:
+        write()

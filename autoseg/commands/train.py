@@ -50,6 +50,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
         "--extend", action="store_true", help="train a finished fold on, until --epochs or --time in all"
     )
+    _flags.add_report(command)
     _flags.add_changes(command)
     _flags.add_machine(command, seed=True)
 
@@ -67,8 +68,9 @@ def run(options: Namespace) -> None:
         raise UsageError("--folds and --devices choose among the folds of cv; write `autoseg train DATASET cv`")
     process.keep_freed()
     patience = [] if options.patience is None else [f"training.patience={options.patience}"]
+    files = _options.dataset_folder(options, writing=True)
     story.train(
-        _options.dataset_folder(options, writing=True),
+        files,
         options.fold,
         configuration=options.configuration,
         epochs=options.epochs,
@@ -78,6 +80,7 @@ def run(options: Namespace) -> None:
         extend=options.extend,
         only=[options.only] if options.only else options.folds,
         fold_processes=_fold_processes(options) if options.devices else None,
+        at_end=None if options.only else _options.report_at_end(options, files),
         settings=_options.settings(options),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ def train(
     extend: bool = False,
     only: Sequence[str] | None = None,
     fold_processes: FoldProcesses | None = None,
+    at_end: Callable[[], None] | None = None,
     settings: RunSettings | None = None,
 ) -> Path:
     """Trains ``fold`` (``0``-``4``, ``all``, or ``cv`` for all folds in turn) and returns the model's folder.
@@ -56,8 +57,9 @@ def train(
     until the length that is asked for where ``extend`` is True. ``epochs`` or ``seconds`` replace the plan's length,
     ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
     for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
-    that are wanted; ``fold_processes`` trains them side by side. This machine is measured first where the plan is a
-    draft, and missing cases are prepared. Raises TrainingError, UsageError or WorkspaceError.
+    that are wanted; ``fold_processes`` trains them side by side; ``at_end`` is called once all are trained. This
+    machine is measured first where the plan is a draft, and missing cases are prepared. Raises TrainingError,
+    UsageError or WorkspaceError.
     """
     (dataset, folds), drafted = _read_usable(files), files.read_plan()
     names, splits = _named(fold, only, dataset, folds)
@@ -86,6 +88,8 @@ def train(
             run_all([run_of(earlier, name) for name in missing])
             group.on_main(partial(bring_to_grid, files, earlier.task(), plan.task(), on_grid, settings.threads))
         run_all(wanted)
+        if at_end is not None:
+            group.on_main(at_end)
         if group.is_main:
             announce.tell_next(dataset.name, fold)
     return files.runs(stages[-1].default)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import nan
 from statistics import fmean
 
+from ..core.process import peak_memory_bytes
 from ..core.progress import duration
 from ..settings import Resolved
 from ..task import Task
@@ -77,6 +78,7 @@ class Epoch:
             "learning_rate": state.optimizer.param_groups[0]["lr"],
             "seconds_per_iteration": pace,
             "share_waiting": self.seconds_waiting / seconds,
+            "memory": _peak_memory(self.resolved),
             "dice": fmean(dice.values()) if dice else nan,
         }
         names = {f"dice_{name}": dice.get(name, nan) for name in self.task.labels.foreground}
@@ -104,6 +106,16 @@ class Epoch:
             state.smooth_dice = mean if before is None else DICE_MEMORY * before + (1 - DICE_MEMORY) * mean
             state.best_dice = max(state.smooth_dice, state.best_dice or 0.0)
         return dice
+
+
+def _peak_memory(resolved: Resolved) -> float:
+    """Bytes, the most so far: on an NVIDIA GPU what torch reserved of its memory, else main memory of this process."""
+    if resolved.device.type == "cuda":
+        import torch
+
+        return float(torch.cuda.max_memory_reserved(resolved.device))
+    peak = peak_memory_bytes()
+    return nan if peak is None else float(peak)
 
 
 def _told(dice: dict[str, float], whole: float | None) -> str:

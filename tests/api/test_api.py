@@ -27,6 +27,7 @@ COMMANDS = {
     "install": autoseg.install,
     "plan_and_preprocess": autoseg.plan_and_preprocess,
     "predict": autoseg.predict,
+    "report": autoseg.report,
     "select": autoseg.select,
     "status": autoseg.status,
     "train": autoseg.train,
@@ -45,6 +46,8 @@ CALLED = {
     "time": "minutes",
     "checkpoint_every": "checkpoint_minutes",
     "no_mirroring_test": "mirroring_test",
+    "no_pictures": "pictures",
+    "no_report": "report",
     "channel": "channels",
 }
 CALLED_IN = {

@@ -92,6 +92,7 @@ class Place:
             "made.json",
             "steps.json",
             "metrics.csv",
+            "report.html",
             ".plan.lock",
             ".lock",
             "plan.old.json",

@@ -1,0 +1,150 @@
+"""What is read of the files of cases: how large their labels are, and their pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ..core.geometry import SLICE_SPACING_2D, Geometry, Image
+from ..core.labels import Labels
+from ..core.parallel import ordered_map
+from ..core.progress import progress
+from ..data.dataset import Case, LabelFiles
+from ..data.fingerprint import CaseFingerprint
+from ..data.images import read_case
+from ..data.label_maps import read_label_map
+from ..errors import AutosegError
+from .blocks import Block, CasePicture, Notice, Pictures
+from .pictures import ERRORS, legend, picture, shown_channel
+from .source import Source
+
+COUNTED_AT_ONCE = 1 << 22  # voxels
+MOST_COUNTED = 1 << 16  # values from 0 on, each of which has a counter
+MM3_PER_ML = 1000.0
+TOLD = 3  # messages of cases that cannot be drawn
+
+
+class Shown(NamedTuple):
+    """A case to be drawn."""
+
+    case: Case
+    told: str
+    prediction: LabelFiles | None = None
+    at_errors: bool = False
+
+
+def sizes(source: Source) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Case to label to its size in ml (of 2-D images mm2), and messages of the label maps that cannot be read."""
+    cases = source.dataset.cases
+    measure = partial(_size, source=source)
+    found, wrong = {}, []
+    results = progress(ordered_map(measure, cases, source.threads), len(cases), "reading label maps")
+    for case, result in zip(cases, results):
+        if isinstance(result, str):
+            wrong.append(f"case {case.key}: {result}")
+        else:
+            found[case.key] = result
+    return found, wrong
+
+
+def _size(case: Case, source: Source) -> dict[str, float] | str:
+    labels, measured = source.dataset.labels, source.fingerprint
+    spacing = measured.cases[case.key].spacing if measured and case.key in measured.cases else (1.0, 1.0, 1.0)
+    try:
+        label_map, geometry = read_label_map(case.label_files, labels, Geometry.plain((1, 1, 1), spacing))
+    except (AutosegError, OSError) as error:
+        return source.told(error)
+    return {name: count * voxel_size(geometry.spacing) for name, count in counts(label_map, labels).items()}
+
+
+def voxel_size(spacing: Sequence[float]) -> float:
+    """ml; mm2 where there is one slice whose spacing says that it is a picture."""
+    if is_flat(spacing):
+        return spacing[1] * spacing[2]
+    return math.prod(spacing) / MM3_PER_ML
+
+
+def is_flat(spacing: Sequence[float]) -> bool:
+    return math.isclose(spacing[0], SLICE_SPACING_2D * max(spacing[1:]), rel_tol=1e-5)
+
+
+def unit(cases: Sequence[CaseFingerprint]) -> str:
+    """Of ``voxel_size``."""
+    return "mm\N{SUPERSCRIPT TWO}" if cases and is_flat(cases[0].spacing) else "ml"
+
+
+def counts(label_map: np.ndarray, labels: Labels) -> dict[str, int]:
+    """Voxels of every label; those of several count for each."""
+    low, high = int(label_map.min()), int(label_map.max())
+    if low < 0 or high >= MOST_COUNTED:
+        values, found = np.unique(label_map, return_counts=True)
+        held = dict(zip(values.tolist(), found.tolist()))
+    else:
+        total, flat = np.zeros(high + 1, np.int64), label_map.reshape(-1)
+        for start in range(0, flat.size, COUNTED_AT_ONCE):
+            total += np.bincount(flat[start : start + COUNTED_AT_ONCE], minlength=high + 1)
+        held = dict(enumerate(total.tolist()))
+    return {name: sum(held.get(value, 0) for value in values) for name, values in labels.foreground.items()}
+
+
+def pictures(source: Source, title: str, chosen: Sequence[Shown], note: str) -> list[Block]:
+    """Those cases that can be drawn and for which there is room, and a notice of the others."""
+    if not source.pictures or not chosen:
+        return []
+    drawn: list[CasePicture] = []
+    wrong: list[str] = []
+    left_out = 0
+    draw: Callable[[Shown], CasePicture | str] = partial(_draw, source=source)
+    for result in progress(ordered_map(draw, chosen, 1, 0), len(chosen), "drawing cases"):
+        if isinstance(result, str):
+            wrong.append(result)
+        elif (taken := _characters(result)) > source.room:
+            left_out += 1
+        else:
+            source.room -= taken
+            drawn.append(result)
+    with_errors = any(shown.prediction is not None for shown in chosen)
+    blocks: list[Block] = []
+    if drawn:
+        colours = legend(source.dataset.labels)
+        blocks.append(Pictures(title, tuple(drawn), colours, ERRORS if with_errors else (), note))
+    if wrong:
+        more = f" (and {len(wrong) - TOLD} more)" if len(wrong) > TOLD else ""
+        blocks.append(Notice(f"Not drawn: {'; '.join(wrong[:TOLD])}{more}"))
+    if left_out:
+        blocks.append(Notice(f"{left_out} pictures are left out, since the page would be too large."))
+    return blocks
+
+
+def _draw(shown: Shown, source: Source) -> CasePicture | str:
+    case, labels = shown.case, source.dataset.labels
+    try:
+        image = read_case(case, source.dataset.alignment)
+        reference, _ = read_label_map(case.label_files, labels, image.geometry)
+        prediction = None if shown.prediction is None else read_label_map(shown.prediction, labels)[0]
+        return picture(
+            case.key,
+            f"{shown.told}{_channel(source, image)}",
+            image,
+            reference,
+            prediction,
+            labels,
+            at_errors=shown.at_errors,
+        )
+    except (AutosegError, OSError) as error:
+        return f"case {case.key}: {source.told(error)}"
+
+
+def _channel(source: Source, image: Image) -> str:
+    """Which channel is seen, where there are several."""
+    channels = source.dataset.channels
+    return f"; the image is {channels[shown_channel(image)]}" if len(channels) > 1 else ""
+
+
+def _characters(drawn: CasePicture) -> int:
+    texts = [(view.image, view.reference, view.outline, view.prediction, view.errors) for view in drawn.views]
+    return sum(len(text) for view in texts for text in view if text)

@@ -1,0 +1,130 @@
+"""What a page is made of: all that the workspace holds of a dataset, read once; what is not there is None."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from ..core.mishaps import explained
+from ..core.records import read_json
+from ..data.dataset import Dataset
+from ..data.fingerprint import Fingerprint
+from ..data.folds import Folds
+from ..errors import AutosegError, RecordError, WorkspaceError
+from ..evaluation.scores import Summary
+from ..pipeline.status import RunLine, all_runs
+from ..plan import Plan
+from ..run_folder import RunFolder
+from ..workspace import DatasetFolder, Workspace
+
+Found = TypeVar("Found")
+_FOLDERS = re.compile(r"(?<![^\s('\"=])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"<>]+)+[/\\](?=[^/\\\s])")
+MOST_PICTURES = 10_000_000  # characters of pictures in a page, which may have 15 MB
+
+
+@dataclass
+class Source:
+    """Mutable: the room that is left for pictures."""
+
+    files: DatasetFolder
+    dataset: Dataset
+    configuration: str | None = None
+    """Only this one; None: all."""
+    fold: str | None = None
+    """Only this one; None: all."""
+    pictures: bool = True
+    threads: int = 1
+    room: int = MOST_PICTURES
+    damaged: list[str] = field(default_factory=list)
+    """What could not be read."""
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint | None:
+        return self._read(self.files.fingerprint, self.files.read_fingerprint)
+
+    @cached_property
+    def folds(self) -> Folds | None:
+        return self._read(self.files.folds, self.files.read_folds)
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        return self._read(self.files.plan, self.files.read_plan)
+
+    @cached_property
+    def lines(self) -> list[RunLine]:
+        """What `autoseg status` says of the trainings that are shown."""
+        workspace = Workspace(self.files.root.parent, self.files.trusted)
+        found = all_runs(workspace, self.files.root.name)
+        return [line for line in found if self._is_shown(line.configuration, line.fold)]
+
+    def runs(self) -> dict[str, list[RunFolder]]:
+        """Configuration to its folds that were begun."""
+        found = {name: self.files.folds_of(name) for name in self.files.trained()}
+        shown = {name: [run for run in runs if self._is_shown(name, run.fold)] for name, runs in found.items()}
+        return {name: runs for name, runs in shown.items() if runs}
+
+    def summaries(self, configuration: str) -> tuple[dict[str, Summary], list[str]]:
+        """Fold to the scores of its validation cases, and what is wrong with scores that cannot be read."""
+        found, wrong = {}, []
+        for run in self.runs().get(configuration, []):
+            if run.scores.exists():
+                try:
+                    found[run.fold] = read_json(run.scores, Summary)
+                except RecordError as error:
+                    wrong.append(f"fold {run.fold}: {self.told(error)}")
+        return found, wrong
+
+    def told(self, error: Exception) -> str:
+        """The message of an error without the folders of this machine."""
+        return self.without_folders(explained(error) or str(error))
+
+    def without_folders(self, text: str) -> str:
+        """``text`` in which files are named without where they lie: who reads the page need not know."""
+        for folder in self._folders:
+            text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
+        return _FOLDERS.sub("", text)
+
+    @cached_property
+    def _folders(self) -> list[str]:
+        """In which files of the dataset lie, the longest first."""
+        own = {Path(self.dataset.folder), self.files.root, self.files.root.parent}
+        own |= {path.parent for case in self.dataset.cases for path in case.files}
+        return sorted((str(folder) for folder in own if folder.name), key=len, reverse=True)
+
+    def _read(self, path: Path, read: Callable[[], Found]) -> Found | None:
+        if not path.exists():
+            return None
+        try:
+            return read()
+        except (AutosegError, OSError) as error:
+            self.damaged.append(self.told(error))
+            return None
+
+    def _is_shown(self, configuration: str, fold: str) -> bool:
+        return self.configuration in (None, configuration) and self.fold in (None, fold)
+
+
+def open_source(files: DatasetFolder, **options: object) -> Source:
+    """Raises WorkspaceError or RecordError where not even the dataset is known."""
+    return Source(files, files.read_dataset(), **options)  # type: ignore[arg-type]
+
+
+def run_at(path: Path, trusted: tuple[str, ...] = ()) -> tuple[DatasetFolder, str, str | None] | None:
+    """The dataset, configuration and fold of ``runs/<configuration>`` or ``runs/<configuration>/fold_0``.
+
+    None where ``path`` is no such folder. Raises WorkspaceError where the dataset is not beside it.
+    """
+    path = path.resolve()
+    parents = [path, path.parent]
+    found = next((place for place in parents if place.parent.name == "runs"), None)
+    if not path.is_dir() or found is None:
+        return None
+    root = found.parent.parent
+    if not (root / "dataset.json").is_file():
+        raise WorkspaceError(f"{path} lies in no dataset of a workspace: {root / 'dataset.json'} does not exist")
+    fold = None if found == path else path.name.removeprefix("fold_")
+    return DatasetFolder(root, trusted), found.name, fold

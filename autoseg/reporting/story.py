@@ -1,0 +1,86 @@
+"""`autoseg report`: one HTML file about a dataset of the workspace, or about one of its trainings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import __version__
+from ..core.mishaps import explained
+from ..dataset_names import find_dataset
+from ..errors import AutosegError, UsageError
+from ..workspace import DatasetFolder, Workspace
+from .page import Page, refuse_foreign, write
+from .sections import sections
+from .source import Source, open_source, run_at
+
+LOG = logging.getLogger("autoseg")
+NAME = "report.html"
+
+
+def report(
+    target: str, workspace: Workspace, *, output: Path | None = None, pictures: bool = True, threads: int = 1
+) -> Path:
+    """Writes the page of a dataset, or of a folder ``runs/<configuration>`` or ``.../fold_0``, and returns its path.
+
+    ``output`` None: ``report.html`` in that folder. ``pictures`` False leaves out all slices of images. Raises
+    WorkspaceError where nothing is known of ``target``, UsageError where ``output`` is no report, OSError where it
+    cannot be written.
+    """
+    files, configuration, fold, folder = _found(target, workspace)
+    path = output or folder / NAME
+    refuse_foreign(path)
+    source = open_source(files, configuration=configuration, fold=fold, pictures=pictures, threads=threads)
+    write(path, page_of(source))
+    LOG.info("written: %s", path)
+    return path
+
+
+def page_of(source: Source) -> Page:
+    """Every section that has something to say."""
+    found = sections(source)
+    of = " ".join(filter(None, (source.configuration, f"fold {source.fold}" if source.fold else "")))
+    subtitle = of or "all trainings"
+    return Page(source.dataset.name, subtitle, __version__, found, tuple(source.damaged))
+
+
+def report_after(files: DatasetFolder, threads: int) -> None:
+    """The page of a dataset at the end of another command, whose success does not depend on it."""
+    _unless_it_fails(lambda: _written(files, threads))
+
+
+def _written(files: DatasetFolder, threads: int) -> None:
+    path = files.root / NAME
+    refuse_foreign(path)
+    write(path, page_of(open_source(files, threads=threads)))
+    LOG.info("the report is %s", path)
+
+
+def _unless_it_fails(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception as error:
+        said = explained(error) or f"{type(error).__name__}: {error}"
+        LOG.warning("no report was written (`autoseg report` tries again): %s", said)
+
+
+def _found(target: str, workspace: Workspace) -> tuple[DatasetFolder, str | None, str | None, Path]:
+    """The dataset, the configuration and fold that are meant, and the folder in which the page belongs."""
+    run = _run(target, workspace)
+    if run is not None:
+        files, configuration, fold = run
+        folder = files.run(configuration, fold).root if fold else files.runs(configuration)
+        return files, configuration, fold, folder
+    found = find_dataset(target, workspace)
+    files = workspace.folder_for(found.folder, found.name)
+    return files, None, None, files.root
+
+
+def _run(target: str, workspace: Workspace) -> tuple[DatasetFolder, str, str | None] | None:
+    try:
+        return run_at(Path(target).expanduser(), workspace.trusted)
+    except (OSError, ValueError, RuntimeError):  # too long for a name, no text for the system, a home that nobody has
+        return None
+    except AutosegError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,5 @@
+"""The workspace that these tests look at."""
+
+from reported import made
+
+__all__ = ["made"]

@@ -1,0 +1,222 @@
+"""The pages in a real browser, from the disk and without network: no errors, and everything can be used."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from reported import CASES, NAME
+
+import autoseg
+from autoseg.workspace import DatasetFolder
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="pages are not tested: selenium is not installed")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="pages are not tested: there is no Chromium here")
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars")
+PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def pages(made: DatasetFolder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder, workspace = tmp_path_factory.mktemp("pages"), made.root.parent
+    run = made.run("3d_fullres", "0").root
+    return {
+        "dataset": autoseg.report(NAME, workspace, output=folder / "dataset.html"),
+        "run": autoseg.report(run, workspace, output=folder / "run.html"),
+        "without pictures": autoseg.report(NAME, workspace, output=folder / "plain.html", pictures=False),
+    }
+
+
+def emulate(browser: webdriver.Chrome, *, theme: str = "light", width: int = 1280, media: str = "screen") -> None:
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def opened(browser: webdriver.Chrome, path: Path) -> webdriver.Chrome:
+    browser.get(path.as_uri())
+    assert int(browser.execute_script("return document.documentElement.dataset.drawn")) > 0
+    return browser
+
+
+def figure(browser: webdriver.Chrome, title: str):
+    return next(
+        each
+        for each in browser.find_elements("css selector", "figure")
+        if each.find_element("css selector", "figcaption").get_attribute("textContent") == title
+    )
+
+
+def column(table, place: int) -> list[str]:
+    cells = table.find_elements("css selector", f"tbody td:nth-child({place})")
+    return [cell.get_attribute("data-value") or cell.get_attribute("textContent") for cell in cells]
+
+
+def click(browser: webdriver.Chrome, element) -> None:
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", element)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("page", ["dataset", "run", "without pictures"])
+def test_a_page_is_drawn_without_errors_in_both_themes_and_on_a_phone(browser, pages, page, width, theme) -> None:
+    emulate(browser, theme=theme, width=width)
+    opened(browser, pages[page])
+    assert [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")] == []
+    drawn = browser.execute_script(
+        "return [...document.querySelectorAll('[data-block]')].map(each => each.querySelector('svg, table') !== null)"
+    )
+    assert drawn and all(drawn)
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == PAPER[theme]
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
+    assert [name for name in loaded if not name.startswith("data:")] == []
+    assert browser.execute_script("return window.broken") is None
+
+
+def test_images_of_the_page_can_be_decoded(browser, pages) -> None:
+    opened(browser, pages["dataset"])
+    addresses = browser.execute_script(
+        "return [...document.querySelectorAll('.view image')].map(each => each.getAttribute('href'))"
+    )
+    decoded = browser.execute_async_script(
+        """const done = arguments[1];
+        Promise.all(arguments[0].map(each => { const image = new Image(); image.src = each; return image.decode(); }))
+            .then(() => done(true), () => done(false));""",
+        addresses,
+    )
+    assert addresses and decoded
+
+
+def test_a_picture_can_be_enlarged_and_its_labels_made_fainter(browser, pages) -> None:
+    emulate(browser)
+    opened(browser, pages["dataset"])
+    pictures = figure(browser, "Best, median and worst cases")
+    plane = pictures.find_element("css selector", ".plane")
+    before, button = plane.size["width"], plane.find_element("css selector", "button")
+    click(browser, button)
+    assert plane.size["width"] > 1.5 * before and button.get_attribute("aria-pressed") == "true"
+    slider = pictures.find_element("css selector", "input[type=range]")
+    browser.execute_script("arguments[0].value = 10; arguments[0].dispatchEvent(new Event('input'))", slider)
+    label = pictures.find_element("css selector", ".label")
+    assert float(label.value_of_css_property("opacity")) == 0.1
+    outline = pictures.find_element("css selector", ".outline")
+    assert outline.is_displayed()
+    click(browser, pictures.find_element("css selector", "input[type=checkbox]"))
+    assert outline.value_of_css_property("display") == "none"
+
+
+def test_a_table_is_sorted_by_any_column(browser, pages) -> None:
+    opened(browser, pages["dataset"])
+    table = figure(browser, "All cases")
+    heads = table.find_elements("css selector", "thead button")
+    place = 1 + [head.get_attribute("textContent") for head in heads].index("Dice")
+    before = column(table, place)
+    click(browser, heads[place - 1])
+    ascending = [float(text) for text in column(table, place) if text != "–"]
+    assert ascending == sorted(ascending) and sorted(column(table, place)) == sorted(before)
+    assert table.find_elements("css selector", "th")[place - 1].get_attribute("aria-sort") == "ascending"
+    click(browser, heads[place - 1])
+    descending = [float(text) for text in column(table, place) if text != "–"]
+    assert descending == ascending[::-1] and len(set(ascending)) > 2
+
+
+def test_a_table_is_filtered_by_words_and_choices(browser, pages) -> None:
+    opened(browser, pages["dataset"])
+    table = figure(browser, "All cases")
+    everything = column(table, 1)
+    words = table.find_element("css selector", "input[type=search]")
+    words.send_keys(CASES[-1][:6])
+    shown = column(table, 1)
+    assert shown == [key for key in everything if key == CASES[-1]] or (not shown and CASES[-1] not in everything)
+    assert table.find_element("css selector", "output").text == f"{len(shown)} of {len(everything)} rows"
+    browser.execute_script("arguments[0].value = ''; arguments[0].dispatchEvent(new Event('input'))", words)
+    assert column(table, 1) == everything
+    fold = table.find_elements("css selector", "select")[0]
+    browser.execute_script("arguments[0].value = '1'; arguments[0].dispatchEvent(new Event('change'))", fold)
+    assert set(column(table, 2)) == {"0"} and 0 < len(column(table, 1)) < len(everything)
+
+
+def test_the_switch_of_colours_overrides_the_system(browser, pages) -> None:
+    emulate(browser, theme="light")
+    opened(browser, pages["dataset"])
+    for chosen, paper in (("dark", PAPER["dark"]), ("light", PAPER["light"]), ("", PAPER["light"])):
+        browser.execute_script(
+            "const s = document.getElementById('theme'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))",
+            chosen,
+        )
+        assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == paper
+
+
+def test_plots_answer_keys_and_switches(browser, pages) -> None:
+    opened(browser, pages["dataset"])
+    loss = figure(browser, "Loss")
+    plot = loss.find_element("css selector", "svg")
+    browser.execute_script("arguments[0].focus()", plot)
+    plot.send_keys("\ue014")  # the right arrow
+    assert loss.find_element("css selector", "output").text.startswith("epoch 1: fold 0 1, fold 1 1")
+    assert len(loss.find_elements("css selector", ".curve")) == 2
+    click(browser, loss.find_element("css selector", "button"))
+    assert len(loss.find_elements("css selector", ".curve")) == 1
+    scores = figure(browser, "Scores of all cases")
+    label = scores.find_element("css selector", "svg").get_attribute("aria-label")
+    select = scores.find_element("css selector", "select")
+    browser.execute_script("arguments[0].value = '1'; arguments[0].dispatchEvent(new Event('change'))", select)
+    assert scores.find_element("css selector", "svg").get_attribute("aria-label") != label
+
+
+def test_numbers_of_a_plot_can_be_read_as_a_table(browser, pages) -> None:
+    opened(browser, pages["dataset"])
+    loss = figure(browser, "Loss")
+    click(browser, loss.find_element("css selector", "summary"))
+    waited = browser.execute_async_script(
+        """const done = arguments[1];
+        const rows = () => arguments[0].querySelectorAll('tbody tr').length;
+        const look = () => rows() ? done(rows()) : requestAnimationFrame(look);
+        look();""",
+        loss,
+    )
+    assert waited == 12
+
+
+def test_every_control_has_a_name_and_can_be_reached(browser, pages) -> None:
+    opened(browser, pages["dataset"])
+    nameless = browser.execute_script(
+        """return [...document.querySelectorAll('button, select, input, a')].filter(each =>
+            !(each.textContent.trim() || each.closest('label')?.textContent.trim() || each.getAttribute('aria-label')))
+            .map(each => each.outerHTML);"""
+    )
+    assert nameless == []
+    unnamed = browser.execute_script(
+        "return [...document.querySelectorAll('svg[role=img]')].filter(each => !each.getAttribute('aria-label')).length"
+    )
+    assert unnamed == 0
+    assert browser.execute_script("return document.querySelectorAll('[tabindex]:not([tabindex=\"0\"])').length") == 0
+    levels = browser.execute_script("return [...document.querySelectorAll('h1, h2, h3')].map(each => each.tagName)")
+    assert levels[0] == "H1" and levels.count("H1") == 1 and levels[1] == "H2"
+
+
+def test_a_page_can_be_printed(browser, pages) -> None:
+    emulate(browser, theme="dark", media="print")
+    opened(browser, pages["dataset"])
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == PAPER["light"]
+    assert browser.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
+    assert len(printed["data"]) > 10_000
