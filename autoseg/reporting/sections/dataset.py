@@ -64,7 +64,7 @@ def _facts(source: Source) -> Facts:
 
 def _problems(source: Source) -> list[Block]:
     try:
-        found = check(source.dataset, source.files, fix=False, settings=RunSettings(threads=source.threads))
+        found, _ = check(source.dataset, source.files, fix=False, settings=RunSettings(threads=source.threads))
     except (AutosegError, OSError) as error:
         return [Notice(f"The cases could not be checked: {source.told(error)}")]
     if not found:
