@@ -12,10 +12,10 @@ from ..alignment.reference import CURE, NO_OVERLAP
 from ..core.channels import channel_number
 from ..core.geometry import Geometry
 from ..core.names import short
-from ..data.dataset import Case, Dataset
+from ..data.dataset import Case, Dataset, ImageSource
 from ..errors import UsageError
 from ..parts.readers import Header, differences, unlike
-from .outliers import ALL
+from .outliers import ALL, unusual_grids
 from .problem import Problem
 
 RESAMPLE = "Resample the file to the grid of the case's first image (nearest neighbour for labels), or remove the case."
@@ -91,6 +91,24 @@ def grid_problems(case: Case, path: Path, first: Header, other: Header, alignmen
     return []
 
 
+def unusual_channels(dataset: Dataset, headers: Headers) -> list[Problem]:
+    """Where channels are brought onto another grid: those whose own is of another order of magnitude than elsewhere."""
+    if dataset.alignment is None:
+        return []
+    problems = []
+    for number in sorted({*range(len(dataset.channels))} - {dataset.alignment.reference}):
+        sources = {case.key: _source(case, number) for case in dataset.cases if not headers[case.key][1]}
+        files = {key: Path(source.file) for key, source in sources.items() if source}
+        found = unusual_grids({key: headers[key][0][file].geometry for key, file in files.items()})
+        problems += [replace(problem, file=files[problem.case].name) for problem in found]
+    return problems
+
+
+def _source(case: Case, number: int) -> ImageSource | None:
+    """Of a channel; None also where the case has too few files, which is told elsewhere."""
+    return case.images[number] if number < len(case.images) else None
+
+
 def resampled_channels(dataset: Dataset, headers: Headers) -> list[Problem]:
     """For each channel that lies on another grid than the reference: in how many cases, and how much of it is there."""
     if dataset.alignment is None:
@@ -100,7 +118,7 @@ def resampled_channels(dataset: Dataset, headers: Headers) -> list[Problem]:
         shares = {}
         for case in dataset.cases:
             found, unread = headers[case.key]
-            source = None if unread else case.images[number]
+            source = None if unread else _source(case, number)
             first = None if source is None else found[case.grid_file(dataset.alignment)].geometry
             own = None if source is None else found[Path(source.file)].geometry
             if first and own and first.dimensions == own.dimensions == 3 and unlike(first, own):

@@ -21,7 +21,7 @@ from ..data.layouts.folders import not_a_file, stem
 from ..data.layouts.grouping import CHANNEL, misnumbered
 from ..errors import ImageFileError
 from ..parts.readers import Header, copy_grid, differences, read_header
-from .alignments import RESAMPLE, Headers, grid_problems, resampled_channels
+from .alignments import RESAMPLE, Headers, grid_problems, resampled_channels, unusual_channels
 from .outliers import ALL, alike_names, unusual_grids
 from .problem import Problem
 
@@ -56,7 +56,7 @@ def check_headers(dataset: Dataset, workers: int, headers: Headers | None = None
     problems += resampled_channels(dataset, headers)
     problems += _in_no_case(dataset)
     problems += _two_kinds(dataset.cases, grids)
-    problems += unusual_grids(grids)
+    problems += unusual_grids(grids) + unusual_channels(dataset, headers)
     problems += alike_names(dataset.keys)
     return problems + (_listed(dataset) if dataset.layout == LISTED else [])
 
