@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from ..configuration import Configuration
+from ..alignment.record import Alignment
 from ..core.estimate import Estimate
 from ..core.labels import Labels
 from ..core.masks import MaskLabels
@@ -31,7 +32,8 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         ("channels", ", ".join(plan.channels)),
         *(("may lack", text) for text in [_may_lack(plan, manifest)] if text),
         _labels(plan.labels),
-        *((name, _configuration(plan.configurations[name], folds)) for name, folds in manifest.configurations.items()),
+        *(("alignment", _alignment(each, plan.channels)) for each in [plan.alignment] if each),
+        *((name, _configuration(plan, name, folds)) for name, folds in manifest.configurations.items()),
         *([("ensemble", _ensemble(manifest))] if len(manifest.configurations) > 1 else []),
         ("mirroring", "; ".join(_mirroring(plan, name, manifest.mirroring.get(name)) for name in manifest.ensemble)),
         ("postprocessing", "; ".join(map(correction, manifest.postprocessing)) or "none"),
@@ -76,10 +78,18 @@ def _may_lack(plan: Plan, manifest: Manifest) -> str:
     return ", ".join(name for name in plan.channels if all(each and name in each.rates for each in spared))
 
 
-def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:
+def _alignment(alignment: Alignment, channels: Sequence[str]) -> str:
+    how = f"by {alignment.method} registration" if alignment.registers else "by headers"
+    return f"{how}, onto the grid of {channels[alignment.reference]}"
+
+
+def _configuration(plan: Plan, name: str, folds: tuple[str, ...]) -> str:
+    configuration = plan.configurations[name]
+    chosen = [plan.channels[channel] for channel in configuration.channels or ()]
+    sees = f"; sees {', '.join(chosen)} only" if chosen else ""
     patch = " x ".join(map(str, configuration.patch_size))
     spacing = " x ".join("own" if edge is None else f"{edge:g}" for edge in configuration.spacing)
-    return f"fold{'s' * (len(folds) > 1)} {' '.join(folds)}; patch {patch}, voxels of {spacing} mm"
+    return f"fold{'s' * (len(folds) > 1)} {' '.join(folds)}; patch {patch}, voxels of {spacing} mm{sees}"
 
 
 def _ensemble(manifest: Manifest) -> str:
