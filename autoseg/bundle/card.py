@@ -15,7 +15,7 @@ from ..plan import Plan
 from .manifest import Manifest, MirroringTest
 from .trained import Trained, TrainedRuns
 
-WIDTH = 16
+WIDTH = 15  # of what is told, before a space
 LONGEST_LINE, MOST_LINES = 4000, 500  # 118 labels with their scores take 3000 characters and 118 lines
 
 
@@ -42,7 +42,7 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         *_scores(manifest),
     ]
     lines = [
-        f"{_printable(short(name)):{WIDTH}}{_printable(short(text, LONGEST_LINE))}".rstrip() for name, text in facts
+        f"{_printable(short(name)):{WIDTH}} {_printable(short(text, LONGEST_LINE))}".rstrip() for name, text in facts
     ]
     more = [f"... and {len(lines) - MOST_LINES} lines more"] if len(lines) > MOST_LINES else []
     return "\n".join(lines[:MOST_LINES] + more)

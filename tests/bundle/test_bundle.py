@@ -170,6 +170,6 @@ def test_the_card_says_what_a_configuration_sees_of_the_channels(small_plan, tmp
     _, one = small_plan.configuration()
     some = replace(one, normalizers=one.normalizers * 2, channels=(1,))
     every = replace(some, channels=None)
-    plan = replace(small_plan, channels=("T1", "T2"), configurations={"3d_fullres": every, "3d_fullres_T2": some})
-    text = card(read_trained(bundle(tmp_path / "model", plan, {"3d_fullres": 0.5, "3d_fullres_T2": 0.5})))
-    assert re.findall(r"^(\S+) +folds .*; sees (.*)$", text, re.MULTILINE) == [("3d_fullres_T2", "T2 only")]
+    plan = replace(small_plan, channels=("T1", "FLAIR"), configurations={"3d_fullres": every, "3d_fullres_FLAIR": some})
+    text = card(read_trained(bundle(tmp_path / "model", plan, {"3d_fullres": 0.5, "3d_fullres_FLAIR": 0.5})))
+    assert re.findall(r"^(\S+) +folds .*; sees (.*)$", text, re.MULTILINE) == [("3d_fullres_FLAIR", "FLAIR only")]
