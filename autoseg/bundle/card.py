@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from ..configuration import Configuration
+from ..alignment.record import Alignment
 from ..core.estimate import Estimate
 from ..core.fusion import STAPLE
 from ..core.labels import Labels
@@ -15,7 +16,7 @@ from ..plan import Plan
 from .manifest import Manifest, MirroringTest
 from .trained import Trained, TrainedRuns
 
-WIDTH = 16
+WIDTH = 15  # of what is told, before a space
 LONGEST_LINE, MOST_LINES = 4000, 500  # 118 labels with their scores take 3000 characters and 118 lines
 
 
@@ -32,7 +33,8 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         ("channels", ", ".join(plan.channels)),
         *((name, text) for name, text in [_may_lack(plan, manifest)] if text),
         _labels(plan.labels),
-        *((name, _configuration(plan.configurations[name], folds)) for name, folds in manifest.configurations.items()),
+        *(("alignment", _alignment(each, plan.channels)) for each in [plan.alignment] if each),
+        *((name, _configuration(plan, name, folds)) for name, folds in manifest.configurations.items()),
         *([("ensemble", _ensemble(manifest))] if len(manifest.configurations) > 1 else []),
         ("mirroring", "; ".join(_mirroring(plan, name, manifest.mirroring.get(name)) for name in manifest.ensemble)),
         ("postprocessing", "; ".join(map(correction, manifest.postprocessing)) or "none"),
@@ -41,7 +43,7 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         *_scores(manifest),
     ]
     lines = [
-        f"{_printable(short(name)):{WIDTH}}{_printable(short(text, LONGEST_LINE))}".rstrip() for name, text in facts
+        f"{_printable(short(name)):{WIDTH}} {_printable(short(text, LONGEST_LINE))}".rstrip() for name, text in facts
     ]
     more = [f"... and {len(lines) - MOST_LINES} lines more"] if len(lines) > MOST_LINES else []
     return "\n".join(lines[:MOST_LINES] + more)
@@ -82,10 +84,18 @@ def _may_lack(plan: Plan, manifest: Manifest) -> tuple[str, str]:
     return "takes one of" if any(task.exclusive for stages in members for task in stages) else "may lack", channels
 
 
-def _configuration(configuration: Configuration, folds: tuple[str, ...]) -> str:
+def _alignment(alignment: Alignment, channels: Sequence[str]) -> str:
+    how = f"by {alignment.method} registration" if alignment.registers else "by headers"
+    return f"{how}, onto the grid of {channels[alignment.reference]}"
+
+
+def _configuration(plan: Plan, name: str, folds: tuple[str, ...]) -> str:
+    configuration = plan.configurations[name]
+    chosen = [plan.channels[channel] for channel in configuration.channels or ()]
+    sees = f"; sees {', '.join(chosen)} only" if chosen else ""
     patch = " x ".join(map(str, configuration.patch_size))
     spacing = " x ".join("own" if edge is None else f"{edge:g}" for edge in configuration.spacing)
-    return f"fold{'s' * (len(folds) > 1)} {' '.join(folds)}; patch {patch}, voxels of {spacing} mm"
+    return f"fold{'s' * (len(folds) > 1)} {' '.join(folds)}; patch {patch}, voxels of {spacing} mm{sees}"
 
 
 def _ensemble(manifest: Manifest) -> str:

@@ -1,5 +1,6 @@
 """A bundle gives back the model that was put in, as folder and as zip, and nothing else."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
+from small_models import bundle
 
 from autoseg.bundle.bundle import Bundle, read_bundle
+from autoseg.bundle.card import card
 from autoseg.bundle.manifest import Manifest, MirroringTest
+from autoseg.bundle.trained import read_trained
 from autoseg.bundle.write import copy_bundle, write_bundle
 from autoseg.core.estimate import Estimate
 from autoseg.core.geometry import Geometry, Image
@@ -160,3 +164,12 @@ def test_a_cascade_of_before_is_read_and_predicts_what_it_did():
     found = model.predict(case["image"].astype(np.float32), spacing=(2.0, 2.5, 1.5))
     assert set(np.unique(found).tolist()) == {0, 3, 7}
     assert (found == case["labels"]).mean() > 0.999  # other processors round otherwise
+
+
+def test_the_card_says_what_a_configuration_sees_of_the_channels(small_plan, tmp_path):
+    _, one = small_plan.configuration()
+    some = replace(one, normalizers=one.normalizers * 2, channels=(1,))
+    every = replace(some, channels=None)
+    plan = replace(small_plan, channels=("T1", "FLAIR"), configurations={"3d_fullres": every, "3d_fullres_FLAIR": some})
+    text = card(read_trained(bundle(tmp_path / "model", plan, {"3d_fullres": 0.5, "3d_fullres_FLAIR": 0.5})))
+    assert re.findall(r"^(\S+) +folds .*; sees (.*)$", text, re.MULTILINE) == [("3d_fullres_FLAIR", "FLAIR only")]

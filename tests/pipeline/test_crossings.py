@@ -93,6 +93,8 @@ def test_a_channel_alone_is_predicted_on_its_own_grid(trained: Path, tmp_path: P
     """From files, from a bundle, and from memory: the same masks."""
     bundle, images = tmp_path / "crossed.zip", trained / NAME / "imagesTr"
     assert call(trained, "export", files_of(trained).runs("3d_fullres"), "-o", bundle) == 0
+    how = {"header": "by headers", "rigid": "by rigid registration"}[files_of(trained).read_plan().alignment.method]
+    assert f"alignment       {how}, onto the grid of T2\n" in autoseg.info(bundle)
     settings = RunSettings(device="cpu", threads=1, precision="float32")
     for channel, grid in ((0, moved(COARSE, *SHIFT)), (1, GRID)):
         image, out = images / f"case_0_000{channel}.nii.gz", tmp_path / f"out_{channel}"
