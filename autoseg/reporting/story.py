@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from .. import __version__
@@ -33,7 +32,6 @@ def report(
     refuse_foreign(path)
     source = open_source(files, configuration=configuration, fold=fold, pictures=pictures, threads=threads)
     write(path, page_of(source))
-    LOG.info("written: %s", path)
     return path
 
 
@@ -47,22 +45,15 @@ def page_of(source: Source) -> Page:
 
 def report_after(files: DatasetFolder, threads: int) -> None:
     """The page of a dataset at the end of another command, whose success does not depend on it."""
-    _unless_it_fails(lambda: _written(files, threads))
-
-
-def _written(files: DatasetFolder, threads: int) -> None:
     path = files.root / NAME
-    refuse_foreign(path)
-    write(path, page_of(open_source(files, threads=threads)))
-    LOG.info("the report is %s", path)
-
-
-def _unless_it_fails(work: Callable[[], None]) -> None:
     try:
-        work()
+        refuse_foreign(path)
+        write(path, page_of(open_source(files, threads=threads)))
     except Exception as error:
         said = explained(error) or f"{type(error).__name__}: {error}"
         LOG.warning("no report was written (`autoseg report` tries again): %s", said)
+    else:
+        LOG.info("the report is %s", path)
 
 
 def _found(target: str, workspace: Workspace) -> tuple[DatasetFolder, str | None, str | None, Path]:
