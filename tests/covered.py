@@ -65,6 +65,7 @@ COVERED = {
     "planning/cost_reasons.py": "planning/test_explain.py",
     "planning/measured.py": "planners/test_planners.py",
     "planning/reasons.py": "planning/test_explain.py",
+    "preprocessing/keys.py": "test_plan.py",
     "reporting/*": "reporting/test_story.py",
     "training/draws.py": "training/test_batches.py",
     "training/early_stopping.py": "training/test_fit.py",

@@ -17,8 +17,8 @@ from autoseg.errors import RecordError
 from autoseg.parts.augmentations import batchgenerators, none, standard
 from autoseg.parts.contracts import Augmentation
 from autoseg.parts.inputs import prior
-from autoseg.pipeline.plan_and_preprocess import prepared_as
 from autoseg.plan import Plan
+from autoseg.preprocessing.keys import prepared_as
 
 NAME = "3d_fullres"
 

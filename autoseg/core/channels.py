@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
@@ -19,17 +20,27 @@ def channel_number(name: str, channels: Sequence[str], where: str) -> int:
     A channel that is called just so comes first, then the only one that is called so but for upper and lower case, then
     the number. Raises UsageError, which begins with ``where`` (a flag), for a name of none and a name of several.
     """
-    alike = [number for number, channel in enumerate(channels) if channel.casefold() == name.casefold()]
-    exact = [number for number in alike if channels[number] == name]
-    found = exact or alike
-    if len(found) == 1:
-        return found[0]
-    numbers = {str(number): number for number in range(len(channels))}
-    if not found and name in numbers:
-        return numbers[name]
-    wrong = f"{short(name)!r} may be any of {len(found)} channels" if found else f"there is no channel {short(name)!r}"
-    there = short(", ".join(f"{channel} ({number})" for number, channel in enumerate(channels)), 500)
-    raise UsageError(f"{where}: {wrong}; name one of {there}, or its number")
+    return channel_numbers([name], channels, where)[0]
+
+
+def channel_numbers(names: Iterable[str], channels: Sequence[str], where: str) -> list[int]:
+    """``channel_number`` of many names, for which the channels are gone over once."""
+    called: dict[str, list[int]] = defaultdict(list)
+    alike: dict[str, list[int]] = defaultdict(list)
+    for number, channel in enumerate(channels):
+        called[channel].append(number)
+        alike[channel.casefold()].append(number)
+    numbers = {str(number): [number] for number in range(len(channels))}
+    meant = []
+    for name in names:
+        found = called.get(name) or alike.get(name.casefold()) or numbers.get(name, [])
+        if len(found) != 1:
+            wrong = f"{short(name)!r} may be any of {len(found)} channels"
+            there = short(", ".join(f"{channel} ({number})" for number, channel in enumerate(channels)), 500)
+            said = wrong if found else f"there is no channel {short(name)!r}"
+            raise UsageError(f"{where}: {said}; name one of {there}, or its number")
+        meant += found
+    return meant
 
 
 @dataclass(frozen=True)

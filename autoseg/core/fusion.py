@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
-from .channels import channel_number
+from .channels import channel_numbers
 from .names import short
 
 INPUT, MIDDLE, DECISION, UNPAIRED = "input", "middle", "decision", "unpaired"
@@ -74,7 +75,8 @@ class Fusion:
 
     def numbered(self, channels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The groups with the channels' numbers from 0. Raises UsageError as ``channel_number`` does."""
-        return tuple(tuple(channel_number(name, channels, "--groups") for name in group) for group in self.groups)
+        found = iter(channel_numbers(chain.from_iterable(self.groups), channels, "--groups"))
+        return tuple(tuple(islice(found, len(group))) for group in self.groups)
 
 
 def weights_of_those(weights: Sequence[Sequence[float]], there: Sequence[int]) -> tuple[tuple[float, ...], ...]:

@@ -13,11 +13,12 @@ from ..core.progress import duration
 from ..errors import TrainingError
 from ..plan import Plan
 from ..planning.constraints import PlanConstraints
+from ..preprocessing.keys import prepared_as
 from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
 from .make_plan import PlanRequest, make_plan
-from .plan_and_preprocess import look_at, prepared_as, preprocess
+from .plan_and_preprocess import look_at, preprocess
 from .plan_file import is_untouched_draft, write_plan
 
 LOG = logging.getLogger("autoseg")

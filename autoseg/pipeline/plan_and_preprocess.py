@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ..alignment.record import VERSION, AlignmentRequest
-from ..configuration import Configuration
+from ..alignment.record import AlignmentRequest
 from ..core.channels import channel_number
 from ..core.files import remove_unfinished
 from ..core.locks import alone
 from ..core.names import counted, first_of
 from ..core.parallel import ordered_map
 from ..core.progress import progress
-from ..core.records import to_json, write_json
+from ..core.records import write_json
 from ..data.dataset import Case, Dataset
-from ..data.fingerprint import CaseFingerprint, Fingerprint
+from ..data.fingerprint import Fingerprint
 from ..data.folds import FoldRules
 from ..data.images import read_case
 from ..data.label_maps import read_label_map
@@ -37,6 +33,7 @@ from ..planning.intensities import read_wishes
 from ..planning.missing import required_channels
 from ..preprocessing.estimates import Estimates, remove_others
 from ..preprocessing.filtering import names_of_filters
+from ..preprocessing.keys import preparation_keys, prepared_as
 from ..preprocessing.prepare import prepare
 from ..preprocessing.sizes import impossible_cases
 from ..preprocessing.store import OLDER, CaseStore
@@ -52,7 +49,6 @@ from .plan_folds import decide_folds, write_folds
 
 LOG = logging.getLogger("autoseg")
 MOST_SHOWN = 10  # problems; `autoseg check` shows all
-PREPARED_VERSION = 2  # raise it when preparing the same files with the same plan gives something else
 
 
 def plan_and_preprocess(
@@ -273,34 +269,3 @@ def _refuse_impossible(measured: Fingerprint, task: Task) -> None:
     if wrong:
         told = first_of([f"case {key}: {what}" for key, what in wrong.items()], 5)
         raise DatasetError(f"{len(wrong)} of {len(measured.cases)} cases cannot be prepared for {task.name}:\n{told}")
-
-
-def prepared_as(plan: Plan, name: str) -> str:
-    """The configuration under whose name the cases of ``name`` are prepared: the first with the same grid and values.
-
-    A cascade's are those of 3d_fullres. ``plan`` is the whole plan of the dataset.
-    """
-    wanted = _preparation(plan.configurations[name])
-    return next(title for title, other in plan.configurations.items() if _preparation(other) == wanted)
-
-
-def _preparation(configuration: Configuration) -> tuple[Any, ...]:
-    filters = configuration.filters if any(configuration.filters) else ()
-    return configuration.spacing, filters, configuration.normalizers, configuration.resampler
-
-
-def preparation_keys(measured: Fingerprint, task: Task) -> dict[str, str]:
-    """Per case, what changes when anything changes that its prepared arrays depend on: its files or these decisions."""
-    configuration = to_json(task.configuration)
-    decisions = {name: configuration[name] for name in ("spacing", "normalizers", "resampler")}
-    if any(configuration["filters"]):  # cases that were prepared before there were filters keep their key
-        decisions["filters"] = configuration["filters"]
-    axes = task.axis_order if task.orientation is None else (task.orientation, *task.axis_order)
-    aligned = [] if task.alignment is None else [VERSION, to_json(task.alignment)]
-    shared = json.dumps([PREPARED_VERSION, axes, to_json(task.labels), decisions, *aligned])
-
-    def key_of(case: CaseFingerprint) -> str:
-        registered = json.dumps(to_json(case.registrations)) if case.registrations else ""
-        return hashlib.sha256((case.content + registered + shared).encode()).hexdigest()
-
-    return {key: key_of(case) for key, case in measured.cases.items()}

@@ -17,6 +17,7 @@ from ..data.fingerprint import Fingerprint
 from ..data.folds import Fold, Folds
 from ..errors import DatasetError, UsageError
 from ..plan import Plan
+from ..preprocessing.keys import preparation_keys
 from ..preprocessing.store import StoredCase
 from ..settings import RunSettings, resolve
 from ..training.fit import CHECKPOINT_SECONDS
@@ -28,7 +29,6 @@ from .finish_plan import finish_plan, measure_here, prepare_missing
 from .fold_processes import FoldProcesses
 from .make_plan import refuse_early
 from .missing import split_of_seen
-from .plan_and_preprocess import preparation_keys
 from .recorded import recorded
 from .train_fold import FoldRun, TrainingLength, prepared_cases, train_fold
 from .validate_fold import validate_fold

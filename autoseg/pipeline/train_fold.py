@@ -17,6 +17,7 @@ from ..errors import ModelError, TrainingError, WorkspaceError
 from ..newest import note_made
 from ..plan import Plan
 from ..preprocessing.inputs import with_inputs
+from ..preprocessing.keys import preparation_keys, prepared_as
 from ..preprocessing.priors import PriorStore
 from ..preprocessing.store import CaseStore, StoredCase
 from ..run_folder import RunFolder
@@ -31,7 +32,6 @@ from ..training.process_group import SINGLE_PROCESS, ProcessGroup, refuse_small_
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
 from ..workspace import DatasetFolder
 from . import announce
-from .plan_and_preprocess import preparation_keys, prepared_as
 from .validation_monitor import validation_monitor
 
 LOG = logging.getLogger("autoseg")

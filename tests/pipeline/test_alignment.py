@@ -24,8 +24,8 @@ from autoseg.data.images import read_aligned
 from autoseg.errors import ModelError, UsageError
 from autoseg.inference.memory import Gate
 from autoseg.parts.readers import read_header, unlike
-from autoseg.pipeline.plan_and_preprocess import preparation_keys
 from autoseg.pipeline.predict_stages import Stages
+from autoseg.preprocessing.keys import preparation_keys
 from autoseg.preprocessing.store import CaseStore
 from autoseg.workspace import DatasetFolder, Workspace
 

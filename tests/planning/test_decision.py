@@ -15,11 +15,11 @@ from autoseg.core.records import from_json, to_json
 from autoseg.errors import RecordError, UsageError
 from autoseg.parts.inputs import presence
 from autoseg.parts.normalizers import zscore
-from autoseg.pipeline.plan_and_preprocess import prepared_as
 from autoseg.plan import Plan
 from autoseg.planning.constraints import MULTI_ENCODER, PlanConstraints
 from autoseg.planning.decision import subsets, with_subsets
 from autoseg.planning.target import gpu
+from autoseg.preprocessing.keys import prepared_as
 
 CHANNELS = ("T1", "T1ce", "FLAIR", "T2")
 EACH = Fusion("decision", None)
