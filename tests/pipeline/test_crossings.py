@@ -112,6 +112,19 @@ def test_a_channel_alone_is_predicted_on_its_own_grid(trained: Path, tmp_path: P
         np.testing.assert_array_equal(np.stack([masks[name] for name in MASKS]), found)
 
 
+def test_channels_that_are_called_by_numbers_are_not_taken_for_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = make_dataset(tmp_path / NAME)
+    described = json.loads((raw / "dataset.json").read_text())
+    (raw / "dataset.json").write_text(json.dumps(described | {"channel_names": {"0": "1", "1": "0"}}))
+    assert call(tmp_path, "fingerprint", raw) == 0
+    alignment = files_of(tmp_path).read_dataset().alignment
+    assert alignment is not None and alignment.reference == 1
+    assert call(tmp_path, "check", raw) == 0
+    assert "lies on another grid than 0 in 4 of 5 cases" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_label_map_on_the_grid_of_a_reference_that_its_case_lacks_is_told_as_that(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
