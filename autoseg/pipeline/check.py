@@ -54,7 +54,9 @@ def alignment_of_before(files: DatasetFolder, dataset: Dataset) -> AlignmentRequ
         return BY_HEADER
     if before.alignment is None or before.channels != dataset.channels:
         return BY_HEADER
-    return AlignmentRequest(before.alignment.method, str(before.alignment.reference))
+    number = before.alignment.reference
+    name = before.channels[number]  # a number may also be the name of another channel, which comes first
+    return AlignmentRequest(before.alignment.method, name if before.channels.index(name) == number else str(number))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ from two_channels import GRID, moved, phantom, rigid, save
 import autoseg
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
+from autoseg.core.masks import MaskLabels
 from autoseg.core.records import read_json
+from autoseg.data.dataset import Dataset
+from autoseg.data.fingerprint import CaseFingerprint, ChannelFingerprint
 from autoseg.evaluation.scores import Summary
+from autoseg.inspection.shifts import shifted
 from autoseg.parts.readers import read_header, unlike
 from autoseg.settings import RunSettings
 from autoseg.workspace import DatasetFolder, Workspace
@@ -112,6 +117,19 @@ def test_a_channel_alone_is_predicted_on_its_own_grid(trained: Path, tmp_path: P
         np.testing.assert_array_equal(np.stack([masks[name] for name in MASKS]), found)
 
 
+def test_channels_that_are_called_by_numbers_are_not_taken_for_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = make_dataset(tmp_path / NAME)
+    described = json.loads((raw / "dataset.json").read_text())
+    (raw / "dataset.json").write_text(json.dumps(described | {"channel_names": {"0": "1", "1": "0"}}))
+    assert call(tmp_path, "fingerprint", raw) == 0
+    alignment = files_of(tmp_path).read_dataset().alignment
+    assert alignment is not None and alignment.reference == 1
+    assert call(tmp_path, "check", raw) == 0
+    assert "lies on another grid than 0 in 4 of 5 cases" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_label_map_on_the_grid_of_a_reference_that_its_case_lacks_is_told_as_that(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,3 +138,14 @@ def test_a_label_map_on_the_grid_of_a_reference_that_its_case_lacks_is_told_as_t
     assert call(tmp_path, "check", raw) == 2
     said = " ".join(capsys.readouterr().out.split())
     assert "This case lacks the reference channel" in said and "2 errors" in said
+
+
+def test_a_shift_is_not_told_as_one_from_a_reference_that_the_cases_lack() -> None:
+    """There it was measured from the first channel that they have."""
+    there, shape = ChannelFingerprint(0.0, 1.0, 0.0, 0.5, 1.0, 100, ""), (40, 40, 40)
+    case = CaseFingerprint(shape, (1.0,) * 3, shape, 1.0, "", channels=(there,) * 3, shifts=(None, None, 5.0))
+    lacking = replace(case, channels=(None, there, there))
+    names = ("T2", "ADC", "b1400")
+    dataset = Dataset(NAME, "/d", names, MaskLabels(MASKS), (), ".nii.gz", "nnunet")
+    assert "beside T2 in 1 of 1 cases" in shifted({"a": case, "b": lacking}, dataset)[0].what
+    assert shifted({"b": lacking}, dataset) == []
