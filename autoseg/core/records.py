@@ -30,10 +30,13 @@ from .names import short
 Record = TypeVar("Record")
 LONGEST_PLACE = 300  # characters of the place that a message names
 CHECKSUM = "checksum"
+PLAIN = frozenset((str, int, float, bool))
 
 
 def to_json(value: Any) -> Any:
     """A record (or a tuple, dict, number, string or None) as plain JSON values."""
+    if value is None or type(value) in PLAIN:  # as most are: a fingerprint has thousands of numbers
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind: str | None = getattr(value, "KIND", None)
         return ({} if kind is None else {"kind": kind}) | {

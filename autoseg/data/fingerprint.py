@@ -95,7 +95,8 @@ class ChannelFingerprint:
     """What its values look like (``guess_modality``) where its name does not say, or says otherwise; None: like none of
     those that are known, or not looked at."""
     foreground: ValueStatistics | None = None
-    """Of all labels together; None: there is no such voxel, or it was not measured, like what follows."""
+    """Of all labels together; None: there is no such voxel, or it was not measured, which of many cases only about 12
+    are, like what follows."""
     background: ValueStatistics | None = None
     nonzero: ValueStatistics | None = None
     """Where any channel of the case is not 0."""

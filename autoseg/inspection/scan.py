@@ -87,7 +87,8 @@ def scan_voxels(case: Case, dataset: Dataset) -> Scan:
     z, y, x = box.slices
     intensities = _sample(image.array[:, z, y, x], foreground, case.key, len(dataset.cases))
     intensities[[*case.absent]] = np.nan
-    channels = with_regions(channels, image.array, labels, dataset.labels.values[0], intensities)
+    if looked_into:
+        channels = with_regions(channels, image.array, labels, dataset.labels.values[0], intensities)
     compared = len(channels) - len(case.absent) > 1 and not all(map(is_colour, dataset.channels))
     try:
         if compared:
