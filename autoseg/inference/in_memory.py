@@ -48,7 +48,7 @@ def opened(
     """
     several = isinstance(source, list | tuple)
     parts = list(source) if several else [source]
-    of_files = bool(parts) and all(part is None or isinstance(part, str | Path) for part in parts)
+    of_files = bool(parts) and all(isinstance(part, str | Path) or (several and part is None) for part in parts)
     chosen = of_files and bool(sources)
     if several and not chosen and any(part is None or isinstance(part, np.ndarray) for part in parts):
         return _by_channel(parts, spacing, affine, alignment)

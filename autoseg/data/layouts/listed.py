@@ -152,7 +152,7 @@ def _are_paths(images: list[Any], channels: int) -> bool:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
 
 
 def _paths(label: Path | Masks) -> list[str]:
