@@ -17,9 +17,7 @@ from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.parts.networks.plain_unet import Spec
 from autoseg.plan import Plan
-from autoseg.settings import RunSettings
 
-SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
 GEOMETRY = Geometry.plain((9, 14, 11), (3.0, 1.5, 2.0))
 EXCLUSIVE = ExclusiveLabels({"background": 4, "organ": 7, "lesion": 9})
 REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))

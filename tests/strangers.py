@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from run_settings import SETTINGS
 from safetensors.torch import save
 from tasks import task_of
 
@@ -32,10 +33,8 @@ from autoseg.parts.inputs import prior
 from autoseg.parts.networks import residual_unet
 from autoseg.parts.postprocessors import largest_component, minimum_size
 from autoseg.plan import Plan
-from autoseg.settings import RunSettings
 
 Entries = dict[str, bytes]
-SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
 LONGEST = 2000  # characters of a message
 SHAPE = (9, 11, 10)
 SMALL = Image(

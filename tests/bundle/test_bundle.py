@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from run_settings import SETTINGS
 from safetensors.torch import save
 from small_models import bundle
 
@@ -26,9 +27,7 @@ from autoseg.inference.model import Model
 from autoseg.parts.inputs import prior
 from autoseg.parts.postprocessors import largest_component, minimum_size
 from autoseg.plan import Plan
-from autoseg.settings import RunSettings
 
-SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
 FOLDS = ("0", "1")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from run_settings import SETTINGS
 from safetensors.torch import save_file
 from torch import nn
 
@@ -21,8 +22,6 @@ from autoseg.inference.model import Model
 from autoseg.parts.inputs import prior
 from autoseg.plan import Plan
 from autoseg.settings import Resolved, RunSettings
-
-SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
 
 
 class AboveHalf(nn.Module):

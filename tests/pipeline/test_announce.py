@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from run_settings import SETTINGS
 
 from autoseg.configuration import StepCost, StepMemory
 from autoseg.data.folds import Fold
@@ -17,12 +18,10 @@ from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
 from autoseg.pipeline.train import train
 from autoseg.pipeline.train_fold import FoldRun
 from autoseg.plan import Plan
-from autoseg.settings import RunSettings
 from autoseg.training.budget import Budget
 from autoseg.training.log import written_to
 from autoseg.workspace import DatasetFolder, Workspace
 
-SETTINGS = RunSettings(device="cpu", precision="float32", threads=1)
 SMALL = ("patch_size=8,32,32", "network.features=[4,8,8]", "training.iterations_per_epoch=3", "mirror_axes=[]")
 HOUR = 3600
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from run_settings import SETTINGS
 
 from autoseg.bundle.card import card
 from autoseg.bundle.trained import read_trained
@@ -22,13 +23,11 @@ from autoseg.evaluation.selection import Selection
 from autoseg.inference.ensemble import Ensemble
 from autoseg.inference.model import Model
 from autoseg.parts.inputs import presence
-from autoseg.settings import RunSettings
 from autoseg.workspace import DatasetFolder, Workspace
 
 NAME, SHAPE, SPACING, CASES = "Dataset001_Gaps", (12, 26, 24), (2.0, 1.0, 1.0), 6
 CHANNELS = ("T1", "FLAIR")
 LACKING = {0: "FLAIR", 1: "T1", 4: "FLAIR"}
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 HERE = ("--device", "cpu", "--threads", "1", "--precision", "float32")
 SHORT = ("--epochs", "1", "--set", "training.iterations_per_epoch=3")
 MEMBERS = ("3d_fullres_FLAIR", "3d_fullres_T1")

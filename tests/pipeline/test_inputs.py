@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from run_settings import SETTINGS
 from torch import nn
 
 from autoseg.cli import main
@@ -22,7 +23,7 @@ from autoseg.inference.model import Model
 from autoseg.pipeline.train_fold import prepared_cases
 from autoseg.preprocessing.inputs import with_inputs
 from autoseg.preprocessing.priors import PriorStore
-from autoseg.settings import RunSettings, resolve
+from autoseg.settings import resolve
 from autoseg.training.batches import training_sampler
 from autoseg.training.step import Step
 from autoseg.workspace import Workspace
@@ -76,7 +77,6 @@ class Spec:
         return arrays
 '''
 NAME, SHAPE, SPACING = "Dataset001_Clicks", (24, 28, 26), (2.0, 1.0, 1.0)
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 SHORT = ["--epochs", "1", "--set", "training.iterations_per_epoch=4", "--device", "cpu", "--threads", "1"]
 WITH_CLICKS = ["--set", '3d_fullres.inputs=[{"name": "lab.clicks", "sigma": 1.5}]']
 TRUST = ("--trust", "lab")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from run_settings import SETTINGS
 
 import autoseg
 from autoseg.bundle.card import card
@@ -27,11 +28,9 @@ from autoseg.parts.inputs import presence
 from autoseg.pipeline.export_bundle import describe
 from autoseg.pipeline.missing import subset_scores
 from autoseg.run_folder import RunFolder
-from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 
 NAME, SHAPE, SPACING = "Dataset001_Gaps", (12, 26, 24), (2.0, 1.0, 1.0)
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 HERE = ("--device", "cpu", "--threads", "1", "--precision", "float32")
 SMALL = ("--planner", "tiny", "--set", "network.features=[4,8,8]", "--mirror", "none", "-c", "3d_fullres")
 SHORT = ("--epochs", "1", "--set", "training.iterations_per_epoch=3", "-c", "3d_fullres")

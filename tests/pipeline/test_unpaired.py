@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from example_datasets import EXAMPLES, make
 from measured_demo import CARD
+from run_settings import SETTINGS
 
 import autoseg
 from autoseg.bundle.card import card
@@ -31,11 +32,9 @@ from autoseg.pipeline.export_bundle import describe
 from autoseg.pipeline.missing import subset_scores
 from autoseg.pipeline.plan_file import is_untouched_draft
 from autoseg.run_folder import RunFolder
-from autoseg.settings import RunSettings
 from autoseg.workspace import DatasetFolder, Workspace
 
 NAME, SHAPE, SPACING = "Dataset001_Unpaired", (12, 26, 24), (2.0, 1.0, 1.0)
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 HERE = ("--device", "cpu", "--threads", "1", "--precision", "float32")
 CASES = {f"case_{number}": "CT" if number % 2 else "MR" for number in range(10)}
 ITERATIONS = 120

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from run_settings import SETTINGS
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 from torch.nn.functional import kl_div
 
@@ -22,14 +23,13 @@ from autoseg.parts.normalizers import none as untouched
 from autoseg.parts.objectives import distillation
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
-from autoseg.settings import RunSettings, resolve
+from autoseg.settings import resolve
 from autoseg.training.accounting import step_memory
 from autoseg.training.batches import training_sampler
 from autoseg.training.cases import CaseInMemory
 from autoseg.training.state import TrainingState, start
 from autoseg.training.step import Inputs, Step
 
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 EXCLUSIVE = ExclusiveLabels({"background": 0, "a": 1, "b": 2})
 REGIONS = RegionLabels({"whole": (1, 2), "core": (2,), "rim": (1,)}, (1, 2, 1))
 

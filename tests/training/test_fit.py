@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from run_settings import SETTINGS
 from tasks import task_of
 
 from autoseg.configuration import TrainingRules
@@ -26,8 +27,6 @@ from autoseg.training.budget import Budget
 from autoseg.training.cases import CaseInMemory
 from autoseg.training.fit import Course, fit
 from autoseg.training.state import resume, start
-
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 
 
 def cases(count=4, shape=(14, 14, 14), broken=()):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from run_settings import SETTINGS
 
 from autoseg.configuration import Configuration, TrainingRules
 from autoseg.core.missing import MissingChannels
@@ -23,7 +24,7 @@ from autoseg.parts.optimizers import muon
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
 from autoseg.run_folder import RunFolder
-from autoseg.settings import RunSettings, resolve
+from autoseg.settings import resolve
 from autoseg.training.batches import batches, training_sampler
 from autoseg.training.budget import Budget
 from autoseg.training.cases import CaseInMemory
@@ -33,7 +34,6 @@ from autoseg.training.process_group import ProcessGroup
 from autoseg.training.state import TrainingState, resume, start
 from autoseg.training.step import Step
 
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 OFTEN = {name: 0.9 for name in vars(standard.Spec()) if name.endswith("_probability")} | {"mirror_probability": 0.5}
 AUGMENTATIONS = (none.Spec(), standard.Spec(**OFTEN), batchgenerators.Spec(**OFTEN))
 MISSING = MissingChannels({"T1": 0.3, "FLAIR": 0.3}, uniform=0.3)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from own_parts import mean_teacher
+from run_settings import SETTINGS
 from tasks import task_of
 
 from autoseg.changes import changed
@@ -29,7 +30,7 @@ from autoseg.parts.networks import plain_unet
 from autoseg.parts.objectives import supervised
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
-from autoseg.settings import RunSettings, resolve
+from autoseg.settings import resolve
 from autoseg.training.accounting import step_memory
 from autoseg.training.batches import training_sampler
 from autoseg.training.budget import Budget
@@ -41,7 +42,6 @@ from autoseg.training.step import MIDWAY, Inputs, Step
 from autoseg.training.timed_steps import time_steps
 from autoseg.workspace import RunFolder
 
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 NAME = "own_parts.mean_teacher"
 TRUSTED = ("own_parts",)
 TEACHER = mean_teacher.Spec()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from operations import Operations
+from run_settings import SETTINGS
 from tasks import task_of
 from torch.profiler import ProfilerActivity, profile
 
@@ -16,13 +17,12 @@ from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.parts.augmentations import batchgenerators, none, standard
 from autoseg.parts.inputs import prior
 from autoseg.parts.optimizers import adamw, muon, sgd
-from autoseg.settings import RunSettings, resolve
+from autoseg.settings import resolve
 from autoseg.training.batches import Batch
 from autoseg.training.process_group import ProcessGroup
 from autoseg.training.state import start
 from autoseg.training.step import Inputs, Step
 
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 OFTEN = {name: 0.7 for name in vars(standard.Spec()) if name.endswith("_probability")} | {"mirror_probability": 0.5}
 AUGMENTATIONS = (none.Spec(), standard.Spec(**OFTEN), batchgenerators.Spec(**OFTEN))
 

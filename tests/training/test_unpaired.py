@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from run_settings import SETTINGS
 
 from autoseg.configuration import TrainingRules
 from autoseg.core.missing import MissingChannels
@@ -24,7 +25,7 @@ from autoseg.parts.optimizers import adamw, muon, sgd
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
 from autoseg.run_folder import RunFolder
-from autoseg.settings import RunSettings, resolve
+from autoseg.settings import resolve
 from autoseg.training.batches import training_sampler
 from autoseg.training.budget import Budget
 from autoseg.training.cases import CaseInMemory
@@ -32,7 +33,6 @@ from autoseg.training.fit import Course, fit
 from autoseg.training.state import TrainingState, resume, start
 from autoseg.training.step import Inputs, Step
 
-SETTINGS = RunSettings(device="cpu", threads=1, precision="float32")
 SIZES: Any = ((8, 16), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,))
 ONE_OF = MissingChannels({"CT": 0.0, "MR": 0.0}, exclusive=True)
 CONTRASTS = (2.0, -2.0)
