@@ -18,7 +18,7 @@ from autoseg.core.geometry import Geometry
 from autoseg.core.records import write_json
 from autoseg.data.label_maps import files_in, write_label_map
 from autoseg.parts.readers import write_channels, write_labels
-from autoseg.pipeline.evaluate import score_pairs
+from autoseg.pipeline.evaluate import Scorer, score_pairs
 from autoseg.run_status import RunStatus
 from autoseg.training.log import MetricsTable
 from autoseg.workspace import DatasetFolder, Workspace
@@ -82,7 +82,7 @@ def make_fold(files: DatasetFolder, fold: str) -> None:
         paths = files_in(run.validation, key, dataset.file_ending, dataset.labels)
         write_label_map(predicted(key), Geometry.plain(SHAPE, SPACING), paths, dataset.labels)
         pairs[key] = (dataset.case(key).label_files, paths)
-    score_pairs(pairs, dataset.labels, run.validation, patients=files.read_folds().patients)
+    score_pairs(pairs, Scorer(dataset.labels), run.validation, patients=files.read_folds().patients)
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def place(whole: Modalities, tmp_path: Path) -> Iterator[Modalities]:
     yield Modalities(whole.raw, tmp_path / "workspace")
 
 
-ESTIMATES = f"{GAPS}/measured/estimates/*.npz"
+ESTIMATES = f"{GAPS}/measured/estimates/*/*.npz"
 FILES: dict[str, tuple[str, str, str]] = {
     # name: the file, one of the same kind, who reads it; the first that fit
     "bias field": (ESTIMATES, ESTIMATES, "prepare_anew"),

@@ -64,7 +64,7 @@ def test_what_was_killed_at_any_instant_completes(
         ("plan_and_preprocess", "prepared/*/[!.]*/case.json"),
         ("plan_gaps", "prepared/*/[!.]*/case.json"),
         ("plan_gaps", "measured/[!.]*.npz"),  # with how channels were registered
-        ("plan_gaps", "measured/estimates/[!.]*.npz"),
+        ("plan_gaps", "measured/estimates/*/[!.]*.npz"),
     ],
 )
 def test_what_was_finished_is_not_made_again(bench: Workbench, name: str, pattern: str, round_: int) -> None:

@@ -76,7 +76,7 @@ COMMANDS = (
     Command(
         "plan_gaps",
         ("plan_and_preprocess", f"raw/{GAPS}", *TINY, *FOR_GAPS),
-        (f"ws/{GAPS}/*.json", f"ws/{GAPS}/prepared/*/*/*", f"ws/{GAPS}/measured/estimates/*.npz"),
+        (f"ws/{GAPS}/*.json", f"ws/{GAPS}/prepared/*/*/*", f"ws/{GAPS}/measured/estimates/*/*.npz"),
     ),
     Command(
         "train_gaps",

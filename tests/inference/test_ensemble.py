@@ -11,7 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import EXCLUSIVE, GEOMETRY, REGIONS, SETTINGS, bundle, image, plan_of
+from run_settings import SETTINGS
+from small_models import EXCLUSIVE, GEOMETRY, REGIONS, bundle, image, plan_of
 from tasks import decoded
 
 from autoseg.bundle.manifest import Manifest, MirroringTest

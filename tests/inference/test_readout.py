@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from small_models import MANY, MANY_LABELS, SETTINGS, OnlyLogits, network
+from run_settings import SETTINGS
+from small_models import MANY, MANY_LABELS, OnlyLogits, network
 
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.inputs import InputSpec

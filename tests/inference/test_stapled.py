@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from small_models import EXCLUSIVE, GEOMETRY, REGIONS, SETTINGS, bundle, image, plan_of
+from run_settings import SETTINGS
+from small_models import EXCLUSIVE, GEOMETRY, REGIONS, bundle, image, plan_of
 
 from autoseg.core.fusion import STAPLE
 from autoseg.core.labels import Labels

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from run_settings import SETTINGS
 from small_models import (
     EXCLUSIVE,
     GEOMETRY,
     MANY,
     MANY_LABELS,
     REGIONS,
-    SETTINGS,
     OnlyLogits,
     bundle,
     image,

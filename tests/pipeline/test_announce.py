@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,7 +80,7 @@ def test_a_training_says_what_it_does_where_and_what_comes_next(
     assert lines[-1].startswith(f"next: `autoseg predict -d {NAME} -i IMAGES -o RESULTS`")
     assert f"`autoseg train {NAME} cv`" in lines[-1]
     log = run.log.read_text().splitlines()
-    assert "INFO autoseg 0" in log[0] and "torch 2" in log[0] and "pytest" in log[0], "program, versions, command"
+    assert "INFO autoseg 0" in log[0] and "torch 2" in log[0] and log[0].rpartition(": ")[2] == shlex.join(sys.argv)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import EXCLUSIVE, GEOMETRY, REGIONS, SETTINGS, bundle, image, plan_of
+from run_settings import SETTINGS
+from small_models import EXCLUSIVE, GEOMETRY, REGIONS, bundle, image, plan_of
 
 from autoseg.cli import main
 from autoseg.core.labels import Labels
