@@ -67,13 +67,13 @@ class Sums:
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "python" / "lab").mkdir(parents=True)
-    (tmp_path / "python" / "lab" / "__init__.py").touch()
-    (tmp_path / "python" / "lab" / "volumes.py").write_text(VOLUMES)
-    (tmp_path / "python" / "lab" / "none.py").write_text("class Spec:\n    pass\n")
+    (tmp_path / "python" / "ourlab").mkdir(parents=True)
+    (tmp_path / "python" / "ourlab" / "__init__.py").touch()
+    (tmp_path / "python" / "ourlab" / "volumes.py").write_text(VOLUMES)
+    (tmp_path / "python" / "ourlab" / "none.py").write_text("class Spec:\n    pass\n")
     monkeypatch.syspath_prepend(str(tmp_path / "python"))
     yield tmp_path
-    for name in [name for name in sys.modules if name.partition(".")[0] == "lab"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ourlab"]:
         del sys.modules[name]
 
 
@@ -93,7 +93,7 @@ def predict(lab: Path, *more: str) -> int:
 
 
 def test_it_is_written_for_every_case_kept_and_made_again(model: Path, lab: Path) -> None:
-    own = ("--also", "lab.volumes", "--also", "uncertainty", "--trust", "lab")
+    own = ("--also", "ourlab.volumes", "--also", "uncertainty", "--trust", "ourlab")
     assert predict(lab, *own, "--probabilities", "float32") == 0
     assert sorted(path.name for path in (lab / "out").iterdir()) == [
         "case0.nii.gz", "case1.nii.gz", "dataset.json", "predicted.jsonl", "probabilities", "uncertainty", "volumes",
@@ -117,11 +117,11 @@ def test_it_is_written_for_every_case_kept_and_made_again(model: Path, lab: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--also", "lab.volumes"), "pass --trust lab"),
+        (("--also", "ourlab.volumes"), "pass --trust ourlab"),
         (("--also", "certainty"), "choose one of label_map, probabilities, stored_probabilities, uncertainty"),
-        (("--also", "lab.volume", "--trust", "lab"), "there is no module 'lab.volume'"),
-        (("--also", "lab.none", "--trust", "lab"), "no output"),
-        (("--also", "lab", "--trust", "lab"), "choose one of"),
+        (("--also", "ourlab.volume", "--trust", "ourlab"), "there is no module 'ourlab.volume'"),
+        (("--also", "ourlab.none", "--trust", "ourlab"), "no output"),
+        (("--also", "ourlab", "--trust", "ourlab"), "choose one of"),
     ],
 )
 def test_what_is_no_output_is_refused_before_anything_is_read(
@@ -134,14 +134,14 @@ def test_what_is_no_output_is_refused_before_anything_is_read(
 
 
 def test_in_python_it_is_a_name_or_an_object(model: Path, lab: Path) -> None:
-    from lab.volumes import Spec  # type: ignore[import-not-found]
+    from ourlab.volumes import Spec  # type: ignore[import-not-found]
 
     read = Model.read(model, settings=RunSettings(device="cpu", precision="float32", threads=1))
     found = read.segment(image(), outputs=[Spec()])
-    assert 0 < found.results["lab.volumes"] < np.prod(GEOMETRY.shape)
-    with pytest.raises(UnknownPartError, match="--trust lab"):
-        read.segment(image(), outputs=["lab.volumes"])
-    assert isinstance(chosen(["lab.volumes"], trusted=("lab",))["lab.volumes"], Output)
+    assert 0 < found.results["ourlab.volumes"] < np.prod(GEOMETRY.shape)
+    with pytest.raises(UnknownPartError, match="--trust ourlab"):
+        read.segment(image(), outputs=["ourlab.volumes"])
+    assert isinstance(chosen(["ourlab.volumes"], trusted=("ourlab",))["ourlab.volumes"], Output)
     with pytest.raises(UsageError, match="no output"):
         chosen([Geometry.plain((1, 1, 1), (1.0, 1.0, 1.0))])  # type: ignore[list-item]
 

@@ -51,7 +51,7 @@ def test_channels_that_cases_lack_are_counted(tmp_path: Path) -> None:
     gone = sorted((raw / "imagesTr").glob("first_*"))[1]
     gone.unlink()
     text = json_in_page([str(block) for each in page_of(opened(raw, tmp_path / "w")).sections for block in each.blocks])
-    channels = json.loads((raw / "dataset.json").read_text())["channel_names"]
+    channels = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))["channel_names"]
     assert "Availability of channels" in text and f"('first', '{channels['1']}')" in text
 
 
@@ -66,7 +66,7 @@ def test_a_page_has_no_more_pictures_than_fit(tmp_path: Path) -> None:
 def test_of_very_many_labels_the_rarest_are_drawn(tmp_path: Path) -> None:
     raw = tmp_path / "Dataset001_Atlas"
     make(EXAMPLES / "ct_organ.json", raw, GEOMETRY)
-    description = json.loads((raw / "dataset.json").read_text())
+    description = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))
     description["labels"] |= {f"structure {value}": value for value in range(10, 80)}
     (raw / "dataset.json").write_text(json.dumps(description))
     page = page_of(opened(raw, tmp_path / "workspace"))

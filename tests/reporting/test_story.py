@@ -217,7 +217,7 @@ def test_what_is_damaged_is_named_and_the_rest_is_shown(copied: DatasetFolder) -
 
 
 def test_images_that_are_gone_are_said(copied: DatasetFolder) -> None:
-    record = json.loads(copied.dataset.read_text())
+    record = json.loads(copied.dataset.read_text(encoding="utf-8"))
     del record["checksum"]
     copied.dataset.write_text(json.dumps(record).replace("somewhere_private", "elsewhere_now"))
     path = report(copied)
