@@ -13,6 +13,7 @@ COVERED = {
     "core/extent.py": "evaluation/test_scores.py",
     "core/mishaps.py": "test_mishaps.py",
     "core/patience.py": "data/test_folds.py",
+    "core/regular.py": "core/test_modality_guess.py",
     "data/dataset.py": "data/test_layouts.py",
     "data/fingerprint.py": "inspection/test_extract.py",
     "data/images.py": "alignment/test_registration.py",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ._flags import words
+
 
 def add_intensities(command: argparse.ArgumentParser) -> None:
     """CHANNEL is a name or a number, from 0."""
@@ -24,14 +26,6 @@ def add_intensities(command: argparse.ArgumentParser) -> None:
             metavar="CHANNEL=NAME",
             help=f"a part for this channel, e.g. {example}; repeatable",
         )
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Separated by commas."""
-    found = tuple(each.strip() for each in text.split(","))
-    if not all(found):
-        raise argparse.ArgumentTypeError("the name of a channel is empty")
-    return found
 
 
 def of_channel(text: str) -> tuple[str, str]:

@@ -7,8 +7,8 @@ import argparse
 from ..alignment.record import METHODS
 from ..core import fusion
 from ..planning.constraints import MOST_SLICES
-from ._flags import add_changes, add_patients, bytes_, path, seconds, whole, word
-from ._intensities import add_intensities, words
+from ._flags import add_changes, add_patients, bytes_, path, seconds, whole, word, words
+from ._intensities import add_intensities
 
 
 def add_planning(command: argparse.ArgumentParser) -> None:

@@ -10,6 +10,8 @@ import re
 
 import numpy as np
 
+from .regular import regular
+
 CT, MR, PET = MODALITIES = ("CT", "MR", "PET")
 LOOKED_AT = 8192  # voxels, at regular distances
 FEWEST_VOXELS, FEWEST_VALUES = 8, 8  # below which nothing is said: constant images, masks
@@ -54,9 +56,8 @@ def guess_modality(channel: np.ndarray) -> str | None:
     constant images and values far below 0 without air do. Voxels that are not finite are left out. Looks at about
     ``LOOKED_AT`` voxels; the same image always gets the same answer.
     """
-    flat = channel.reshape(-1)
     with np.errstate(over="ignore"):  # beyond float32 is as good as infinite
-        values = flat[:: max(1, flat.size // LOOKED_AT) | 1].astype(np.float32, copy=False)
+        values = regular(channel.reshape(-1), LOOKED_AT).astype(np.float32, copy=False)
     values = values[np.isfinite(values)]
     if values.size < FEWEST_VOXELS or len(np.unique(values[:: max(1, values.size // 1024)])) < FEWEST_VALUES:
         return None

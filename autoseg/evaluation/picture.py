@@ -87,19 +87,19 @@ def _rows(reference: np.ndarray | None, prediction: np.ndarray, labels: Labels, 
     foreground = np.isin(drawn, values)
     if not foreground.any():
         foreground = np.isin(prediction, values)
-    most = _fullest(foreground, axis)
+    most = fullest(foreground, axis)
     if reference is None:
         return [("most foreground", most)]
     differs = reference != prediction
     if labels.ignore is not None:
         differs &= reference != labels.ignore
-    worst = _fullest(differs, axis)
+    worst = fullest(differs, axis)
     if worst == most or not differs.any():
         return [("most foreground", most)]
     return [("most foreground", most), ("largest difference", worst)]
 
 
-def _fullest(mask: np.ndarray, axis: int) -> int:
+def fullest(mask: np.ndarray, axis: int) -> int:
     """The slice with most voxels set; the middle one when none is."""
     counts = mask.sum(axis=tuple(a for a in range(3) if a != axis))
     return int(counts.argmax()) if counts.any() else len(counts) // 2
@@ -113,7 +113,7 @@ def _grey(channel: np.ndarray, index: int, axis: int) -> np.ndarray:
     return np.clip((piece - low) / max(high - low, 1e-9), 0, 1)
 
 
-def _colours(labels: Labels) -> dict[str, str]:
+def label_colours(labels: Labels) -> dict[str, str]:
     """Beyond seven labels colours repeat: neighbours in the list still differ."""
     return {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(labels.foreground)}
 
@@ -122,7 +122,9 @@ def _fill(panel: Any, label_map: np.ndarray, labels: Labels) -> None:
     """Every label as a tinted area with a solid outline; what is not annotated as a white veil."""
     from matplotlib.colors import to_rgb
 
-    tinted = [(np.isin(label_map, labels.foreground[name]), (*to_rgb(c), 0.3)) for name, c in _colours(labels).items()]
+    tinted = [
+        (np.isin(label_map, labels.foreground[name]), (*to_rgb(c), 0.3)) for name, c in label_colours(labels).items()
+    ]
     if labels.ignore is not None:
         tinted.append((label_map == labels.ignore, (1.0, 1.0, 1.0, 0.25)))
     for mask, tint in tinted:
@@ -150,7 +152,9 @@ def _legend(figure: Any, labels: Labels, outlined: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    entries: list[Any] = [Patch(facecolor=(c, 0.4), edgecolor=c, label=name) for name, c in _colours(labels).items()]
+    entries: list[Any] = [
+        Patch(facecolor=(c, 0.4), edgecolor=c, label=name) for name, c in label_colours(labels).items()
+    ]
     if labels.ignore is not None:
         entries.append(Patch(facecolor=(0, 0, 0, 0.15), edgecolor="grey", label="not annotated"))
     if outlined:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.modality_guess import AIR, CT, guess_modality, named_modality
+from ..core.regular import regular
 from ..data.dataset import Case
 from ..data.fingerprint import ChannelFingerprint, is_colour
 from ..parts.normalizers.histogram import PERCENTILES
@@ -58,17 +59,6 @@ def _guess(array: np.ndarray, name: str, minimum: float) -> str | None:
     named = named_modality(name)
     asked = not is_colour(name) if named is None else named != CT and minimum <= AIR
     return guess_modality(array) if asked else None
-
-
-def regular(flat: np.ndarray, count: int) -> np.ndarray:
-    """About ``count`` voxels or all, at regular distances."""
-    sample: np.ndarray = flat[:: step(flat.size, count)]
-    return sample
-
-
-def step(size: int, count: int) -> int:
-    """From one of about ``count`` out of ``size`` voxels to the next: an odd step does not stay in one column."""
-    return max(1, size // count) | 1
 
 
 def _landmarks(sample: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

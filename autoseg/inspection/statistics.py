@@ -13,10 +13,10 @@ from ..alignment.grids import covered, indices_of, inside, places_of
 from ..alignment.record import Alignment
 from ..alignment.similarity import normalised_mutual_information
 from ..core.geometry import Geometry, Image
+from ..core.regular import regular, step
 from ..data.dataset import Case
 from ..data.fingerprint import ChannelFingerprint, ChannelGrid, ValueStatistics
 from ..parts.readers import read_header, unlike
-from .channels import regular, step
 
 LOOKED_AT = 4096  # voxels of each region: their mean is off by a 64th of their standard deviation
 COMPARED = 1 << 15  # voxels of a case in which channels are compared, of 4 times as many that may hold nothing

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.extent import CUBIC_MM_PER_ML
 from ..core.geometry import SLICE_SPACING_2D, Geometry, Image
 from ..core.labels import Labels
 from ..core.parallel import ordered_map
@@ -24,7 +25,6 @@ from .source import Source
 
 COUNTED_AT_ONCE = 1 << 22  # voxels
 MOST_COUNTED = 1 << 16  # values from 0 on, each of which has a counter
-MM3_PER_ML = 1000.0
 TOLD = 3  # messages of cases that cannot be drawn
 
 
@@ -65,7 +65,7 @@ def voxel_size(spacing: Sequence[float]) -> float:
     """ml; mm2 where there is one slice whose spacing says that it is a picture."""
     if is_flat(spacing):
         return spacing[1] * spacing[2]
-    return math.prod(spacing) / MM3_PER_ML
+    return math.prod(spacing) / CUBIC_MM_PER_ML
 
 
 def is_flat(spacing: Sequence[float]) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.geometry import Image
 from ..core.labels import Labels
 from ..errors import DatasetError
-from ..evaluation.picture import COLOURS
+from ..evaluation.picture import fullest, label_colours
 from .blocks import CasePicture, View
 from .planes import Plane, planes, turned, turned_spacing
 
@@ -40,8 +40,7 @@ class Drawing:
 
 def legend(labels: Labels) -> tuple[tuple[str, str], ...]:
     """Label to colour; beyond seven they repeat."""
-    named = [(name, COLOURS[number % len(COLOURS)]) for number, name in enumerate(labels.foreground)]
-    return (*named, *([("not annotated", NOT_ANNOTATED)] if labels.ignore is not None else []))
+    return (*label_colours(labels).items(), *([("not annotated", NOT_ANNOTATED)] if labels.ignore is not None else []))
 
 
 def picture(
@@ -120,7 +119,7 @@ def _view(drawing: Drawing, plane: Plane, window: tuple[float, float], labels: L
     if drawing.prediction is not None and not drawn.any():
         drawn = drawing.prediction
     wanted = drawing.errors if at_errors and drawing.errors is not None and drawing.errors.any() else drawn
-    index = _fullest(wanted != 0, plane.axis)
+    index = fullest(wanted != 0, plane.axis)
     step = -(-max(plane.cut(drawing.grey, index).shape) // MOST_PIXELS)
     grey = _smaller(_grey(plane.cut(drawing.grey, index), window), step)
     height, width = grey.shape
@@ -156,12 +155,6 @@ def _place(index: int, count: int, step: int, plane: Plane) -> str:
 
 def _first(plane: Plane) -> str:
     return {0: "the feet", 1: "the front", 2: "the right"}[plane.axis]
-
-
-def _fullest(mask: np.ndarray, axis: int) -> int:
-    """The slice with most voxels set; the middle one when none is."""
-    counts = mask.sum(axis=tuple(other for other in range(3) if other != axis))
-    return int(counts.argmax()) if counts.any() else len(counts) // 2
 
 
 def _grey(piece: np.ndarray, window: tuple[float, float]) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from run_settings import SETTINGS
+from short_training import train
 
 from autoseg.configuration import Configuration, TrainingRules
 from autoseg.core.missing import MissingChannels
@@ -26,12 +25,10 @@ from autoseg.preprocessing.locations import Locations
 from autoseg.run_folder import RunFolder
 from autoseg.settings import resolve
 from autoseg.training.batches import batches, training_sampler
-from autoseg.training.budget import Budget
 from autoseg.training.cases import CaseInMemory
 from autoseg.training.draws import Draws
-from autoseg.training.fit import Course, fit
 from autoseg.training.process_group import ProcessGroup
-from autoseg.training.state import TrainingState, resume, start
+from autoseg.training.state import TrainingState
 from autoseg.training.step import Step
 
 OFTEN = {name: 0.9 for name in vars(standard.Spec()) if name.endswith("_probability")} | {"mirror_probability": 0.5}
@@ -132,26 +129,6 @@ def test_the_same_is_withheld_by_any_number_of_readers_and_processes(small_plan:
     assert all(map(torch.equal, whole, augmented(ProcessGroup(), 3)))
     for expected, first, second in zip(whole, *(augmented(ProcessGroup(rank, 2), 2) for rank in range(2))):
         torch.testing.assert_close(torch.cat((first, second)), expected)
-
-
-def train(
-    plan: Plan, folder: RunFolder, iterations: int, given: dict[str, CaseInMemory], stop: int = 0
-) -> TrainingState:
-    task = plan.task()
-    state = start(task, SETTINGS)
-    resume(state, folder.checkpoints)
-    sampler = training_sampler(given, sorted(given), task, SETTINGS.seed)
-    if stop:
-        update = state.optimizer.step
-
-        def step(*words: Any, **named: Any) -> Any:
-            if state.iteration == stop:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return update(*words, **named)
-
-        state.optimizer.step = step  # type: ignore[method-assign]
-    fit(state, task, sampler, None, course=Course(Budget(iterations)), settings=SETTINGS, folder=folder)
-    return state
 
 
 def weights(state: TrainingState) -> torch.Tensor:

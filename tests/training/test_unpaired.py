@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from run_settings import SETTINGS
+from short_training import train
 
 from autoseg.configuration import TrainingRules
 from autoseg.core.missing import MissingChannels
@@ -26,11 +25,8 @@ from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
 from autoseg.run_folder import RunFolder
 from autoseg.settings import resolve
-from autoseg.training.batches import training_sampler
-from autoseg.training.budget import Budget
 from autoseg.training.cases import CaseInMemory
-from autoseg.training.fit import Course, fit
-from autoseg.training.state import TrainingState, resume, start
+from autoseg.training.state import TrainingState, start
 from autoseg.training.step import Inputs, Step
 
 SIZES: Any = ((8, 16), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,))
@@ -109,26 +105,6 @@ def test_a_network_without_alternatives_is_updated_by_a_gradient_of_zero_as_befo
     was = unseen["network.encoder.0.0.convolution.weight"]
     assert not kernel.grad[:, 1].any(), "the channel that no patch has"  # type: ignore[index]
     assert (kernel[:, 1].abs() < was[:, 1].abs()).all()
-
-
-def train(
-    plan: Plan, folder: RunFolder, iterations: int, given: dict[str, CaseInMemory], stop: int = 0
-) -> TrainingState:
-    task = plan.task()
-    state = start(task, SETTINGS)
-    resume(state, folder.checkpoints)
-    sampler = training_sampler(given, sorted(given), task, SETTINGS.seed)
-    if stop:
-        update = state.optimizer.step
-
-        def step(*words: Any, **named: Any) -> Any:
-            if state.iteration == stop:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return update(*words, **named)
-
-        state.optimizer.step = step  # type: ignore[method-assign]
-    fit(state, task, sampler, None, course=Course(Budget(iterations)), settings=SETTINGS, folder=folder)
-    return state
 
 
 @pytest.mark.parametrize("optimizer", [sgd.Spec(), muon.Spec()])
