@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from ._topology import Topology, find_topology
 
 if TYPE_CHECKING:
-    from . import multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
+    from . import _stages
 
-    UNetSpec = TypeVar(
-        "UNetSpec", bound=plain_unet.Spec | residual_unet.Spec | multi_encoder_unet.Spec | unpaired_unet.Spec
-    )
+    UNetSpec = TypeVar("UNetSpec", bound=_stages.UNetSpec)
 
 SMALLEST_EDGE = 4  # voxels that every axis keeps in the coarsest stage (nnU-Net v2 2.8.1)
 WIDTHS = {2: ((16, 256), (32, 512), (32, 512)), 3: ((16, 128), (32, 256), (32, 320))}

@@ -1,19 +1,70 @@
-"""What every U-Net's stages must satisfy, whatever they are made of. No torch."""
+"""The stages of a U-Net, whatever they are made of, and what they must satisfy. No torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ...core.bounds import bounded
+from . import _ladder
 
 if TYPE_CHECKING:
-    from . import multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
-
-    UNetSpec = plain_unet.Spec | residual_unet.Spec | multi_encoder_unet.Spec | unpaired_unet.Spec
+    from ...core.inputs import InputSpec
 
 MOST_STAGES = 20  # an edge of a million voxels can be halved as often
 MOST_WEIGHTS = 1 << 32  # 17 GB; nnU-Net's largest presets have some 10**8
+
+
+Spec = TypeVar("Spec", bound="UNetSpec")
+
+
+@dataclass(frozen=True)
+class UNetSpec:
+    """One entry per stage, the finest stage first; a stage is a few convolutions at one resolution."""
+
+    features: tuple[int, ...]
+    """Feature maps of each stage."""
+    kernels: tuple[tuple[int, ...], ...]
+    """Kernel of each stage's convolutions, voxels per axis, odd; two entries for 2-D."""
+    strides: tuple[tuple[int, ...], ...]
+    """Stride with which each stage is entered; the first is all ones: logits are wanted for every voxel."""
+    blocks_encoder: tuple[int, ...]
+    """Convolutions of each stage on the way down."""
+    blocks_decoder: tuple[int, ...]
+    """Convolutions of each stage on the way up: one entry fewer, since the coarsest stage has no way up."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return len(self.strides[0])
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """A patch must be a multiple of this along each axis."""
+        return divisor(self.strides)
+
+    @property
+    def blocks(self) -> int:
+        """See ``contracts.Network``."""
+        return sum(self.blocks_encoder) + sum(self.blocks_decoder)
+
+    @property
+    def held_beside(self) -> int:
+        """See ``contracts.Network``."""
+        return 0
+
+    @classmethod
+    def ladder(cls: type[Spec], spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
+        """See ``_ladder``: the patch decides how often which axis is halved."""
+        return _ladder.ladder(cls, spacing, patch_size)
+
+    def check_inputs(self, inputs: InputSpec) -> None:
+        """Any are fine."""
 
 
 def check(spec: UNetSpec) -> None:

@@ -7,14 +7,13 @@ maximum).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 from ...core.fusion import METHODS
 from ...core.names import short
-from . import _ladder, _stages
+from ._stages import UNetSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,19 +25,9 @@ WHOLE = 8  # feature maps that processors compute together: others are padded to
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One entry per stage, the finest stage first; a stage is a few convolutions at one resolution."""
+class Spec(UNetSpec):
+    """``features`` are those of the decoder; ``own_features`` those of one encoder, ``blocks_encoder`` of each."""
 
-    features: tuple[int, ...]
-    """Feature maps of each stage of the decoder; ``own_features`` are those of one encoder."""
-    kernels: tuple[tuple[int, ...], ...]
-    """Kernel of each stage's convolutions, voxels per axis, odd; two entries for 2-D."""
-    strides: tuple[tuple[int, ...], ...]
-    """Stride with which each stage is entered; the first is all ones: logits are wanted for every voxel."""
-    blocks_encoder: tuple[int, ...]
-    """Convolutions of each stage of one encoder."""
-    blocks_decoder: tuple[int, ...]
-    """Convolutions of each stage on the way up: one entry fewer, since the coarsest stage has no way up."""
     fusion: str = METHODS[0]
     """``concatenation`` of all maps; ``mean_maximum`` over the encoders; ``attention``: a mean with weights that a
     small network gives each encoder at each voxel. Each is then brought to the decoder's number of feature maps."""
@@ -46,19 +35,9 @@ class Spec:
     """Channels of the image, from 0, that each encoder sees; empty: one channel each. All see further inputs."""
 
     def __post_init__(self) -> None:
-        _stages.check(self)
+        super().__post_init__()
         if self.fusion not in METHODS:
             raise ValueError(f"fusion must be one of {', '.join(METHODS)}, found {short(self.fusion)!r}")
-
-    @property
-    def dimensions(self) -> int:
-        """2 or 3."""
-        return len(self.strides[0])
-
-    @property
-    def divisor(self) -> tuple[int, ...]:
-        """A patch must be a multiple of this along each axis."""
-        return _stages.divisor(self.strides)
 
     @property
     def blocks(self) -> int:
@@ -70,11 +49,6 @@ class Spec:
         """The finest maps of all encoders, and what fuses them: a copy side by side, their products with weights."""
         encoders = len(self.groups) or MOST_ENCODERS
         return 2 * encoders * self.own_features(encoders)[0]
-
-    @classmethod
-    def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
-        """See ``_ladder``: the sizes of plain_unet, whose feature maps the decoder has."""
-        return _ladder.ladder(cls, spacing, patch_size)
 
     def groups_of(self, inputs: InputSpec) -> tuple[tuple[int, ...], ...]:
         """The channels of the image that each encoder sees. Raises ValueError where they are no groups of these."""

@@ -7,11 +7,10 @@ Medical Imaging 39(7), arXiv 2001.03111, who normalise over batches and add a lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _ladder, _stages
+from ._stages import UNetSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,47 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One entry per stage, the finest stage first; a stage is a few convolutions at one resolution."""
-
-    features: tuple[int, ...]
-    """Feature maps of each stage."""
-    kernels: tuple[tuple[int, ...], ...]
-    """Kernel of each stage's convolutions, voxels per axis, odd; two entries for 2-D."""
-    strides: tuple[tuple[int, ...], ...]
-    """Stride with which each stage is entered; the first is all ones: logits are wanted for every voxel."""
-    blocks_encoder: tuple[int, ...]
-    """Convolutions of each stage on the way down."""
-    blocks_decoder: tuple[int, ...]
-    """Convolutions of each stage on the way up: one entry fewer, since the coarsest stage has no way up."""
-
-    def __post_init__(self) -> None:
-        _stages.check(self)
-
-    @property
-    def dimensions(self) -> int:
-        """2 or 3."""
-        return len(self.strides[0])
-
-    @property
-    def divisor(self) -> tuple[int, ...]:
-        """A patch must be a multiple of this along each axis."""
-        return _stages.divisor(self.strides)
-
-    @property
-    def blocks(self) -> int:
-        """See ``contracts.Network``."""
-        return sum(self.blocks_encoder) + sum(self.blocks_decoder)
-
-    @property
-    def held_beside(self) -> int:
-        """See ``contracts.Network``."""
-        return 0
-
-    @classmethod
-    def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
-        """See ``_ladder``: the sizes of plain_unet."""
-        return _ladder.ladder(cls, spacing, patch_size)
+class Spec(UNetSpec):
+    """All is shared but the norms' scales and shifts."""
 
     def check_inputs(self, inputs: InputSpec) -> None:
         """See ``contracts.Network``."""
