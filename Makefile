@@ -5,16 +5,19 @@ BIN := .venv/bin
 OLDEST := .venv-oldest
 TESTS := -m pytest tests -n 2 --dist loadscope
 
-.PHONY: demo test oldest faults fuzz lint format clean
+.PHONY: demo test test-all oldest faults fuzz lint format clean
 
 demo: .venv/installed
 	$(BIN)/autoseg demo autoseg_demo
 
-test: .venv/installed
+test: .venv/installed  # all but what is marked slow: five minutes on two slow cores
+	$(BIN)/python $(TESTS) -m "not slow"
+
+test-all: .venv/installed  # a quarter of an hour
 	$(BIN)/python $(TESTS)
 
-oldest: $(OLDEST)/installed  # the same tests with the oldest Python and libraries that setup.cfg allows
-	$(OLDEST)/bin/python $(TESTS)
+oldest: $(OLDEST)/installed  # `test` with the oldest Python and libraries that setup.cfg allows
+	$(OLDEST)/bin/python $(TESTS) -m "not slow"
 
 faults: .venv/installed  # hundreds of injected faults; about an hour
 	$(BIN)/python -m pytest tests/faults --long

@@ -120,6 +120,7 @@ def test_any_value_of_a_file_may_be_anything(name: str) -> None:
                 work(read)
 
 
+@pytest.mark.slow
 def test_any_value_of_a_plan_may_be_anything(small_plan: Plan) -> None:
     plan = modal_plan(small_plan)
     record = json.loads(json.dumps(to_json(plan)))

@@ -123,6 +123,7 @@ def as_nobody(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*NOBODY, *START, *words], env=there, cwd=root, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_somebody_elses_workspace_can_be_looked_at_but_not_written_to(raw: Path, tmp_path: Path) -> None:
     workspace = raw.parent / "theirs"
     assert main(["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "2d", "--workspace", str(workspace)]) == 0
@@ -160,6 +161,7 @@ def test_a_signal_that_comes_while_a_reference_dies_is_heard() -> None:
     assert (done.stdout, done.stderr) == ("heard 15\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_command_without_a_traceback(number: int, code: int, raw: Path, tmp_path: Path) -> None:
     words = [*START, "demo", str(tmp_path / "demo")]

@@ -15,7 +15,10 @@ from autoseg.cli import main
 
 FOLDER = os.environ.get("AUTOSEG_TEST_DATA")
 DATASETS = sorted(path.parent for path in Path(FOLDER).glob("Dataset*/dataset.json")) if FOLDER else []
-pytestmark = pytest.mark.skipif(not DATASETS, reason="AUTOSEG_TEST_DATA names no folder with datasets")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATASETS, reason="AUTOSEG_TEST_DATA names no folder with datasets"),
+]
 
 
 @pytest.mark.parametrize("folder", DATASETS, ids=lambda folder: folder.name)
@@ -31,7 +34,6 @@ def test_every_dataset_is_planned_and_prepared_without_hand_work(folder: Path, t
     assert prepared == {case["key"] for case in cases}
 
 
-@pytest.mark.slow
 def test_two_epochs_on_hippocampi_find_both_labels(tmp_path: Path) -> None:
     folder = next((path for path in DATASETS if path.name.endswith("_Hippocampus")), None)
     if folder is None:

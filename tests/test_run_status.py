@@ -22,6 +22,7 @@ with held(folder):
 """
 
 
+@pytest.mark.slow
 def test_one_process_trains_in_a_folder_and_its_death_frees_it(tmp_path):
     folder = RunFolder(tmp_path)
     assert not is_held(folder)

@@ -21,6 +21,8 @@ from autoseg.data.dataset import Case
 from autoseg.data.images import read_aligned, read_case
 from autoseg.errors import DatasetError
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND, _ = phantom()
 RIGID = Alignment(0, "rigid")
 PLANTED = [

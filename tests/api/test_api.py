@@ -133,6 +133,7 @@ def test_a_dataset_is_a_name_a_number_or_a_path(home: Path) -> None:
     assert (run.dataset, run.fold, run.state) == (NAME, "0", "finished")
 
 
+@pytest.mark.slow
 def test_predict_and_load_take_what_the_command_takes(home: Path, tmp_path: Path) -> None:
     (zipped,) = autoseg.export(NAME, tmp_path / "m.zip", licence="CC0", configuration="3d_fullres")
     installed = autoseg.install(zipped)

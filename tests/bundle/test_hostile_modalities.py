@@ -64,11 +64,13 @@ def ends(entries: Entries, folder: Path, name: str, place: tuple[Any, ...], new:
     return survived(zipped(folder / "stranger.zip", with_json(entries, name, change)), folder / "models", IMAGE)
 
 
+@pytest.mark.slow
 def test_the_good_bundle_predicts(entries: Entries, tmp_path: Path) -> None:
     assert IMAGE.array.shape == (len(CHANNELS), *SHAPE)
     assert survived(zipped(tmp_path / "stranger.zip", entries), tmp_path / "models", IMAGE) == "predicts"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.json", "plan.json"])
 def test_any_value_may_be_anything(entries: Entries, tmp_path: Path, name: str) -> None:
     good, chance = json.loads(entries[name]), random.Random(SEED)
@@ -142,6 +144,7 @@ def test_a_file_of_a_stranger_leaves_no_mask_outside(entries: Entries, tmp_path:
         assert found != "predicts", name
 
 
+@pytest.mark.slow
 def test_scores_of_subsets_are_only_told(entries: Entries, tmp_path: Path) -> None:
     score = Estimate(0.9, 0.8, 1.0, 5)
     row = {"dice": {"mean": score.mean, "low": score.low, "high": score.high, "cases": score.cases}}

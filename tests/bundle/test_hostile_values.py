@@ -54,6 +54,7 @@ def test_the_good_bundle_predicts(entries, tmp_path):
     assert survived(laid_out(tmp_path / "stranger", entries), tmp_path / "models") == "predicts"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.json", "plan.json"])
 def test_any_value_may_be_anything(entries, tmp_path, name):
     good, chance = json.loads(entries[name]), random.Random(SEED)

@@ -150,6 +150,7 @@ def test_what_another_machine_writes_stays_as_long_as_it_grows(tmp_path, monkeyp
     assert {*tmp_path.iterdir()} == {growing, bundle}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["python", "torch", "safetensors", "blosc2"])
 def test_a_full_disk_is_an_error_of_the_file_whatever_library_writes_it(library: str, tmp_path) -> None:
     path = tmp_path / f"weights.{library}"

@@ -40,6 +40,7 @@ def judged(before: Path, after: Path, *names: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gains", "folds", "verdict"),
     [

@@ -230,6 +230,7 @@ def kept(wrong: float, datasets: int) -> int:
     return sum(bool(learn(chance(seed, wrong), labels)[0].corrections) for seed in range(datasets))
 
 
+@pytest.mark.slow
 def test_without_a_true_effect_postprocessing_is_hardly_ever_kept() -> None:
     """Removing a true piece costs as much as removing a false one gains; larger: benchmarks/postprocessing_kept.py."""
     assert kept(wrong=0.5, datasets=30) <= 2

@@ -77,6 +77,7 @@ def test_three_that_gain_are_not_surely_better() -> None:
     assert paired(np.full((9, 1), 0.6), np.full((9, 1), 0.5)).surely_better()
 
 
+@pytest.mark.slow
 def test_alike_cases_of_patients_are_not_taken_for_a_difference() -> None:
     """25 patients of 4 scans, no true difference: at most about 5 in 100 are significant, by case one in four."""
     random, found = np.random.default_rng(0), {"patient": 0, "case": 0}

@@ -227,6 +227,7 @@ def test_the_table_shows_labels_means_and_missing_cases() -> None:
     assert max(map(len, lines[:4])) <= 80
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_true_mean_when_patients_are_resampled_and_not_when_cases_are() -> None:
     """30 patients of 4 scans that resemble each other: 95 % intervals of 300 datasets, of which 285 should hold 0.8."""
     random, held = np.random.default_rng(0), {"patient": 0, "case": 0}

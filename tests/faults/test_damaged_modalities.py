@@ -79,6 +79,7 @@ FILES: dict[str, tuple[str, str, str]] = {
 QUICK = [("bias field", "another"), ("bias field", "half"), ("registration", "another"), ("subsets", "flipped")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "way"), QUICK)
 def test_what_is_damaged_is_made_anew(
     place: Modalities, whole: Modalities, capsys: pytest.CaptureFixture[str], name: str, way: str
@@ -119,6 +120,7 @@ def mended_or_named(
     assert code == 2 and path.name in said and any(word in said for word in REMEDIES), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_shifts_that_were_measured_are_measured_anew(place: Modalities, tmp_path: Path, way: str) -> None:
     path = place.workspace / GAPS / "measured" / "shifts.json"

@@ -65,6 +65,7 @@ def test_masks_take_no_more_than_is_counted(method):
     assert taken < (CORRECTING + 1 + 1) * label_map.size  # the map's own copy; and some room
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(resident_bytes() == 0, reason="the system does not tell what a process holds")
 @pytest.mark.parametrize("dtype", [None, *([torch.bfloat16] if computes(torch.bfloat16) else [])])
 @pytest.mark.parametrize("patch_size", [(48, 64, 64), (384, 384)])

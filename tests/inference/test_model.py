@@ -298,6 +298,7 @@ def test_a_strangers_plan_cannot_name_code_to_run(small_plan, tmp_path):
         Model.read(tmp_path, settings=SETTINGS)
 
 
+@pytest.mark.slow
 def test_what_overflows_in_half_precision_is_computed_again_in_float32(small_plan, caplog):
     class OverflowsInHalf(AboveHalf):
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:

@@ -31,6 +31,7 @@ def logits(networks, image, patch, slices=(0, 5, 20)) -> torch.Tensor:
     return torch.cat([Slab(part, sweep.readout).logits() for part in parts])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch", [(8, 8, 8), (8, 8)], ids=["3d", "2d"])
 @pytest.mark.parametrize("folds", [1, 2])
 def test_maps_summed_over_patches_mirrors_and_folds_have_the_mean_logits(patch, folds):

@@ -24,6 +24,8 @@ from autoseg.inference.memory import NOTHING
 from autoseg.inference.model import Model
 from autoseg.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 MASKS = MaskLabels(("a", "b"))
 
 

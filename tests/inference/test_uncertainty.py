@@ -197,6 +197,7 @@ def test_members_are_summed_only_where_somebody_asks(small_plan: Plan, monkeypat
         model.segment(image(), outputs=("uncertainty",))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(resident_bytes() == 0, reason="the system does not tell what a process holds")
 @pytest.mark.parametrize("in_file", [False, True])
 def test_uncertainty_of_many_labels_takes_no_more_than_is_counted(

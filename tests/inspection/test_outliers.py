@@ -195,6 +195,7 @@ def other_header(source: Path, target: Path) -> None:
     sitk.WriteImage(image, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copy", [recompressed, other_header, lambda a, b: b.symlink_to(a), lambda a, b: os.link(a, b)])
 def test_two_channels_with_the_same_voxels_are_named_whatever_their_files_are(raw: Path, copy) -> None:
     first, second = (raw / f"imagesTr/b_000{number}.nii.gz" for number in range(2))
@@ -227,6 +228,7 @@ def test_all_files_of_a_case_that_cannot_be_read_are_named(raw: Path) -> None:
     assert sorted(found[:2] for found in notes(raw)) == [("b", "error"), ("b", "error"), ("c", "error")]
 
 
+@pytest.mark.slow
 def test_a_pipe_in_place_of_a_file_that_was_measured_does_not_hang(raw: Path) -> None:
     assert notes(raw) == []
     (raw / "labelsTr/c.nii.gz").unlink()
@@ -235,6 +237,7 @@ def test_a_pipe_in_place_of_a_file_that_was_measured_does_not_hang(raw: Path) ->
     assert (case, severity) == ("c", "error") and "pipe" in what
 
 
+@pytest.mark.slow
 def test_the_same_scans_stored_along_other_axes_give_the_same_places(raw: Path, tmp_path: Path) -> None:
     dataset = read_dataset(raw)
     before, _ = extract_fingerprint(dataset, tmp_path / "before", 1)
@@ -260,6 +263,7 @@ def test_one_case_in_other_units_stops_before_anything_is_read(raw: Path, tmp_pa
     assert not (tmp_path / "plan_and_preprocess/Dataset009_Odd/measured").exists()
 
 
+@pytest.mark.slow
 def test_cases_too_large_to_be_prepared_are_named_together(raw: Path, tmp_path: Path, capsys) -> None:
     tiny = ["--planner", "plain_unet", "--spacing", "0.01,0.02,0.02", "--workspace", str(tmp_path / "w")]
     assert main(["plan_and_preprocess", str(raw), *tiny]) == 2
@@ -276,6 +280,7 @@ def test_a_table_may_be_cut_and_says_so() -> None:
     assert problem_table(problems).count("case_") == 500
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FOLDER, reason="AUTOSEG_TEST_DATA names no folder with datasets")
 @pytest.mark.parametrize("folder", sorted(Path(str(FOLDER)).glob("Dataset*")), ids=lambda path: path.name)
 def test_real_datasets_are_not_odd(folder: Path, tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ def test_a_case_without_the_reference_is_compared_with_what_it_has() -> None:
     assert second.information[2] == third.information[1] is not None
 
 
+@pytest.mark.slow
 @real
 @pytest.mark.parametrize("start", ["Dataset002", "Dataset047", "Dataset052"])
 def test_real_cases_have_the_statistics_of_their_files(start: str) -> None:

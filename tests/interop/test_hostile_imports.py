@@ -94,6 +94,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> None:
     import_nnunet(archive_of(MODEL, folder / "model.zip"), folder / "bundle")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICKLES)
 def test_no_pickle_takes_long_or_much(name: str, tmp_path: Path) -> None:
     assert "checkpoint_final.pth" in refused(with_pickle(MODEL, PICKLES[name]), tmp_path)
@@ -105,6 +106,7 @@ def test_no_postprocessing_takes_long_or_much(name: str, tmp_path: Path) -> None
     assert "postprocessing.pkl" in refused(MODEL | {path: POSTPROCESSING[name]}, tmp_path)
 
 
+@pytest.mark.slow
 @needs_numpy_2
 def test_every_other_thing_wrong_with_a_checkpoint_is_refused(tmp_path: Path) -> None:
     harmless = ("version", "patched", "end of directory", "entries: flags", "entries: method")
@@ -126,6 +128,7 @@ def hostile(seed: int) -> Iterator[tuple[str, Files]]:
     yield from draw.sample(list(changed_postprocessing(MODEL)), 5)
 
 
+@pytest.mark.slow
 def test_a_value_replaced_is_a_message_or_a_model(tmp_path: Path) -> None:
     for number, (title, files) in enumerate(hostile(seed=0)):
         pack: Callable[[Files, Path], Path] = folder_of if number % 2 else archive_of
@@ -179,6 +182,7 @@ def test_a_network_is_compared_before_a_number_is_read(tmp_path: Path) -> None:
     assert "has the shape" in refused(edited((*NETWORK, "features_per_stage"), [1600, 3200, 3200]), tmp_path)
 
 
+@pytest.mark.slow
 @needs_numpy_2
 @pytest.mark.parametrize("shared", [True, False])
 def test_weights_that_show_a_part_of_their_numbers_take_no_more_than_they_show(shared: bool, tmp_path: Path) -> None:

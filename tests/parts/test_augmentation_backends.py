@@ -104,6 +104,7 @@ def maps(spec: Any, count: int, seed: int, loaded: tuple[int, ...], patch: tuple
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [3, 2])
 def test_rotation_and_scaling_have_the_same_distribution(dimensions: int) -> None:
     patch, loaded = (2,) * dimensions, (6,) * dimensions

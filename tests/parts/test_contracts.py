@@ -116,6 +116,7 @@ def test_the_fields_of_a_configuration_are_typed_by_contracts() -> None:
     assert there == {*by_package, "autoseg.parts.readers"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(24, 26, 28), (1, 40, 38), (1, 1, 1)], ids=["volume", "slice", "voxel"])
 @pytest.mark.parametrize("name", list(FILTERS))
 def test_a_filter_keeps_shape_and_what_it_was_given(name: str, shape: tuple[int, ...]) -> None:

@@ -42,6 +42,7 @@ def variation(channel: np.ndarray, where: np.ndarray) -> float:
     return float(channel[where].std() / channel[where].mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2])
 def test_n4_takes_a_planted_field_out(size: int) -> None:
     """Within one tissue the coefficient of variation falls to less than a third, on a coarse grid as well."""

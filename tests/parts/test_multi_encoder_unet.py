@@ -190,6 +190,7 @@ def elements(network: nn.Module, channels: int, patch: tuple[int, ...]) -> int:
     return sum(counted)
 
 
+@pytest.mark.slow
 @ALL
 @BOTH
 @pytest.mark.parametrize("size", [0, 2])

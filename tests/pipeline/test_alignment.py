@@ -29,6 +29,8 @@ from autoseg.preprocessing.keys import preparation_keys
 from autoseg.preprocessing.store import CaseStore
 from autoseg.workspace import DatasetFolder, Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME = "Dataset052_Two"
 COARSE = Geometry((26, 26, 30), (5.5, 6.0, 5.0), (-65.0, -75.0, 15.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 FLIP = ((1, 0, 2), (0, 2))

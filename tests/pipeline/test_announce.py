@@ -60,6 +60,7 @@ def test_a_length_that_the_plan_was_not_made_for_is_told(
     assert (f"`autoseg plan Dataset900_Small --time {seconds:.0f}s`" in caplog.text) == said
 
 
+@pytest.mark.slow
 def test_a_training_says_what_it_does_where_and_what_comes_next(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

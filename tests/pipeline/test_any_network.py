@@ -16,6 +16,8 @@ from autoseg.parts.readers import read_labels
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.workspace import DatasetFolder, Workspace
 
+pytestmark = pytest.mark.slow
+
 OWN = ("--network", "mylab.two_encoders", "--trust", "mylab")
 SHORT = ("--epochs", "1", "--set", "training.iterations_per_epoch=2")
 

@@ -15,6 +15,8 @@ import pytest
 
 from autoseg.pipeline.demo import NAME, make_dataset
 
+pytestmark = pytest.mark.slow
+
 READ_ONLY = (
     'mount --bind "$0" "$0" && mount -o remount,bind,ro / && mount -t tmpfs -o ro none /dev/shm && '
     'exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"'
@@ -54,7 +56,6 @@ def root() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.slow
 def test_the_whole_way_where_only_the_workspace_can_be_written(root: Path) -> None:
     workspace = root / "workspace"
     raw = make_dataset(root / NAME, cases=4, tests=1)

@@ -31,6 +31,8 @@ from autoseg.planning.target import read_target
 from autoseg.settings import Resolved, RunSettings
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = RunSettings(device="cpu", threads=2)
 WISHES = PlanConstraints(memory=int(2e9), seconds=4.0)
 SMALL = replace(tiny.PLANNER, budget_3d=replace(tiny.PLANNER.budget_3d, elements=0.5e6))

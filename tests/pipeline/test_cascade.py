@@ -19,6 +19,8 @@ from autoseg.preprocessing.store import CaseStore
 from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME, CASES, SHAPE = "Dataset001_Cascade", 3, (32, 112, 112)
 SETTINGS = RunSettings(device="cpu", threads=1)
 CASCADE = ("-c", "3d_cascade_fullres")

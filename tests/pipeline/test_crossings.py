@@ -24,6 +24,8 @@ from autoseg.parts.readers import read_header, unlike
 from autoseg.settings import RunSettings
 from autoseg.workspace import DatasetFolder, Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME = "Dataset001_Crossed"
 COARSE = Geometry((26, 26, 30), (5.5, 6.0, 5.0), (-65.0, -75.0, 15.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 SHIFT = rigid((0.0, 0.1, 0.1), (8.0, -6.0, 7.0))

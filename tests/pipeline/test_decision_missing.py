@@ -25,6 +25,8 @@ from autoseg.inference.model import Model
 from autoseg.parts.inputs import presence
 from autoseg.workspace import DatasetFolder, Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME, SHAPE, SPACING, CASES = "Dataset001_Gaps", (12, 26, 24), (2.0, 1.0, 1.0), 6
 CHANNELS = ("T1", "FLAIR")
 LACKING = {0: "FLAIR", 1: "T1", 4: "FLAIR"}

@@ -9,8 +9,9 @@ from autoseg.evaluation.scores import Summary
 from autoseg.pipeline.demo import demo
 from autoseg.settings import RunSettings
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_one_epoch_finds_the_organ_in_cases_never_seen(tmp_path, caplog) -> None:
     shown = demo(tmp_path, epochs=1, settings=RunSettings(device="cpu"))
     summary = read_json(tmp_path / "predictions" / "scores.json", Summary)

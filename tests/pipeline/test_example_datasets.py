@@ -23,6 +23,8 @@ from autoseg.parts.readers import read_image, write_channels
 from autoseg.plan import read_plan
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "overlapping_masks", "overlapping_masks_one_file", "time_series", "chosen_volumes", "multi_echo",
     "colour_and_infrared",

@@ -21,6 +21,8 @@ from autoseg.plan import read_plan
 from autoseg.preprocessing.store import CaseStore
 from autoseg.settings import RunSettings
 
+pytestmark = pytest.mark.slow
+
 WISHES = ["--bias-correction", "T1", "--filter", "T2=median", "--normalizer", "T2=histogram"]
 QUICK = ["--set", "filters.0.0.iterations=[3,3]", "--set", "network.features=[4,8,8]"]
 SHORT = ["--epochs", "1", "--set", "training.iterations_per_epoch=2", "--device", "cpu", "--threads", "1"]

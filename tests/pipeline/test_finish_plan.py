@@ -135,6 +135,7 @@ def test_a_wish_is_planned_at_once(request_: PlanRequest, files: DatasetFolder) 
     assert draft(PlanRequest(constraints=PlanConstraints(network="plain_unet")), *task) is not None
 
 
+@pytest.mark.slow
 def test_training_on_a_draft_plans_as_plan_does_and_prepares_what_only_the_plan_has(
     files: DatasetFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +160,7 @@ def test_training_on_a_draft_plans_as_plan_does_and_prepares_what_only_the_plan_
     assert plan_of(files)["draft"] is False, "what was measured is never replaced by a draft"
 
 
+@pytest.mark.slow
 def test_the_time_of_a_training_is_what_it_is_planned_for(
     files: DatasetFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +188,7 @@ def test_training_takes_the_planned_default_and_not_the_drafts(files: DatasetFol
     assert [path.name for path in files.root.glob("runs/*")] == ["2d"]
 
 
+@pytest.mark.slow
 def test_a_configuration_that_a_draft_does_not_have_is_planned_at_once(raw: Path, files: DatasetFolder) -> None:
     words = ("plan_and_preprocess", str(raw), "--planner", "lab.small", "-c", "3d_lowres", "--threads", "1")
     assert call(files, *words) == 0

@@ -113,6 +113,7 @@ def test_no_fold_begins_without_a_plan(small_plan: Plan, tmp_path: Path, code: i
     assert (tmp_path / "planned").exists()
 
 
+@pytest.mark.slow
 def test_folds_are_trained_in_a_folder_full_of_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = make_dataset(tmp_path / NAME, cases=2, tests=0)
     for name in ("argparse", "numpy", "torch", "json", "logging", "sitecustomize"):

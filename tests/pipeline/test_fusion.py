@@ -37,6 +37,8 @@ from autoseg.settings import RunSettings
 from autoseg.training.batches import training_sampler
 from autoseg.workspace import DatasetFolder, Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,7 +52,6 @@ def files(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> DatasetFolder:
     return measured_in(tmp_path_factory.mktemp("measured"), raw)
 
 
-@pytest.mark.slow
 def test_a_draft_is_measured_where_it_trains_and_its_bundle_predicts_bit_for_bit(raw: Path, tmp_path: Path) -> None:
     files = Workspace(tmp_path / "workspace").dataset_folder(NAME)
     asked = ("--fusion", "middle:attention", "--groups", "t2;T1")

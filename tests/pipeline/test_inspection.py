@@ -8,6 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pytest
 from two_channels import GRID, moved, phantom, rigid, save
 
 from autoseg.cli import main
@@ -56,6 +57,7 @@ def row(text: str, label: str) -> list[str]:
     return found.removeprefix(label).split()
 
 
+@pytest.mark.slow
 def test_two_channels_in_check_and_explanations(tmp_path: Path) -> None:
     folder = make(tmp_path / NAME, "T2", "second")
     said = run("check", folder, cwd=tmp_path)

@@ -13,6 +13,8 @@ from PIL import Image
 
 from autoseg.cli import main
 
+pytestmark = pytest.mark.slow
+
 CASES = 5
 NAME = "Dataset001_Kind"
 
@@ -111,7 +113,6 @@ def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return folder, values
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("configuration", [None, "2d"])
 def test_the_whole_way(kind: tuple[Path, set[int]], configuration: str | None, tmp_path: Path) -> None:
     folder, values = kind

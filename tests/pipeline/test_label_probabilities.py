@@ -27,6 +27,8 @@ from autoseg.pipeline.evaluate import evaluate
 from autoseg.pipeline.predict import predict
 from autoseg.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 MASKS = MaskLabels(("one", "two"))
 CASES = ("case0", "case1")
 

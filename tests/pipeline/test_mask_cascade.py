@@ -21,6 +21,8 @@ from autoseg.preprocessing.store import CaseStore
 from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME, SHAPE = "Dataset001_Cascade", (32, 112, 112)
 GEOMETRY = Geometry.plain(SHAPE, (2.5, 1.0, 1.0))
 LABELS = MaskLabels(("left", "right"))
@@ -47,7 +49,6 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_a_cascade_of_masks(tmp_path: Path) -> None:
     raw, where = make_dataset(tmp_path / NAME), ["--workspace", str(tmp_path / "workspace")]
     planned = ["--planner", "tiny", "-c", CASCADE, "--mirror", "none", "--set", "network.features=[4,8,8]"]

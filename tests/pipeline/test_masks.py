@@ -23,6 +23,8 @@ from autoseg.parts.readers import write_channels, write_labels
 from autoseg.preprocessing.store import CaseStore
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME, CASES = "Dataset001_Chest", 6
 MASKS = ("lung", "heart", "clavicle")
 GEOMETRY = Geometry.plain((8, 18, 22), (3.0, 1.0, 1.0))

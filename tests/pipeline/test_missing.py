@@ -30,6 +30,8 @@ from autoseg.pipeline.missing import subset_scores
 from autoseg.run_folder import RunFolder
 from autoseg.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME, SHAPE, SPACING = "Dataset001_Gaps", (12, 26, 24), (2.0, 1.0, 1.0)
 HERE = ("--device", "cpu", "--threads", "1", "--precision", "float32")
 SMALL = ("--planner", "tiny", "--set", "network.features=[4,8,8]", "--mirror", "none", "-c", "3d_fullres")

@@ -117,6 +117,7 @@ def test_the_api_gives_back_the_kind_of_image_it_was_given(trained: Path, raw: P
     np.testing.assert_array_equal(sitk.GetArrayFromImage(same), labels)
 
 
+@pytest.mark.slow
 def test_killed_while_preparing_no_finished_case_is_redone(raw: Path, tmp_path: Path) -> None:
     words = ("plan_and_preprocess", raw, "--planner", "tiny", "--threads", "1")
     prepared = tmp_path / "workspace" / NAME / "prepared"
@@ -148,6 +149,7 @@ def test_only_a_changed_case_is_prepared_again(raw: Path, tmp_path: Path) -> Non
     assert {key for key in stores if stores[key] != now[key]} == {"demo_001"}
 
 
+@pytest.mark.slow
 def test_killed_while_training_the_weights_end_as_if_nothing_had_happened(trained: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
     subprocess.run(["cp", "-r", trained / "workspace", workspace], check=True)

@@ -126,6 +126,7 @@ def test_a_comparison_writes_nothing(workspace: Path, capsys: pytest.CaptureFixt
     assert any(row.startswith("* patch_size") for row in rows)
 
 
+@pytest.mark.slow
 def test_a_change_in_training_is_trained_and_written_down(workspace: Path) -> None:
     planned(workspace)
     changes = ["--set", "training.iterations_per_epoch=1", "--set", "batch_size=1", "--set", "optimizer.momentum=0.5"]

@@ -34,6 +34,7 @@ def plans(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_plan_is_nnunets_and_trains(raw: Path, plans: Path, tmp_path: Path, caplog: Any) -> None:
     words = ["--workspace", str(tmp_path), "--threads", "1"]
     assert main(["plan_and_preprocess", str(raw), "--from", str(plans), "-c", "coarse", *words]) == 0

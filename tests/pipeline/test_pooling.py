@@ -38,6 +38,8 @@ from autoseg.preprocessing.spatial import spatial_record
 from autoseg.settings import RunSettings
 from autoseg.workspace import DatasetFolder, Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME, CASES = "Dataset900_Small", 12
 SETTINGS = RunSettings(device="cpu", precision="float32", threads=2)
 GEOMETRY = Geometry.plain((10, 12, 11), (2.0, 2.0, 2.0))

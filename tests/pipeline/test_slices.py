@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from autoseg.cli import main
@@ -37,6 +38,7 @@ def make_dataset(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_network_of_several_slices_learns_what_one_slice_does_not_tell(tmp_path: Path) -> None:
     raw, workspace = make_dataset(tmp_path / NAME), tmp_path / "workspace"
     there = ["--workspace", str(workspace), "--device", "cpu", "--threads", "1"]

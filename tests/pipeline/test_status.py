@@ -60,6 +60,7 @@ def test_a_process_elsewhere_lives_while_it_gives_signs_of_life(workspace):
     assert [line.state for line in all_runs(workspace)] == ["training", "killed"]
 
 
+@pytest.mark.slow
 def test_another_process_may_not_train_in_the_same_folder_and_its_error_is_not_recorded(workspace):
     with recorded(folder(workspace)):
         told = folder(workspace).status.read_bytes()

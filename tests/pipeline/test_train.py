@@ -123,6 +123,7 @@ def test_whatever_lies_in_place_of_the_plan_is_kept_beside_the_new_one(files: Da
     assert files.read_plan() == planned and files.old_plan.read_text() == content
 
 
+@pytest.mark.slow
 def test_a_finished_fold_is_extended_only_when_asked(files: DatasetFolder) -> None:
     before, scored = fold(files).weights.read_bytes(), fold(files).scores.stat().st_mtime_ns
     train(files, "0", epochs=4, settings=SETTINGS)
@@ -149,6 +150,7 @@ def test_without_its_checkpoint_a_finished_fold_cannot_be_extended(files: Datase
     assert fold(files).weights.read_bytes() == before and fold(files).scores.exists()
 
 
+@pytest.mark.slow
 def test_whole_validation_cases_end_a_training_that_no_longer_gains(files: DatasetFolder) -> None:
     rules = ["training.patience=1", "training.ema_decay=0.5", "optimizer.learning_rate=1e-9"]
     train(files, "1", epochs=500, changes=rules, settings=SETTINGS)
@@ -159,6 +161,7 @@ def test_whole_validation_cases_end_a_training_that_no_longer_gains(files: Datas
     assert run.scores.exists()
 
 
+@pytest.mark.slow
 def test_a_terminated_command_says_how_to_go_on_and_status_knows(files: DatasetFolder) -> None:
     workspace = files.root.parent
     words = ["train", NAME, "2", "--epochs", "100000", "--threads", "1", "--workspace", str(workspace)]
@@ -193,6 +196,7 @@ def command(files: DatasetFolder, *words: str) -> int:
     return main(["train", NAME, "0", "--device", "cpu", "--threads", "1", "--workspace", workspace, *words])
 
 
+@pytest.mark.slow
 def test_with_memory_for_one_patch_a_fold_is_trained_and_validated(
     files: DatasetFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +208,7 @@ def test_with_memory_for_one_patch_a_fold_is_trained_and_validated(
     assert fold(files).scores.exists()
 
 
+@pytest.mark.slow
 def test_an_objective_of_ones_own_trains_a_fold_which_goes_on_with_its_teacher(
     files: DatasetFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

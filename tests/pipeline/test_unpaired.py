@@ -34,6 +34,8 @@ from autoseg.pipeline.plan_file import is_untouched_draft
 from autoseg.run_folder import RunFolder
 from autoseg.workspace import DatasetFolder, Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME, SHAPE, SPACING = "Dataset001_Unpaired", (12, 26, 24), (2.0, 1.0, 1.0)
 HERE = ("--device", "cpu", "--threads", "1", "--precision", "float32")
 CASES = {f"case_{number}": "CT" if number % 2 else "MR" for number in range(10)}

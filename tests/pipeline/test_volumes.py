@@ -58,6 +58,7 @@ def test_volumes_are_those_of_the_label_maps_in_ml(small_plan: Plan, labels: Lab
         assert ml == pytest.approx(voxels * 3.0 * 1.5 * 2.0 / 1000, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_cases_of_before_are_in_the_table_and_nobody_elses_is_replaced(folder: Path, capsys) -> None:
     assert predict(folder) == 0
     assert not (folder / "out" / "volumes.csv").exists()

@@ -89,6 +89,7 @@ def test_what_is_counted_of_a_u_net_is_what_the_formula_says(kind: Any, patch: t
     assert counted == pytest.approx(formula + task.labels.heads * coarser, rel=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.tuples(st.integers(1, 200), st.integers(16, 400), st.integers(16, 400)), st.floats(2e9, 40e9), st.booleans())
 @example((1, 100, 100), 8e9, False)
@@ -108,6 +109,7 @@ def test_a_plan_for_a_network_of_ones_own_keeps_every_limit(
             assert configuration.cost.memory >= 2 / 3 * memory
 
 
+@pytest.mark.slow
 def test_more_time_gives_a_larger_size_and_the_recipe_of_a_long_training() -> None:
     short, long = (plan(OWN, CPU, seconds=hours * 3600).configuration()[1] for hours in (0.3, 100))
     assert (short.network.features, long.network.features) == ((8, 16, 32), (16, 32, 64))

@@ -88,6 +88,7 @@ def test_without_a_limit_of_time_nothing_but_the_images_decides(
     assert planned(shape, spacing, TARGETS[card], cases=cases).default == ("2d" if shape[0] == 1 else "3d_fullres")
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(SHAPES, SPACINGS, st.floats(1e7, 1e9), st.floats(120, 1e4), st.integers(2, 500))
 def test_the_default_sees_enough_or_at_least_as_much_as_3d_fullres(

@@ -37,6 +37,7 @@ def plan(
     return measured.PLANNER.plan(*dataset(**of), constraints, Formula(gpu("any", memory, 1e12)))
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(
     st.tuples(st.integers(1, 150), st.integers(24, 300), st.integers(24, 300)),
@@ -64,6 +65,7 @@ def test_every_configuration_has_the_network_and_keeps_every_limit(
         assert f"{own[0]} to {max(own)} feature maps where the decoder has {network.features[0]}" in told
 
 
+@pytest.mark.slow
 def test_what_is_counted_grows_with_the_encoders_and_is_counted_for_those_that_are_asked_for() -> None:
     counted = []
     for fusion in (None, Fusion("middle", groups=PAIRS), Fusion("middle")):

@@ -217,6 +217,7 @@ def test_overlap_equals_the_integral_along_one_axis() -> None:
     assert overlap(along_x(0.3, 0.02), along_x(0.6, 0.05)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FOLDER, reason="AUTOSEG_TEST_DATA names no folder with datasets")
 @pytest.mark.parametrize(
     ("dataset", "pairs", "kept"),

@@ -59,6 +59,7 @@ def test_memory_is_never_exceeded_and_used_well_unless_the_data_are_too_small(
             assert (freely.patch_size, freely.batch_size) == (configuration.patch_size, configuration.batch_size)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(SHAPES, SPACINGS, st.floats(600, 1e6))
 def test_a_training_never_takes_longer_than_it_may(

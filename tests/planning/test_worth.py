@@ -40,6 +40,7 @@ def slow(elements_per_second: float) -> Target:
     return Target("slow", int(16e9), int(0.5e9), 0.5, False, elements_per_second, share=0.5)
 
 
+@pytest.mark.slow
 def test_two_whole_images_are_seen_rather_than_six_pieces() -> None:
     """BraTS on 24 GB, counted as on a real machine: 6 of 128 x 192 x 96 fill the memory, 2 whole images 69 % of it."""
     bench = of_target(TARGETS["rtx3090-24g"])

@@ -30,6 +30,7 @@ def blocks(page: Page, kind: type, section: str = "dataset") -> list:
     return [block for each in page.sections if each.name == section for block in each.blocks if isinstance(block, kind)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.json")), ids=lambda path: path.stem)
 def test_every_example_has_a_page(example: Path, tmp_path: Path) -> None:
     raw = tmp_path / "Dataset001_Example"

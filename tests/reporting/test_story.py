@@ -252,6 +252,7 @@ def test_predictions_are_what_the_fixture_says(made: DatasetFolder) -> None:
             assert not math.isnan(float(row["dice"]))
 
 
+@pytest.mark.slow
 def test_train_and_select_write_the_page_by_themselves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     workspace, raw = tmp_path / "workspace", make_raw(tmp_path / NAME)
     at = ["--workspace", str(workspace), "--device", "cpu", "--threads", "1"]

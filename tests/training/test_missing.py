@@ -163,6 +163,7 @@ def dice(
     return 2 * common / total
 
 
+@pytest.mark.slow
 def test_a_network_trained_with_dropout_does_without_the_better_channel(small_plan: Plan, tmp_path: Any) -> None:
     network = plain_unet.Spec((8, 16), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,))
     changes = {

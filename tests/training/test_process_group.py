@@ -105,6 +105,7 @@ def train(
     return state.iteration
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_weights_of_one(small_plan: Plan, tmp_path: Path) -> None:
     expected = {}
     for name, plan in plans(small_plan).items():

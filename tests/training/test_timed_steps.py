@@ -61,6 +61,7 @@ def test_the_mean_of_real_steps_counts_and_beside_other_programs_that_of_the_qui
     assert seen is not None and seen.seconds == expected and len(calls) == 1 + 4  # one warms up
 
 
+@pytest.mark.slow
 def test_a_step_for_which_memory_does_not_suffice_is_told_and_not_computed_in_parts(
     small_plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def dice(state: TrainingState, given: dict[str, CaseInMemory], modality: int) ->
     return 2 * common / total
 
 
+@pytest.mark.slow
 def test_one_network_learns_what_looks_otherwise_in_each_modality(small_plan: Plan, tmp_path: Any) -> None:
     """What is labelled in one looks as what is not in the other: norms that both share cannot know."""
     rules, count = TrainingRules(1, iterations_per_epoch=120), 120
