@@ -107,6 +107,11 @@ class RunFolder:
     def scores(self) -> Path:
         return self.validation / "scores.json"
 
+    @property
+    def calibration(self) -> Path:
+        """Voxels of the validation cases by their probabilities."""
+        return self.validation / "calibration.json"
+
     def read_plan(self) -> Plan:
         """What was trained. Raises RecordError."""
         try:

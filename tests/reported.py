@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,11 +66,16 @@ def predicted(key: str) -> np.ndarray:
     return np.where((labels == 2) & (number % 2 == 1), 1, labels).astype(np.uint8)
 
 
-def make_fold(files: DatasetFolder, fold: str) -> None:
+def make_fold(
+    files: DatasetFolder,
+    fold: str,
+    configuration: str = CONFIGURATION,
+    predict: Callable[[str], np.ndarray] = predicted,
+) -> None:
     """What a training leaves, with predictions that are known."""
     dataset, plan = files.read_dataset(), files.read_plan()
-    run = files.run(CONFIGURATION, fold)
-    write_json(run.effective, replace(plan, configurations={CONFIGURATION: plan.configurations[CONFIGURATION]}))
+    run = files.run(configuration, fold)
+    write_json(run.effective, replace(plan, configurations={configuration: plan.configurations[configuration]}))
     write_json(run.status, RunStatus("stopped", "here", 1, 1.7e9, iteration=120, progress=0.5, dice=0.8), sealed=True)
     table = MetricsTable(run.metrics, [])
     for epoch in range(1, 13):
@@ -80,7 +86,7 @@ def make_fold(files: DatasetFolder, fold: str) -> None:
     pairs = {}
     for key in files.read_folds().named(fold).validation:
         paths = files_in(run.validation, key, dataset.file_ending, dataset.labels)
-        write_label_map(predicted(key), Geometry.plain(SHAPE, SPACING), paths, dataset.labels)
+        write_label_map(predict(key), Geometry.plain(SHAPE, SPACING), paths, dataset.labels)
         pairs[key] = (dataset.case(key).label_files, paths)
     score_pairs(pairs, Scorer(dataset.labels), run.validation, patients=files.read_folds().patients)
 
@@ -91,7 +97,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> DatasetFolder:
     root = tmp_path_factory.mktemp("reports")
     raw = make_raw(root / "somewhere_private" / NAME)
     words = ["plan_and_preprocess", str(raw), "--planner", "tiny", "--workspace", str(root / "workspace")]
-    assert main([*words, "-c", CONFIGURATION, "--group", "^case_0[0-4]|^."]) == 0
+    assert main([*words, "-c", CONFIGURATION, "--group", "^case_0[0-4]|^.", "--no-report"]) == 0
     files = Workspace(root / "workspace").dataset_folder(NAME)
     make_fold(files, "0")
     make_fold(files, "1")

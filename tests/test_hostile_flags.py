@@ -58,6 +58,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--compile": ("", "x", LONG),
     "--memory": SIZES,
     "--time": TIMES,
+    "--watch": ("", "x", "nan", "-1", "0", "inf", "1e999", "1" * 400, LONG),
     "--checkpoint-every": TIMES,
     "--epochs": (*WHOLE, "0"),
     "--patience": WHOLE,

@@ -104,6 +104,7 @@ def plan_and_preprocess(
     align: str | None = None,
     reference: str | int | None = None,
     modality_file: str | None = None,
+    report: bool = True,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Plan:
@@ -125,21 +126,26 @@ def plan_and_preprocess(
     ``reference``, a name or number, or else onto that of the label maps, by their headers (``align="header"``); with
     ``align`` ``"rigid"`` or ``"affine"`` they are registered besides; None for both is what was asked for before.
     ``modality_file`` is a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that names the channel of cases that have one
-    each. Raises DatasetError.
+    each. ``report`` writes the dataset's page at the end, and never fails. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest
+    from ..reporting.story import report_after
     from ..settings import RunSettings
 
     of_channels = bias_correction, filters, normalizers, missing_channels, require, fusion, groups
     constraints = given.constraints(spacing, mirror, slices, memory, minutes, network, *of_channels)
     nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
-    return story.plan_and_preprocess(
-        given.path(folder, "the dataset's folder"),
-        given.workspace_in(workspace, trusted),
+    raw, root = given.path(folder, "the dataset's folder"), given.workspace_in(workspace, trusted)
+    planned = story.plan_and_preprocess(
+        raw,
+        root,
         PlanRequest(planner, nnunet, constraints, target, changes, used, trusted),
         folds=given.fold_rules(group, group_file, stratify),
         configurations=configurations,
         alignment=given.alignment(align, reference),
         modality_file=given.optional_text(modality_file, "modality_file"),
     )
+    if report:
+        report_after(root.folder_for(raw), used.threads)
+    return planned

@@ -122,22 +122,22 @@ def report(
     *,
     output: str | Path | None = None,
     pictures: bool = True,
+    watch: int | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Path:
     """Writes one HTML page about a dataset, or about a folder ``runs/<configuration>`` or ``.../fold_0``; returns it.
 
     ``output`` None: ``report.html`` in that folder of the workspace. ``pictures`` False leaves out all slices of
-    images. Raises WorkspaceError where nothing is known of ``dataset``, UsageError where ``output`` is a file that is
-    no report.
+    images. ``watch`` writes it anew every so many seconds until no training runs. Raises WorkspaceError where nothing
+    is known of ``dataset``, UsageError where ``output`` is a file that is no report.
     """
     from ..reporting.story import report as story
+    from ..reporting.watch import watch as watched
     from ..settings import RunSettings
 
-    return story(
-        given.name(dataset),
-        given.workspace_in(workspace, trusted),
-        output=given.optional_path(output, "output"),
-        pictures=pictures,
-        threads=(settings or RunSettings()).threads,
-    )
+    target, root, every = given.name(dataset), given.workspace_in(workspace, trusted), given.count(watch, "watch")
+    path, threads = given.optional_path(output, "output"), (settings or RunSettings()).threads
+    if every is None:
+        return story(target, root, output=path, pictures=pictures, threads=threads)
+    return watched(target, root, every, output=path, pictures=pictures, threads=threads)

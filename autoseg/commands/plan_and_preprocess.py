@@ -17,6 +17,7 @@ def add_flags(command: ArgumentParser) -> None:
     _planning_flags.add_alignment(command)
     _planning_flags.add_modality_file(command)
     _flags.add_configurations(command)
+    _flags.add_report(command)
     _flags.add_machine(command)
 
 
@@ -34,5 +35,8 @@ def run(options: Namespace) -> None:
         alignment=_options.alignment(options),
         modality_file=options.modality_file,
     )
+    files = workspace.folder_for(folder)
+    if (write := _options.report_at_end(options, files)) is not None:
+        write()
     if options.explain:
-        sys.stdout.write(explained(planned, workspace.folder_for(folder).read_fingerprint()) + "\n")
+        sys.stdout.write(explained(planned, files.read_fingerprint()) + "\n")

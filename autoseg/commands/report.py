@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from ..settings import MOST_THREADS
 from . import _flags, _options
 
+LONGEST_WATCH = 24 * 3600  # seconds between two pages
 HELP = "write one HTML page about a dataset: scores of all cases, trainings, images and labels, plan"
 
 
@@ -20,6 +21,14 @@ def add_flags(command: ArgumentParser) -> None:
     )
     command.add_argument("--no-pictures", action="store_true", help="leave out all slices of images")
     command.add_argument(
+        "--watch",
+        nargs="?",
+        const=30,
+        type=_flags.whole(1, LONGEST_WATCH),
+        metavar="SECONDS",
+        help="while a training runs, write the page anew every so many seconds (default: 30); it reloads itself",
+    )
+    command.add_argument(
         "--threads",
         type=_flags.whole(1, MOST_THREADS),
         metavar="N",
@@ -29,13 +38,14 @@ def add_flags(command: ArgumentParser) -> None:
 
 def run(options: Namespace) -> None:
     from ..reporting.story import report
+    from ..reporting.watch import watch
     from ..settings import RunSettings
 
-    path = report(
-        options.dataset,
-        _options.workspace(options),
-        output=options.output,
-        pictures=not options.no_pictures,
-        threads=options.threads or RunSettings().threads,
-    )
+    threads, workspace = options.threads or RunSettings().threads, _options.workspace(options)
+    pictures, output = not options.no_pictures, options.output
+    if options.watch is None:
+        path = report(options.dataset, workspace, output=output, pictures=pictures, threads=threads)
+    else:
+        every = options.watch
+        path = watch(options.dataset, workspace, every, output=output, pictures=pictures, threads=threads)
     sys.stdout.write(f"{path}\n")

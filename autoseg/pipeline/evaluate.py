@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -103,6 +103,8 @@ class Scorer:
     """By case; empty where no metric needs them."""
     heads: Labels | None = None
     """Those of the model that gave the probabilities."""
+    beside: Callable[[str, np.ndarray], None] | None = None
+    """Is given the name of each case that was scored and its reference, which is read anyway: the user's values."""
 
     def __call__(self, key: str, pair: Pair) -> CaseScores:
         true, predicted = pair
@@ -120,7 +122,10 @@ class Scorer:
         path, chances = self.probabilities.get(key), None
         if path is not None:
             chances = probabilities_in(path, self.heads or labels, prediction.shape)
-        return score_case(reference, prediction, labels, geometry, self.metrics, chances)
+        scores = score_case(reference, prediction, labels, geometry, self.metrics, chances)
+        if self.beside is not None:
+            self.beside(key, reference)
+        return scores
 
 
 def score_pairs(

@@ -130,7 +130,8 @@ def _is_finished(run: FoldRun) -> bool:
 
 def _refuse_folders(folder: RunFolder) -> None:
     """Hours later it would be too late. Raises WorkspaceError where files cannot be written."""
-    for path in (folder.weights, folder.made, folder.effective, folder.metrics, folder.scores):
+    files = (folder.weights, folder.made, folder.effective, folder.metrics, folder.scores, folder.calibration)
+    for path in files:
         refuse_folder(path)
     for path in (folder.checkpoints, folder.validation, folder.probabilities):
         if path.exists():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Union
 
 from ..evaluation.scores import NUMBER
+from .pairs import Matrix, Pairs
 
 Cell = Union[str, float, None]
 
@@ -110,6 +111,8 @@ class Lines:
     high: float | None = None
     """Ends of the y axis; None: those of the values."""
     log: bool = False
+    whole: bool = True
+    """Whether x is counted in whole numbers."""
     note: str = ""
 
 
@@ -273,9 +276,9 @@ class Pictures:
     note: str = ""
 
 
-Drawn = (Table, Lines, Swarm, Scatter, Ranges, Parts, UNet, Pictures)
+Drawn = (Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures)
 """What the script draws; the others are written into the page."""
-Block = Union[Heading, Text, Notice, Facts, Table, Lines, Swarm, Scatter, Ranges, Parts, UNet, Pictures]
+Block = Union[Heading, Text, Notice, Facts, Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is read of the files of cases: how large their labels are, and their pictures."""
+"""Cases as they are drawn, and the sizes of what a label map holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.extent import CUBIC_MM_PER_ML
-from ..core.geometry import SLICE_SPACING_2D, Geometry, Image
+from ..core.geometry import SLICE_SPACING_2D, Image
 from ..core.labels import Labels
 from ..core.parallel import ordered_map
 from ..core.progress import progress
@@ -35,30 +35,6 @@ class Shown(NamedTuple):
     told: str
     prediction: LabelFiles | None = None
     at_errors: bool = False
-
-
-def sizes(source: Source) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """Case to label to its size in ml (of 2-D images mm2), and messages of the label maps that cannot be read."""
-    cases = source.dataset.cases
-    measure = partial(_size, source=source)
-    found, wrong = {}, []
-    results = progress(ordered_map(measure, cases, source.threads), len(cases), "reading label maps")
-    for case, result in zip(cases, results):
-        if isinstance(result, str):
-            wrong.append(f"case {case.key}: {result}")
-        else:
-            found[case.key] = result
-    return found, wrong
-
-
-def _size(case: Case, source: Source) -> dict[str, float] | str:
-    labels, measured = source.dataset.labels, source.fingerprint
-    spacing = measured.cases[case.key].spacing if measured and case.key in measured.cases else (1.0, 1.0, 1.0)
-    try:
-        label_map, geometry = read_label_map(case.label_files, labels, Geometry.plain((1, 1, 1), spacing))
-    except (AutosegError, OSError) as error:
-        return source.told(error)
-    return {name: count * voxel_size(geometry.spacing) for name, count in counts(label_map, labels).items()}
 
 
 def voxel_size(spacing: Sequence[float]) -> float:

@@ -19,7 +19,10 @@ from ..errors import UsageError
 from .blocks import Drawn, Section
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("elements.js", "axes.js", "charts.js", "tables.js", "unet.js", "pictures.js", "page.js")
+SCRIPTS = (
+    *("elements.js", "axes.js", "charts.js", "pairs.js", "tables.js", "matrix.js", "unet.js"),
+    *("pictures.js", "page.js", "live.js"),
+)
 MARK = '<meta name="generator" content="autoseg report">'
 _IN_SCRIPTS = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
@@ -34,6 +37,8 @@ class Page:
     sections: tuple[Section, ...]
     notices: tuple[str, ...] = ()
     """What of the dataset could not be read."""
+    reload: int | None = None
+    """Seconds after which an open page looks at its file again; None: never."""
 
 
 def render(page: Page) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..core.mishaps import explained
 from ..core.records import read_json
@@ -20,6 +20,9 @@ from ..pipeline.status import RunLine, all_runs
 from ..plan import Plan
 from ..run_folder import RunFolder
 from ..workspace import DatasetFolder, Workspace
+
+if TYPE_CHECKING:
+    from .counted import Counted
 
 Found = TypeVar("Found")
 _FOLDERS = re.compile(r"(?<![^\s('\"=])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"<>]+)+[/\\](?=[^/\\\s])")
@@ -41,6 +44,9 @@ class Source:
     room: int = MOST_PICTURES
     damaged: list[str] = field(default_factory=list)
     """What could not be read."""
+    counted: Counted | None = None
+    """Of label maps (``reporting.counted``); None: not yet."""
+    _summaries: dict[str, tuple[dict[str, Summary], list[str]]] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> Fingerprint | None:
@@ -69,6 +75,11 @@ class Source:
 
     def summaries(self, configuration: str) -> tuple[dict[str, Summary], list[str]]:
         """Fold to the scores of its validation cases, and what is wrong with scores that cannot be read."""
+        if configuration not in self._summaries:
+            self._summaries[configuration] = self._read_summaries(configuration)
+        return self._summaries[configuration]
+
+    def _read_summaries(self, configuration: str) -> tuple[dict[str, Summary], list[str]]:
         found, wrong = {}, []
         for run in self.runs().get(configuration, []):
             if run.scores.exists():

@@ -11,7 +11,7 @@ from ..dataset_names import find_dataset
 from ..errors import AutosegError, UsageError
 from ..workspace import DatasetFolder, Workspace
 from .page import Page, refuse_foreign, write
-from .sections import sections
+from .sections import Kept, sections
 from .source import Source, open_source, run_at
 
 LOG = logging.getLogger("autoseg")
@@ -27,28 +27,27 @@ def report(
     WorkspaceError where nothing is known of ``target``, UsageError where ``output`` is no report, OSError where it
     cannot be written.
     """
-    files, configuration, fold, folder = _found(target, workspace)
-    path = output or folder / NAME
+    files, configuration, fold, path = place_of(target, workspace, output)
     refuse_foreign(path)
     source = open_source(files, configuration=configuration, fold=fold, pictures=pictures, threads=threads)
     write(path, page_of(source))
     return path
 
 
-def page_of(source: Source) -> Page:
-    """Every section that has something to say."""
-    found = sections(source)
+def page_of(source: Source, kept: Kept | None = None) -> Page:
+    """Every section that has something to say; those in ``kept`` whose files have not changed as they are there."""
+    found = sections(source, kept)
     of = " ".join(filter(None, (source.configuration, f"fold {source.fold}" if source.fold else "")))
     subtitle = of or "all trainings"
     return Page(source.dataset.name, subtitle, __version__, found, tuple(source.damaged))
 
 
-def report_after(files: DatasetFolder, threads: int) -> None:
+def report_after(files: DatasetFolder, threads: int, pictures: bool = True) -> None:
     """The page of a dataset at the end of another command, whose success does not depend on it."""
     path = files.root / NAME
     try:
         refuse_foreign(path)
-        write(path, page_of(open_source(files, threads=threads)))
+        write(path, page_of(open_source(files, pictures=pictures, threads=threads)))
     except Exception as error:
         said = explained(error) or f"{type(error).__name__}: {error}"
         LOG.warning("no report was written (`autoseg report` tries again): %s", said)
@@ -56,16 +55,18 @@ def report_after(files: DatasetFolder, threads: int) -> None:
         LOG.info("the report is %s", path)
 
 
-def _found(target: str, workspace: Workspace) -> tuple[DatasetFolder, str | None, str | None, Path]:
-    """The dataset, the configuration and fold that are meant, and the folder in which the page belongs."""
+def place_of(
+    target: str, workspace: Workspace, output: Path | None = None
+) -> tuple[DatasetFolder, str | None, str | None, Path]:
+    """The dataset, the configuration and fold that are meant, and the file of the page."""
     run = _run(target, workspace)
     if run is not None:
         files, configuration, fold = run
         folder = files.run(configuration, fold).root if fold else files.runs(configuration)
-        return files, configuration, fold, folder
+        return files, configuration, fold, output or folder / NAME
     found = find_dataset(target, workspace)
     files = workspace.folder_for(found.folder, found.name)
-    return files, None, None, files.root
+    return files, None, None, output or files.root / NAME
 
 
 def _run(target: str, workspace: Workspace) -> tuple[DatasetFolder, str, str | None] | None:

@@ -21,6 +21,7 @@ import torch
 from autoseg.cli import main
 from autoseg.core.records import read_json, write_json
 from autoseg.errors import AutosegError, DatasetError, TrainingError
+from autoseg.evaluation.calibration import Calibration
 from autoseg.evaluation.scores import Summary
 from autoseg.parts.networks._unet import UNet
 from autoseg.pipeline.demo import NAME, make_dataset
@@ -267,3 +268,24 @@ def test_validation_goes_by_patient_where_the_folds_name_them(files: DatasetFold
     train(files, "0", epochs=2, settings=SETTINGS)
     found = read_json(fold(files).scores, Summary)
     assert found.patients == {key: patients[key] for key in folds[0].validation}
+
+
+def test_probabilities_are_counted_at_validation_or_later_from_what_is_kept(
+    files: DatasetFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, dataset = fold(files).calibration, files.read_dataset()
+    written, found = path.read_bytes(), read_json(path, Calibration)
+    scores = read_json(fold(files).scores, Summary)
+    assert found.cases.keys() == scores.cases.keys() and found.cases
+    for key, labels in found.cases.items():
+        assert labels.keys() == dataset.labels.foreground.keys()
+        for name, bins in labels.items():
+            assert sum(bins.hits) == scores.cases[key][name]["reference_voxels"] > 0
+    path.unlink()
+    before = fold(files).scores.stat().st_mtime_ns
+    train(files, "0", epochs=2, settings=SETTINGS)
+    assert path.read_bytes() == written and fold(files).scores.stat().st_mtime_ns == before
+    path.unlink()
+    edited(files.dataset, lambda record: json.loads(json.dumps(record).replace("labelsTr", "gone")))
+    train(files, "0", epochs=2, settings=SETTINGS)
+    assert not path.exists() and "how well the probabilities are calibrated is not known" in caplog.text

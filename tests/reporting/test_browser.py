@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reported import CASES, NAME
+from compared import make_other
+from reported import CASES, CONFIGURATION, NAME
 
 import autoseg
-from autoseg.workspace import DatasetFolder
+from autoseg.reporting.page import write
+from autoseg.reporting.source import open_source
+from autoseg.reporting.story import page_of
+from autoseg.workspace import DatasetFolder, Workspace
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pages are not tested: selenium is not installed")
+WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="pages are not tested: there is no Chromium here")
@@ -220,3 +226,63 @@ def test_a_page_can_be_printed(browser, pages) -> None:
     assert browser.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
     assert len(printed["data"]) > 10_000
+
+
+@pytest.fixture(scope="module")
+def live(made: DatasetFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two configurations are compared, and the page looks for a newer one every second."""
+    folder = tmp_path_factory.mktemp("live")
+    shutil.copytree(made.root, folder / "workspace" / NAME)
+    files = Workspace(folder / "workspace").dataset_folder(NAME)
+    make_other(files)
+    write(folder / "live.html", replace(page_of(open_source(files, pictures=False)), reload=1))
+    return folder / "live.html"
+
+
+def test_what_is_beyond_scores_is_drawn_and_can_be_used(browser, live) -> None:
+    for theme, width in (("light", 1280), ("dark", 360)):
+        emulate(browser, theme=theme, width=width)
+        opened(browser, live)
+        click(browser, browser.find_element("id", "live"))  # it stays as it is
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    matrix = figure(browser, "Confusion between labels")
+    cells = matrix.find_elements("css selector", "tbody td")
+    shares = [float(cell.get_attribute("data-value")) for cell in cells]
+    assert len(cells) == 9 and sum(shares) == pytest.approx(300, abs=1e-2)
+    select = matrix.find_element("css selector", "select")
+    browser.execute_script("arguments[0].value = '1'; arguments[0].dispatchEvent(new Event('change'))", select)
+    amounts = matrix.find_elements("css selector", "tbody td")
+    assert [float(cell.get_attribute("data-value")) for cell in amounts] != shares
+    pairs = figure(browser, f"{CONFIGURATION} and 2d")
+    assert (
+        len(pairs.find_elements("css selector", ".pair")) == len(pairs.find_elements("css selector", ".point")) / 2 > 2
+    )
+    ticks = figure(browser, "Reliability diagram").find_elements("css selector", "text")
+    assert "0.5" in [tick.get_attribute("textContent") for tick in ticks]
+    assert [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_a_live_page_looks_for_a_newer_one_and_goes_on_where_the_reader_was(browser, live) -> None:
+    emulate(browser)
+    opened(browser, live)
+    table = figure(browser, "All cases")
+    browser.execute_script(
+        """window.old = true;
+        const set = (control, value) => { control.value = value; control.dispatchEvent(new Event('input')); };
+        set(arguments[0].querySelector('input[type=search]'), 'organ');
+        arguments[0].querySelector('thead button').click(); arguments[0].querySelector('thead button').click();
+        const theme = document.getElementById('theme'); theme.value = 'dark'; theme.dispatchEvent(new Event('change'));
+        document.querySelector('details').open = true; window.scrollTo(0, 500);""",
+        table,
+    )
+    rows = [row.get_attribute("textContent") for row in table.find_elements("css selector", "tbody tr")]
+    live.write_text(live.read_text(encoding="utf-8").replace(' data-reload="1"', ""), encoding="utf-8")  # the last one
+    wait = WebDriverWait(browser, 60)
+    wait.until(lambda driver: driver.execute_script("return !window.old && document.documentElement.dataset.drawn > 0"))
+    assert browser.execute_script("return document.documentElement.dataset.reload") is None
+    table = figure(browser, "All cases")
+    assert [row.get_attribute("textContent") for row in table.find_elements("css selector", "tbody tr")] == rows
+    assert table.find_element("css selector", "th").get_attribute("aria-sort") == "descending"
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == PAPER["dark"]
+    assert browser.execute_script("return document.querySelector('details').open && window.scrollY") == 500
+    assert [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")] == []

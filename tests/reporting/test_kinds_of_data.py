@@ -22,7 +22,7 @@ GEOMETRY = Geometry.plain((8, 20, 24), (2.5, 1.0, 1.0))
 def opened(raw: Path, folder: Path, **options: object) -> Source:
     """Planned, not trained."""
     words = ["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "2d", "--workspace", str(folder)]
-    assert main([*words, "--threads", "1"]) == 0
+    assert main([*words, "--threads", "1", "--no-report"]) == 0
     return open_source(Workspace(folder).dataset_folder(raw.name), **options)
 
 

@@ -253,11 +253,18 @@ def test_predictions_are_what_the_fixture_says(made: DatasetFolder) -> None:
 
 
 @pytest.mark.slow
-def test_train_and_select_write_the_page_by_themselves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_preparing_train_and_select_write_the_page_by_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     workspace, raw = tmp_path / "workspace", make_raw(tmp_path / NAME)
     at = ["--workspace", str(workspace), "--device", "cpu", "--threads", "1"]
     page = workspace / NAME / "report.html"
-    assert main(["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "2d", *at]) == 0
+    prepare = ["plan_and_preprocess", str(raw), "--planner", "tiny", "-c", "2d", *at]
+    assert main([*prepare, "--no-report"]) == 0 and not page.exists()
+    assert main(prepare) == 0
+    assert titled(page, "Size per label (ml)") and titled(page, "Decisions for all configurations")
+    assert 'id="training"' not in page.read_text(encoding="utf-8")
+    page.unlink()
     train = ["train", NAME, "0", "-c", "2d", "--epochs", "1", "--set", "training.iterations_per_epoch=2", *at]
     assert main([*train, "--no-report"]) == 0 and not page.exists()
     page.write_text("notes of mine")

@@ -14,7 +14,7 @@ function drawLines(figure, block) {
     const [left, right] = extent(series.flatMap((each) => each.x));
     const [low, high] = extent(series.flatMap((each) => each.y));
     const y = { label: block.y, low: block.low ?? low, high: block.high ?? high };
-    const { root, sx, sy, box } = frame(width, 240, `${block.title} by ${block.x}`, { label: block.x, whole: true, low: left, high: right }, y);
+    const { root, sx, sy, box } = frame(width, 240, `${block.title} by ${block.x}`, { label: block.x, whole: block.whole, low: left, high: right }, y);
     for (const each of series) root.append(curve(each, sx, sy));
     root.append(cursor(root, series, sx, box, block, told));
     return root;

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 
 from ...core.estimate import Estimate
 from ...data.label_maps import files_in
+from ...evaluation.quality_table import QUALITY
 from ...evaluation.scores import Summary, summarise
 from ..blocks import Block, Column, Group, Groups, Heading, Notice, Points, Scatter, Swarm, Table, Text, number
 from ..cases import Shown, pictures, unit, voxel_size
 from ..source import Source
 from . import Part
+from ._calibration import calibrated
+from ._confusion import confused
+from ._risk import accepted
 
 WORST = 5
 INTERVAL = ("95 % from", "95 % to")
@@ -51,6 +56,14 @@ def blocks(source: Source) -> list[Block]:
     return found
 
 
+def made_of(source: Source) -> list[Path]:
+    """What validation has left, and what is looked up for it."""
+    files = source.files
+    runs = [run for runs in source.runs().values() for run in runs]
+    of_runs = [path for run in runs for path in (run.scores, run.calibration, run.validation / QUALITY)]
+    return [files.dataset, files.fingerprint, files.folds, *of_runs]
+
+
 def _configuration(source: Source, name: str, summaries: Mapping[str, Summary]) -> list[Block]:
     whole = pooled(summaries, source.folds.patients if source.folds else {})
     if whole is None:
@@ -61,6 +74,9 @@ def _configuration(source: Source, name: str, summaries: Mapping[str, Summary]) 
         _means(whole),
         _swarm(whole),
         *_against_volume(source, whole),
+        *confused(source, name),
+        *calibrated(source, name, summaries),
+        *accepted(source, name, whole, summaries),
         *_pictures(source, name, whole, fold_of),
         _cases(whole, fold_of),
     ]
@@ -235,4 +251,4 @@ def _cases(whole: Summary, fold_of: Mapping[str, str]) -> Table:
     return Table("All cases", tuple(columns), tuple(rows), note)
 
 
-SECTION = Part(10, "Cross-validation", blocks)
+SECTION = Part(10, "Cross-validation", blocks, made_of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ...data.fingerprint import Fingerprint
 from ...data.folds import Folds
@@ -11,7 +12,8 @@ from ...errors import AutosegError
 from ...pipeline.check import check
 from ...settings import RunSettings
 from ..blocks import Block, Cell, Column, Facts, Group, Groups, Notice, Ranges, Spans, Swarm, Table, number
-from ..cases import Shown, is_flat, pictures, sizes, unit
+from ..cases import Shown, is_flat, pictures, unit
+from ..counted import counted
 from ..source import Source
 from . import Part
 
@@ -34,7 +36,7 @@ def blocks(source: Source) -> list[Block]:
         found.append(Notice("The images were not measured yet; run `autoseg plan_and_preprocess`."))
     else:
         found += [*_channels(source), _grids(fingerprint), *_intensities(source, fingerprint)]
-    measured, wrong = sizes(source)
+    measured, wrong = counted(source).sizes, counted(source).wrong
     if wrong:
         found.append(Notice(f"{len(wrong)} label maps cannot be read; the first: {wrong[0]}"))
     if measured:
@@ -204,4 +206,9 @@ def _pictures(source: Source, measured: Sizes, of: str) -> list[Block]:
     return pictures(source, "Cases with their labels", shown, note)
 
 
-SECTION = Part(30, "Dataset", blocks)
+def made_of(source: Source) -> list[Path]:
+    """What was measured."""
+    return [source.files.dataset, source.files.fingerprint, source.files.folds]
+
+
+SECTION = Part(30, "Dataset", blocks, made_of)

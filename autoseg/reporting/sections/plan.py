@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ...configuration import NETWORKS, Configuration, StepCost
@@ -146,4 +147,9 @@ def _size(values: Sequence[float]) -> str:
     return " x ".join(f"{value:g}" for value in values)
 
 
-SECTION = Part(40, "Plan", blocks)
+def made_of(source: Source) -> list[Path]:
+    """What was decided."""
+    return [source.files.plan]
+
+
+SECTION = Part(40, "Plan", blocks, made_of)

@@ -1,0 +1,136 @@
+"""Which configuration is better, on the cases that all of them have validated: differences, their intervals, a test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...evaluation.counts import overall, per_case
+from ...evaluation.paired import SURE, Paired, paired
+from ...evaluation.resampling import patient_numbers
+from ...evaluation.scores import Summary
+from ..blocks import Block, Cell, Column, Notice, Table, Text, number
+from ..pairs import Pairing, Pairs
+from ..source import Source
+from . import Part
+from .cross_validation import INTERVAL, made_of, pooled
+
+OVERALL = "mean over labels"
+MOST_LABELS = 40  # in one plot
+Scores = Mapping[str, np.ndarray]
+"""Configuration to Dice (cases, labels), NaN where there is none."""
+
+
+def blocks(source: Source) -> list[Block]:
+    """Every configuration against the best one; nothing where there are not two."""
+    wholes = _validated(source)
+    if len(wholes) < 2:
+        return []
+    keys = sorted(set.intersection(*(set(whole.cases) for whole in wholes.values())))
+    first, *others = wholes.values()
+    labels = [label for label in first.labels if all(label in each.labels for each in others)]
+    if not keys or not labels:
+        return [Notice(f"{', '.join(wholes)} have validated no case and label in common; they are not compared.")]
+    scores = {name: _dice(whole, keys, labels) for name, whole in wholes.items()}
+    ranked = sorted(scores, key=lambda name: -np.nan_to_num(overall(scores[name]), nan=-1.0))
+    patients = {key: patient for whole in wholes.values() for key, patient in whole.patients.items()}
+    numbers = patient_numbers(keys, patients)
+    found: list[Block] = [Text(_told(ranked, len(keys), len(set(numbers.tolist())) if patients else 0))]
+    found.append(_table(scores, ranked, labels, numbers))
+    return found + [_pairs(scores, name, ranked[0], keys, labels) for name in ranked[1:]]
+
+
+def _validated(source: Source) -> dict[str, Summary]:
+    found = {}
+    for name in source.runs():
+        whole = pooled(source.summaries(name)[0], source.folds.patients if source.folds else {})
+        if whole is not None and "dice" in whole.overall:
+            found[name] = whole
+    return found
+
+
+def _dice(whole: Summary, keys: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    cells = [[whole.cases[key][label]["dice"] for label in labels] for key in keys]
+    return np.array([[math.nan if cell is None else cell for cell in row] for row in cells])
+
+
+def _told(ranked: Sequence[str], cases: int, patients: int) -> str:
+    whose = f" of {patients} patients" if patients else ""
+    by = "by patient" if patients else "by case, each taken for a patient"
+    return (
+        f"{len(ranked)} configurations on the {cases} cases{whose} that all have validated, each against {ranked[0]}, "
+        f"which has the highest mean Dice. Intervals and tests go {by}."
+    )
+
+
+def _table(scores: Scores, ranked: Sequence[str], labels: Sequence[str], patients: np.ndarray) -> Table:
+    best = ranked[0]
+    columns = (
+        Column("configuration", chosen=True),
+        Column("label", chosen=True),
+        Column("cases", number=True),
+        Column("Dice", number=True),
+        Column(f"Dice of {best}", number=True),
+        Column("difference", number=True, hint=f"Dice minus that of {best}"),
+        *(Column(name, number=True) for name in INTERVAL),
+        Column("better", number=True, hint="patients, or cases where no patients are named"),
+        Column("worse", number=True, hint="patients, or cases where no patients are named"),
+        Column("p", number=True, hint="Wilcoxon's signed-rank test, two-sided"),
+        Column("verdict"),
+    )
+    rows = []
+    for name in ranked[1:]:
+        for label, one, other in _by_label(scores[name], scores[best], labels):
+            rows.append((name, label, *_row(one, other, patients)))
+    note = (
+        "Differences of means over cases, with their 95 % interval; p is not corrected for the number of comparisons. "
+        "The best was chosen on these same cases, which favours it. Worse or better: the interval leaves out 0, and "
+        f"p < {SURE}."
+    )
+    return Table("Differences of Dice", columns, tuple(rows), note, filtered=len(rows) > 2)
+
+
+def _by_label(one: np.ndarray, other: np.ndarray, labels: Sequence[str]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """All labels together, where there are several, and each by itself."""
+    found = [(label, one[:, [n]], other[:, [n]]) for n, label in enumerate(labels)]
+    return [(OVERALL, one, other), *found] if len(labels) > 1 else found
+
+
+def _row(one: np.ndarray, other: np.ndarray, patients: np.ndarray) -> tuple[Cell, ...]:
+    found = paired(one, other, patients)
+    difference = found.difference
+    return (
+        float(difference.cases),
+        number(float(overall(one))),
+        number(float(overall(other))),
+        number(difference.mean),
+        number(difference.low),
+        number(difference.high),
+        float(found.better),
+        float(found.worse),
+        number(found.p),
+        _verdict(found),
+    )
+
+
+def _verdict(found: Paired) -> str:
+    if found.surely_better():
+        return "better"
+    high = found.difference.high
+    worse = high is not None and high < 0 and found.p is not None and found.p < SURE
+    return "worse" if worse else "no clear difference"
+
+
+def _pairs(scores: Scores, name: str, best: str, keys: Sequence[str], labels: Sequence[str]) -> Pairs:
+    choices = []
+    for label, one, other in _by_label(scores[name], scores[best], labels)[: MOST_LABELS + 1]:
+        values = zip(per_case(one), per_case(other))
+        both = tuple((number(float(left)), number(float(right))) for left, right in values)
+        choices.append(Pairing(label, name, best, tuple(keys), both))
+    note = f"A line is a case, from its Dice by {name} to that by {best}: where it falls, {name} is better."
+    return Pairs(f"{name} and {best}", "Dice", tuple(choices), 0.0, 1.0, note)
+
+
+SECTION = Part(15, "Comparison", blocks, made_of)

@@ -1,0 +1,63 @@
+"""`autoseg report --watch`: the page is written anew while a training runs, and reloads itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from ..pipeline.status import RUNNING
+from ..workspace import Workspace
+from .page import refuse_foreign, write
+from .sections import Kept
+from .source import Source, open_source
+from .story import page_of, place_of
+
+LOG = logging.getLogger("autoseg")
+SECONDS = 30
+QUIET_LOOKS = 2  # between two folds of `train cv` none is being trained for a moment
+
+
+def watch(
+    target: str,
+    workspace: Workspace,
+    every: int = SECONDS,
+    *,
+    output: Path | None = None,
+    pictures: bool = True,
+    threads: int = 1,
+    wait: Callable[[float], None] = time.sleep,
+) -> Path:
+    """As ``story.report``, again after ``every`` seconds until nothing of ``target`` is being trained, or Ctrl-C.
+
+    Sections whose files have not changed are taken from before, so that it costs little beside a training. The last
+    page does not reload itself any more.
+    """
+    files, configuration, fold, path = place_of(target, workspace, output)
+    refuse_foreign(path)
+    options = {"configuration": configuration, "fold": fold, "pictures": pictures, "threads": threads}
+    kept: Kept = {}
+    quiet, seen = 0, False
+    try:
+        while True:
+            source = open_source(files, **options)
+            running = _is_trained(source)
+            quiet, seen = 0 if running else quiet + 1, seen or running
+            if not seen or quiet >= QUIET_LOOKS:
+                break
+            write(path, replace(page_of(source, kept), reload=every))
+            if quiet == 0:
+                LOG.info("%s shows the training, again every %d s; Ctrl-C ends this, not the training", path, every)
+            wait(every)
+    except KeyboardInterrupt:
+        source = open_source(files, **options)
+    if not seen:
+        LOG.info("nothing is being trained: the page is written once")
+    write(path, page_of(source, kept))
+    return path
+
+
+def _is_trained(source: Source) -> bool:
+    return any(line.state in RUNNING for line in source.lines)
