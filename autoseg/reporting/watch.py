@@ -39,7 +39,7 @@ def watch(
     refuse_foreign(path)
     options = {"configuration": configuration, "fold": fold, "pictures": pictures, "threads": threads}
     kept: Kept = {}
-    quiet, seen = 0, False
+    quiet, seen, told = 0, False, False
     try:
         while True:
             source = open_source(files, **options)
@@ -48,8 +48,9 @@ def watch(
             if not seen or quiet >= QUIET_LOOKS:
                 break
             write(path, replace(page_of(source, kept), reload=every))
-            if quiet == 0:
-                LOG.info("%s shows the training, again every %d s; Ctrl-C ends this, not the training", path, every)
+            if not told:
+                LOG.info("%s shows the training, anew every %d s; Ctrl-C ends this, not the training", path, every)
+            told = True
             wait(every)
     except KeyboardInterrupt:
         source = open_source(files, **options)
