@@ -8,6 +8,7 @@ COVERED = {
     "bundle/weights.py": "inference/test_hostile_weights.py",
     "commands/*": "test_hostile_flags.py",
     "core/components.py": "test_corrections.py",
+    "core/dice_line.py": "evaluation/test_predicted_dice.py",
     "core/environment.py": "test_cli.py",
     "core/estimate.py": "evaluation/test_paired.py",
     "core/extent.py": "evaluation/test_scores.py",

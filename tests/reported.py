@@ -75,7 +75,10 @@ def make_fold(
     """What a training leaves, with predictions that are known."""
     dataset, plan = files.read_dataset(), files.read_plan()
     run = files.run(configuration, fold)
-    write_json(run.effective, replace(plan, configurations={configuration: plan.configurations[configuration]}))
+    write_json(
+        run.effective,
+        replace(plan, configurations={configuration: plan.configurations[configuration]}, default=configuration),
+    )
     write_json(run.status, RunStatus("stopped", "here", 1, 1.7e9, iteration=120, progress=0.5, dice=0.8), sealed=True)
     table = MetricsTable(run.metrics, [])
     for epoch in range(1, 13):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from .story import page_of, place_of
 
 LOG = logging.getLogger("autoseg")
 SECONDS = 30
-QUIET_LOOKS = 2  # between two folds of `train cv` none is being trained for a moment
+QUIET_LOOKS, QUIET_SECONDS = 2, 10  # between two folds of `train cv` none is being trained for a moment
 
 
 def watch(
@@ -39,22 +40,24 @@ def watch(
     refuse_foreign(path)
     options = {"configuration": configuration, "fold": fold, "pictures": pictures, "threads": threads}
     kept: Kept = {}
-    quiet, seen = 0, False
+    enough = max(QUIET_LOOKS, math.ceil(QUIET_SECONDS / every))
+    quiet, seen, told = 0, False, False
     try:
         while True:
             source = open_source(files, **options)
             running = _is_trained(source)
             quiet, seen = 0 if running else quiet + 1, seen or running
-            if not seen or quiet >= QUIET_LOOKS:
+            if not seen:
+                LOG.info("nothing is being trained: the page is written once")
+            if not seen or quiet >= enough:
                 break
             write(path, replace(page_of(source, kept), reload=every))
-            if quiet == 0:
-                LOG.info("%s shows the training, again every %d s; Ctrl-C ends this, not the training", path, every)
+            if not told:
+                LOG.info("%s shows the training, anew every %d s; Ctrl-C ends this, not the training", path, every)
+            told = True
             wait(every)
     except KeyboardInterrupt:
         source = open_source(files, **options)
-    if not seen:
-        LOG.info("nothing is being trained: the page is written once")
     write(path, page_of(source, kept))
     return path
 

@@ -243,7 +243,7 @@ def test_what_is_beyond_scores_is_drawn_and_can_be_used(browser, live) -> None:
     for theme, width in (("light", 1280), ("dark", 360)):
         emulate(browser, theme=theme, width=width)
         opened(browser, live)
-        click(browser, browser.find_element("id", "live"))  # it stays as it is
+        browser.execute_script("document.getElementById('live').click()")  # it stays as it is
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     matrix = figure(browser, "Confusion between labels")
     cells = matrix.find_elements("css selector", "tbody td")
@@ -265,17 +265,16 @@ def test_what_is_beyond_scores_is_drawn_and_can_be_used(browser, live) -> None:
 def test_a_live_page_looks_for_a_newer_one_and_goes_on_where_the_reader_was(browser, live) -> None:
     emulate(browser)
     opened(browser, live)
-    table = figure(browser, "All cases")
-    browser.execute_script(
+    rows = browser.execute_script(  # at once: the page may be loaded anew between any two commands
         """window.old = true;
-        const set = (control, value) => { control.value = value; control.dispatchEvent(new Event('input')); };
-        set(arguments[0].querySelector('input[type=search]'), 'organ');
-        arguments[0].querySelector('thead button').click(); arguments[0].querySelector('thead button').click();
+        const caption = [...document.querySelectorAll('figcaption')].find(each => each.textContent === 'All cases');
+        const table = caption.parentElement, words = table.querySelector('input[type=search]');
+        words.value = 'organ'; words.dispatchEvent(new Event('input'));
+        table.querySelector('thead button').click(); table.querySelector('thead button').click();
         const theme = document.getElementById('theme'); theme.value = 'dark'; theme.dispatchEvent(new Event('change'));
-        document.querySelector('details').open = true; window.scrollTo(0, 500);""",
-        table,
+        document.querySelector('details').open = true; window.scrollTo(0, 500);
+        return [...table.querySelectorAll('tbody tr')].map(each => each.textContent);"""
     )
-    rows = [row.get_attribute("textContent") for row in table.find_elements("css selector", "tbody tr")]
     live.write_text(live.read_text(encoding="utf-8").replace(' data-reload="1"', ""), encoding="utf-8")  # the last one
     wait = WebDriverWait(browser, 60)
     wait.until(lambda driver: driver.execute_script("return !window.old && document.documentElement.dataset.drawn > 0"))

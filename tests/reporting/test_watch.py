@@ -84,7 +84,7 @@ def test_what_has_changed_is_made_anew(running: DatasetFolder) -> None:
         if len(found) == 2:
             tell(running, "stopped")
 
-    watch(NAME, Workspace(running.root.parent), 1, pictures=False, wait=wait)
+    watch(NAME, Workspace(running.root.parent), 10, pictures=False, wait=wait)
     assert found[0] and "No fold has been validated yet" in page.read_text(encoding="utf-8")
 
 

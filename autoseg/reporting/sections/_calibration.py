@@ -31,7 +31,8 @@ def calibrated(source: Source, name: str, summaries: Mapping[str, Summary]) -> l
 
 def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Bins]], list[str]]:
     """What validation counted in each case, and of which folds it is missing."""
-    cases, without = [], []
+    cases: list[dict[str, Bins]] = []
+    without: list[str] = []
     for fold, summary in summaries.items():
         path = source.files.run(name, fold).calibration
         if not path.exists():
