@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Union
 
 from ..evaluation.scores import NUMBER
+from .packed import Viewer, Volume
 
 Cell = Union[str, float, None]
 
@@ -257,6 +258,8 @@ class CasePicture:
     case: str
     told: str
     views: tuple[View, ...]
+    volume: Volume | None = None
+    """All its slices, to be looked through."""
 
 
 @dataclass(frozen=True)
@@ -273,9 +276,9 @@ class Pictures:
     note: str = ""
 
 
-Drawn = (Table, Lines, Swarm, Scatter, Ranges, Parts, UNet, Pictures)
+Drawn = (Table, Lines, Swarm, Scatter, Ranges, Parts, UNet, Pictures, Viewer)
 """What the script draws; the others are written into the page."""
-Block = Union[Heading, Text, Notice, Facts, Table, Lines, Swarm, Scatter, Ranges, Parts, UNet, Pictures]
+Block = Union[Heading, Text, Notice, Facts, Table, Lines, Swarm, Scatter, Ranges, Parts, UNet, Pictures, Viewer]
 
 
 @dataclass(frozen=True)
