@@ -19,8 +19,10 @@ class VolumeChannel:
     name: str
     steps: tuple[tuple[int, float], ...]
     """Some bytes and the values that they stand for, ascending; the others lie on straight lines between them."""
+    beyond: tuple[bool, bool]
+    """Whether values lie below the first step, and above the last: they became these."""
     told: str
-    """The same in words."""
+    """The steps in words."""
     windows: tuple[tuple[str, float, float], ...]
     """Name, width and level of windows that can be chosen, in the unit of the values; the first is shown first."""
     data: str

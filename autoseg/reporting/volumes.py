@@ -24,6 +24,7 @@ BYTE = 255
 Voxels = tuple[int, int, int]
 MEASURED = 1 << 18  # voxels of which the range of values is taken
 ENDS, SEEN_FIRST = (0.01, 99.99), (0.5, 99.5)  # percentiles
+WIDER = 1.5  # times the range between ENDS: up to here single voxels do not make the steps of all others coarse
 CT_STEPS = ((0, -1024.0), (55, -200.0), (222, 300.0), (255, 1500.0))  # Hounsfield units: finest in soft tissue
 CT_WINDOWS = (
     ("soft tissue", 400.0, 40.0),
@@ -84,8 +85,9 @@ def pack(
 
     Opened at the slices with the most labelled voxels or, ``at_errors``, with the most errors.
     """
-    numbers = {first: drawing.reference, "prediction": drawing.prediction, "differences": drawing.errors}
-    layers = {name: each for name, each in numbers.items() if each is not None}
+    layers = {first: drawing.reference}
+    if drawing.prediction is not None and drawing.errors is not None:
+        layers |= {"prediction": drawing.prediction, "differences": drawing.errors}
     drawn = next((name for name in _wanted(at_errors, first) if name in layers and layers[name].any()), first)
     shape, spacing = _three(drawing.grey.shape), turned_spacing(image.geometry)
     there = [place for place in range(len(image.array)) if place not in image.absent]
@@ -150,21 +152,21 @@ def _channel(image: Image, place: int, name: str, factors: Voxels) -> VolumeChan
     sample = regular(array.reshape(-1), MEASURED)
     sample = sample[np.isfinite(sample)]
     low, high, first, last = np.percentile(sample, [*ENDS, *SEEN_FIRST]).tolist() if sample.size else (0, 1, 0, 1)
-    low, high = _apart(low, high)
-    steps: tuple[tuple[int, float], ...]
-    windows: tuple[tuple[str, float, float], ...]
+    means = np.nan_to_num(smaller(turned(array, image.geometry), factors), nan=low)
+    least, most = float(means.min()), float(means.max())
+    if most - least <= WIDER * (high - low):
+        low, high = least, most
+    steps: tuple[tuple[int, float], ...] = tuple(zip((0, BYTE), _apart(low, high)))
+    windows: tuple[tuple[str, float, float], ...] = ()
+    told = f"256 steps from {low:.4g} to {high:.4g}, {(high - low) / BYTE:.2g} apart"
     if (named_modality(name) or guess_modality(array)) == CT and last - first > LEAST_CT:
         steps, windows = CT_STEPS, CT_WINDOWS
         told = "256 steps from -1024 to 1500 HU, 3 HU apart from -200 to 300 and 15 to 36 HU beyond"
-    else:
-        steps, windows = ((0, low), (BYTE, high)), ()
-        told = f"256 steps from {low:.4g} to {high:.4g}, {(high - low) / BYTE:.2g} apart"
     codes, values = zip(*steps)
-    means = smaller(turned(array, image.geometry), factors)
-    coded = np.interp(np.nan_to_num(means, nan=values[0]), values, codes)
-    data = np.diff(np.rint(coded).astype(np.uint8), axis=2, prepend=np.uint8(0))
+    data = np.diff(np.rint(np.interp(means, values, codes)).astype(np.uint8), axis=2, prepend=np.uint8(0))
     own = ("most of the image", *_window(first, last)), ("whole range", *_window(values[0], values[-1]))
-    return VolumeChannel(name, steps, told, (*windows, *own), _packed(data))
+    beyond = least < values[0], most > values[-1]
+    return VolumeChannel(name, steps, beyond, told, (*windows, *own), _packed(data))
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:

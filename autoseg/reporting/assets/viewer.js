@@ -98,7 +98,7 @@ function pointText(state) {
     return `${layer.name}: ${number ? entries[number - 1][0] : layer.differs ? "none" : "background"}`;
   });
   const code = state.channel.codes[voxel], value = shown(Number(state.channel.values[code].toPrecision(4)));
-  const beyond = code === 0 ? "at most " : code === 255 ? "at least " : "";
+  const [below, above] = state.channel.beyond, beyond = code === 0 && below ? "at most " : code === 255 && above ? "at least " : "";
   return `${places.join(", ")}; ${state.channel.name}: ${beyond}${value}; ${named.join(", ")}`;
 }
 
