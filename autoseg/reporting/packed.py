@@ -60,7 +60,7 @@ class Volume:
     @property
     def characters(self) -> int:
         """Of its data."""
-        return sum(len(each.data) for each in (*self.channels, *self.layers))
+        return sum(len(each.data) for each in self.channels) + sum(len(each.data) for each in self.layers)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..workspace import DatasetFolder, Workspace
 Found = TypeVar("Found")
 _FOLDERS = re.compile(r"(?<![^\s('\"=])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"<>]+)+[/\\](?=[^/\\\s])")
 MOST_PICTURES = 13_000_000  # characters of pictures and volumes in a page, which may have 15 MB
-MOST_VOLUMES = 6_000_000  # of these, of volumes to be looked through
+MOST_VOLUMES = 7_500_000  # of these, of volumes to be looked through
 OFTEN_SHOWN = 7  # cases of a configuration
 
 

@@ -21,10 +21,11 @@ from .planes import planes, turned, turned_spacing
 DENSEST = 0.3  # characters per voxel and channel: where packing begins to look for what fits
 LEAST_VOXELS = 20_000  # of what is still worth a look, where the file has more
 BYTE = 255
+ORDER = "; from right to left, front to back, feet to head"
 Voxels = tuple[int, int, int]
 MEASURED = 1 << 18  # voxels of which the range of values is taken
 ENDS, SEEN_FIRST = (0.01, 99.99), (0.5, 99.5)  # percentiles
-WIDER = 1.5  # times the range between ENDS: up to here single voxels do not make the steps of all others coarse
+BEYOND = 0.25  # of the range between ENDS: farther away single voxels would make the steps of all others coarse
 CT_STEPS = ((0, -1024.0), (55, -200.0), (222, 300.0), (255, 1500.0))  # Hounsfield units: finest in soft tissue
 CT_WINDOWS = (
     ("soft tissue", 400.0, 40.0),
@@ -102,7 +103,7 @@ def pack(
             shape=_three(small[first].shape),
             spacing=_rounded(factor * length for factor, length in zip(factors, spacing)),
             planes=planes(image.geometry),
-            at=tuple(fullest(small[drawn] != 0, axis) for axis in range(3)),
+            at=_three(fullest(small[drawn] != 0, axis) for axis in range(3)),
             channels=tuple(_channel(image, place, channels[place], factors) for place in there),
             layers=tuple(VolumeLayer(name, name == "differences", _labels(each)) for name, each in small.items()),
         )
@@ -117,13 +118,19 @@ def _wanted(at_errors: bool, first: str) -> tuple[str, ...]:
 
 
 def joined(shape: Voxels, spacing: tuple[float, float, float], most: float) -> Voxels:
-    """How many voxels along (z, y, x) become one so that at most ``most`` are left: none longer than need be, in mm."""
-    lengths = {length * count for size, length in zip(shape, spacing) for count in range(1, size + 1)}
-    for longest in sorted(lengths):
-        a, b, c = (min(size, max(1, int(longest / length + 1e-6))) for size, length in zip(shape, spacing))
-        if (shape[0] // a) * (shape[1] // b) * (shape[2] // c) <= most:
-            return a, b, c
-    return shape
+    """How many voxels along (z, y, x) become one so that at most ``most`` are left.
+
+    None becomes longer, in mm, than need be; where all are alike, slices become thicker first, and axial ones keep what
+    can be seen in them.
+    """
+    steps = {(length * count, axis > 0) for axis, length in enumerate(spacing) for count in range(1, shape[axis] + 1)}
+    found = [1, 1, 1]
+    for longest, in_slice in sorted(steps):
+        for axis in (1, 2) if in_slice else (0,):
+            found[axis] = min(shape[axis], max(1, int(longest / spacing[axis] + 1e-6)))
+        if math.prod(size // factor for size, factor in zip(shape, found)) <= most:
+            break
+    return found[0], found[1], found[2]
 
 
 def smaller(array: np.ndarray, factors: Voxels) -> np.ndarray:
@@ -154,8 +161,8 @@ def _channel(image: Image, place: int, name: str, factors: Voxels) -> VolumeChan
     low, high, first, last = np.percentile(sample, [*ENDS, *SEEN_FIRST]).tolist() if sample.size else (0, 1, 0, 1)
     means = np.nan_to_num(smaller(turned(array, image.geometry), factors), nan=low)
     least, most = float(means.min()), float(means.max())
-    if most - least <= WIDER * (high - low):
-        low, high = least, most
+    near = BEYOND * (high - low)
+    low, high = least if low - least <= near else low, most if most - high <= near else high
     steps: tuple[tuple[int, float], ...] = tuple(zip((0, BYTE), _apart(low, high)))
     windows: tuple[tuple[str, float, float], ...] = ()
     told = f"256 steps from {low:.4g} to {high:.4g}, {(high - low) / BYTE:.2g} apart"
@@ -188,8 +195,8 @@ def _packed(array: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode()
 
 
-def _three(shape: tuple[int, ...]) -> Voxels:
-    z, y, x = shape
+def _three(voxels: Iterable[int]) -> Voxels:
+    z, y, x = voxels
     return z, y, x
 
 
@@ -202,11 +209,11 @@ def _shown(factors: Voxels, spacing: tuple[float, float, float], dimensions: int
     """In the order x, y, z, as people say it."""
     along = [*zip(factors, spacing)][::-1][:dimensions]
     counts = " x ".join(str(factor) for factor, _ in along)
-    if dimensions == 2:
-        what = "pixels"
-    else:
-        what = f"voxels ({' x '.join(f'{factor * length:.3g}' for factor, length in along)} mm)"
-    if max(factors) == 1:
-        return f"Shown at 1 x 1{' x 1' * (dimensions > 2)} {what}: all that the file holds."
-    order = "" if dimensions == 2 else ", from right to left, front to back and feet to head"
-    return f"Shown at {counts} {what}{order}: means of the image; of labels, the one in the middle."
+    lengths = " x ".join(f"{factor * length:.3g}" for factor, length in along)
+    whole = max(factors) == 1
+    what = "pixels" if dimensions == 2 else f"voxels ({lengths} mm{'' if whole else ORDER})"
+    if whole:
+        return f"Shown at {counts} {what}: all that the file holds."
+    return (
+        f"Shown at {counts} {what}: each is the mean of so many of the file, with the label of the one in the middle."
+    )

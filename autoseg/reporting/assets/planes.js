@@ -1,6 +1,6 @@
 // One plane of a viewer: a slice on a canvas with its crosshair, letters and slider, zoomed and moved.
 
-const NARROWEST = 0.75, WIDEST = 2, MOST_ZOOM = 40;
+const NARROWEST = 0.6, WIDEST = 2, MOST_ZOOM = 40;
 
 function planeView(state, plane) {
   const { shape, spacing } = state.volume, cutting = cut(shape, plane.axis);
