@@ -36,6 +36,8 @@ class VolumeLayer:
     name: str
     differs: bool
     """Numbers are kinds of error; otherwise labels."""
+    nothing: str
+    """What 0 means."""
     data: str
     """A byte per voxel, or two where there are more than 255 labels, the lower first."""
 

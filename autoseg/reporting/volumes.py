@@ -80,16 +80,19 @@ def pack(
     most: int,
     told: str = "",
     first: str = "reference",
+    last: str = "differences",
+    nothing: str = "none",
     at_errors: bool = False,
 ) -> Volume | None:
-    """As ``volume``, of what is drawn of the case; ``first`` is the name of the drawing's reference.
+    """As ``volume``, of what is drawn of the case.
 
+    ``first`` and ``last`` are the names of the drawing's reference and errors, ``nothing`` says where there are none.
     Opened at the slices with the most labelled voxels or, ``at_errors``, with the most errors.
     """
-    layers = {first: drawing.reference}
-    if drawing.prediction is not None and drawing.errors is not None:
-        layers |= {"prediction": drawing.prediction, "differences": drawing.errors}
-    drawn = next((name for name in _wanted(at_errors, first) if name in layers and layers[name].any()), first)
+    numbers = ((first, drawing.reference), ("prediction", drawing.prediction), (last, drawing.errors))
+    layers = {name: each for name, each in numbers if each is not None}
+    wanted = (last, first, "prediction") if at_errors else (first, "prediction")
+    drawn = next((name for name in wanted if name in layers and layers[name].any()), first)
     shape, spacing = _three(drawing.grey.shape), turned_spacing(image.geometry)
     there = [place for place in range(len(image.array)) if place not in image.absent]
     voxels = most / (DENSEST * len(there))
@@ -105,16 +108,12 @@ def pack(
             planes=planes(image.geometry),
             at=_three(fullest(small[drawn] != 0, axis) for axis in range(3)),
             channels=tuple(_channel(image, place, channels[place], factors) for place in there),
-            layers=tuple(VolumeLayer(name, name == "differences", _labels(each)) for name, each in small.items()),
+            layers=tuple(_layer(name, each, nothing if name == last else None) for name, each in small.items()),
         )
         if found.characters <= most:
             return found
         voxels = min(voxels, math.prod(found.shape)) * min(0.9, most / found.characters)
     return None
-
-
-def _wanted(at_errors: bool, first: str) -> tuple[str, ...]:
-    return ("differences", first, "prediction") if at_errors else (first, "prediction")
 
 
 def joined(shape: Voxels, spacing: tuple[float, float, float], most: float) -> Voxels:
@@ -162,8 +161,8 @@ def _channel(image: Image, place: int, name: str, factors: Voxels) -> VolumeChan
     means = np.nan_to_num(smaller(turned(array, image.geometry), factors), nan=low)
     least, most = float(means.min()), float(means.max())
     near = BEYOND * (high - low)
-    low, high = least if low - least <= near else low, most if most - high <= near else high
-    steps: tuple[tuple[int, float], ...] = tuple(zip((0, BYTE), _apart(low, high)))
+    low, high = _apart(least if low - least <= near else low, most if most - high <= near else high)
+    steps: tuple[tuple[int, float], ...] = ((0, low), (BYTE, high))
     windows: tuple[tuple[str, float, float], ...] = ()
     told = f"256 steps from {low:.4g} to {high:.4g}, {(high - low) / BYTE:.2g} apart"
     if (named_modality(name) or guess_modality(array)) == CT and last - first > LEAST_CT:
@@ -187,8 +186,9 @@ def _window(low: float, high: float) -> tuple[float, float]:
     return round(high - low, digits), round((low + high) / 2, digits)
 
 
-def _labels(numbers: np.ndarray) -> str:
-    return _packed(numbers.astype(np.uint8 if int(numbers.max()) <= BYTE else np.dtype("<u2")))
+def _layer(name: str, numbers: np.ndarray, nothing: str | None) -> VolumeLayer:
+    held = numbers.astype(np.uint8 if int(numbers.max()) <= BYTE else np.dtype("<u2"))
+    return VolumeLayer(name, nothing is not None, nothing or "background", _packed(held))
 
 
 def _packed(array: np.ndarray) -> str:

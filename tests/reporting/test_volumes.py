@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -21,10 +22,10 @@ from autoseg.data.label_maps import read_label_map
 from autoseg.errors import DatasetError
 from autoseg.reporting.blocks import Notice, Pictures
 from autoseg.reporting.packed import Volume
-from autoseg.reporting.pictures import ADDED, ERRORS, MISSED, OTHER
+from autoseg.reporting.pictures import ADDED, ERRORS, MISSED, OTHER, drawing_of
 from autoseg.reporting.source import MOST_VOLUMES, OFTEN_SHOWN, open_source
 from autoseg.reporting.story import page_of
-from autoseg.reporting.volumes import CT_WINDOWS, joined, viewer, volume
+from autoseg.reporting.volumes import CT_WINDOWS, joined, pack, viewer, volume
 from autoseg.workspace import DatasetFolder
 
 LABELS = ExclusiveLabels({"background": 0, "organ": 5, "lesion": 2}, ignore=9)
@@ -85,6 +86,22 @@ def test_a_prediction_alone_is_called_so() -> None:
     assert not viewer("Cases", [packed], LABELS).errors
     with pytest.raises(DatasetError, match="voxels"):
         volume("case", image_of(array), ["T1"], LABELS, prediction=prediction[1:], most=PLENTY)
+
+
+def test_what_is_marked_may_be_other_than_errors() -> None:
+    """Uncertainty of a prediction, for example; it opens where most is marked."""
+    array, prediction = drawn()
+    marks = np.zeros(SHAPE, np.uint8)
+    marks[4, 7, 2] = 3
+    image = image_of(array)
+    drawing = replace(drawing_of(image, prediction, None, LABELS), errors=marks)
+    names = {"first": "prediction", "last": "uncertainty", "nothing": "little"}
+    packed = pack("case", image, drawing, ["T1"], most=PLENTY, at_errors=True, **names)
+    assert [(layer.name, layer.differs, layer.nothing) for layer in packed.layers] == [
+        ("prediction", False, "background"),
+        ("uncertainty", True, "little"),
+    ]
+    assert np.array_equal(numbers(packed, "uncertainty"), marks) and packed.at == (4, 7, 2)
 
 
 def test_single_bright_voxels_do_not_make_all_steps_coarse_and_it_is_told() -> None:

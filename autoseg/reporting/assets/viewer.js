@@ -65,7 +65,7 @@ function viewerState(volume, block) {
     state.setWindow(state.channel.windows[0][1], state.channel.windows[0][2]);
   };
   state.setChannel(0);
-  state.setLayer(Math.min(1, volume.layers.length - 1)); // the prediction, where there is a reference before it
+  state.setLayer(Math.max(0, volume.layers.findIndex((layer) => layer.name === "prediction")));
   return state;
 }
 
@@ -95,7 +95,7 @@ function pointText(state) {
   if (planes.length === 1) places.push(`row ${y + 1}, column ${x + 1}`);
   const named = layers.map((layer) => {
     const number = layer.numbers[voxel], entries = layer.differs ? state.block.errors : state.block.legend;
-    return `${layer.name}: ${number ? entries[number - 1][0] : layer.differs ? "none" : "background"}`;
+    return `${layer.name}: ${number ? entries[number - 1][0] : layer.nothing}`;
   });
   const code = state.channel.codes[voxel], value = shown(Number(state.channel.values[code].toPrecision(4)));
   const [below, above] = state.channel.beyond, beyond = code === 0 && below ? "at most " : code === 255 && above ? "at least " : "";
