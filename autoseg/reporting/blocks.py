@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Union
 
 from ..evaluation.scores import NUMBER
+from .packed import Viewer, Volume
 from .pairs import Matrix, Pairs
 
 Cell = Union[str, float, None]
@@ -260,6 +261,8 @@ class CasePicture:
     case: str
     told: str
     views: tuple[View, ...]
+    volume: Volume | None = None
+    """All its slices, to be looked through."""
 
 
 @dataclass(frozen=True)
@@ -276,9 +279,10 @@ class Pictures:
     note: str = ""
 
 
-Drawn = (Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures)
+Drawn = (Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures, Viewer)
 """What the script draws; the others are written into the page."""
-Block = Union[Heading, Text, Notice, Facts, Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures]
+Words = Union[Heading, Text, Notice, Facts]
+Block = Union[Words, Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures, Viewer]
 
 
 @dataclass(frozen=True)

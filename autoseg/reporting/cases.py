@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -20,8 +21,9 @@ from ..data.images import read_case
 from ..data.label_maps import read_label_map
 from ..errors import AutosegError
 from .blocks import Block, CasePicture, Notice, Pictures
-from .pictures import ERRORS, legend, picture, shown_channel
+from .pictures import ERRORS, drawing_of, legend, picture_of, shown_channel
 from .source import Source
+from .volumes import pack
 
 COUNTED_AT_ONCE = 1 << 22  # voxels
 MOST_COUNTED = 1 << 16  # values from 0 on, each of which has a counter
@@ -82,7 +84,7 @@ def pictures(source: Source, title: str, chosen: Sequence[Shown], note: str) -> 
             left_out += 1
         else:
             source.room -= taken
-            drawn.append(result)
+            drawn.append(_with_volume(result, source))
     with_errors = any(shown.prediction is not None for shown in chosen)
     blocks: list[Block] = []
     if drawn:
@@ -91,6 +93,9 @@ def pictures(source: Source, title: str, chosen: Sequence[Shown], note: str) -> 
     if wrong:
         more = f" (and {len(wrong) - TOLD} more)" if len(wrong) > TOLD else ""
         blocks.append(Notice(f"Not drawn: {'; '.join(wrong[:TOLD])}{more}"))
+    flat = sum(case.volume is None for case in drawn)
+    if flat:
+        blocks.append(Notice(f"{flat} of {len(drawn)} cases cannot be looked through: the page would be too large."))
     if left_out:
         blocks.append(Notice(f"{left_out} pictures are left out, since the page would be too large."))
     return blocks
@@ -102,17 +107,24 @@ def _draw(shown: Shown, source: Source) -> CasePicture | str:
         image = read_case(case, source.dataset.alignment)
         reference, _ = read_label_map(case.label_files, labels, image.geometry)
         prediction = None if shown.prediction is None else read_label_map(shown.prediction, labels)[0]
-        return picture(
-            case.key,
-            f"{shown.told}{_channel(source, image)}",
-            image,
-            reference,
-            prediction,
-            labels,
-            at_errors=shown.at_errors,
-        )
+        drawing = drawing_of(image, reference, prediction, labels)
+        told = f"{shown.told}{_channel(source, image)}"
+        drawn = picture_of(case.key, told, drawing, labels, at_errors=shown.at_errors)
+        most = source.room_of_one_volume()
+        channels = source.dataset.channels
+        return replace(drawn, volume=pack(case.key, image, drawing, channels, most=most, at_errors=shown.at_errors))
     except (AutosegError, OSError) as error:
         return f"case {case.key}: {source.told(error)}"
+
+
+def _with_volume(drawn: CasePicture, source: Source) -> CasePicture:
+    """Without its volume where the page has no room left for it."""
+    taken = drawn.volume.characters if drawn.volume else 0
+    if taken > min(source.room, source.room_of_volumes):
+        return replace(drawn, volume=None)
+    source.room -= taken
+    source.room_of_volumes -= taken
+    return drawn
 
 
 def _channel(source: Source, image: Image) -> str:

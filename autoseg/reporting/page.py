@@ -21,10 +21,10 @@ from .blocks import Drawn, Section
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = (
     *("elements.js", "axes.js", "charts.js", "pairs.js", "tables.js", "matrix.js", "unet.js"),
-    *("pictures.js", "page.js", "live.js"),
+    *("volumes.js", "planes.js", "gestures.js", "viewer.js", "pictures.js", "page.js", "live.js"),
 )
 MARK = '<meta name="generator" content="autoseg report">'
-_IN_SCRIPTS = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+_IN_SCRIPTS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ def render(page: Page) -> str:
 
 def json_in_page(value: object) -> str:
     """JSON that may stand within a script element, whatever its texts hold."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).translate(_IN_SCRIPTS)
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character, escaped in _IN_SCRIPTS.items():  # faster than `translate`, for megabytes of pictures
+        text = text.replace(character, escaped)
+    return text
 
 
 def refuse_foreign(path: Path) -> None:

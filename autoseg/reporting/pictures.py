@@ -58,7 +58,11 @@ def picture(
     Label maps hold the user's values (z, y, x) as in the file. Raises DatasetError where they are not of the image's
     size or hold a value that no label has.
     """
-    drawing = _drawing(image, reference, prediction, labels)
+    return picture_of(case, told, drawing_of(image, reference, prediction, labels), labels, at_errors=at_errors)
+
+
+def picture_of(case: str, told: str, drawing: Drawing, labels: Labels, *, at_errors: bool = False) -> CasePicture:
+    """The same of what ``drawing_of`` returned."""
     values = np.isfinite(drawing.grey)
     low, high = np.percentile(drawing.grey[values], [0.5, 99.5]) if values.any() else (0.0, 1.0)
     views = tuple(_view(drawing, plane, (float(low), float(high)), labels, at_errors) for plane in drawing.planes)
@@ -70,7 +74,8 @@ def shown_channel(image: Image) -> int:
     return next(number for number in range(len(image.array)) if number not in image.absent)
 
 
-def _drawing(image: Image, reference: np.ndarray, prediction: np.ndarray | None, labels: Labels) -> Drawing:
+def drawing_of(image: Image, reference: np.ndarray, prediction: np.ndarray | None, labels: Labels) -> Drawing:
+    """Of the user's values (z, y, x), as in the file. Raises DatasetError as ``picture`` does."""
     for name, label_map in (("reference", reference), ("prediction", prediction)):
         if label_map is not None and label_map.shape != image.array.shape[1:]:
             raise DatasetError(f"the {name} has {label_map.shape} voxels, the image {image.array.shape[1:]}")

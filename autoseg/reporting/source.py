@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 _FOLDERS = re.compile(r"(?<![^\s('\"=])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"<>]+)+[/\\](?=[^/\\\s])")
-MOST_PICTURES = 10_000_000  # characters of pictures in a page, which may have 15 MB
+MOST_PICTURES = 13_000_000  # characters of pictures and volumes in a page, which may have 15 MB
+MOST_VOLUMES = 7_500_000  # of these, of volumes to be looked through
+OFTEN_SHOWN = 7  # cases of a configuration
 
 
 @dataclass
 class Source:
-    """Mutable: the room that is left for pictures."""
+    """Mutable: the room that is left for pictures and volumes."""
 
     files: DatasetFolder
     dataset: Dataset
@@ -42,6 +44,7 @@ class Source:
     pictures: bool = True
     threads: int = 1
     room: int = MOST_PICTURES
+    room_of_volumes: int = MOST_VOLUMES
     damaged: list[str] = field(default_factory=list)
     """What could not be read."""
     counted: Counted | None = None
@@ -88,6 +91,11 @@ class Source:
                 except RecordError as error:
                     wrong.append(f"fold {run.fold}: {self.told(error)}")
         return found, wrong
+
+    def room_of_one_volume(self) -> int:
+        """Characters: each case of each configuration gets as much."""
+        share = MOST_VOLUMES // (OFTEN_SHOWN * max(1, len(self.runs())))
+        return min(share, self.room_of_volumes, self.room)
 
     def told(self, error: Exception) -> str:
         """The message of an error without the folders of this machine."""

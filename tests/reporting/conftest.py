@@ -1,5 +1,6 @@
-"""The workspace that these tests look at."""
+"""The workspace that these tests look at, and what looks at its pages."""
 
+from browsing import browser
 from reported import made
 
-__all__ = ["made"]
+__all__ = ["browser", "made"]

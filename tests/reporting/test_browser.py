@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browsing import WITH_BROWSER, click, complaints, emulate, opened
 from compared import make_other
 from reported import CASES, CONFIGURATION, NAME
 
@@ -17,25 +16,8 @@ from autoseg.reporting.source import open_source
 from autoseg.reporting.story import page_of
 from autoseg.workspace import DatasetFolder, Workspace
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="pages are not tested: selenium is not installed")
-WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="pages are not tested: there is no Chromium here")
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars")
+pytestmark = WITH_BROWSER
 PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +31,7 @@ def pages(made: DatasetFolder, tmp_path_factory: pytest.TempPathFactory) -> dict
     }
 
 
-def emulate(browser: webdriver.Chrome, *, theme: str = "light", width: int = 1280, media: str = "screen") -> None:
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def opened(browser: webdriver.Chrome, path: Path) -> webdriver.Chrome:
-    browser.get(path.as_uri())
-    assert int(browser.execute_script("return document.documentElement.dataset.drawn")) > 0
-    return browser
-
-
-def figure(browser: webdriver.Chrome, title: str):
+def figure(browser, title: str):
     return next(
         each
         for each in browser.find_elements("css selector", "figure")
@@ -75,19 +44,16 @@ def column(table, place: int) -> list[str]:
     return [cell.get_attribute("data-value") or cell.get_attribute("textContent") for cell in cells]
 
 
-def click(browser: webdriver.Chrome, element) -> None:
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", element)
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("page", ["dataset", "run", "without pictures"])
 def test_a_page_is_drawn_without_errors_in_both_themes_and_on_a_phone(browser, pages, page, width, theme) -> None:
     emulate(browser, theme=theme, width=width)
     opened(browser, pages[page])
-    assert [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")] == []
+    assert complaints(browser) == []
     drawn = browser.execute_script(
-        "return [...document.querySelectorAll('[data-block]')].map(each => each.querySelector('svg, table') !== null)"
+        """return [...document.querySelectorAll('[data-block]')].map(
+            each => each.querySelector('svg, table, button') !== null)"""
     )
     assert drawn and all(drawn)
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == PAPER[theme]

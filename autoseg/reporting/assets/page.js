@@ -1,6 +1,9 @@
 // Draws every block of the data into its figure, and switches the colours.
 
-const DRAWN = { table: drawTable, lines: drawLines, swarm: drawSwarm, scatter: drawScatter, ranges: drawRanges, pairs: drawPairs, matrix: drawMatrix, parts: drawParts, unet: drawUNet, pictures: drawPictures };
+const DRAWN = {
+  table: drawTable, lines: drawLines, swarm: drawSwarm, scatter: drawScatter, ranges: drawRanges, pairs: drawPairs, matrix: drawMatrix,
+  parts: drawParts, unet: drawUNet, pictures: drawPictures, viewer: drawViewer,
+};
 
 function remembered(value) {
   try { // a page that is opened from a disk may have no memory

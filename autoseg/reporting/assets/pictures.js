@@ -12,7 +12,8 @@ function drawPictures(figure, block) {
   if (predicted) figure.append(colours("Errors", block.errors));
   figure.append(...[note(block), html("p", { class: "note" }, conventions(block))].filter(Boolean));
   for (const each of block.cases) figure.append(html("div", { class: "case" }, html("h4", {}, each.case), html("p", { class: "note" }, each.told),
-    html("div", { class: predicted ? "views" : "views single" }, ...each.views.map((view) => planeOf(each, view)))));
+    html("div", { class: predicted ? "views" : "views single" }, ...each.views.map((view) => planeOf(each, view))),
+    each.volume ? lookThrough(each.volume, block) : null));
 }
 
 function conventions(block) {
