@@ -61,7 +61,8 @@ def _combinations(run: FoldRun, dataset: Dataset) -> Combinations:
     if missing is None or not missing.validate or not run.split.validation:
         return {}
     lacking = {case.key: set(case.absent) for case in dataset.cases}
-    every = [(), *missing.combinations(channels, {case.absent for case in dataset.cases})]
+    occurring = {case.absent for case in dataset.cases}
+    every = [(), *missing.combinations(channels, occurring, run.plan.channel_sources)]
     found = {absent: tuple(key for key in run.split.validation if lacking[key] <= set(absent)) for absent in every}
     return {absent: keys for absent, keys in found.items() if keys}
 
@@ -81,7 +82,8 @@ def _scored(
     folder, ending = run.folder.without(absent), run.plan.file_ending
     if passes:
         cases = [dataset.case(key) for key in passes]
-        report = predict(model, cases, folder, existing="keep", recorded=False, withheld=absent)
+        kept = run.estimates
+        report = predict(model, cases, folder, existing="keep", recorded=False, withheld=absent, estimates=kept)
         if report.failed:
             raise TrainingError(
                 f"{len(report.failed)} validation cases could not be predicted; the messages above say why"
