@@ -8,7 +8,7 @@ from pathlib import Path
 from .alignment.record import Alignment
 from .configuration import Configuration
 from .core.channels import MOST_CHANNELS, ChannelSource, refuse_contradictory
-from .core.fusion import Fusion
+from .core.fusion import DECISION, MIDDLE, Fusion
 from .core.geometry import is_orientation
 from .core.labels import Labels
 from .core.names import path_name, short, shown_name
@@ -42,6 +42,8 @@ class Plan:
     """The part that the user asked for as every configuration's network; None: the planner chose."""
     fusion: Fusion | None = None
     """How the user asked to combine the channels; None: they enter the network side by side."""
+    beside: tuple[Fusion, ...] = ()
+    """Fusions in the middle, each with a configuration of its own beside the others: ``3d_fullres_middle``."""
     draft: bool = False
     """Whether only what preparing needs is decided; all else stands in until the machine that trains is measured."""
     channel_sources: tuple[ChannelSource, ...] = ()
@@ -64,6 +66,7 @@ class Plan:
             shown_name(channel, "channel")
         if self.fusion is not None:
             self._refuse_unknown_groups(self.fusion)
+        self._refuse_beside()
         refuse_contradictory(self.channel_sources, len(self.channels))
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ValueError(f"axis_order must be a permutation of 0, 1, 2; found {self.axis_order}")
@@ -82,6 +85,16 @@ class Plan:
             self._refuse_unfit(path_name(name, "configuration"), configuration)
         if self.default not in self.configurations:
             raise ValueError(f"default {short(self.default)!r} is not among {short(list(self.configurations), 500)}")
+
+    def _refuse_beside(self) -> None:
+        if any(fusion.level != MIDDLE for fusion in self.beside):
+            raise ValueError(f"beside: a fusion that has a configuration of its own must be {MIDDLE}")
+        if len({fusion.suffix for fusion in self.beside}) < len(self.beside):
+            raise ValueError("beside: two fusions are joined by the same method")
+        if self.beside and self.fusion is not None and self.fusion.level != DECISION:
+            raise ValueError(f"beside: the other configurations fuse at the {self.fusion.level}, and not at the input")
+        for fusion in self.beside:
+            self._refuse_unknown_groups(fusion)
 
     def _refuse_unknown_groups(self, fusion: Fusion) -> None:
         try:

@@ -9,25 +9,20 @@ budgets first, and the result is written after each: run the same command again 
 before and after every training is noted, since other programs make it slower.
 
 Where the machine is quiet for a while only: `--paced` first plans everything and trains each configuration for a
-twelfth of the time, to see its pace. After that each is trained for as many iterations as the whole time holds at that
-pace, and other programs change nothing but how long that takes.
+twelfth of the time, to see its pace; see pace.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
-import shutil
-import subprocess
 import sys
-import time
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from autoseg.core.machine import cores, processor
+import pace
+
 from autoseg.plan import Plan, read_plan
 from autoseg.planning.default import images_seen
 
@@ -46,24 +41,17 @@ def main() -> None:
     arguments.add_argument(
         "--held-out", type=int, default=2, help="of five folds, how many are held out at once: more cases are scored"
     )
-    arguments.add_argument("--paced", action="store_true", help="only the pace is measured on a quiet machine")
-    arguments.add_argument("--threads", type=int, default=cores())
-    arguments.add_argument("--workspace", type=Path, required=True)
-    arguments.add_argument("-o", "--output", type=Path, required=True)
+    pace.add_flags(arguments)
     options = arguments.parse_args()
-    result = json.loads(options.output.read_text()) if options.output.exists() else {"machine": machine(), "rows": []}
+    result = pace.read(options.output)
     each = [(dataset, budget) for budget in options.budgets for dataset in options.datasets]
     if options.paced:
         for dataset, budget in each:
-            paces(dataset, budget, options)
+            pace.paces(workspace_of(dataset, budget, options), dataset.name, options.only, budget, options)
     for dataset, budget in each:
         for fold in options.folds:
             compare(result, dataset, budget, fold, options)
     sys.stdout.write(table(result["rows"]) + "\n")
-
-
-def machine() -> str:
-    return f"{cores()} cores, {processor()}"
 
 
 def workspace_of(dataset: Path, budget: str, options: argparse.Namespace) -> Path:
@@ -73,51 +61,27 @@ def workspace_of(dataset: Path, budget: str, options: argparse.Namespace) -> Pat
     if not (place / "planned").exists():
         group = ["--group", GROUPS[dataset.name]] if dataset.name in GROUPS else []
         spacing = ["--spacing", options.spacing] if options.spacing else []
-        here = ["--workspace", str(place), "--threads", str(options.threads)]
-        autoseg("plan_and_preprocess", str(dataset), "--time", budget, *group, *spacing, *here)
+        asked = ("--time", budget, *group, *spacing)
+        pace.autoseg("plan_and_preprocess", str(dataset), *asked, *pace.here(place, options))
         hold_out(place / dataset.name / "folds.json", options.held_out)
         (place / "planned").touch()
     return place
 
 
-def paces(dataset: Path, budget: str, options: argparse.Namespace) -> dict[str, float]:
-    """Iterations per second of every configuration, in a twelfth of the time; remembered."""
-    place = workspace_of(dataset, budget, options)
-    file, planned = place / "paces.json", read_plan(place / dataset.name / "plan.json").configurations
-    found: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
-    length = ["--time", f"{seconds(budget) / 12:.0f}s"]
-    for name in (name for name in options.only if name in planned and name not in found):
-        here = ["--workspace", str(place), "--threads", str(options.threads)]
-        autoseg("train", dataset.name, "all", "-c", name, *length, *here)
-        run = place / dataset.name / "runs" / name / "fold_all"
-        trained = last_epoch(run)
-        found[name] = trained["iteration"] / trained["seconds_trained"]
-        shutil.rmtree(run)
-        file.write_text(json.dumps(found))
-    return found
-
-
 def compare(result: dict[str, Any], dataset: Path, budget: str, fold: int, options: argparse.Namespace) -> None:
     """Adds a row for every configuration that has none yet."""
     place = workspace_of(dataset, budget, options)
-    files = place / dataset.name
-    here = ["--workspace", str(place), "--threads", str(options.threads)]
-    plan = read_plan(files / "plan.json")
+    plan = read_plan(place / dataset.name / "plan.json")
     for name in (name for name in options.only if name in plan.configurations):
-        known = dict(zip(KEY, (dataset.name, options.spacing, seconds(budget), fold, name)))
-        if any(all(row[field] == value for field, value in known.items()) for row in result["rows"]):
+        known = dict(zip(KEY, (dataset.name, options.spacing, pace.seconds(budget), fold, name)))
+        if pace.is_there(result, known):
             continue
-        load, start, length = os.getloadavg()[0], time.monotonic(), ["--time", budget]
-        if options.paced:
-            steps = paces(dataset, budget, options)[name] * seconds(budget)
-            length = ["--epochs", str(round(steps / plan.configurations[name].training.iterations_per_epoch))]
-        autoseg("train", dataset.name, str(fold), "-c", name, *length, *here)
-        row = known | {"paced": options.paced} | scored(plan, name, files / "runs" / name / f"fold_{fold}")
-        row |= {"wall": round(time.monotonic() - start), "load": [round(load, 2), round(os.getloadavg()[0], 2)]}
-        result["rows"].append(row)
-        options.output.write_text(json.dumps(result, indent=1) + "\n")
-        sys.stdout.write(table([row]) + "\n")
-        sys.stdout.flush()
+        with pace.watched() as watched:
+            long = pace.length(place, dataset.name, name, budget, options)
+            pace.autoseg("train", dataset.name, str(fold), "-c", name, *long, *pace.here(place, options))
+        run = place / dataset.name / "runs" / name / f"fold_{fold}"
+        row = known | {"paced": options.paced} | scored(plan, name, run) | watched
+        pace.add(result, row, options.output, table)
 
 
 def hold_out(path: Path, count: int) -> None:
@@ -136,7 +100,7 @@ def scored(plan: Plan, name: str, run: Path) -> dict[str, Any]:
     """What was trained, and its mean Dice over cases with a 95 % interval."""
     configuration = plan.configurations[name]
     scores = json.loads((run / "validation" / "scores.json").read_text())["overall"]["dice"]
-    iterations = int(last_epoch(run)["iteration"])
+    iterations = int(pace.last_epoch(run)["iteration"])
     planned = configuration.training.epochs * configuration.training.iterations_per_epoch
     return {
         "default": name == plan.default,
@@ -150,19 +114,6 @@ def scored(plan: Plan, name: str, run: Path) -> dict[str, Any]:
         "interval": [round(scores[end], 4) for end in ("low", "high")],
         "cases": scores["cases"],
     }
-
-
-def last_epoch(run: Path) -> dict[str, float]:
-    with (run / "metrics.csv").open(newline="") as file:
-        return {name: float(value) for name, value in [*csv.DictReader(file)][-1].items() if value}
-
-
-def seconds(budget: str) -> float:
-    return float(budget[:-1]) * {"s": 1, "m": 60, "h": 3600}[budget[-1]]
-
-
-def autoseg(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "autoseg", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

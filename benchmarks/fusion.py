@@ -3,121 +3,201 @@
 python benchmarks/fusion.py DATA/Dataset002_BraTS13FlairT1c DATA/Dataset047_OpenMSLesionMNI --time 20m \
     --workspace WORK -o benchmarks/results/fusion.json
 
+One plan per dataset holds the default configuration with fusion at the input and in the middle, and one for each
+modality alone. Each is trained for the same time. Fusion at the decision has that time for its networks together: they
+are trained in a copy of the workspace, each for its share, and `select` combines them. Last, `select` says which of all
+that was trained for the whole time is best, alone or together; this has several times as long.
+
 Fusion at the input is planned as ``--network plain_unet``, whose sizes those of fusion in the middle are. One training
 at a time, and the result is written after each: run the same command again and it goes on. The load of the machine
 before and after every training is noted, since other programs make it slower.
+
+Where the machine is quiet for a while only: `--paced` first plans everything and trains each configuration for a
+twelfth of the time, to see its pace; see pace.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
-import subprocess
+import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from autoseg.core.fusion import INPUT, LEVELS, MIDDLE
-from autoseg.core.machine import cores, processor
-from autoseg.plan import read_plan
+import pace
 
-KEY = ("dataset", "configuration", "fusion", "groups", "time", "fold")
+from autoseg.configuration import Configuration
+from autoseg.core.fusion import DECISION, INPUT, LEVELS, MIDDLE, UNPAIRED
+from autoseg.core.records import read_json
+from autoseg.evaluation.selection import Selection
+from autoseg.plan import Plan, read_plan
+
+KEY = ("dataset", "fusions", "groups", "time", "fold", "what")
+CHOSEN = "select"
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("datasets", type=Path, nargs="+")
     arguments.add_argument("--time", default="20m", help="of each training")
-    arguments.add_argument("--fusions", nargs="+", choices=LEVELS, default=[one for one in LEVELS if one != MIDDLE])
-    arguments.add_argument("--groups", help="channels that share an encoder; default: one encoder per channel")
-    arguments.add_argument("--configuration", default="3d_fullres")
+    arguments.add_argument(
+        "--fusions",
+        nargs="+",
+        choices=[level for level in LEVELS if level not in (INPUT, UNPAIRED)],
+        default=[f"{MIDDLE}:attention", MIDDLE, DECISION],
+        help="beside input (default: %(default)s)",
+    )
+    arguments.add_argument(
+        "--groups", help="channels that share an encoder or a network; default: one for each channel"
+    )
     arguments.add_argument("--folds", type=int, nargs="+", default=[0])
     arguments.add_argument("--group", help="regular expression that names the patient in a case name")
-    arguments.add_argument("--threads", type=int, default=cores())
-    arguments.add_argument("--workspace", type=Path, required=True)
-    arguments.add_argument("-o", "--output", type=Path, required=True)
+    pace.add_flags(arguments)
     options = arguments.parse_args()
-    start = {"machine": f"{cores()} cores, {processor()}", "rows": []}
-    result = json.loads(options.output.read_text()) if options.output.exists() else start
+    result = pace.read(options.output)
+    if options.paced:
+        for dataset in options.datasets:
+            place = workspace_of(dataset, options)
+            plan = plan_in(place, dataset)
+            pace.paces(place, dataset.name, [*configurations(plan).values()], options.time, options)
     for dataset in options.datasets:
         for fold in options.folds:
-            for fusion in options.fusions:
-                known = dict(zip(KEY, (*what(dataset, fusion, options), fold)))
-                if any(all(row[field] == value for field, value in known.items()) for row in result["rows"]):
-                    continue
-                result["rows"].append(known | trained(dataset, fusion, fold, options))
-                options.output.write_text(json.dumps(result, indent=1) + "\n")
-                sys.stdout.write(table(result["rows"][-1:]) + "\n")
-                sys.stdout.flush()
+            compare(result, dataset, fold, options)
     sys.stdout.write(table(result["rows"]) + "\n")
 
 
-def what(dataset: Path, fusion: str, options: argparse.Namespace) -> tuple[str | None, ...]:
-    groups = None if fusion == INPUT else options.groups
-    return dataset.name, options.configuration, fusion, groups, options.time
-
-
-def trained(dataset: Path, fusion: str, fold: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Plans and prepares, unless that was done, trains, and gives the scores of the fold."""
-    place = options.workspace / "_".join(
-        "".join(letter if letter.isalnum() else "-" for letter in word or "") for word in what(dataset, fusion, options)
-    )
-    here = ["--workspace", str(place), "--threads", str(options.threads)]
+def workspace_of(dataset: Path, options: argparse.Namespace) -> Path:
+    """Where the dataset is planned with all that is compared, and prepared."""
+    words = (dataset.name, *options.fusions, options.groups, options.time)
+    plain = ("".join(letter if letter.isalnum() else "-" for letter in word or "") for word in words)
+    place: Path = options.workspace / "_".join(filter(None, plain))
     if not (place / "planned").exists():
-        network = ["--network", "plain_unet"] if fusion == INPUT else ["--fusion", fusion]
-        network += ["--groups", options.groups] if options.groups and fusion != INPUT else []
-        group = ["--group", options.group] if options.group else []
-        wanted = ["-c", options.configuration, "--time", options.time]
-        autoseg("plan_and_preprocess", str(dataset), *wanted, *network, *group, *here)
+        wish = ["--network", "plain_unet", "--fusion", ",".join([INPUT, *options.fusions]), "--time", options.time]
+        wish += ["--groups", options.groups] if options.groups else []
+        wish += ["--group", options.group] if options.group else []
+        pace.autoseg("plan_and_preprocess", str(dataset), *wish, *pace.here(place, options))
         (place / "planned").touch()
-    load, start = os.getloadavg()[0], time.monotonic()
-    autoseg("train", dataset.name, str(fold), "-c", options.configuration, "--time", options.time, *here)
-    files = place / dataset.name
-    row = scored(files / "plan.json", options.configuration, files / "runs" / options.configuration / f"fold_{fold}")
-    return row | {"wall": round(time.monotonic() - start), "load": [round(load, 2), round(os.getloadavg()[0], 2)]}
+    return place
 
 
-def scored(plan: Path, name: str, run: Path) -> dict[str, Any]:
-    """What was trained, and its mean Dice over cases with a 95 % interval, of all labels and of each."""
-    configuration, scores = (
-        read_plan(plan).configurations[name],
-        json.loads((run / "validation/scores.json").read_text()),
-    )
-    with (run / "metrics.csv").open(newline="") as file:
-        iterations = int(float([*csv.DictReader(file)][-1]["iteration"]))
-    dice, labels = scores["overall"]["dice"], scores["labels"]
-    cost = configuration.cost
+def plan_in(place: Path, dataset: Path) -> Plan:
+    return read_plan(place / dataset.name / "plan.json")
+
+
+def configurations(plan: Plan) -> dict[str, str]:
+    """What is compared, ``input``, ``middle:attention`` or the channels that are seen, and its configuration."""
+    found = {INPUT: plan.default}
+    for fusion in plan.beside:
+        found[fusion.written] = next(name for name in plan.configurations if name.endswith(f"_{fusion.suffix}"))
+    for name, one in plan.configurations.items():
+        if one.channels is not None:
+            found[" + ".join(plan.channels[channel] for channel in one.channels) + " alone"] = name
+    return found
+
+
+def compare(result: dict[str, Any], dataset: Path, fold: int, options: argparse.Namespace) -> None:
+    """Adds the rows that are not there."""
+    place = workspace_of(dataset, options)
+    plan, given = plan_in(place, dataset), (dataset.name, options.fusions, options.groups, options.time, fold)
+    compared = configurations(plan)
+    members = [name for name in compared.values() if plan.configurations[name].channels is not None]
+    for what in [*compared, *([DECISION] if members else []), CHOSEN]:
+        known = dict(zip(KEY, (*given, what))) | {"paced": options.paced}
+        if pace.is_there(result, known):
+            continue
+        with pace.watched() as watched:
+            if what in compared:
+                train(place, dataset, compared[what], fold, options)
+                row = trained(plan.configurations[compared[what]], run_of(place, dataset, compared[what], fold))
+            elif what == DECISION:
+                row = decided(place, dataset, members, fold, options)
+            else:
+                row = selected(place, dataset, [*compared.values()], fold, options)
+        pace.add(result, known | row | watched, options.output, table)
+
+
+def train(
+    place: Path,
+    dataset: Path,
+    name: str,
+    fold: int,
+    options: argparse.Namespace,
+    of: Path | None = None,
+    parts: int = 1,
+) -> None:
+    """One of so many ``parts`` of the time; ``of`` is the workspace in which the pace was measured."""
+    long = pace.length(of or place, dataset.name, name, options.time, options, 1 / parts)
+    pace.autoseg("train", dataset.name, str(fold), "-c", name, *long, *pace.here(place, options))
+
+
+def decided(place: Path, dataset: Path, members: list[str], fold: int, options: argparse.Namespace) -> dict[str, Any]:
+    """The best of a mean, weights by label and STAPLE of networks that share the time; all see the same cases."""
+    shared = place.with_name(f"{place.name}_shared")
+    if not (shared / "copied").exists():
+        leave = shutil.ignore_patterns("runs", "selection", "selected")
+        shutil.copytree(place, shared, ignore=leave, dirs_exist_ok=True)
+        (shared / "copied").touch()
+    for name in members:
+        train(shared, dataset, name, fold, options, place, len(members))
+    return selected(shared, dataset, members, fold, options, all_of_them=True)
+
+
+def selected(
+    place: Path,
+    dataset: Path,
+    names: list[str],
+    fold: int,
+    options: argparse.Namespace,
+    *,
+    all_of_them: bool = False,
+) -> dict[str, Any]:
+    """The best model of the configurations, or of all of them together, and its Dice before postprocessing."""
+    chosen = [word for name in names for word in ("-c", name)]
+    asked = ("-f", str(fold), "--no-mirroring-test", "--no-report")
+    pace.autoseg("select", dataset.name, *chosen, *asked, *pace.here(place, options))
+    found = read_json(place / dataset.name / "selection" / "selection.json", Selection)
+    best = next(one for one in found.compared if not all_of_them or {*one.members} == {*names})
     return {
+        "model": best.name,
+        "dice": best.dice.mean,
+        "interval": [best.dice.low, best.dice.high],
+        "cases": best.dice.cases,
+        "labels": {label: dice.mean for label, dice in best.labels.items()},
+    }
+
+
+def run_of(place: Path, dataset: Path, name: str, fold: int) -> Path:
+    return place / dataset.name / "runs" / name / f"fold_{fold}"
+
+
+def trained(configuration: Configuration, run: Path) -> dict[str, Any]:
+    """What was trained, and its mean Dice over cases with a 95 % interval, of all labels and of each."""
+    scores = json.loads((run / "validation/scores.json").read_text())
+    dice, cost = scores["overall"]["dice"], configuration.cost
+    return {
+        "model": run.parent.name,
         "patch": configuration.patch_size,
         "batch": configuration.batch_size,
         "features": configuration.network.features[0],
         "seconds_per_step": cost and cost.seconds,
-        "iterations": iterations,
-        "dice": round(dice["mean"], 4),
-        "interval": [dice[end] and round(dice[end], 4) for end in ("low", "high")],  # of one case there is none
+        "iterations": int(pace.last_epoch(run)["iteration"]),
+        "dice": dice["mean"],
+        "interval": [dice["low"], dice["high"]],
         "cases": dice["cases"],
-        "labels": {label: round(of["dice"]["mean"], 4) for label, of in labels.items()},
+        "labels": {label: of["dice"]["mean"] for label, of in scores["labels"].items()},
     }
-
-
-def autoseg(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "autoseg", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = []
-    for row in sorted(
-        rows, key=lambda row: (row["dataset"], row["configuration"], row["time"], row["fold"], -row["dice"])
-    ):
-        patch, ends = "x".join(map(str, row["patch"])), row["interval"]
-        interval = "no interval" if None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
+    for row in sorted(rows, key=lambda row: (row["dataset"], row["time"], row["fold"], -row["dice"])):
+        steps = (
+            f"patch {'x'.join(map(str, row['patch']))}, {row['iterations']} steps" if "patch" in row else row["model"]
+        )
         lines.append(
-            f"{row['dataset']:26} {row['configuration']:10} {row['time']:>4} fold {row['fold']} {row['fusion']:20} "
-            f"patch {patch:11} batch {row['batch']:2} {row['iterations']:5} steps  Dice {row['dice']:.3f} "
-            f"({interval}, {row['cases']} cases) load {row['load']}"
+            f"{row['dataset']:26} {row['time']:>4} fold {row['fold']} {row['what']:20} Dice {row['dice']:.3f} "
+            f"({pace.interval(row['interval'])}, {row['cases']} cases) load {row['load']}  {steps}"
         )
     return "\n".join(lines)
 

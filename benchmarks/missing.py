@@ -6,23 +6,20 @@ python benchmarks/missing.py DATA/Dataset002_BraTS13FlairT1c DATA/Dataset052_MSV
 Every dataset is planned once, with --missing-channels. One fold is then trained twice for the same time: with the
 plan's dropout, the network being told which channels are there, and without either, everything else being equal. Every
 subset of the channels is validated on whole held-out cases. One training at a time; the result is written after each:
-run the same command again and it goes on. The load of the machine before and after every training is noted.
+run the same command again and it goes on. The load of the machine before and after every training is noted. `--paced`
+is for a machine that is quiet for a while only: see pace.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import os
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from autoseg.core.machine import cores, processor
+import pace
+
 from autoseg.core.missing import subset_name
 from autoseg.core.records import read_json
 from autoseg.evaluation.scores import Summary
@@ -37,46 +34,50 @@ def main() -> None:
     arguments.add_argument("--time", default="15m", help="of one training")
     arguments.add_argument("--configuration", help="default: the plan's")
     arguments.add_argument("--fold", default="0")
-    arguments.add_argument("--threads", type=int, default=cores())
-    arguments.add_argument("--workspace", type=Path, required=True)
-    arguments.add_argument("-o", "--output", type=Path, required=True)
+    pace.add_flags(arguments)
     options = arguments.parse_args()
-    machine = f"{cores()} cores, {processor()}"
-    result = json.loads(options.output.read_text()) if options.output.exists() else {"machine": machine, "rows": []}
+    result = pace.read(options.output)
+    if options.paced:
+        for dataset in options.datasets:
+            root = workspace_of(dataset, options)
+            name, _ = read_plan(root / "plan" / dataset.name / "plan.json").configuration(options.configuration)
+            pace.paces(root / "plan", dataset.name, [name], options.time, options)
     for dataset in options.datasets:
         compare(result, dataset, options)
     sys.stdout.write(table(result["rows"]) + "\n")
 
 
+def workspace_of(dataset: Path, options: argparse.Namespace) -> Path:
+    """Where the dataset is planned and prepared, in ``plan``, and both trainings have a workspace."""
+    root: Path = options.workspace / f"{dataset.name}_{options.time}"
+    if not (root / "planned").exists():
+        wish = ["--missing-channels", "--time", options.time]
+        pace.autoseg("plan_and_preprocess", str(dataset), *wish, *pace.here(root / "plan", options))
+        (root / "planned").touch()
+    return root
+
+
 def compare(result: dict[str, Any], dataset: Path, options: argparse.Namespace) -> None:
     """Adds the rows that are not there."""
-    threads, root = ["--threads", str(options.threads)], options.workspace / f"{dataset.name}_{options.time}"
-    if not (root / "planned").exists():
-        wish = ["--missing-channels", "--time", options.time, "--workspace", str(root / "plan")]
-        autoseg("plan_and_preprocess", str(dataset), *wish, *threads)
-        (root / "planned").touch()
+    root = workspace_of(dataset, options)
     for dropout in (True, False):
         place = root / ("with" if dropout else "without")  # a workspace each, so that one fold can be trained twice
         if not (place / "copied").exists():
             shutil.copytree(root / "plan", place, dirs_exist_ok=True)
             (place / "copied").touch()
-        files, here = place / dataset.name, ["--workspace", str(place), *threads]
+        files = place / dataset.name
         plan = read_plan(files / "plan.json")
         name, _ = plan.configuration(options.configuration)
         known = dict(zip(KEY, (dataset.name, options.time, options.fold, name, dropout)))
-        if any(all(row[field] == value for field, value in known.items()) for row in result["rows"]):
+        if pace.is_there(result, known):
             continue
-        load, start = os.getloadavg()[0], time.monotonic()
         off = [] if dropout else ["--set", "missing.uniform=0", "--set", "inputs=[]", *rates(plan.channels)]
-        autoseg("train", dataset.name, options.fold, "-c", name, "--time", options.time, *off, *here)
-        run = files / "runs" / name / f"fold_{options.fold}"
-        row = known | {"channels": plan.channels} | scored(run)
-        row |= {"wall": round(time.monotonic() - start), "load": [round(load, 2), round(os.getloadavg()[0], 2)]}
-        result["rows"].append(row)
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(result, indent=1) + "\n")
-        sys.stdout.write(table([row]) + "\n")
-        sys.stdout.flush()
+        with pace.watched() as watched:
+            long = pace.length(root / "plan", dataset.name, name, options.time, options)
+            pace.autoseg("train", dataset.name, options.fold, "-c", name, *long, *off, *pace.here(place, options))
+        row = known | {"channels": plan.channels, "paced": options.paced}
+        row |= scored(files / "runs" / name / f"fold_{options.fold}") | watched
+        pace.add(result, row, options.output, table)
 
 
 def rates(channels: tuple[str, ...]) -> list[str]:
@@ -86,18 +87,13 @@ def rates(channels: tuple[str, ...]) -> list[str]:
 def scored(run: Path) -> dict[str, Any]:
     """Mean Dice over cases and labels of every subset of the channels, with a 95 % interval."""
     summary = read_json(run / "validation" / "scores.json", Summary)
-    with (run / "metrics.csv").open(newline="") as file:
-        iterations = int(float([*csv.DictReader(file)][-1]["iteration"]))
+    iterations = int(pace.last_epoch(run)["iteration"])
 
     def dice(found: Summary) -> dict[str, Any]:
         estimate = found.overall["dice"]
         return {"dice": estimate.mean, "low": estimate.low, "high": estimate.high, "cases": estimate.cases}
 
     return {"iterations": iterations, "subsets": {name: dice(found) for name, found in summary.subsets.items()}}
-
-
-def autoseg(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "autoseg", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -47,6 +47,8 @@ CHANGES = ("", "=", "x", "x=1", "batch_size", "batch_size=", "batch_size=x", "ba
            "batch_size=" + LONG)  # fmt: skip
 OF_CHANNELS = ("", "=", "T1", "T1=", "=n4", "nope=n4", "T1=nope", "T1=os.path", "T1=../x", "9=n4", LONG, LONG + "=n4",
                "T1=a\x1b", "T1=" + LONG)  # fmt: skip
+LEVELS = ("", "x", "middle:", "middle:sum", "MIDDLE", "input:", LONG, ",", "input,", "input,x", "input,input",
+          "middle,middle:concatenation", "input,unpaired", "input," + LONG)  # fmt: skip
 COLUMNS = ("", "x.csv", "/dev/null", "/nowhere/x.csv:y", LONG, "x.csv:" + LONG)
 
 VALUES: dict[str, tuple[str, ...]] = {
@@ -74,7 +76,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--network": PARTS,
     "--align": ("", "x", "RIGID", LONG),
     "--reference": ("", "nope", "2", "-1", "9" * 5000, LONG),
-    "--fusion": ("", "x", "middle:", "middle:sum", "MIDDLE", "input:", LONG),
+    "--fusion": LEVELS,
     "--groups": ("", " ", ",", ";", "T1,;T2", "T1;T2", LONG, "a\x1b;b"),
     "--compare": PARTS,
     "--require": ("", " ", ",", "nope", "a\x1b", "CT,", LONG),

@@ -100,10 +100,10 @@ def constraints(
     normalizers: Mapping[str, str] | None = None,
     missing_channels: bool = False,
     require: Sequence[str] = (),
-    fusion: str | None = None,
+    fusion: str | Sequence[str] | None = None,
     groups: str | Sequence[Sequence[str]] | None = None,
 ) -> PlanConstraints:
-    from ..planning.constraints import PlanConstraints, fusion_of
+    from ..planning.constraints import PlanConstraints, fusions_of
 
     many, most = count(slices, "slices"), memory_bytes(memory)
     return PlanConstraints(
@@ -118,7 +118,7 @@ def constraints(
         of_channels(normalizers, "normalizers"),
         bool(missing_channels),
         words(require, "require", numbers=False),
-        fusion_of(fusion, _names(groups)),
+        *fusions_of(fusion, _names(groups)),
     )
 
 

@@ -94,7 +94,7 @@ def plan_and_preprocess(
     normalizers: Mapping[str, str] | None = None,
     missing_channels: bool = False,
     require: Sequence[str] = (),
-    fusion: str | None = None,
+    fusion: str | Sequence[str] | None = None,
     groups: str | Sequence[Sequence[str]] | None = None,
     memory: str | None = None,
     minutes: float | None = None,
@@ -120,7 +120,8 @@ def plan_and_preprocess(
     (``{"T1": ["median"]}``, ``{"PET": "pet_suv"}``). ``missing_channels`` plans for cases that lack any channel but
     those of ``require``, although no training case does. ``fusion`` is where channels are combined
     (``"middle:attention"``: by encoders, one for each of ``groups``, ``[["T1", "T1ce"], ["FLAIR"]]``, or for each
-    channel; ``"decision"``: by a network each; ``"unpaired"``: each case has one of them). ``memory`` (``"8GB"``) and
+    channel; ``"decision"``: by a network each; ``"unpaired"``: each case has one of them; of several in a list each is
+    planned, ``["input", "middle"]``). ``memory`` (``"8GB"``) and
     ``minutes`` are what one training may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes``
     are those of ``--set`` (``["batch_size=4"]``). ``configurations`` None prepares all. Channels come onto the grid of
     ``reference``, a name or number, or else onto that of the label maps, by their headers (``align="header"``); with

@@ -33,12 +33,13 @@ def request(options: Namespace) -> PlanRequest:
     from dataclasses import fields
 
     from ..pipeline.make_plan import PlanRequest
-    from ..planning.constraints import PlanConstraints, fusion_of
+    from ..planning.constraints import PlanConstraints, fusions_of
 
     named = {"memory": "training_memory", "seconds": "training_time"}  # other flags have these names
-    asked = {field.name: getattr(options, named.get(field.name, field.name)) for field in fields(PlanConstraints)}
+    known = [field.name for field in fields(PlanConstraints) if field.name not in ("fusion", "beside")]
+    asked = {name: getattr(options, named.get(name, name)) for name in known}
     asked = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
-    asked["fusion"] = fusion_of(options.fusion, options.groups)
+    asked["fusion"], asked["beside"] = fusions_of(options.fusion, options.groups)
     return PlanRequest(
         planner=options.planner,
         plans=options.plans,

@@ -73,10 +73,11 @@ def _add_network(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--fusion",
-        choices=fusion.LEVELS,
-        metavar="LEVEL",
+        type=word,
+        metavar="LEVEL,...",
         help="where channels are combined: input (default), middle (an encoder each), middle: with "
-        f"{', '.join(fusion.METHODS)}, decision (a network each), or unpaired (each case has one of them)",
+        f"{', '.join(fusion.METHODS)}, decision (a network each), or unpaired (each case has one of them); several are "
+        "planned side by side",
     )
     command.add_argument(
         "--groups", type=word, metavar="A,B;C", help="with --fusion: channels that share an encoder or a network"

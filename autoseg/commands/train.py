@@ -87,6 +87,7 @@ def run(options: Namespace) -> None:
 
 def _fold_processes(options: Namespace) -> FoldProcesses:
     """Every fold by this command's own words, with the last word on fold, device and share of the threads."""
+    from ..core.fusion import written_levels
     from ..core.imports import again
     from ..pipeline.fold_processes import FoldProcesses
 
@@ -99,6 +100,9 @@ def _fold_processes(options: Namespace) -> FoldProcesses:
     def planning(draft: Plan, device: str) -> list[str]:
         words = ["plan", options.dataset, "--held", "--planner", draft.planner, "--workspace", options.workspace]
         words += ["--network", draft.network] if draft.network else []
+        levels, groups = written_levels(draft.fusion, draft.beside)
+        words += ["--fusion", levels] if draft.fusion or draft.beside else []
+        words += ["--groups", groups] if groups else []
         words += ["--device", device, "--precision", options.precision, "--threads", str(threads)]
         words += ["--time", f"{options.time}s"] if options.time else []
         return [*again(), *words, *(f"--trust={name}" for name in options.trust)]

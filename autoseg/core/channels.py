@@ -57,6 +57,17 @@ class ChannelSource:
         bounded(self, "volume", least=0, most=MOST_VOLUMES)
 
 
+def channels_of_files(sources: Sequence[ChannelSource], channels: int) -> list[tuple[int, ...]]:
+    """The channels that each of a case's files holds, counted from 0: those of one file are missing only together.
+
+    Without ``sources`` each of the ``channels`` is a file.
+    """
+    held: dict[int, list[int]] = defaultdict(list)
+    for number in range(channels):
+        held[sources[number].file if sources else number].append(number)
+    return [tuple(numbers) for numbers in held.values()]
+
+
 def refuse_contradictory(sources: Sequence[ChannelSource], channels: int) -> None:
     """Raises ValueError unless each of ``channels`` has a source of its own; none at all are fine, too."""
     if sources and len(sources) != channels:

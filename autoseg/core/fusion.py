@@ -7,6 +7,7 @@ each case has one modality only, there is nothing to fuse: they share a network.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -73,10 +74,56 @@ class Fusion:
         joined = method or METHODS[0] if level == MIDDLE else None
         return cls(level, joined, tuple(tuple(group) for group in groups))
 
+    @property
+    def written(self) -> str:
+        """As a user writes it, and as ``read`` reads it: ``middle``, ``middle:attention``, ``decision``."""
+        return self.level if self.method in (None, METHODS[0]) else f"{self.level}:{self.method}"
+
+    @property
+    def suffix(self) -> str:
+        """What a configuration of its own is called by beside others: the last part of ``3d_fullres_middle``."""
+        return self.written.replace(":", "_")
+
     def numbered(self, channels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The groups with the channels' numbers from 0. Raises UsageError as ``channel_number`` does."""
         found = iter(channel_numbers(chain.from_iterable(self.groups), channels, "--groups"))
         return tuple(tuple(islice(found, len(group))) for group in self.groups)
+
+
+def read_levels(
+    levels: str | Sequence[str] | None, groups: str | Sequence[Sequence[str]] = ()
+) -> tuple[Fusion | None, tuple[Fusion, ...]]:
+    """What ``input,middle,decision`` means: how the configurations of a plan combine channels, as ``Fusion.read`` says,
+    and which fusions in the middle have one of their own beside them.
+
+    Of several levels, the configurations are those of ``input``, named or not: at the decision networks are made of
+    these. Raises ValueError for a level that there is not, for one that is named twice and for one that stands alone.
+    """
+    given = INPUT if levels is None else levels
+    texts = [text.strip() for text in given.split(",")] if isinstance(given, str) else given
+    if not isinstance(texts, list | tuple) or not texts:
+        raise ValueError(f"fusion {short(texts)} is unknown; choose among {', '.join(LEVELS)}")
+    for text in texts:
+        if text not in LEVELS:
+            raise ValueError(f"fusion {short(text)!r} is unknown; choose among {', '.join(LEVELS)}")
+    if len(texts) == 1:
+        return Fusion.read(texts[0], groups), ()
+    if UNPAIRED in texts:
+        raise ValueError(f"fusion {UNPAIRED} stands alone: no other level is for cases of one channel each")
+    read = {text: None if text == INPUT else Fusion.read(text, groups) for text in dict.fromkeys(texts)}
+    count = Counter(read[text] for text in texts)
+    if twice := [text for text in texts if count[read[text]] > 1]:
+        raise ValueError(f"fusion {twice[0]} is named twice in {short(','.join(texts))}; name each level once")
+    decision = next((fusion for fusion in count if fusion is not None and fusion.level == DECISION), None)
+    return decision, tuple(fusion for fusion in count if fusion is not None and fusion.level == MIDDLE)
+
+
+def written_levels(fusion: Fusion | None, beside: Sequence[Fusion]) -> tuple[str, str]:
+    """Levels and groups that ``read_levels`` reads as just these; the second is empty where there are no groups."""
+    those = [each for each in (*beside, fusion) if each is not None]
+    levels = [*([INPUT] if beside or fusion is None else []), *(each.written for each in those)]
+    groups = next((each.groups for each in those), ())
+    return ",".join(levels), ";".join(map(",".join, groups))
 
 
 def weights_of_those(weights: Sequence[Sequence[float]], there: Sequence[int]) -> tuple[tuple[float, ...], ...]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
+from .channels import ChannelSource, channels_of_files
 from .names import short
 
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_WHOLLY_VALIDATED = 4  # channels of which every combination is validated: 14 of four
+MOST_WHOLLY_VALIDATED = 4  # channels, or files, of which every combination is validated: 14 of four
 EVEN = 0.5  # chance of each channel to be withheld where every combination is to be as likely
 
 
@@ -64,17 +65,25 @@ class MissingChannels:
         """Channels that a case may lack, counted from 0."""
         return tuple(number for number, name in enumerate(channels) if name in self.rates)
 
-    def combinations(self, channels: Sequence[str], occurring: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    def combinations(
+        self,
+        channels: Sequence[str],
+        occurring: Iterable[tuple[int, ...]],
+        sources: Sequence[ChannelSource] = (),
+    ) -> list[tuple[int, ...]]:
         """What is withheld from validation cases, one combination after the other, fewest channels first.
 
         All there are where training withholds any and there are few channels; else those that cases of the dataset lack
-        (``occurring``), and each channel alone.
+        (``occurring``), and each channel alone. The volumes of one file (``sources`` as in a plan) count as one
+        channel: a case has all of them or none.
         """
-        optional = self.optional(channels)
-        if self.uniform and len(channels) <= MOST_WHOLLY_VALIDATED:
-            found = {each for size in range(1, len(optional) + 1) for each in combinations(optional, size)}
+        optional, files = {*self.optional(channels)}, channels_of_files(sources, len(channels))
+        lost = [file for file in files if optional.issuperset(file)]
+        if self.uniform and len(files) <= MOST_WHOLLY_VALIDATED:
+            several = (each for size in range(1, len(lost) + 1) for each in combinations(lost, size))
+            found = {tuple(sorted(chain.from_iterable(each))) for each in several}
         else:
-            found = {*occurring, *((number,) for number in optional)}
+            found = {*occurring, *lost}
         return sorted((each for each in found if 0 < len(each) < len(channels)), key=lambda each: (len(each), each))
 
     def problem_without(self, channels: Sequence[str], absent: Collection[int]) -> str | None:

@@ -20,6 +20,7 @@ from ..core.geometry import Geometry, Image
 from ..core.missing import listed
 from ..corrections import Correction
 from ..errors import ModelError
+from ..preprocessing.estimates import Estimates
 from ..preprocessing.prepare import PreparedCase
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings
@@ -104,7 +105,7 @@ class Ensemble(Predictor[PreparedTogether]):
     def input_names(self) -> frozenset[str]:
         return frozenset().union(*(member.input_names for member in self.members))
 
-    def _prepared(self, image: Image, given: Mapping[str, Any]) -> PreparedTogether:
+    def _prepared(self, image: Image, given: Mapping[str, Any], estimates: Estimates) -> PreparedTogether:
         """On the grid of every member that has the channels it needs."""
         if problem := self.problem_without(image.absent):
             raise ModelError(f"the image {problem}")
@@ -113,7 +114,7 @@ class Ensemble(Predictor[PreparedTogether]):
         def known(member: Predictor[PreparedCase]) -> dict[str, Any]:
             return {name: value for name, value in given.items() if name in member.input_names}
 
-        cases = (self.members[number].prepare(image, known(self.members[number])) for number in there)
+        cases = (self.members[number].prepare(image, known(self.members[number]), estimates) for number in there)
         return PreparedTogether(tuple(cases), tuple(there))
 
     def slabs(

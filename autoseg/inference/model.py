@@ -23,6 +23,7 @@ from ..core.geometry import Geometry, Image
 from ..core.staple import staple_problem
 from ..corrections import Correction
 from ..errors import ModelError
+from ..preprocessing.estimates import Estimates
 from ..preprocessing.prepare import PreparedCase, prepare
 from ..preprocessing.priors import on_grid
 from ..settings import Resolved, RunSettings, resolve
@@ -136,7 +137,7 @@ class Model(Predictor[PreparedCase]):
         own = frozenset(group.name for group in self.task.inputs.extras)
         return own if self.previous is None else own | self.previous.input_names
 
-    def _prepared(self, image: Image, given: Mapping[str, Any]) -> PreparedCase:
+    def _prepared(self, image: Image, given: Mapping[str, Any], estimates: Estimates) -> PreparedCase:
         expected, found = self.task.channels, len(image.array)
         if found != len(expected):
             raise ModelError(
@@ -147,8 +148,10 @@ class Model(Predictor[PreparedCase]):
             raise ModelError(f"the image {problem}")
         if not np.isfinite(image.array).all():
             raise ModelError("the image holds NaN or infinite voxels; replace them by the value of air or background")
-        prepared = replace(prepare(image, None, self.task), given=given)
-        return prepared if self.previous is None else replace(prepared, previous=self.previous._prepared(image, given))
+        prepared = replace(prepare(image, None, self.task, estimates), given=given)
+        if self.previous is None:
+            return prepared
+        return replace(prepared, previous=self.previous._prepared(image, given, estimates))
 
     def slabs(
         self,

@@ -18,6 +18,7 @@ from ..core.names import short
 from ..corrections import Correction, corrected
 from ..data.dataset import Case
 from ..errors import ModelError, NotFiniteError
+from ..preprocessing.estimates import NOT_KEPT, Estimates
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings, resolve
 from ..task import Task
@@ -82,15 +83,16 @@ class Predictor(ABC, Generic[OnGrid]):
     def passes(self, options: PredictOptions) -> int:
         """How many predictions of networks, on an image and its mirror images, are averaged in every voxel."""
 
-    def prepare(self, image: Image, given: Mapping[str, Any] | None = None) -> OnGrid:
+    def prepare(self, image: Image, given: Mapping[str, Any] | None = None, estimates: Estimates = NOT_KEPT) -> OnGrid:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers.
 
-        ``given`` is for further inputs of the network: name of the input to whatever its part takes.
+        ``given`` is for further inputs of the network: name of the input to whatever its part takes. ``estimates`` may
+        keep what filters find slowly; the result is the same.
         """
         if unknown := set(given or {}) - self.input_names:
             there = ", ".join(sorted(self.input_names)) or "none but the image"
             raise ModelError(f"the model has no input {short(', '.join(sorted(unknown)))}; there is {there}")
-        return self._prepared(image, given or {})
+        return self._prepared(image, given or {}, estimates)
 
     @abstractmethod
     def problem_without(self, absent: Collection[int]) -> str | None:
@@ -106,7 +108,7 @@ class Predictor(ABC, Generic[OnGrid]):
         """Of further inputs, beside the image."""
 
     @abstractmethod
-    def _prepared(self, image: Image, given: Mapping[str, Any]) -> OnGrid:
+    def _prepared(self, image: Image, given: Mapping[str, Any], estimates: Estimates) -> OnGrid:
         """``prepare``, of inputs that there are."""
 
     @abstractmethod

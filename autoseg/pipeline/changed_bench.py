@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..changes import changed
 from ..configuration import StepMemory
@@ -20,6 +20,8 @@ class ChangedBench:
     bench: Bench
     changes: Sequence[str]
     trusted: tuple[str, ...]
+    suffix: str = ""
+    """What the plan adds to the names of the configurations that are counted: changes have the names in the plan."""
 
     @property
     def target(self) -> Target:
@@ -32,7 +34,8 @@ class ChangedBench:
         return self.bench.seconds(self._changed(task))
 
     def _changed(self, task: Task) -> Task:
-        fields = {change: change.partition("=")[0].strip().removeprefix(f"{task.name}.") for change in self.changes}
+        name = f"{task.name}{self.suffix}"
+        fields = {change: change.partition("=")[0].strip().removeprefix(f"{name}.") for change in self.changes}
         chosen = [change for change, field in fields.items() if field.split(".")[0] == "objective"]
         if not chosen:
             return task
@@ -44,8 +47,8 @@ class ChangedBench:
             labels=task.labels,
             file_ending=task.file_ending,
             mirror_axes=task.mirror_axes,
-            configurations={task.name: task.configuration},
-            default=task.name,
+            configurations={name: task.configuration},
+            default=name,
             orientation=task.orientation,
         )
-        return changed(plan, chosen, self.trusted).task()
+        return replace(changed(plan, chosen, self.trusted).task(), name=task.name)

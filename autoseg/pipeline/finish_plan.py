@@ -49,7 +49,7 @@ def measure_here(plan: Plan, files: DatasetFolder, *, seconds: float | None, set
     """Decides and writes the plan for trainings of ``seconds`` with ``settings``; None: as long as the planner says."""
     long = "" if seconds is None else f", for trainings of {duration(seconds)} as --time says"
     LOG.info("network, patch, batch and length are decided now by measuring this machine%s", long)
-    constraints = PlanConstraints(seconds=seconds, network=plan.network, fusion=plan.fusion)
+    constraints = PlanConstraints(seconds=seconds, network=plan.network, fusion=plan.fusion, beside=plan.beside)
     request = PlanRequest(planner=plan.planner, constraints=constraints, settings=settings, trusted=files.trusted)
     result = make_plan(request, files.read_dataset(), files.read_fingerprint(), files.steps)
     for reason in result.reasons[:2]:  # the machine, and which configuration is trained unless the user names one

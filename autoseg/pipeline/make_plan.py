@@ -17,13 +17,14 @@ from ..core.amounts import bytes_text
 from ..core.family import Family
 from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
-from ..errors import MistypedError, RecordError, UnknownPartError, UsageError
+from ..errors import MistypedError, PlanningError, RecordError, UnknownPartError, UsageError
 from ..interop.nnunet_planner import PlansFile
 from ..plan import Plan
 from ..planning.constraints import NO_CONSTRAINTS, PlanConstraints
 from ..planning.decision import subsets, with_subsets
 from ..planning.intensities import decide_intensities, read_wishes
 from ..planning.measured import MeasuringPlanner
+from ..planning.middle import with_middle
 from ..planning.reasons import alignment
 from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
@@ -61,7 +62,7 @@ class PlanRequest:
             self.plans is not None
             or self.target is not None
             or bool(self.changes)
-            or replace(self.constraints, network=None, fusion=None) != NO_CONSTRAINTS
+            or replace(self.constraints, network=None, fusion=None, beside=()) != NO_CONSTRAINTS
         )
         return not said and (self.settings.device, self.settings.precision) == ("auto", "auto")
 
@@ -108,7 +109,7 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
     if isinstance(planner, MeasuringPlanner):
         drafted = intensities(_unpaired(request, planner.draft(dataset, fingerprint, request.constraints), fingerprint))
         refuse_early(drafted, request.changes, request.trusted)
-        planned = planner.plan(dataset, fingerprint, request.constraints, _bench(request, kept), request.trusted)
+        planned = _measured(planner, request, dataset, fingerprint, kept)
     elif request.target or request.constraints.memory or request.constraints.seconds:
         raise UsageError("--memory, --time and --target are for --planner measured: other planners have fixed budgets")
     else:
@@ -116,6 +117,27 @@ def make_plan(request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, 
     planned = _unpaired(request, planned, fingerprint)
     planned = with_subsets(intensities(_aligned(planned, dataset)), request.constraints.fusion)
     return changed(planned, request.changes, request.trusted)
+
+
+def _measured(
+    planner: MeasuringPlanner, request: PlanRequest, dataset: Dataset, fingerprint: Fingerprint, kept: Path | None
+) -> Plan:
+    """With a configuration for each fusion that is asked for beside the others, which gets a plan of its own."""
+    bench = _bench(request, kept)
+
+    def planned_for(asked: PlanConstraints, suffix: str = "") -> Plan:
+        counted = ChangedBench(bench, request.changes, request.trusted, suffix)
+        return planner.plan(dataset, fingerprint, asked, counted, request.trusted)
+
+    first, *others = request.constraints.single
+    planned = planned_for(first)
+    for asked, fusion in zip(others, request.constraints.beside):
+        LOG.info("fusion %s is planned for the same memory and time", fusion.written)
+        try:
+            planned = with_middle(planned, planned_for(asked, f"_{fusion.suffix}"))
+        except PlanningError as error:
+            raise PlanningError(f"--fusion {fusion.written}: {error}") from None
+    return planned
 
 
 def refuse_early(drafted: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -> None:
@@ -147,21 +169,25 @@ def planner_of(request: PlanRequest, channels: Sequence[str] | None = None) -> A
     Raises UsageError where it cannot plan the network that is asked for, or this is not for images of such
     ``channels``, UnknownPartError where there is none of that name.
     """
+    asked = request.constraints
     if request.plans is not None:
         planner: Any = PlansFile(request.plans)
-        request.constraints.refuse_network(request.plans.name)
+        for each in asked.single:
+            each.refuse_network(request.plans.name)
         return planner
     name = request.planner or DEFAULT_PLANNER
-    planner, network = PLANNERS.load(name, request.trusted), request.constraints.part
-    if network is not None:
+    planner = PLANNERS.load(name, request.trusted)
+    for each in asked.single:
+        if each.part is None:
+            continue
         if not isinstance(planner, MeasuringPlanner):
-            request.constraints.refuse_network(name)
-        kind = NETWORKS.load(network, request.trusted)
-        count_sizes(network, kind)
+            each.refuse_network(name)
+        kind = NETWORKS.load(each.part, request.trusted)
+        count_sizes(each.part, kind)
         if channels is not None:
-            chosen(network, kind, channels, request.constraints.middle)
+            chosen(each.part, kind, channels, each.middle)
     if channels is not None:
-        subsets(request.constraints.fusion, channels)
+        subsets(asked.fusion, channels, asked.beside)
     return planner
 
 
@@ -176,4 +202,4 @@ def _bench(request: PlanRequest, kept: Path | None) -> Bench:
             f"{bytes_text(asked)} of memory are more than there are: {bench.target.name} has {bytes_text(there)}. "
             "To plan for another machine, name it with --target"
         )
-    return ChangedBench(bench, request.changes, request.trusted)
+    return bench

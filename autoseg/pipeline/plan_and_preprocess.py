@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from ..inspection.problem import Problem, problem_table
 from ..plan import Plan
 from ..planning.intensities import read_wishes
 from ..planning.missing import required_channels
-from ..preprocessing.estimates import Estimates, remove_others
+from ..preprocessing.estimates import Estimates, estimates_of, remove_others
 from ..preprocessing.filtering import names_of_filters
 from ..preprocessing.keys import preparation_keys, prepared_as
 from ..preprocessing.prepare import prepare
@@ -70,7 +70,7 @@ def plan_and_preprocess(
     """
     # What cannot be planned is refused before images are read.
     asked = request.constraints
-    wished = asked.of_channels or asked.require or (asked.part, asked.fusion) != (None, None)
+    wished = asked.of_channels or asked.require or (asked.part, asked.fusion, asked.beside) != (None, None, ())
     planner_of(request)
     if wished or alignment is not None:
         channels = read_with_modalities(folder, modality_file).channels
@@ -207,7 +207,8 @@ def preprocess(
                 files, [other for other in planned.configurations if prepared_as(planned, other) == name]
             )
 
-        work = partial(_prepare_one, task=task, store=store, keys=keys, estimates=files.estimates, measured=measured)
+        estimates = estimates_of(files.estimates, measured)
+        work = partial(_prepare_one, task=task, store=store, keys=keys, estimates=estimates)
         filters = names_of_filters(task.configuration, task.channels)
         if filters and todo:
             LOG.info("%s: filters are applied first (%s); what takes long is kept for the next time", name, filters)
@@ -252,12 +253,12 @@ def _tell_damages(name: str, damages: Sequence[tuple[str, str]]) -> None:
 
 
 def _prepare_one(
-    case: Case, *, task: Task, store: CaseStore, keys: dict[str, str], estimates: Path, measured: Fingerprint
+    case: Case, *, task: Task, store: CaseStore, keys: dict[str, str], estimates: Mapping[str, Estimates]
 ) -> None:
     try:
         image = read_case(case, task.alignment)
         labels, _ = read_label_map(case.label_files, task.labels, image.geometry)
-        prepared = prepare(image, labels, task, Estimates(estimates / measured.cases[case.key].content))
+        prepared = prepare(image, labels, task, estimates[case.key])
     except (DatasetError, ImageFileError) as error:
         raise DatasetError(f"case {case.key}: {error}") from None
     store.write(case.key, prepared, keys[case.key])

@@ -6,7 +6,6 @@ import json
 import logging
 from typing import Any
 
-from ..core.fusion import Fusion
 from ..core.json_text import read_json_value
 from ..core.records import from_json, to_json, write_json
 from ..errors import AutosegError, RecordError
@@ -54,15 +53,14 @@ def is_untouched_draft(files: DatasetFolder) -> bool:
     before = _plan_of_before(files)
     if not before or not before.get("draft") or not isinstance(before.get("planner"), str):
         return False
-    fusion = from_json(Fusion, before["fusion"]) if before.get("fusion") else None
-    constraints = PlanConstraints(network=before.get("network"), fusion=fusion)
-    request = PlanRequest(planner=before["planner"], constraints=constraints, trusted=files.trusted)
-    made = draft(request, files.read_dataset(), files.read_fingerprint())
     try:  # one of before may lack fields that have a default
-        whole = _as_json(from_json(Plan, before, trusted=files.trusted))
+        whole = from_json(Plan, before, trusted=files.trusted)
     except RecordError:
         return False
-    return bool(_decisions(whole) == _decisions(_as_json(made)))
+    constraints = PlanConstraints(network=whole.network, fusion=whole.fusion, beside=whole.beside)
+    request = PlanRequest(planner=whole.planner, constraints=constraints, trusted=files.trusted)
+    made = draft(request, files.read_dataset(), files.read_fingerprint())
+    return bool(_decisions(_as_json(whole)) == _decisions(_as_json(made)))
 
 
 def _plan_of_before(files: DatasetFolder) -> dict[str, Any] | None:

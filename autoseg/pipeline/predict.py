@@ -24,6 +24,7 @@ from ..inference.options import DEFAULT, PredictOptions
 from ..inference.outputs import Outputs, chosen
 from ..inference.predictor import Predictor, asks_disagreement
 from ..inference.report import PredictReport
+from ..preprocessing.estimates import Estimates
 from ..preprocessing.filtering import names_of_filters
 from .predict_stages import Stages
 from .results import Results
@@ -45,6 +46,7 @@ def predict(
     recorded: bool = True,
     withheld: tuple[int, ...] = (),
     volumes: bool = False,
+    estimates: Mapping[str, Estimates] | None = None,
 ) -> PredictReport:
     """Writes ``folder/<case><ending>`` for every case, and the files of other ``outputs`` (see ``outputs.chosen``).
 
@@ -58,6 +60,7 @@ def predict(
     place: ``refuse`` raises UsageError, ``replace`` replaces them, and ``keep`` predicts only what is not there,
     whoever wrote it, or cannot be used. Where ``folder`` is autoseg's own, what is written need not be ``recorded``.
     Channels that are ``withheld``, counted from 0, are missing to the networks; their files still place the others.
+    ``estimates`` say for cases of a workspace where it keeps what filters find slowly.
     Raises UsageError when a result would replace an image.
     """
     if existing not in EXISTING:
@@ -66,10 +69,13 @@ def predict(
     if asks_disagreement(wanted) and model.passes(options) == 1:
         LOG.warning("one network that sees no mirror images disagrees with itself only where patches overlap")
     if filters := names_of_filters(model.task.configuration, model.task.channels):
-        LOG.info("images are filtered first (%s), as those of the training were; this takes its time", filters)
+        slowly = "" if estimates else "; this takes its time"
+        LOG.info("images are filtered first (%s), as those of the training were%s", filters, slowly)
     gate = Gate(budget(model.settings.memory))
     by_key = {case.key: case for case in cases}
-    stages = Stages(model, folder, options, wanted, gate, Results.read(folder), by_key, recorded, withheld)
+    stages = Stages(
+        model, folder, options, wanted, gate, Results.read(folder), by_key, recorded, withheld, estimates or {}
+    )
     todo = _todo(cases, stages, existing, volumes)
     for place in sorted({folder, *(path.parent for case in cases for path in stages.files(case.key))}):
         place.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ from ..inference.outputs import LABEL_MAP, Output, Outputs, paths
 from ..inference.prediction import Prediction
 from ..inference.predictor import Predictor, Prepared
 from ..parts.readers import read_header, refuse_unwritable
+from ..preprocessing.estimates import NOT_KEPT, Estimates
 from ..settings import resolve
 from .results import Results
 
@@ -54,6 +55,8 @@ class Stages:
     """Whether what is written is noted in ``results``."""
     withheld: tuple[int, ...] = ()
     """Channels that no network gets to see, counted from 0, although cases have them."""
+    estimates: Mapping[str, Estimates] = field(default_factory=dict)
+    """Case to where what its filters find slowly is kept."""
     stopped: threading.Event = field(default_factory=threading.Event)
     clocks: dict[str, Clock] = field(default_factory=dict)
     """Of the cases that are under way."""
@@ -97,7 +100,10 @@ class Stages:
         with self._leaving(case.key) as through:
             task = self.model.task
             read = weighed.then("read", lambda _: read_case(case, task.alignment).without(self.withheld))
-            prepared = through(read.then("prepare", lambda image: self.model.prepare(placed(image, task, case.key))))
+            kept = self.estimates.get(case.key, NOT_KEPT)
+            prepared = through(
+                read.then("prepare", lambda image: self.model.prepare(placed(image, task, case.key), estimates=kept))
+            )
         process.give_back_freed(above=self.gate.budget // 2)
         return prepared
 

@@ -16,6 +16,7 @@ from ..data.folds import Fold
 from ..errors import ModelError, TrainingError, WorkspaceError
 from ..newest import note_made
 from ..plan import Plan
+from ..preprocessing.estimates import Estimates, estimates_of
 from ..preprocessing.inputs import with_inputs
 from ..preprocessing.keys import preparation_keys, prepared_as
 from ..preprocessing.priors import PriorStore
@@ -54,6 +55,12 @@ class FoldRun:
     @cached_property
     def task(self) -> Task:
         return self.plan.task()
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimates]:
+        """Case to where the workspace keeps what its filters find slowly; nothing where nothing is filtered."""
+        filtered = any(self.task.configuration.filters)
+        return estimates_of(self.files.estimates, self.files.read_fingerprint()) if filtered else {}
 
     @property
     def folder(self) -> RunFolder:
@@ -186,7 +193,8 @@ def _refuse_another_plan(run: FoldRun) -> None:
     (_, old), (name, new) = before.configuration(), plan.configuration()
     rules = replace(old.training, epochs=new.training.epochs, patience=new.training.patience)
     old = replace(old, training=rules, cost=new.cost, reasons=new.reasons)
-    if replace(before, configurations={name: old}, reasons=plan.reasons) != plan:
+    beside = {"fusion": plan.fusion, "beside": plan.beside}  # what else was planned changes nothing here
+    if replace(before, configurations={name: old}, reasons=plan.reasons, **beside) != plan:
         raise TrainingError(
             f"{folder.root} was started with another plan than {plan.dataset} has now. "
             f"Take back the change in plan.json or --set, or remove {folder.root} to start anew"

@@ -48,7 +48,15 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     model = Model.read(folder.root, settings=settings, trusted=run.files.trusted)
     outputs = chosen(["stored_probabilities"])
     missing = [case for case in cases if case.key in todo]
-    report = predict(model, missing, folder.validation, outputs=outputs, existing="replace", recorded=False)
+    report = predict(
+        model,
+        missing,
+        folder.validation,
+        outputs=outputs,
+        existing="replace",
+        recorded=False,
+        estimates=run.estimates,
+    )
     if report.failed:
         raise TrainingError(f"{len(report.failed)} validation cases could not be predicted; the messages above say why")
     ending, labels = model.task.file_ending, dataset.labels

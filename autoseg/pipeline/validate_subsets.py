@@ -31,7 +31,7 @@ def validate_subsets(run: FoldRun, dataset: Dataset, model: Predictor[Any] | Non
     Those that are there stay, and so do label maps of a run that was stopped. Raises TrainingError for cases that
     cannot be predicted.
     """
-    wanted, channels = _combinations(run, dataset), run.plan.channels
+    wanted, channels = combinations_of(run, dataset), run.plan.channels
     before = read_json(run.folder.scores, Summary)
     names = {absent: subset_name(channels, absent) for absent in wanted}
     todo = {absent: keys for absent, keys in wanted.items() if names[absent] not in before.subsets}
@@ -55,13 +55,14 @@ def validate_subsets(run: FoldRun, dataset: Dataset, model: Predictor[Any] | Non
         LOG.info("Dice with the channels %s, %d cases: %.3f", name, len(summary.cases), summary.dice)
 
 
-def _combinations(run: FoldRun, dataset: Dataset) -> Combinations:
-    """All channels first, since they are what the others are compared with."""
+def combinations_of(run: FoldRun, dataset: Dataset) -> Combinations:
+    """All channels first, since they are what the others are compared with; nothing where no channel may be missing."""
     missing, channels = run.task.configuration.missing, run.plan.channels
     if missing is None or not missing.validate or not run.split.validation:
         return {}
     lacking = {case.key: set(case.absent) for case in dataset.cases}
-    every = [(), *missing.combinations(channels, {case.absent for case in dataset.cases})]
+    occurring = {case.absent for case in dataset.cases}
+    every = [(), *missing.combinations(channels, occurring, run.plan.channel_sources)]
     found = {absent: tuple(key for key in run.split.validation if lacking[key] <= set(absent)) for absent in every}
     return {absent: keys for absent, keys in found.items() if keys}
 
@@ -81,7 +82,8 @@ def _scored(
     folder, ending = run.folder.without(absent), run.plan.file_ending
     if passes:
         cases = [dataset.case(key) for key in passes]
-        report = predict(model, cases, folder, existing="keep", recorded=False, withheld=absent)
+        kept = run.estimates
+        report = predict(model, cases, folder, existing="keep", recorded=False, withheld=absent, estimates=kept)
         if report.failed:
             raise TrainingError(
                 f"{len(report.failed)} validation cases could not be predicted; the messages above say why"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..core.fusion import DECISION, MIDDLE, UNPAIRED, Fusion
+from ..core.fusion import DECISION, MIDDLE, UNPAIRED, Fusion, read_levels
 from ..core.names import short
 from ..errors import UsageError
 
@@ -50,6 +50,8 @@ class PlanConstraints:
     """Channels that every case must have."""
     fusion: Fusion | None = None
     """How channels are combined; None: they enter the network side by side."""
+    beside: tuple[Fusion, ...] = ()
+    """Fusions in the middle, each of which is to have a configuration of its own beside the others."""
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not all(0 < edge < math.inf for edge in self.spacing):
@@ -70,11 +72,22 @@ class PlanConstraints:
             )
         if self.fusion is not None and self.fusion.level == DECISION and self.network in NETWORK_OF.values():
             raise UsageError(f"--fusion {DECISION} has a network for each modality, {self.network} is one for several")
+        if self.beside and self.network in NETWORK_OF.values():
+            raise UsageError(
+                f"--network {self.network} is no fusion at the input, beside which others are planned: name another "
+                "network, or leave --network out"
+            )
 
     @property
     def middle(self) -> Fusion | None:
         """The fusion of several encoders."""
         return self.fusion if self.fusion is not None and self.fusion.level == MIDDLE else None
+
+    @property
+    def single(self) -> tuple[PlanConstraints, ...]:
+        """Those of each plan that has to be made: one for ``fusion``, and one for each of those ``beside``."""
+        others = (replace(self, network=None, fusion=fusion, beside=()) for fusion in self.beside)
+        return replace(self, beside=()), *others
 
     @property
     def part(self) -> str | None:
@@ -95,9 +108,11 @@ class PlanConstraints:
 NO_CONSTRAINTS = PlanConstraints()
 
 
-def fusion_of(level: str | None, groups: str | Sequence[Sequence[str]] | None) -> Fusion | None:
-    """What the user has said of it. Raises UsageError."""
+def fusions_of(
+    levels: str | Sequence[str] | None, groups: str | Sequence[Sequence[str]] | None
+) -> tuple[Fusion | None, tuple[Fusion, ...]]:
+    """``fusion`` and ``beside`` as the user has said them. Raises UsageError."""
     try:
-        return Fusion.read(level, groups or ())
+        return read_levels(levels, groups or ())
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -29,17 +29,27 @@ def with_subsets(plan: Plan, fusion: Fusion | None) -> Plan:
     if fusion is None or fusion.level != DECISION:
         return plan
     name, whole = plan.configuration()
-    seeing = {
-        f"{name}_{subset}": _seeing(whole, name, of, plan) for subset, of in subsets(fusion, plan.channels).items()
-    }
+    found = subsets(fusion, plan.channels, plan.beside)
+    seeing = {f"{name}_{subset}": _seeing(whole, name, of, plan) for subset, of in found.items()}
+    there = {other.casefold() for other in plan.configurations}
+    if taken := [other for other in seeing if other.casefold() in there]:
+        raise UsageError(
+            f"--fusion {DECISION}: the plan has a configuration {taken[0]} already; rename the channels, or put them "
+            "together otherwise (--groups)"
+        )
     try:
         return replace(plan, configurations=plan.configurations | seeing, fusion=fusion)
     except ValueError as error:
         raise UsageError(f"--fusion {DECISION}: {error}") from None
 
 
-def subsets(fusion: Fusion | None, channels: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Names of subsets to the channels, from 0, of each; nothing where fusion is elsewhere. Raises UsageError."""
+def subsets(
+    fusion: Fusion | None, channels: Sequence[str], beside: Sequence[Fusion] = ()
+) -> dict[str, tuple[int, ...]]:
+    """Names of subsets to the channels, from 0, of each; nothing where fusion is elsewhere.
+
+    Those ``beside`` have taken their names. Raises UsageError.
+    """
     if fusion is None or fusion.level != DECISION:
         return {}
     if len(channels) == 1:
@@ -51,7 +61,9 @@ def subsets(fusion: Fusion | None, channels: Sequence[str]) -> dict[str, tuple[i
     if len({frozenset(group) for group in groups}) < len(groups):
         raise UsageError(f"--fusion {DECISION}: two groups hold the same channels")
     names = ["+".join(FORBIDDEN.sub("-", channels[channel]) for channel in group) for group in groups]
-    if len({name.casefold() for name in names}) < len(names):  # channels that differ in what no file may be called
+    taken = [other.suffix for other in beside]
+    if len({name.casefold() for name in (*names, *taken)}) < len(names) + len(taken):
+        # channels differ in what no file may be called, or one is called as a fusion is
         names = ["+".join(map(str, group)) for group in groups]
     return dict(zip(names, groups))
 

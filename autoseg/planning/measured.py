@@ -57,7 +57,8 @@ class MeasuringPlanner:
         if bench is None:
             raise UsageError(f"planner {self.name} needs a machine to plan for")
         seconds = constraints.seconds or (None if bench.target.gpu else self.patience)
-        given = (dataset, fingerprint, replace(constraints, memory=None, seconds=None, network=None, fusion=None))
+        asked = replace(constraints, memory=None, seconds=None, network=None, fusion=None, beside=())
+        given = (dataset, fingerprint, asked)
         reference = self.reference.plan(*given)
         search = Search(given, bench, reference, constraints.memory or bench.target.allowed, seconds)
         rung, why = search.highest(self._rungs(constraints, trusted, reference.task()))
@@ -92,7 +93,7 @@ class MeasuringPlanner:
         }
         told = (cost_reasons.draft(dataset.name, constraints.part), *_of_images(planned.reasons))
         drafted = replace(planned, planner=self.name, configurations=configurations, reasons=told, draft=True)
-        return replace(drafted, network=constraints.part, fusion=constraints.fusion)
+        return replace(drafted, network=constraints.part, fusion=constraints.fusion, beside=constraints.beside)
 
     def _costed(self, search: Search, plan: Plan, name: str, why: tuple[str, str]) -> Configuration:
         """The configuration with its cost, and the length and rate of training that follow from it.

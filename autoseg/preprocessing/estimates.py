@@ -21,6 +21,7 @@ import numpy as np
 from ..configuration import FILTERS
 from ..core.files import atomic_file
 from ..core.records import to_json
+from ..data.fingerprint import Fingerprint
 
 VERSION = 1  # raise it when a filter of the same name and settings finds something else
 NAME, OF = "estimate", "of"  # and the digest of what it was found in: a file may lie in the place of another
@@ -50,6 +51,11 @@ class Estimates:
 
 
 NOT_KEPT = Estimates(None)
+
+
+def estimates_of(folder: Path, measured: Fingerprint) -> dict[str, Estimates]:
+    """Those of every case that was measured, in a dataset's ``folder``."""
+    return {key: Estimates(folder / case.content) for key, case in measured.cases.items()}
 
 
 def remove_others(folder: Path, contents: Collection[str]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from autoseg.core.fusion import LEVELS, METHODS, UNPAIRED, Fusion
+from autoseg.core.fusion import DECISION, INPUT, LEVELS, METHODS, MIDDLE, UNPAIRED, Fusion, read_levels, written_levels
 from autoseg.core.records import from_json, to_json
 from autoseg.errors import UsageError
 
@@ -90,3 +92,51 @@ def test_a_channel_that_is_none_is_refused_with_those_that_there_are() -> None:
 def test_a_record_that_nobody_can_mean_is_refused(values: tuple[str, str | None]) -> None:
     with pytest.raises(ValueError, match="fusion"):
         Fusion(*values)
+
+
+PLANNED = tuple(level for level in LEVELS if level not in (UNPAIRED, f"{MIDDLE}:{METHODS[0]}"))
+
+
+@given(st.permutations(PLANNED), st.integers(1, len(PLANNED)), st.sampled_from(["", "T1,T1ce;FLAIR,T2"]))
+def test_levels_are_written_as_they_are_read(order: list[str], count: int, groups: str) -> None:
+    levels = order[:count]
+    given = groups if {*levels} - {INPUT} else ""
+    fusion, beside = read_levels(levels, given or ())
+    assert read_levels(" , ".join(levels), given or ()) == (fusion, beside), "text and list mean the same"
+    if count == 1:
+        assert (fusion, beside) == (Fusion.read(levels[0], given or ()), ())
+    else:
+        assert fusion == (Fusion.read(DECISION, given or ()) if DECISION in levels else None)
+        assert [each.written for each in beside] == [level for level in levels if level.startswith(MIDDLE)]
+    text, of_text = written_levels(fusion, beside)
+    assert read_levels(text, of_text or ()) == (fusion, beside)
+
+
+def test_a_configuration_is_called_by_what_fuses() -> None:
+    names = [Fusion(MIDDLE, method).suffix for method in METHODS]
+    assert names == ["middle", "middle_mean_maximum", "middle_attention"]
+    assert read_levels("middle:concatenation,input") == (None, (Fusion(MIDDLE),))
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ("", "fusion '' is unknown; choose among input, middle"),
+        ("input,", "fusion '' is unknown"),
+        ("input,late", "fusion 'late' is unknown"),
+        ("input, input", "fusion input is named twice in input,input"),
+        ("middle,middle:concatenation", "fusion middle is named twice in middle,middle:concatenation"),
+        ("input,unpaired", "fusion unpaired stands alone"),
+        (["unpaired", "unpaired"], "fusion unpaired stands alone"),
+        ("input," * 100_000 + "input", "fusion input is named twice in input,input"),
+        ([], "is unknown"),
+        (3, "fusion 3 is unknown"),
+        ([3, "input"], "fusion '?3'? is unknown"),
+        ([["input"]], "is unknown"),
+        ({"input": 1}, "is unknown"),
+    ],
+)
+def test_levels_that_cannot_be_meant_are_refused(levels: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        read_levels(levels)  # type: ignore[arg-type]
+    assert len(str(refused.value)) < 500

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoseg.core.channels import ChannelSource
 from autoseg.core.missing import MissingChannels, subset_name
 from autoseg.core.records import from_json, to_json
 from autoseg.errors import RecordError
@@ -73,6 +74,20 @@ def test_what_is_validated() -> None:
     both = MissingChannels({"a": 0.2, "b": 0.2})
     assert both.combinations(("a", "b"), ()) == [(0,), (1,)]
     assert subset_name(CHANNELS, (0, 2)) == "T1ce + FLAIR" and subset_name(CHANNELS) == "T1 + T1ce + T2 + FLAIR"
+
+
+def test_volumes_of_one_file_are_withheld_together() -> None:
+    sources = (ChannelSource(0), *(ChannelSource(1, volume) for volume in (0, 3, 7)), ChannelSource(2))
+    names = ("T2", "b0", "b400", "b1400", "ADC")
+    every = MissingChannels(dict.fromkeys(names, 0.1), uniform=0.5)
+    assert every.combinations(names, (), sources) == [(0,), (4,), (0, 4), (1, 2, 3), (0, 1, 2, 3), (1, 2, 3, 4)]
+    targeted = MissingChannels(dict.fromkeys(names, 0.1))
+    assert targeted.combinations(names, [(), (0, 4)], sources) == [(0,), (4,), (0, 4), (1, 2, 3)]
+    required = MissingChannels({"b0": 0.1, "ADC": 0.1}, uniform=0.5)  # b400 of the same file is never missing
+    assert required.combinations(names, (), sources) == [(4,)]
+    between = (ChannelSource(1, 0), ChannelSource(0), ChannelSource(1, 1))
+    found = MissingChannels(dict.fromkeys(("a", "b", "c"), 0.1), uniform=0.5).combinations(("a", "b", "c"), (), between)
+    assert found == [(1,), (0, 2)]
 
 
 def test_what_is_wrong_with_a_case_that_lacks_channels() -> None:

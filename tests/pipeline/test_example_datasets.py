@@ -15,12 +15,16 @@ from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.core.masks import MaskLabels
 from autoseg.data.dataset import Dataset, ImageSource
+from autoseg.data.folds import Fold
 from autoseg.data.images import read_case
 from autoseg.data.label_maps import files_in, read_label_map
 from autoseg.inference.model import Model
 from autoseg.inspection.check import check_headers
 from autoseg.parts.readers import read_image, write_channels
+from autoseg.pipeline.train_fold import FoldRun
+from autoseg.pipeline.validate_subsets import combinations_of
 from autoseg.plan import read_plan
+from autoseg.settings import RunSettings
 from autoseg.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -122,6 +126,15 @@ def test_another_choice_is_measured_and_prepared_anew(chosen: Dataset, tmp_path:
         contents.append(json.loads(record.read_text())["content"])
         assert read_plan(files.plan).channel_sources[2].volume == volume
     assert len(set(contents)) == len(set(measured)) == 2
+
+
+def test_volumes_of_one_file_are_withheld_together_in_validation(chosen: Dataset, tmp_path: Path) -> None:
+    raw, workspace = Path(chosen.folder), tmp_path / "workspace"
+    asked = ("--planner", "tiny", "--missing-channels", "-c", "3d_fullres", "--workspace", workspace)
+    assert command("plan_and_preprocess", raw, *asked) == 0
+    files = Workspace(workspace).dataset_folder(raw.name)
+    run = FoldRun(files, files.read_plan(), "0", Fold((), chosen.keys), RunSettings())
+    assert [*combinations_of(run, chosen)] == [(), (0,), (1, 2)]
 
 
 def test_volumes_that_a_file_does_not_hold_are_named(chosen: Dataset, tmp_path: Path, capsys) -> None:

@@ -109,6 +109,23 @@ def test_fields_are_kept_for_the_next_preparation_and_other_configurations(
     assert {*measured.rglob("*.npz")} == {*before}
 
 
+def test_validation_takes_the_fields_that_preparing_found(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    scores = root / "workspace" / NAME / "runs" / "3d_fullres" / "fold_0" / "validation" / "scores.json"
+    before = scores.read_bytes()
+    shutil.rmtree(scores.parent)
+
+    def never(*_: object) -> None:
+        raise AssertionError("a field was computed again")
+
+    monkeypatch.setattr(n4.Spec, "estimate", never)
+    assert call(root, "train", NAME, "0", "-c", "3d_fullres", *SHORT) == 0
+    assert scores.read_bytes() == before
+
+
 def test_cases_are_prepared_anew_when_filters_change_and_only_then(trained: Path, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     shutil.copytree(trained, root)

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from autoseg.cli import main, parser
+from autoseg.commands._options import request
 from autoseg.commands.train import _fold_processes
+from autoseg.core.fusion import DECISION, MIDDLE, UNPAIRED, Fusion
 from autoseg.data.folds import Fold
 from autoseg.errors import StoppedError, TrainingError, UsageError
 from autoseg.pipeline.demo import NAME, make_dataset
@@ -98,6 +100,27 @@ def test_a_draft_is_measured_on_the_first_device_with_the_settings_of_a_fold(sma
     assert planned.workspace == options.workspace and planned.network is None
     words = made.planning(replace(small_plan, network="lab.net"), made.devices[0])[3:]
     assert parser().parse_args(words).network == "lab.net"
+
+
+def test_a_draft_is_measured_with_the_fusions_that_it_notes(small_plan: Plan) -> None:
+    options = parser().parse_args("train D cv --devices cuda:0".split())
+    options.arguments = []
+    groups = (("T1", "T2"), ("PD",))
+    normalizers = small_plan.configurations["3d_fullres"].normalizers * 3
+    seeing = replace(small_plan.configurations["3d_fullres"], normalizers=normalizers)
+    plan = replace(small_plan, channels=("T1", "T2", "PD"), configurations={"3d_fullres": seeing})
+    middle, attention = (Fusion(MIDDLE, method, groups) for method in ("concatenation", "attention"))
+    for fusion, beside in (
+        (None, ()),
+        (attention, ()),
+        (Fusion(DECISION, None, groups), ()),
+        (None, (middle, attention)),
+        (Fusion(DECISION, None, groups), (attention,)),
+        (Fusion(UNPAIRED, None), ()),
+    ):
+        words = _fold_processes(options).planning(replace(plan, fusion=fusion, beside=beside), "cuda:0")[3:]
+        asked = request(parser().parse_args(words)).constraints
+        assert (asked.fusion, asked.beside) == (fusion, beside)
 
 
 @pytest.mark.parametrize("code", [0, 2])

@@ -142,6 +142,15 @@ def test_two_planners_can_be_compared_without_it(files: DatasetFolder) -> None:
         (("--fusion", "middle", "--planner", "tiny"), "planner tiny plans its own networks only"),
         (("--fusion", "middle", "--from", "nnUNetPlans.json"), "nnUNetPlans.json plans its own networks only"),
         (("--fusion", "middle:sum"), "middle:mean_maximum"),
+        (("--fusion", "input,middle", "--groups", "T1;PD"), "--groups: there is no channel 'PD'"),
+        (("--fusion", "input,middle", "--groups", "T1,T2"), "at least two groups"),
+        (
+            ("--fusion", "input,middle", "--planner", "tiny"),
+            "--fusion middle: planner tiny plans its own networks only",
+        ),
+        (("--fusion", "input,middle", "--network", "multi_encoder_unet"), "is no fusion at the input"),
+        (("--fusion", "input,middle,input"), "fusion input is named twice"),
+        (("--fusion", "input,unpaired"), "fusion unpaired stands alone"),
     ],
 )
 def test_what_cannot_be_is_refused_before_images_are_read(

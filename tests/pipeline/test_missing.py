@@ -24,6 +24,7 @@ from autoseg.errors import DatasetError, ModelError
 from autoseg.evaluation.scores import Summary
 from autoseg.inference.inputs import all_inputs
 from autoseg.inference.model import Model
+from autoseg.parts.filters import n4
 from autoseg.parts.inputs import presence
 from autoseg.pipeline.export_bundle import describe
 from autoseg.pipeline.missing import subset_scores
@@ -223,6 +224,24 @@ def test_every_subset_is_validated_where_any_may_be_missing(asked: Path, tmp_pat
     scores = read_json(Workspace(workspace).dataset_folder(NAME).run("3d_fullres", "1").scores, Summary)
     assert list(scores.subsets) == ["T1 + FLAIR", "FLAIR", "T1"]
     assert scores.subsets["T1 + FLAIR"].cases == scores.cases and scores.subsets["T1 + FLAIR"].overall == scores.overall
+
+
+def test_bias_fields_are_found_once_for_each_case_and_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, workspace, found = make_dataset(tmp_path / NAME, {}, cases=3), tmp_path / "workspace", list[tuple[int, ...]]()
+    estimate = n4.Spec.estimate
+
+    def counted(self: n4.Spec, channel: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        found.append(channel.shape)
+        return estimate(self, channel, spacing)
+
+    monkeypatch.setattr(n4.Spec, "estimate", counted)
+    quick = [word for channel in "01" for word in ("--set", f"filters.{channel}.0.iterations=[2,2]")]
+    wishes = ("--missing-channels", "--bias-correction", "all", *quick)
+    assert call(workspace, "plan_and_preprocess", raw, *SMALL, *wishes, *HERE) == 0
+    assert len(found) == 6
+    assert call(workspace, "train", NAME, "0", *SHORT, *HERE) == 0
+    scores = read_json(Workspace(workspace).dataset_folder(NAME).run("3d_fullres", "0").scores, Summary)
+    assert scores.subsets.keys() == {"T1 + FLAIR", "T1", "FLAIR"} and len(found) == 6
 
 
 def test_a_model_that_was_not_planned_for_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from autoseg.core.records import from_json, to_json
 from autoseg.errors import RecordError, UsageError
 from autoseg.parts.networks import multi_encoder_unet
 from autoseg.plan import Plan
-from autoseg.planning.constraints import MULTI_ENCODER, PlanConstraints, fusion_of
+from autoseg.planning.constraints import MULTI_ENCODER, PlanConstraints, fusions_of
 from autoseg.planning.memory import elements_per_voxel
 from autoseg.planning.target import gpu
 
@@ -77,11 +77,11 @@ def test_what_is_counted_grows_with_the_encoders_and_is_counted_for_those_that_a
 
 
 def test_fusion_at_the_input_is_the_plan_without_a_word() -> None:
-    assert fusion_of("input", None) is None and fusion_of(None, None) is None
-    found = plan(fusion_of("input", None))
+    assert fusions_of("input", None) == fusions_of(None, None) == (None, ())
+    found = plan(None)
     assert found.fusion is None and found.network is None
     record = to_json(found)
-    del record["fusion"]
+    del record["fusion"], record["beside"]
     assert from_json(Plan, record) == found, "a plan of before"
 
 
