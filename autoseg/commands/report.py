@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from ..settings import MOST_THREADS
 from . import _flags, _options
 
 HELP = "write one HTML page about a dataset: scores of all cases, trainings, images and labels, plan"
+EXAMPLES = (
+    "autoseg report Hippocampus",
+    "autoseg report Hippocampus -o report.html --no-pictures",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -38,4 +41,4 @@ def run(options: Namespace) -> None:
         pictures=not options.no_pictures,
         threads=options.threads or RunSettings().threads,
     )
-    sys.stdout.write(f"{path}\n")
+    options.console.result(f"{path}", file=path)

@@ -107,7 +107,7 @@ def rows(folder):
 
 def stable(row):
     """A row without what the clock says."""
-    changing = ("share_waiting", "memory")
+    changing = ("share_waiting_for_data", "memory")
     return {name: value for name, value in row.items() if "second" not in name and name not in changing}
 
 
