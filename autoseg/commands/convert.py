@@ -13,7 +13,7 @@ HELP = "make a dataset of a Decathlon task, a BIDS folder or DICOM series"
 EXAMPLES = (
     "autoseg convert msd Task04_Hippocampus raw/Dataset004_Hippocampus",
     "autoseg convert dicom scans raw/Dataset011_Liver --channel 'CT=*portal*'",
-    "autoseg convert bids study raw/Dataset012_Brain --channel 'T1=*_T1w.nii.gz' --label '*_dseg.nii.gz'",
+    "autoseg convert bids study Dataset012_A --channel 'T1=*T1w*' --label '*dseg*'",
 )
 
 

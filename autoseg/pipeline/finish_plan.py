@@ -30,10 +30,10 @@ LOG = logging.getLogger("autoseg")
 def prepare_new(files: DatasetFolder, folder: Path, fold: str, settings: RunSettings) -> None:
     """What ``plan_and_preprocess`` does by default before it prepares cases, for the dataset in ``folder``.
 
-    Nothing is done where it was read before. Raises UsageError for a fold that there will not be, DatasetError as
-    ``plan_and_preprocess`` does.
+    Nothing is done where it was read before, or where anything is left of that. Raises UsageError for a fold that there
+    will not be, DatasetError as ``plan_and_preprocess`` does.
     """
-    if files.dataset.exists():
+    if any(path.exists() for path in (files.dataset, files.fingerprint, files.plan, files.folds)):
         return
     if fold not in ("all", "cv", *map(str, range(COUNT))):
         raise UsageError(f"fold {short(fold)!r} is unknown; give a number below {COUNT}, `all` or `cv`")
