@@ -32,7 +32,7 @@ def run(options: Namespace) -> int:
     errors = [problem for problem in problems if problem.severity == "error"]
     said = f"{dataset.name}: {counted(len(dataset.cases), 'case')}, {counted(len(errors), 'error')}"
     options.console.result(
-        "\n".join(filter(None, [table, problems and problem_table(problems), said])),
+        "\n".join(filter(None, [table, problem_table(problems) if problems else "", said])),
         dataset=dataset.name,
         cases=len(dataset.cases),
         errors=len(errors),

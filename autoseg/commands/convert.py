@@ -86,6 +86,7 @@ def label(text: str) -> tuple[str, tuple[int, ...]]:
 
 def run(options: Namespace) -> None:
     from ..core.files import refuse_unwritable
+    from ..core.names import counted
     from ..interop.conversion import ConversionOptions
     from ..pipeline import convert as story
 
@@ -106,7 +107,7 @@ def run(options: Namespace) -> None:
         trusted=tuple(options.trust),
     )
     options.console.result(
-        f"{options.target}: {labelled} labelled cases, {unlabelled} without labels (imagesTs)",
+        f"{options.target}: {counted(labelled, 'labelled case')}, {unlabelled} without labels (imagesTs)",
         folder=options.target,
         labelled=labelled,
         unlabelled=unlabelled,

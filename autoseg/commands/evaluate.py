@@ -78,9 +78,9 @@ def run(options: Namespace) -> int:
         trusted=tuple(options.trust),
         workers=_options.settings(options).threads,
     )
-    where, files = "-o FOLDER writes every score of every case", []
-    if options.output is not None:
-        files = [options.output / "scores.csv", options.output / "scores.json"]
+    files = [options.output / name for name in ("scores.csv", "scores.json")] if options.output is not None else []
+    where = "-o FOLDER writes every score of every case"
+    if files:
         where = f"every score of every case: {files[0]}, {files[1]}"
     options.console.result(f"{score_table(summary)}\n{where}", scores=summary, failed=failed, files=files)
     return 1 if failed else 0

@@ -78,7 +78,7 @@ def test_an_optional_package_that_is_missing_is_no_problem(monkeypatch: pytest.M
 def test_a_limit_of_memory_is_told_with_what_the_machine_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "memory_bytes", lambda: 10**9)
     found = by_topic(doctor(tmp_path, CPU))["memory"]
-    assert found.state == NOTE and "of 1.0 GB, a limit of the container or job; the machine has" in found.found
+    assert found.state == NOTE and "of 1 GB, a limit of the container or job; the machine has" in found.found
 
 
 @pytest.mark.parametrize(("free", "state"), [(10**6, PROBLEM), (5 * 10**9, NOTE), (10**12, FINE)])
