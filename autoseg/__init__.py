@@ -19,6 +19,7 @@ from . import errors  # noqa: E402
 from .api import (  # noqa: E402
     check,
     convert,
+    doctor,
     evaluate,
     export,
     import_model,
@@ -48,6 +49,7 @@ __all__ = [
     "RunSettings",
     "check",
     "convert",
+    "doctor",
     "errors",
     "evaluate",
     "export",

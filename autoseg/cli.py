@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from . import commands
+from .core.console import Console
 from .core.environment import (
     OWN_THREADS,
     REPEATABLE,
@@ -31,12 +33,15 @@ from .core.environment import (
 from .core.files import lend_for_temporary_files
 from .core.imports import find_trusted
 from .core.mishaps import explained, printable
+from .core.progress import DISPLAY
 from .errors import StoppedError
 
 LOG = logging.getLogger("autoseg")
 LONGEST_PACKAGE = 200  # characters
 MOST_SAID = 1700  # bytes of a message
 STOPPED = 130
+JSON = "--json"
+EXAMPLES = "examples:"
 SECONDS_UNTIL_AGAIN = 0.02
 NOBODY_READS = 128 + getattr(signal, "SIGPIPE", 13)
 
@@ -49,42 +54,69 @@ def main(arguments: list[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     with _streams(), _asked_to_end() as asked:
+        console = Console(programs=sys.stdout if JSON in words else None)
         try:
-            return _run(words)
+            return _run(words, console)
         except BaseException as error:
-            code = _told(error, " ".join(["autoseg", *words[:1]]), asked)
+            code, said = _told(error, " ".join(["autoseg", *words[:1]]), asked)
+            _say_last(console, code, said)
             if code is None:
                 raise
             return code
 
 
-def _run(words: list[str]) -> int:
-    options = parser().parse_args(words)
-    options.arguments = words  # for a command that starts itself again
+def _run(words: list[str], console: Console) -> int:
+    options = _parsed(words, console)
+    options.arguments, options.console = words, console  # the words: for a command that starts itself again
+    console.quiet, console.programs = options.quiet, sys.stdout if options.json else None
     find_trusted(tuple(options.trust))
     ask_for(SHORT_WAITS, OWN_THREADS, REPEATABLE if getattr(options, "deterministic", False) else {})
-    _log_to(sys.stderr)
+    DISPLAY.bars = not (options.quiet or options.json)
+    LOG.handlers[:] = [console.handler(sys.stderr)]
+    LOG.setLevel(logging.INFO)
     lend_for_temporary_files(Path(options.workspace))
-    code = int(options.run(options) or 0)
+    with redirect_stdout(sys.stderr) if options.json else nullcontext():  # what a library prints is no JSON
+        code = int(options.run(options) or 0)
+    console.line("result", command=options.command, **console.fields, exit_code=code)
     sys.stdout.flush()  # here, where it can be told that nobody reads or that the disk is full
     return code
 
 
-def _told(error: BaseException, command: str, asked: list[int]) -> int | None:
-    """Says what has happened and returns the exit code; None for what only a traceback can tell."""
+def _parsed(words: list[str], console: Console) -> argparse.Namespace:
+    """What is wrong with the words is a line for programs, too."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said) if console.programs else nullcontext():
+            return parser().parse_args(words)
+    except SystemExit as ended:
+        if ended.code:
+            console.line("error", text=said.getvalue().strip(), exit_code=ended.code)
+        raise
+
+
+def _told(error: BaseException, command: str, asked: list[int]) -> tuple[int | None, str]:
+    """The exit code, None where a traceback tells the rest, and what is said, if anything."""
     if isinstance(error, StoppedError):
-        _say(f"{command}: {error}")
-        return STOPPED
+        return STOPPED, f"{command}: {error}"
     if asked or isinstance(error, KeyboardInterrupt):  # some libraries raise another error when they are interrupted
-        _say("interrupted; run the same command again to continue")
-        return 128 + (asked[0] if asked else signal.SIGINT)
+        return 128 + (asked[0] if asked else signal.SIGINT), "interrupted; run the same command again to continue"
+    if isinstance(error, SystemExit):
+        return None, ""
     if isinstance(error, BrokenPipeError):
-        return NOBODY_READS
+        return NOBODY_READS, ""
     said = explained(error)
     if said is None:
-        return None
-    _say(f"{command}: {said}")
-    return 2
+        return None, f"{command}: {type(error).__name__}: {error}"
+    return 2, f"{command}: {said}"
+
+
+def _say_last(console: Console, code: int | None, said: str) -> None:
+    if console.programs is None:
+        if said and code is not None:
+            _say(said)
+    elif said:
+        with suppress(OSError, ValueError):
+            console.line("error", text=said, exit_code=1 if code is None else code)
 
 
 def _say(text: str) -> None:
@@ -170,27 +202,17 @@ def _asked_again(lost: Any) -> None:
         signal.setitimer(signal.ITIMER_REAL, SECONDS_UNTIL_AGAIN)
 
 
-class _Lines(logging.StreamHandler):  # it takes no type in brackets in Python 3.10
-    """Our own messages, not those of the libraries. Where they cannot be written, the work goes on."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        if isinstance(sys.exc_info()[1], OSError | ValueError):
-            return
-        super().handleError(record)
-
-
-def _log_to(stream: TextIO) -> None:
-    LOG.handlers[:] = [_Lines(stream)]
-    LOG.setLevel(logging.INFO)
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Short also where a value is long."""
         self.exit(2, f"{self.prog}: {printable(message, MOST_SAID)}\n`{self.prog} --help` names every flag\n")
+
+
+class _Help(argparse.HelpFormatter):
+    """Examples keep their lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLES) else super()._fill_text(text, width, indent)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -204,9 +226,13 @@ def parser() -> argparse.ArgumentParser:
     for name in commands.NAMES:
         module = importlib.import_module(f"{commands.__name__}.{name}")
         command = steps.add_parser(
-            name.rstrip("_"), help=module.HELP, description=module.HELP[0].upper() + module.HELP[1:] + "."
+            name.rstrip("_"),
+            help=module.HELP,
+            description=module.HELP[0].upper() + module.HELP[1:] + ".",
+            epilog="\n  ".join([EXAMPLES, *module.EXAMPLES]),
+            formatter_class=_Help,
         )
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=top)
         _add_to_all(command)
         module.add_flags(command)
     return top
@@ -221,6 +247,10 @@ def _add_to_all(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--trust", action="append", default=[], type=package, metavar="PACKAGE", help="allow parts of this package"
+    )
+    command.add_argument("--quiet", action="store_true", help="show warnings, errors and what was asked for, only")
+    command.add_argument(
+        JSON, action="store_true", help="write one JSON object a line: progress, message, and last result or error"
     )
 
 

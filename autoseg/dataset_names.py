@@ -47,8 +47,8 @@ def find_dataset(name: str, workspace: Workspace, search: Sequence[Path] = (Path
         return _at(fitting[0], workspace)
     there = [*known, *sorted({folder.name for folder in folders if _is_dataset(folder)} - set(known))]
     raise UsageError(
-        f"there is no dataset {short(name)!r}: it is neither a folder nor the name of a known dataset. "
-        f"Known here: {some(there)}"
+        f"there is no dataset {short(name)!r}: it is neither a folder nor the name of a known dataset. Looked for in "
+        f"{workspace.root} and in the current folder. Known here: {some(there)}"
     )
 
 

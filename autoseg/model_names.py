@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from .core.names import short
 from .dataset_names import find_dataset, folder_called, some
 from .errors import UsageError
-from .newest import newest_model
+from .newest import newest_model, trained_models
 from .run_folder import FOLD, folds_in
 from .workspace import Workspace
+
+LOG = logging.getLogger("autoseg")
 
 
 def find_model(name: str, workspace: Workspace, configuration: str | None = None) -> Path:
@@ -38,6 +42,43 @@ def find_model(name: str, workspace: Workspace, configuration: str | None = None
             f"{workspace.root}. Installed there: {some(there)}"
         ) from None
     return newest_model(workspace, dataset, configuration)
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What ``predict`` can be asked for by name."""
+
+    name: str
+    flag: str
+    """``-m`` for one that was installed, ``-d`` for what was trained on a dataset."""
+    path: Path
+    """Of a dataset: what was selected or trained last."""
+
+
+def known_models(workspace: Workspace, configuration: str | None = None) -> list[KnownModel]:
+    """The installed ones and, of ``configuration`` where one is named, one of each dataset, sorted."""
+    installed = sorted(path for path in workspace.models.glob("[!.]*") if (path / "model.json").is_file())
+    found = [KnownModel(path.name, "-m", path) for path in installed]
+    for dataset in workspace.dataset_names():
+        if models := trained_models(workspace, dataset, configuration):
+            found.append(KnownModel(dataset, "-d", models[-1]))
+    return found
+
+
+def only_model(workspace: Workspace, configuration: str | None = None) -> Path:
+    """The model that is meant where none is named. Raises UsageError where there are several, WorkspaceError if none.
+
+    A ``configuration`` says nothing about installed models, which are then no choice.
+    """
+    models = [model for model in known_models(workspace, configuration) if not configuration or model.flag == "-d"]
+    if len(models) > 1:
+        named = some([f"{model.flag} {model.name}" for model in models])
+        raise UsageError(f"{workspace.root} has {len(models)} models; choose one: {named} (`autoseg info` lists them)")
+    if models:
+        LOG.info("no model is named: %s %s is the only one in %s", models[0].flag, models[0].name, workspace.root)
+    if not models or models[0].flag == "-d":
+        return newest_model(workspace, models[0].name if models else None, configuration)
+    return models[0].path
 
 
 def _is_fold(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from .core.records import read_json, write_json
 from .errors import RecordError, WorkspaceError
 from .workspace import Workspace
 
+LOG = logging.getLogger("autoseg")
 LATEST = 1e11  # seconds since 1970: three thousand years
 
 
@@ -44,7 +46,20 @@ def newest_model(workspace: Workspace, dataset: str | None = None, configuration
             f"no trained model{f' for {dataset}' if dataset else ''} in {workspace.root}. "
             "Train one with `autoseg train DATASET 0`, name its folder with -m, or its workspace with --workspace."
         )
-    return max(models)[1]
+    chosen = max(models)[1]
+    others = sorted({path.name for _, path in models} - {chosen.name})
+    if dataset and others:
+        also = ", ".join(others)
+        LOG.info("%s: the newest model is taken, %s; -c or -m chooses another (%s)", dataset, chosen.name, also)
+    return chosen
+
+
+def trained_models(workspace: Workspace, dataset: str, configuration: str | None = None) -> list[Path]:
+    """Folders of what was trained on a dataset or selected for it, the newest last."""
+    newest: dict[Path, float] = {}
+    for made, path in _models(workspace, dataset, configuration):
+        newest[path] = max(made, newest.get(path, made))
+    return sorted(newest, key=lambda path: (newest[path], path))
 
 
 def _models(workspace: Workspace, dataset: str, configuration: str | None) -> Iterator[tuple[float, Path]]:

@@ -138,7 +138,7 @@ class Bench:
         self.rows["autoseg trains"] = {
             "it/s": round(1 / float(row["seconds_per_iteration"]), 2),
             "busy": busy,
-            "waits": round(float(row["share_waiting"]), 3),
+            "waits": round(float(row["share_waiting_for_data"]), 3),
             "main GB": took["memory_gb"],
             "card GB": card.gigabytes,
         }

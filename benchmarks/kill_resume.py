@@ -117,7 +117,7 @@ def outcome(fold: Path) -> Result:
             {
                 name: value
                 for name, value in row.items()
-                if "second" not in name and name not in ("share_waiting", "memory")
+                if "second" not in name and name not in ("share_waiting_for_data", "memory")
             }
             for row in csv.DictReader(file)
         ]

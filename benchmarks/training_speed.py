@@ -90,7 +90,7 @@ class Programs:
         self.autoseg("train", self.dataset.name, "all", "--device", self.device, *flags)
         (path,) = (self.scratch / "workspace").glob("*/runs/*/*/*.csv")
         rows = list(csv.DictReader(path.open()))
-        return {name: float(rows[-1][name]) for name in ("seconds_per_iteration", "share_waiting")}
+        return {name: float(rows[-1][name]) for name in ("seconds_per_iteration", "share_waiting_for_data")}
 
 
 def main() -> None:
@@ -122,7 +122,7 @@ def main() -> None:
         "features": configuration["network"]["features"],
         "nnunet_seconds_per_iteration": [[round(one, 2) for one in run] for run in theirs],
         "autoseg_seconds_per_iteration": [round(run["seconds_per_iteration"], 2) for run in ours],
-        "autoseg_share_of_time_waiting_for_data": [round(run["share_waiting"], 4) for run in ours],
+        "autoseg_share_of_time_waiting_for_data": [round(run["share_waiting_for_data"], 4) for run in ours],
         "nnunet_over_autoseg": [round(ratio, 2) for ratio in ratios],
     }
     options.output.write_text(json.dumps(result, indent=2) + "\n")

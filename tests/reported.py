@@ -83,7 +83,12 @@ def make_fold(
     table = MetricsTable(run.metrics, [])
     for epoch in range(1, 13):
         row = {"epoch": epoch, "iteration": 10 * epoch, "seconds_trained": 5.0 * epoch, "loss": 1 / epoch}
-        row |= {"learning_rate": 0.01 / epoch, "seconds_per_iteration": 0.5, "share_waiting": 0.25, "memory": 2e9}
+        row |= {
+            "learning_rate": 0.01 / epoch,
+            "seconds_per_iteration": 0.5,
+            "share_waiting_for_data": 0.25,
+            "memory": 2e9,
+        }
         row |= {"dice": math.nan if epoch == 1 else 0.05 * epoch, "dice_organ": 0.06 * epoch}
         table.add(row)
     pairs = {}

@@ -60,7 +60,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--compile": ("", "x", LONG),
     "--memory": SIZES,
     "--time": TIMES,
-    "--watch": ("", "x", "nan", "-1", "0", "inf", "1e999", "1" * 400, LONG),
+    "--watch": (*NUMBERS[:5], "0", "0.5", "inf", "1e6", "1" * 400, LONG),
     "--checkpoint-every": TIMES,
     "--epochs": (*WHOLE, "0"),
     "--patience": WHOLE,
@@ -116,6 +116,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--out": ("", "/dev/null/x", "/proc/x/y"),
     "--table": ("", "/dev/null/x", "/proc/x/y"),
     "dataset": WORDS,
+    "shell": ("", "sh", LONG),
     "fold": ("-1", "0x1", "٣", "1.5", "01", "", "99", "../x", str(10**30), "9" * 5000, LONG),
     "kind": (*PARTS, "x.json", "/dev/null.json"),
     "source": FILES,
@@ -128,10 +129,10 @@ VALUES: dict[str, tuple[str, ...]] = {
 }
 """A flag's or argument's name to values that are refused wherever it occurs."""
 FINE = {"--licence", "--citation", "source of install"}  # any text
-FINE |= {f"--workspace of {command}" for command in ("convert", "evaluate", "demo")}  # which need none
+FINE |= {f"--workspace of {command}" for command in ("convert", "evaluate", "demo", "completion")}  # which need none
 GIVEN = {
     "dataset": NAME, "fold": "0", "kind": "msd", "source": "raw", "target": "new", "program": "nnunet", "model": NAME,
-    "reference": "raw", "predictions": "raw", "folder": "demo",
+    "reference": "raw", "predictions": "raw", "folder": "demo", "shell": "bash",
 }  # fmt: skip
 REQUIRED = {"predict": ["-i", "raw", "-o", "out"]}
 

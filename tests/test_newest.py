@@ -39,6 +39,15 @@ def test_the_recorded_time_decides_and_not_that_of_the_file(workspace: Workspace
     assert newest_model(workspace, NAME) == files.runs("3d_fullres")
 
 
+def test_that_there_are_several_is_told(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "autoseg"):
+        newest_model(workspace, NAME)
+        assert f"{NAME}: the newest model is taken, 2d; -c or -m chooses another (3d_fullres)" in caplog.text
+        caplog.clear()
+        newest_model(workspace, NAME, "2d")
+    assert not caplog.text
+
+
 def test_a_selection_is_a_model_unless_a_configuration_is_named(workspace: Workspace) -> None:
     files = workspace.dataset_folder(NAME)
     files.selected.mkdir()

@@ -2,12 +2,14 @@
 
 from .datasets import check, convert, plan_and_preprocess
 from .images import evaluate, predict
+from .machine import doctor
 from .models import export, import_model, info, install, load_model, newest_model
 from .trainings import report, select, status, train
 
 __all__ = [
     "check",
     "convert",
+    "doctor",
     "evaluate",
     "export",
     "import_model",

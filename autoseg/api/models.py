@@ -49,13 +49,18 @@ def newest_model(
 
 
 def info(
-    model: str | Path,
+    model: str | Path | None = None,
     workspace: str | Path | None = None,
     *,
     configuration: str | None = None,
     trusted: tuple[str, ...] = (),
 ) -> str:
-    """What a model is, as text: channels, labels, folds, scores, licence."""
+    """What a model is, as text: channels, labels, folds, scores, licence. None lists the models of the workspace."""
+    if model is None:
+        from ..pipeline.models import list_models, model_table
+
+        root = given.workspace_in(workspace, trusted)
+        return model_table(list_models(root), root)
     from ..bundle.card import card
     from ..bundle.trained import read_trained
     from ..pipeline.export_bundle import describe

@@ -35,13 +35,15 @@ def train(
 ) -> Path:
     """Trains one fold (0-4, ``"all"`` or ``"cv"``), continuing where it was; returns the model's folder.
 
-    Where the plan is a draft, this machine is measured first, for trainings of ``minutes``. A finished fold is left
+    A dataset that was never prepared is prepared first, as by ``plan_and_preprocess`` without any wish. Where the plan
+    is a draft, this machine is measured first, for trainings of ``minutes``. A finished fold is left
     alone, or with ``extend`` trained on until ``epochs`` or ``minutes`` in all. ``folds`` chooses among those of
     ``"cv"``. A checkpoint is written every ``checkpoint_minutes``; training ends well after ``patience`` epochs without
     a better Dice on whole validation cases (0: never). ``dataset`` is a path, or a name or number known to the
     workspace; ``changes`` are those of ``--set`` (``["batch_size=4"]``). ``report`` writes the dataset's page at the
     end, and never fails. Raises TrainingError, WorkspaceError or UsageError.
     """
+    from ..dataset_names import find_dataset
     from ..errors import UsageError
     from ..pipeline import train as story
 
@@ -52,7 +54,9 @@ def train(
     )
     if folds is not None and str(fold) != "cv":
         raise UsageError('folds chooses among the folds of "cv": give fold="cv"')
-    files = given.dataset_in(dataset, given.workspace_in(workspace, trusted))
+    root = given.workspace_in(workspace, trusted)
+    found = find_dataset(given.name(dataset), root)
+    files = root.folder_for(found.folder, found.name)
     early = [] if epochs_to_wait is None else [f"training.patience={epochs_to_wait}"]
     return story.train(
         files,
@@ -65,6 +69,7 @@ def train(
         extend=extend,
         only=given.fold_names(folds),
         at_end=_report_of(files, settings) if report else None,
+        folder=found.folder,
         settings=settings,
     )
 

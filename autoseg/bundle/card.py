@@ -43,7 +43,8 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         *_scores(manifest),
     ]
     lines = [
-        f"{_printable(short(name)):{WIDTH}} {_printable(short(text, LONGEST_LINE))}".rstrip() for name, text in facts
+        f"{printable_text(short(name)):{WIDTH}} {printable_text(short(text, LONGEST_LINE))}".rstrip()
+        for name, text in facts
     ]
     more = [f"... and {len(lines) - MOST_LINES} lines more"] if len(lines) > MOST_LINES else []
     return "\n".join(lines[:MOST_LINES] + more)
@@ -57,7 +58,7 @@ def correction(step: Correction) -> str:
     return f"{name} of {step.label or 'all labels together'}" + (f" ({', '.join(said)})" if said else "")
 
 
-def _printable(text: str) -> str:
+def printable_text(text: str) -> str:
     """Without what would steer the terminal: a stranger wrote these texts."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
@@ -94,8 +95,9 @@ def _configuration(plan: Plan, name: str, folds: tuple[str, ...]) -> str:
     chosen = [plan.channels[channel] for channel in configuration.channels or ()]
     sees = f"; sees {', '.join(chosen)} only" if chosen else ""
     patch = " x ".join(map(str, configuration.patch_size))
-    spacing = " x ".join("own" if edge is None else f"{edge:g}" for edge in configuration.spacing)
-    return f"fold{'s' * (len(folds) > 1)} {' '.join(folds)}; patch {patch}, voxels of {spacing} mm{sees}"
+    spacing = " x ".join(f"{edge:g}" for edge in configuration.spacing if edge is not None)
+    grid = "pixels" if configuration.spacing[0] is None else "voxels"  # slices stay where they are in each image
+    return f"fold{'s' * (len(folds) > 1)} {' '.join(folds)}; patch {patch}, {grid} of {spacing} mm{sees}"
 
 
 def _ensemble(manifest: Manifest) -> str:

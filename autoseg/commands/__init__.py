@@ -1,4 +1,5 @@
-"""One file is one command: ``HELP``, ``add_flags(command)`` and ``run(options)``, which returns an exit code or None.
+"""One file is one command: ``HELP``, ``EXAMPLES``, ``add_flags(command)`` and ``run(options)``, which returns an exit
+code or None, and hands what was asked for to ``options.console.result``.
 
 A command turns flags into a call of the pipeline and imports inside ``run`` whatever is heavy.
 """
@@ -20,6 +21,8 @@ NAMES = (
     "install",
     "import_",
     "info",
+    "doctor",
+    "completion",
     "demo",
 )
 """In the order in which the help lists them; a name that Python keeps for itself ends in _ and is typed without."""

@@ -16,6 +16,7 @@ from ..settings import DEVICE, MOST_THREADS, PRECISIONS
 LONGEST = 10 * 365 * 24 * 3600.0  # seconds
 MOST = 10**6  # epochs
 MOST_SEED = 2**63 - 1
+LONGEST_WATCH = 24 * 3600  # seconds between two looks
 LEAST_STEP = 0.01  # of a patch; a smaller one is less than a voxel
 
 
@@ -58,6 +59,18 @@ def add_memory(command: argparse.ArgumentParser) -> None:
 def add_report(command: argparse.ArgumentParser) -> None:
     """Read back by ``_options.report_at_end``."""
     command.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
+
+
+def add_watch(command: argparse.ArgumentParser, seconds: int, what: str) -> None:
+    """``--watch`` alone: every so many ``seconds``."""
+    command.add_argument(
+        "--watch",
+        nargs="?",
+        const=seconds,
+        type=whole(1, LONGEST_WATCH),
+        metavar="SECONDS",
+        help=f"{what} (default: every {seconds} seconds)",
+    )
 
 
 def add_patients(command: argparse.ArgumentParser) -> None:

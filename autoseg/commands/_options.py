@@ -92,6 +92,11 @@ def raw_folder(options: Namespace, writing: bool = False) -> Path:
 
 def dataset_folder(options: Namespace, writing: bool = False) -> DatasetFolder:
     """What the workspace holds for DATASET."""
+    return dataset_and_images(options, writing)[0]
+
+
+def dataset_and_images(options: Namespace, writing: bool = False) -> tuple[DatasetFolder, Path]:
+    """What the workspace holds for DATASET, and the folder that holds its images."""
     from ..core.files import refuse_unwritable
     from ..dataset_names import find_dataset
 
@@ -100,7 +105,7 @@ def dataset_folder(options: Namespace, writing: bool = False) -> DatasetFolder:
     files = root.folder_for(found.folder, found.name)
     if writing:
         refuse_unwritable(files.root)
-    return files
+    return files, found.folder
 
 
 def report_at_end(options: Namespace, files: DatasetFolder) -> Callable[[], None] | None:

@@ -23,7 +23,10 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     )
     _add_folding(command)
     command.add_argument(
-        "--mirror", type=axes, metavar="AXES", help="mirror along these axes of the files only: z,y,x letters, or none"
+        "--mirror",
+        type=axes,
+        metavar="AXES",
+        help="mirror along these axes of the files only: z (the third), y, x (the first), or none",
     )
     command.add_argument(
         "--spacing", type=lengths, metavar="Z,Y,X", help="resample to these mm along the files' axes (default: median)"

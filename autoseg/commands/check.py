@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from . import _flags, _options, _planning_flags
 
 HELP = "list every problem of every case, with what to do, and what was measured of each channel"
+EXAMPLES = (
+    "autoseg check Dataset004_Hippocampus",
+    "autoseg check path/to/my_dataset --fix",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -27,9 +30,13 @@ def run(options: Namespace) -> int:
     files = _options.workspace(options).dataset_folder(dataset.name)
     problems, table = check(dataset, files, fix=options.fix, settings=_options.settings(options))
     errors = [problem for problem in problems if problem.severity == "error"]
-    if table:
-        sys.stdout.write(table + "\n")
-    if problems:
-        sys.stdout.write(problem_table(problems) + "\n")
-    sys.stdout.write(f"{dataset.name}: {counted(len(dataset.cases), 'case')}, {counted(len(errors), 'error')}\n")
+    said = f"{dataset.name}: {counted(len(dataset.cases), 'case')}, {counted(len(errors), 'error')}"
+    options.console.result(
+        "\n".join(filter(None, [table, problem_table(problems) if problems else "", said])),
+        dataset=dataset.name,
+        cases=len(dataset.cases),
+        errors=len(errors),
+        problems=problems,
+        channels=table.splitlines(),
+    )
     return 2 if errors else 0

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from argparse import ArgumentParser, Namespace
 
 from ..errors import UsageError
 from . import _flags, _options
 
 HELP = "make a dataset of a Decathlon task, a BIDS folder or DICOM series"
+EXAMPLES = (
+    "autoseg convert msd Task04_Hippocampus raw/Dataset004_Hippocampus",
+    "autoseg convert dicom scans raw/Dataset011_Liver --channel 'CT=*portal*'",
+    "autoseg convert bids study Dataset012_A --channel 'T1=*T1w*' --label '*dseg*'",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -82,6 +86,7 @@ def label(text: str) -> tuple[str, tuple[int, ...]]:
 
 def run(options: Namespace) -> None:
     from ..core.files import refuse_unwritable
+    from ..core.names import counted
     from ..interop.conversion import ConversionOptions
     from ..pipeline import convert as story
 
@@ -101,4 +106,9 @@ def run(options: Namespace) -> None:
         settings=_options.settings(options),
         trusted=tuple(options.trust),
     )
-    sys.stdout.write(f"{options.target}: {labelled} labelled cases, {unlabelled} without labels (imagesTs)\n")
+    options.console.result(
+        f"{options.target}: {counted(labelled, 'labelled case')}, {unlabelled} without labels (imagesTs)",
+        folder=options.target,
+        labelled=labelled,
+        unlabelled=unlabelled,
+    )

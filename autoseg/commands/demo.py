@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from . import _flags, _options
 
 HELP = "the whole pipeline on a small dataset that it generates itself"
+EXAMPLES = (
+    "autoseg demo",
+    "autoseg demo my_demo --device cpu",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -24,4 +27,5 @@ def run(options: Namespace) -> None:
 
     refuse_unwritable(options.folder)
 
-    sys.stdout.write(story.demo(options.folder, settings=_options.settings(options)) + "\n")
+    said = story.demo(options.folder, settings=_options.settings(options))
+    options.console.result(said, folder=options.folder, text=said.splitlines())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from . import _flags, _options
 
 HELP = "score predictions against a reference"
+EXAMPLES = (
+    "autoseg evaluate labelsTs results -o scores",
+    "autoseg evaluate labelsTs results --metrics lesions --lesion-dilation 3",
+    "autoseg evaluate reference.nii.gz prediction.nii.gz --labels dataset.json",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -74,8 +78,9 @@ def run(options: Namespace) -> int:
         trusted=tuple(options.trust),
         workers=_options.settings(options).threads,
     )
+    files = [options.output / name for name in ("scores.csv", "scores.json")] if options.output is not None else []
     where = "-o FOLDER writes every score of every case"
-    if options.output is not None:
-        where = f"every score of every case: {options.output / 'scores.csv'}, {options.output / 'scores.json'}"
-    sys.stdout.write(f"{score_table(summary)}\n{where}\n")
+    if files:
+        where = f"every score of every case: {files[0]}, {files[1]}"
+    options.console.result(f"{score_table(summary)}\n{where}", scores=summary, failed=failed, files=files)
     return 1 if failed else 0

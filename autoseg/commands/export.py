@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from . import _flags, _options
 
 HELP = "pack a trained model into one file that works elsewhere"
+EXAMPLES = (
+    "autoseg export Hippocampus --licence CC-BY-4.0",
+    "autoseg export Hippocampus -c 3d_fullres -o hippocampus.zip",
+    "autoseg export Hippocampus --format nnunet -o for_nnunet",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -46,10 +50,13 @@ def run(options: Namespace) -> None:
         citation=options.citation,
         trusted=tuple(options.trust),
     )
-    digest = f"\nsha256 {file_digest(target)}" if target.is_file() else ""
-    sys.stdout.write(f"{target}{digest}\n")
+    digest = file_digest(target) if target.is_file() else None
+    said = [str(target)]
+    if digest:
+        said.append(f"sha256 {digest}")
     if not manifest.licence:
-        sys.stdout.write("it names no licence, so nobody may use it; --licence TEXT adds one\n")
+        said.append("it names no licence, so nobody may use it; --licence TEXT adds one")
+    options.console.result("\n".join(said), bundle=target, sha256=digest, manifest=manifest)
 
 
 def _for_nnunet(options: Namespace) -> None:
@@ -64,6 +71,9 @@ def _for_nnunet(options: Namespace) -> None:
         citation=options.citation,
         trusted=tuple(options.trust),
     )
-    for folder in export_nnunet(trained, manifest, options.output or Path(f"{manifest.name}_nnunet")):
+    folders = export_nnunet(trained, manifest, options.output or Path(f"{manifest.name}_nnunet"))
+    said = []
+    for folder in folders:
         folds = " ".join(sorted(path.name.removeprefix("fold_") for path in folder.glob("fold_*")))
-        sys.stdout.write(f"nnUNetv2_predict_from_modelfolder -m {folder} -f {folds} -i IN -o OUT\n")
+        said.append(f"nnUNetv2_predict_from_modelfolder -m {folder} -f {folds} -i IN -o OUT")
+    options.console.result("\n".join(said), folders=folders, commands=said)

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from . import _flags, _options, _planning_flags
 
 HELP = "check and measure the dataset"
+EXAMPLES = ("autoseg fingerprint Dataset004_Hippocampus",)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -21,7 +22,8 @@ def run(options: Namespace) -> None:
     from ..pipeline import plan_and_preprocess as story
 
     folder, workspace = _options.raw_folder(options, writing=True), _options.workspace(options)
-    with alone(workspace.folder_for(folder).plan_lock, "fingerprint"):
+    files = workspace.folder_for(folder)
+    with alone(files.plan_lock, "fingerprint"):
         story.fingerprint(
             folder,
             workspace,
@@ -29,3 +31,4 @@ def run(options: Namespace) -> None:
             alignment=_options.alignment(options),
             modality_file=options.modality_file,
         )
+    options.console.result("", dataset=files.root.name, files=[files.dataset, files.fingerprint])

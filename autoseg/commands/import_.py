@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from . import _flags, _options
 
 HELP = "make an autoseg model of one that nnU-Net trained"
+EXAMPLES = (
+    "autoseg import nnunet nnUNetTrainer__nnUNetPlans__3d_fullres",
+    "autoseg import nnunet model.zip --out hippocampus --folds 0 1",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -42,4 +45,5 @@ def run(options: Namespace) -> None:
         checkpoint=options.checkpoint,
     )
     named = options.out or bundle.path.name
-    sys.stdout.write(f"{card(bundle)}\n\nuse it: autoseg predict -m {named} -i IN -o OUT\n")
+    said = f"{card(bundle)}\n\nuse it: autoseg predict -m {named} -i IN -o OUT"
+    options.console.result(said, bundle=bundle.path, manifest=bundle.manifest)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from argparse import ArgumentParser, Namespace
 
 from . import _flags, _options
 
 HELP = "check a model bundle from a file or an https address and install it"
+EXAMPLES = (
+    "autoseg install hippocampus.zip",
+    "autoseg install https://example.org/hippocampus.zip",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -36,7 +39,6 @@ def run(options: Namespace) -> None:
     into, trusted = options.into or _options.workspace(options).models, tuple(options.trust)
     refuse_unwritable(into)
     folder = install(options.source, into, sha256=options.sha256, trusted=trusted)
-    named = folder if options.into else folder.name
-    sys.stdout.write(
-        f"{card(read_trained(folder, trusted=trusted))}\n\nuse it: autoseg predict -m {named} -i IN -o OUT\n"
-    )
+    named, bundle = folder if options.into else folder.name, read_trained(folder, trusted=trusted)
+    said = f"{card(bundle)}\n\nuse it: autoseg predict -m {named} -i IN -o OUT"
+    options.console.result(said, bundle=folder, manifest=bundle.manifest)

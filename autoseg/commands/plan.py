@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from argparse import ArgumentParser, Namespace
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from ..pipeline.make_plan import PlanRequest
     from ..plan import Plan
 
+LOG = logging.getLogger("autoseg")
 HELP = "decide plan.json and folds.json from the fingerprint"
+EXAMPLES = (
+    "autoseg plan Hippocampus --explain",
+    "autoseg plan Hippocampus --time 12h --memory 8GB",
+    "autoseg plan Hippocampus --compare measured plain_unet",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -70,13 +76,14 @@ def run(options: Namespace) -> None:
             planned = story.plan(files, dataset, measured, request, folds=_options.fold_rules(options))
     else:
         planned, measured = plan_from_fingerprint(path, _described(options), _for_nnunet(request))
-    if options.explain:
-        sys.stdout.write(explained(planned, measured) + "\n")
+    said = [explained(planned, measured)] if options.explain else []
     content = nnunet_plans(planned, measured) if options.format == "nnunet" else planned
     if options.output is not None:
         write_json(options.output, content)
     elif (path is not None and not options.explain) or options.format != "autoseg":
-        sys.stdout.write(json.dumps(to_json(content), indent=2) + "\n")
+        said.append(json.dumps(to_json(content), indent=2))
+    written = [*([options.output] if options.output else []), *([files.plan, files.folds] if path is None else [])]
+    options.console.result("\n".join(said), plan=content, files=written)
 
 
 def explained(planned: Plan, measured: Fingerprint) -> str:
@@ -89,13 +96,11 @@ def explained(planned: Plan, measured: Fingerprint) -> str:
 
 
 def _compare(options: Namespace) -> None:
-    from dataclasses import replace
-
     from ..pipeline.make_plan import make_plan
     from ..pipeline.plan_from_fingerprint import plan_from_fingerprint
     from ..planning.explain import comparison
 
-    requests = [replace(_options.request(options), planner=name) for name in options.compare]
+    requests = [_of_planner(_options.request(options), name) for name in options.compare]
     if options.from_fingerprint is None:
         files = _options.dataset_folder(options)
         measured = files.read_dataset(), files.read_fingerprint(), files.steps
@@ -103,7 +108,24 @@ def _compare(options: Namespace) -> None:
     else:
         paths = options.from_fingerprint, _described(options)
         plans = [plan_from_fingerprint(*paths, request)[0] for request in requests]
-    sys.stdout.write(comparison(plans) + "\n")
+    options.console.result(comparison(plans), plans=plans)
+
+
+def _of_planner(request: PlanRequest, name: str) -> PlanRequest:
+    """``request`` as the planner ``name`` can take it: some have a length, memory and machine of their own."""
+    from dataclasses import replace
+
+    from ..pipeline.make_plan import planner_of
+    from ..planning.measured import MeasuringPlanner
+
+    request = replace(request, planner=name)
+    if isinstance(planner_of(request), MeasuringPlanner):
+        return request
+    asked = request.constraints
+    given = {"--memory": asked.memory, "--time": asked.seconds, "--target": request.target}
+    if flags := [flag for flag, value in given.items() if value is not None]:
+        LOG.info("%s of %s: it has a fixed budget, and is shown with that", " and ".join(flags), name)
+    return replace(request, constraints=replace(asked, memory=None, seconds=None), target=None)
 
 
 def _described(options: Namespace) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from . import _flags, _options, _planning_flags
 
 HELP = "check, fingerprint, plan and preprocess a dataset"
+EXAMPLES = (
+    "autoseg plan_and_preprocess path/to/my_dataset",
+    "autoseg plan_and_preprocess Hippocampus --explain",
+    "autoseg plan_and_preprocess Hippocampus --planner plain_unet -c 3d_fullres",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -38,5 +42,5 @@ def run(options: Namespace) -> None:
     files = workspace.folder_for(folder)
     if (write := _options.report_at_end(options, files)) is not None:
         write()
-    if options.explain:
-        sys.stdout.write(explained(planned, files.read_fingerprint()) + "\n")
+    said = explained(planned, files.read_fingerprint()) if options.explain else ""
+    options.console.result(said, dataset=files.root.name, folder=files.root, plan=planned)

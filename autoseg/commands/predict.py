@@ -8,6 +8,11 @@ from argparse import ArgumentParser, Namespace
 from . import _flags, _options
 
 HELP = "segment new images"
+EXAMPLES = (
+    "autoseg predict -i new_scans -o results",
+    "autoseg predict -i new_scans -o results -d Hippocampus -c 2d",
+    "autoseg predict -i scan_0000.nii.gz -o results -m hippocampus --also uncertainty",
+)
 LOG = logging.getLogger("autoseg")
 
 
@@ -19,9 +24,19 @@ def add_flags(command: ArgumentParser) -> None:
         "-o", "--output", type=_flags.path, required=True, metavar="OUT", help="folder for the label maps"
     )
     model = command.add_mutually_exclusive_group()
-    model.add_argument("-d", "--dataset", type=_flags.word, metavar="DATASET", help="the model trained on this dataset")
     model.add_argument(
-        "-m", "--model", type=_flags.word, metavar="MODEL", help="bundle, folder of trained folds, or installed model"
+        "-d",
+        "--dataset",
+        type=_flags.word,
+        metavar="DATASET",
+        help="the model selected or trained last on this dataset",
+    )
+    model.add_argument(
+        "-m",
+        "--model",
+        type=_flags.word,
+        metavar="MODEL",
+        help="bundle, folder of trained folds, or installed model; without -m and -d the only model that there is",
     )
     _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
     _flags.add_folds(command, "these folds only (default: all trained)")
@@ -98,7 +113,7 @@ def run(options: Namespace) -> int:
     from ..inference.model import Model
     from ..inference.options import PredictOptions
     from ..inference.outputs import chosen
-    from ..model_names import find_model
+    from ..model_names import find_model, only_model
     from ..newest import newest_model
     from ..pipeline import predict as story
     from ..pipeline.to_predict import images_to_predict
@@ -109,11 +124,12 @@ def run(options: Namespace) -> int:
     outputs = chosen(options.also, options.probabilities, trusted)
     process.keep_freed()
     workspace = _options.workspace(options)
-    named = find_dataset(options.dataset, workspace).name if options.dataset else None
     if options.model:
         path = find_model(options.model, workspace, options.configuration)
+    elif options.dataset:
+        path = newest_model(workspace, find_dataset(options.dataset, workspace).name, options.configuration)
     else:
-        path = newest_model(workspace, named, options.configuration)
+        path = only_model(workspace, options.configuration)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
     cases, refused = images_to_predict(model, options.input, options.modality)
@@ -127,4 +143,5 @@ def run(options: Namespace) -> int:
         refused=refused,
         volumes=options.volumes,
     )
+    options.console.result("", model=path, folder=options.output, report=report)
     return 1 if report.failed else 0

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from . import _flags, _options
 
 HELP = "bring every case to the network's grid, as the plan says"
+EXAMPLES = ("autoseg preprocess Hippocampus -c 3d_fullres",)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -23,3 +24,5 @@ def run(options: Namespace) -> None:
     with alone(files.plan_lock, "preprocess"):
         given = files.read_dataset(), files.read_fingerprint(), files.read_plan()
         story.preprocess(files, *given, configurations=options.configuration, settings=settings)
+    prepared = options.configuration or [*given[-1].configurations]
+    options.console.result("", dataset=files.root.name, configurations=prepared)

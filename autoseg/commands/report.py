@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from ..settings import MOST_THREADS
 from . import _flags, _options
 
-LONGEST_WATCH = 24 * 3600  # seconds between two pages
 HELP = "write one HTML page about a dataset: scores of all cases, trainings, images and labels, plan"
+EXAMPLES = (
+    "autoseg report Hippocampus",
+    "autoseg report Hippocampus -o report.html --no-pictures",
+    "autoseg report Hippocampus --watch",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -20,14 +23,7 @@ def add_flags(command: ArgumentParser) -> None:
         "-o", "--output", type=_flags.path, metavar="FILE", help="the page (default: report.html in that folder)"
     )
     command.add_argument("--no-pictures", action="store_true", help="leave out all slices of images")
-    command.add_argument(
-        "--watch",
-        nargs="?",
-        const=30,
-        type=_flags.whole(1, LONGEST_WATCH),
-        metavar="SECONDS",
-        help="while a training runs, write the page anew every so many seconds (default: 30); it reloads itself",
-    )
+    _flags.add_watch(command, 30, "while a training runs, write the page again and again; it reloads itself")
     command.add_argument(
         "--threads",
         type=_flags.whole(1, MOST_THREADS),
@@ -48,4 +44,4 @@ def run(options: Namespace) -> None:
     else:
         every = options.watch
         path = watch(options.dataset, workspace, every, output=output, pictures=pictures, threads=threads)
-    sys.stdout.write(f"{path}\n")
+    options.console.result(f"{path}", file=path)

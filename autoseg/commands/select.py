@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from . import _flags, _options
 
 HELP = "compare what was trained and every ensemble of it; make one model of the best"
+EXAMPLES = (
+    "autoseg select Hippocampus",
+    "autoseg select Hippocampus -c 2d -c 3d_fullres --folds 0 1",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -31,8 +34,11 @@ def run(options: Namespace) -> None:
         mirroring=not options.no_mirroring_test,
         settings=_options.settings(options),
     )
-    sys.stdout.write(
-        f"{report(selection)}\nwritten: {files.selected} (the model), {files.selection} (the comparison)\n"
+    options.console.result(
+        f"{report(selection)}\nwritten: {files.selected} (the model), {files.selection} (the comparison)",
+        model=files.selected,
+        comparison=files.selection,
+        selection=selection,
     )
     if (write := _options.report_at_end(options, files)) is not None:
         write()

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from ..plan import Plan
 
 HELP = "train one fold (or all five in turn) and score its validation cases"
+EXAMPLES = (
+    "autoseg train Hippocampus 0",
+    "autoseg train path/to/my_dataset 0 --time 2h",
+    "autoseg train Hippocampus cv --devices cuda:0,cuda:1",
+    "autoseg train Hippocampus 0 --extend --time 12h",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
-    command.add_argument("dataset", type=_flags.word, metavar="DATASET")
+    command.add_argument(
+        "dataset", type=_flags.word, metavar="DATASET", help="one that was never prepared is prepared first"
+    )
     command.add_argument(
         "fold", metavar="FOLD", help="0-4, `all` (every case, nothing to validate on) or `cv` (all folds)"
     )
@@ -63,13 +71,14 @@ def devices(text: str) -> tuple[str, ...]:
 def run(options: Namespace) -> None:
     from ..core import process
     from ..pipeline import train as story
+    from ..pipeline.status import runs_of
 
     if options.fold != "cv" and (options.folds or options.devices):
         raise UsageError("--folds and --devices choose among the folds of cv; write `autoseg train DATASET cv`")
     process.keep_freed()
     patience = [] if options.patience is None else [f"training.patience={options.patience}"]
-    files = _options.dataset_folder(options, writing=True)
-    story.train(
+    files, folder = _options.dataset_and_images(options, writing=True)
+    model = story.train(
         files,
         options.fold,
         configuration=options.configuration,
@@ -81,8 +90,11 @@ def run(options: Namespace) -> None:
         only=[options.only] if options.only else options.folds,
         fold_processes=_fold_processes(options) if options.devices else None,
         at_end=None if options.only else _options.report_at_end(options, files),
+        folder=folder,
         settings=_options.settings(options),
     )
+    trainings = [line for line in runs_of(files) if line.configuration == model.name]
+    options.console.result("", model=model, trainings=trainings)
 
 
 def _fold_processes(options: Namespace) -> FoldProcesses:
@@ -92,10 +104,11 @@ def _fold_processes(options: Namespace) -> FoldProcesses:
     from ..pipeline.fold_processes import FoldProcesses
 
     threads = max(1, _options.settings(options).threads // len(options.devices))
+    said = [word for word in options.arguments if not (word.startswith("--j") and "--json".startswith(word))]
 
     def command(run: FoldRun, device: str) -> list[str]:
         here = ["--configuration", run.plan.default, "--only", run.fold, "--device", device]
-        return [*again(), *options.arguments, *here, "--devices", "", "--threads", str(threads)]
+        return [*again(), *said, *here, "--devices", "", "--threads", str(threads)]
 
     def planning(draft: Plan, device: str) -> list[str]:
         words = ["plan", options.dataset, "--held", "--planner", draft.planner, "--workspace", options.workspace]
@@ -105,6 +118,7 @@ def _fold_processes(options: Namespace) -> FoldProcesses:
         words += ["--groups", groups] if groups else []
         words += ["--device", device, "--precision", options.precision, "--threads", str(threads)]
         words += ["--time", f"{options.time}s"] if options.time else []
+        words += ["--quiet"] if options.quiet or options.json else []
         return [*again(), *words, *(f"--trust={name}" for name in options.trust)]
 
     return FoldProcesses(options.devices, command, planning)

@@ -16,6 +16,7 @@ import numpy as np
 
 SLICE_SPACING_2D = 999.0  # as nnU-Net's readers write it (Isensee et al. 2021, nnU-Net v2 imageio)
 SMALLEST_SPACING, LARGEST_SPACING = 1e-6, 1e7  # mm: a nanometre; a slice of an image whose pixels are ten metres apart
+FILE_AXES = ("third axis (z)", "second axis (y)", "first axis (x)")  # what a person calls (z, y, x) of a file
 PATIENT_AXES = ("LR", "PA", "SI")  # where the axes of the file's space point to, and their opposites
 
 

@@ -29,12 +29,17 @@ def cores() -> int:
     return max(1, min(allowed))
 
 
+def installed_bytes() -> int | None:
+    """Main memory of the machine; None where the system does not say (Windows)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def memory_bytes() -> int:
     """Main memory this process may use: the machine's, or the smallest limit of its control groups."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
-        total = 8 << 30
+    total = installed_bytes() or 8 << 30
     names = ("memory.max", "memory.limit_in_bytes")  # versions 2 and 1
     limits = [_content(group / name) for group in _control_groups("memory") for name in names]
     return min([total, *(int(limit) for limit in limits if limit.isdecimal())])

@@ -9,13 +9,31 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 LOG = logging.getLogger("autoseg")
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_LOOKS = {True: 1.0, False: 30.0}  # at items under way, on a terminal and elsewhere
+PROGRESS = "progress"
+"""Attribute of a log record that tells programs how far the work is: a dictionary."""
 BAR = "{desc}:{percentage:3.0f}%|{bar}| {n:.1f} of {total}, {elapsed}, {remaining} left{postfix}"
+
+
+@dataclass
+class Display:
+    """Mutable: what holds for the whole process; the command line sets it."""
+
+    bars: bool = True
+    """Whether a terminal shows bars: not to who asked for silence, or for lines that a program reads."""
+
+
+DISPLAY = Display()
+
+
+def shows_bars() -> bool:
+    """Whether a person looks at a terminal."""
+    return DISPLAY.bars and sys.stderr.isatty()
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,7 @@ def progress(
     if reached is not None:
         yield from _looked_at(items, total, what, reached)
         return
-    if sys.stderr.isatty():
+    if shows_bars():
         from tqdm import tqdm
 
         yield from tqdm(items, total=total, desc=what, leave=False)
@@ -48,18 +66,28 @@ def progress(
         yield item
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES and done < total:
-            last = now
-            LOG.info("%s: %d of %d, %s left", what, done, total, duration((now - start) / done * (total - done)))
+            last, left = now, (now - start) / done * (total - done)
+            LOG.info("%s: %d of %d, %s left", what, done, total, duration(left), extra=told(what, done, total, left))
 
 
 def _looked_at(items: Iterable[Item], total: int, what: str, reached: Callable[[], Reached]) -> Iterator[Item]:
-    terminal, start, done = sys.stderr.isatty(), time.monotonic(), 0
+    terminal, start, done = shows_bars(), time.monotonic(), 0
 
     def line() -> None:
         now = reached()
         passed = time.monotonic() - start
-        left = f", {duration(passed / now.items * (total - now.items))} left" if now.items else ""
-        LOG.info("%s: %d of %d done%s%s", what, done, total, now.doing and f", {now.doing}", left)
+        left = passed / now.items * (total - now.items) if now.items else None
+        said = "" if left is None else f", {duration(left)} left"
+        doing = now.doing and f", {now.doing}"
+        LOG.info(
+            "%s: %d of %d done%s%s",
+            what,
+            done,
+            total,
+            doing,
+            said,
+            extra=told(what, now.items, total, left, doing=now.doing),
+        )
 
     if not terminal:
         with _every(SECONDS_BETWEEN_LOOKS[False], line):
@@ -78,6 +106,11 @@ def _looked_at(items: Iterable[Item], total: int, what: str, reached: Callable[[
 
         with _every(SECONDS_BETWEEN_LOOKS[True], redraw):
             yield from items
+
+
+def told(what: str, done: float, total: float | None, left: float | None, **more: Any) -> dict[str, Any]:
+    """``extra`` of a log record, for programs: how many of ``total`` are done, and seconds ``left`` (None: unknown)."""
+    return {PROGRESS: {"what": what, "done": done, "total": total, "seconds_left": left} | more}
 
 
 @contextmanager
@@ -104,3 +137,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def clock_time(seconds: float, now: float | None = None) -> str:
+    """When it is so many ``seconds`` from ``now`` (since 1970): ``14:32``, with the date where it is another day's."""
+    now = time.time() if now is None else now
+    then = time.localtime(now + seconds)
+    today = time.localtime(now)[:3] == then[:3]
+    return time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", then)

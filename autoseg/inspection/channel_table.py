@@ -63,7 +63,7 @@ def channel_table(fingerprint: Fingerprint, dataset: str, names: Sequence[str], 
     columns = [_cells(channel, short(names[reference], LONGEST_NAME)) for channel in channels]
     labels = [label for label in columns[0] if any(cells[label] != NOTHING for cells in columns)]
     of_cases = f"medians of {len(known)} cases" if len(known) > 1 else "1 case"
-    lines = [f"channels of {short(dataset, 40)}: {of_cases}, lengths along z, y, x"]
+    lines = [f"channels of {short(dataset, 24)}: {of_cases}, lengths: third, second, first axis"]
     first = max(map(len, labels))
     for part in _parts([[cells[label] for label in labels] for cells in columns], WIDTH - first):
         widths = [max(map(len, column)) for column in part]

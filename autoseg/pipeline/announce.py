@@ -11,13 +11,17 @@ from ..core.progress import duration
 from ..inference.tiles import Shape, tiles
 from ..settings import RunSettings, resolve
 from ..task import Task
+from ..workspace import DatasetFolder
+from .status import runs_of
 
 if TYPE_CHECKING:
+    from ..run_folder import RunFolder
     from ..training.budget import Budget
     from .train_fold import FoldRun
 
 LOG = logging.getLogger("autoseg")
 PASSES = 3.0  # a step costs about three forward passes: one forward, and a backward pass of twice its cost
+MOST_EARLIER = 3  # trainings whose Dice is told
 OTHER_LENGTH = 4.0  # from this ratio on, the planner would have chosen another network, patch or batch
 
 
@@ -41,6 +45,18 @@ def begun(run: FoldRun, budget: Budget, validated: Iterable[Shape]) -> None:
         about = "" if seconds is None else f", about {duration(seconds)}"
         LOG.info("validation follows, on %s%s", counted(count, "case"), about)
     _tell_other_length(run, budget)
+    if earlier := reached_before(run.files, run.folder):
+        LOG.info("earlier trainings of %s reached, on their validation cases, %s", run.plan.dataset, earlier)
+
+
+def reached_before(files: DatasetFolder, folder: RunFolder) -> str:
+    """The Dice of other trainings of the dataset than that in ``folder``, best first; nothing where there is none."""
+    others = [
+        line for line in runs_of(files) if (line.configuration, line.fold) != (folder.root.parent.name, folder.fold)
+    ]
+    scored = sorted(((line.dice or 0.0, line) for line in others if line.validated), key=lambda each: -each[0])
+    named = [f"Dice {dice:.3f} ({line.configuration} fold {line.fold})" for dice, line in scored]
+    return ", ".join(named[:MOST_EARLIER]) + (", ..." if len(named) > MOST_EARLIER else "")
 
 
 def ended(run: FoldRun) -> None:

@@ -7,21 +7,39 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ..core.locks import alone
+from ..core.names import short
 from ..core.progress import duration
-from ..errors import TrainingError
+from ..data.folds import COUNT
+from ..errors import TrainingError, UsageError
 from ..plan import Plan
 from ..planning.constraints import PlanConstraints
 from ..preprocessing.keys import prepared_as
 from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
-from ..workspace import DatasetFolder
+from ..workspace import DatasetFolder, Workspace
 from .make_plan import PlanRequest, make_plan
-from .plan_and_preprocess import look_at, preprocess
+from .plan_and_preprocess import look_at, plan_and_preprocess, preprocess
 from .plan_file import is_untouched_draft, write_plan
 
 LOG = logging.getLogger("autoseg")
+
+
+def prepare_new(files: DatasetFolder, folder: Path, fold: str, settings: RunSettings) -> None:
+    """What ``plan_and_preprocess`` does by default before it prepares cases, for the dataset in ``folder``.
+
+    Nothing is done where it was read before, or where anything is left of that. Raises UsageError for a fold that there
+    will not be, DatasetError as ``plan_and_preprocess`` does.
+    """
+    if any(path.exists() for path in (files.dataset, files.fingerprint, files.plan, files.folds)):
+        return
+    if fold not in ("all", "cv", *map(str, range(COUNT))):
+        raise UsageError(f"fold {short(fold)!r} is unknown; give a number below {COUNT}, `all` or `cv`")
+    LOG.info("%s was never prepared: it is checked, measured and prepared first, as by plan_and_preprocess", folder)
+    request = PlanRequest(settings=RunSettings(threads=settings.threads), trusted=files.trusted)
+    plan_and_preprocess(folder, Workspace(files.root.parent, files.trusted), request, preparing=False)
 
 
 def finish_plan(files: DatasetFolder, measure: Callable[[Plan], None]) -> None:

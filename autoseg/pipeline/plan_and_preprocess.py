@@ -60,13 +60,15 @@ def plan_and_preprocess(
     configurations: Sequence[str] | None = None,
     alignment: AlignmentRequest | None = None,
     modality_file: str | None = None,
+    preparing: bool = True,
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
     Of a planner that measures machines this is a draft, with what preparing needs, unless the request says more or the
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
     that were planned. ``alignment`` is that of ``fingerprint``. ``modality_file`` is a table that names the one channel
-    each case has, see ``read_with_modalities``. Raises DatasetError with a table of all problems.
+    each case has, see ``read_with_modalities``. ``preparing`` False leaves that to training, which prepares what it
+    needs. Raises DatasetError with a table of all problems.
     """
     # What cannot be planned is refused before images are read.
     asked = request.constraints
@@ -91,7 +93,12 @@ def plan_and_preprocess(
             decided = decide_folds(files, dataset, measured, folds)
             write_plan(files, result)
             write_folds(files, dataset, measured, decided)
-        preprocess(files, dataset, measured, result, configurations=configurations, settings=request.settings)
+        if preparing:
+            preprocess(files, dataset, measured, result, configurations=configurations, settings=request.settings)
+            if result.draft:
+                LOG.info(
+                    "data are prepared. Network and batch are chosen when you run `autoseg train %s 0`", dataset.name
+                )
     return result
 
 

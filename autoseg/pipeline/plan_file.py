@@ -25,7 +25,7 @@ def write_plan(files: DatasetFolder, result: Plan) -> None:
         files.old_plan.write_bytes(files.plan.read_bytes())
     write_json(files.plan, result)
     if result.draft:
-        LOG.info("what preparing needs is decided; %s is a %s", files.plan, result.reasons[0])
+        LOG.info("how cases are prepared is decided: %s (--explain says why)", files.plan)
         return
     for title, configuration in result.configurations.items():
         LOG.info("%s: %s", title, summary(configuration))

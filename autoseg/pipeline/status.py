@@ -13,7 +13,7 @@ from ..errors import AutosegError, RecordError
 from ..evaluation.scores import Summary
 from ..run_folder import RunFolder
 from ..run_status import RunStatus, is_held
-from ..workspace import Workspace
+from ..workspace import DatasetFolder, Workspace
 
 SIGN_OF_LIFE = 60.0  # seconds within which a process elsewhere, whose lock is not seen here, has told something
 LONGEST_ERROR = 5000  # characters shown of one: a table of problems is long
@@ -46,9 +46,14 @@ def all_runs(workspace: Workspace, dataset: str | None = None) -> list[RunLine]:
     """Sorted; ``dataset`` is a full name, None takes all."""
     found = []
     for name in [dataset] if dataset else workspace.dataset_names():
-        files = workspace.dataset_folder(name)
-        found += [_readable_line(name, each, run) for each in files.trained() for run in files.folds_of(each)]
+        found += runs_of(workspace.dataset_folder(name))
     return found
+
+
+def runs_of(files: DatasetFolder) -> list[RunLine]:
+    """Those of one dataset, sorted."""
+    name = files.root.name
+    return [_readable_line(name, each, run) for each in files.trained() for run in files.folds_of(each)]
 
 
 def _readable_line(dataset: str, configuration: str, folder: RunFolder) -> RunLine:

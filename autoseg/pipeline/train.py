@@ -25,7 +25,7 @@ from ..training.process_group import ProcessGroup, process_group_of
 from ..workspace import DatasetFolder
 from . import announce
 from .cascade import bring_to_grid, tell_first, unfinished
-from .finish_plan import finish_plan, measure_here, prepare_missing
+from .finish_plan import finish_plan, measure_here, prepare_missing, prepare_new
 from .fold_processes import FoldProcesses
 from .make_plan import refuse_early
 from .missing import split_of_seen
@@ -49,6 +49,7 @@ def train(
     only: Sequence[str] | None = None,
     fold_processes: FoldProcesses | None = None,
     at_end: Callable[[], None] | None = None,
+    folder: Path | None = None,
     settings: RunSettings | None = None,
 ) -> Path:
     """Trains ``fold`` (``0``-``4``, ``all``, or ``cv`` for all folds in turn) and returns the model's folder.
@@ -57,14 +58,16 @@ def train(
     until the length that is asked for where ``extend`` is True. ``epochs`` or ``seconds`` replace the plan's length,
     ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
     for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
-    that are wanted; ``fold_processes`` trains them side by side; ``at_end`` is called once all are trained. This
-    machine is measured first where the plan is a draft, and missing cases are prepared. Raises TrainingError,
-    UsageError or WorkspaceError.
+    that are wanted; ``fold_processes`` trains them side by side; ``at_end`` is called once all are trained. A dataset
+    that was never prepared is read from ``folder`` first (None: that is refused); this machine is measured where the
+    plan is a draft, and missing cases are prepared. Raises TrainingError, UsageError, DatasetError or WorkspaceError.
     """
-    (dataset, folds), drafted = _read_usable(files), files.read_plan()
-    names, splits = _named(fold, only, dataset, folds)
     with process_group_of(settings or RunSettings()) as (group, settings):
         _refuse_devices(fold_processes, group, settings)
+        if folder is not None:
+            group.on_main(partial(prepare_new, files, folder, fold, settings))
+        (dataset, folds), drafted = _read_usable(files), files.read_plan()
+        names, splits = _named(fold, only, dataset, folds)
         runs = {name: files.run(configuration or drafted.default, name) for name in names}
         _refuse_lost_images(dataset, [splits[name] for name, run in runs.items() if extend or not run.scores.exists()])
         refuse_early(drafted, changes, files.trusted)

@@ -14,7 +14,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ..core.geometry import axis_along
+from ..core.geometry import FILE_AXES, axis_along
 from ..core.labels import Labels
 from ..core.masks import MaskLabels
 from ..data.fingerprint import Fingerprint, Structure
@@ -34,7 +34,6 @@ SIDES = tuple(
 )
 """Words of label names. A pair of labels is one only where nothing but these words differs."""
 _ALONE = "\u5de6\u53f3"  # words that stand among others without spaces
-AXES = "zyx"
 USUAL_LEFT_RIGHT = 2  # x, where the files do not say: scanners write axial slices this way
 
 # Measured, pairs against all others: thalamus, caudate, putamen, pallidum (7 brains) and kidneys (8 abdomens) lie upon
@@ -75,7 +74,7 @@ def mirror_axes(
     taken = {pair.axis for pair in pairs}
     by_rule = tuple(axis for axis in range(3) if axis not in taken and planned)
     axes = by_rule if wish is None else wish
-    along = f"along {', '.join(AXES[axis] for axis in axes)} of the files" if axes else "along no axis"
+    along = f"along the {', '.join(FILE_AXES[axis] for axis in axes)} of the files" if axes else "along no axis"
     told = "; ".join(_told(axis, [pair for pair in pairs if pair.axis == axis]) for axis in sorted(taken))
     if wish is not None or not planned:
         why = "this planner never mirrors" if wish is None else "as you asked"
@@ -87,7 +86,7 @@ def mirror_axes(
 def _told(axis: int, pairs: Sequence[MirrorImages]) -> str:
     first, more = pairs[0], len(pairs) - 1
     others = f", and {more} more {'pair' if more == 1 else 'pairs'}" if more else ""
-    return f"not along {AXES[axis]}: {first.first} and {first.second} are mirror images {first.why}{others}"
+    return f"not along the {FILE_AXES[axis]}: {first.first} and {first.second} are mirror images {first.why}{others}"
 
 
 def mirror_images(labels: Labels, fingerprint: Fingerprint, orientation: str | None = None) -> list[MirrorImages]:
@@ -126,10 +125,12 @@ def _left_right(fingerprint: Fingerprint, orientation: str | None) -> dict[int, 
     else:
         directions = Counter(case.left_right for case in fingerprint.cases.values() if case.left_right is not None)
     if not directions:
-        return {USUAL_LEFT_RIGHT: f"by their names ({AXES[USUAL_LEFT_RIGHT]} is taken as the patient's left-right)"}
+        return {
+            USUAL_LEFT_RIGHT: f"by their names (the {FILE_AXES[USUAL_LEFT_RIGHT]} is taken as the patient's left-right)"
+        }
     cases = sum(directions.values())
     return {
-        axis: f"by their names ({AXES[axis]} is the patient's left-right{_in_some(count, cases)})"
+        axis: f"by their names (the {FILE_AXES[axis]} is the patient's left-right{_in_some(count, cases)})"
         for axis, count in directions.most_common()
     }
 

@@ -78,7 +78,7 @@ class Planner:
         grid = _Grid(np.array(spacing)[list(order)], shape, float(np.prod(shape)), why_spacing)
         normalizers, why_normalized = rules.normalizers(dataset.channels, fingerprint)
         mirrored, why_mirrored = mirror_axes(dataset.labels, fingerprint, planned=self.mirror, wish=constraints.mirror)
-        draft = _Draft(self, len(fingerprint.cases), _names(dataset.labels), normalizers)
+        draft = _Draft(self, order, len(fingerprint.cases), _names(dataset.labels), normalizers)
         configurations, why_stages = draft.configurations(grid)
         if self.dice_by_labels:
             configurations = {
@@ -125,6 +125,8 @@ class _Draft:
     """A planner at work on one dataset."""
 
     planner: Planner
+    order: tuple[int, int, int]
+    """The files' axes as the network sees them."""
     cases: int
     heads: int
     normalizers: tuple[Any, ...]
@@ -186,7 +188,9 @@ class _Draft:
             training=planner.training,
             reasons=(
                 f"spacing: {reasons.numbers(grid.spacing[-dimensions:])} mm: {grid.why}",
-                reasons.patch(topology, grid.spacing[-dimensions:].tolist(), shape, found.elements, found.budget),
+                reasons.patch(
+                    topology, grid.spacing[-dimensions:].tolist(), shape, found.elements, found.budget, self.order
+                ),
                 found.why_batch,
                 reasons.training(planner.training, found.batch, self.cases),
             ),

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from ..alignment.record import Alignment
 from ..configuration import Configuration, TrainingRules
+from ..core.geometry import FILE_AXES
 from ..core.inputs import InputSpec
 from ..parts.networks import multi_encoder_unet, unpaired_unet
 from .patch import StepBudget, coverage
 from .sizes import Layout
 
-AXES = "zyx"
 CUT = 0.95  # an axis of which a patch sees less is cut, not rounded
 
 
@@ -22,11 +22,10 @@ def numbers(values: Iterable[float]) -> str:
 
 def axis_order(order: Sequence[int], spacing: Sequence[float]) -> str:
     """``spacing`` in the files' axes."""
-    if tuple(order) == (0, 1, 2):
-        return "axis order: z, y, x as in the files"
-    network = ", ".join(AXES[axis] for axis in order)
+    network = ", ".join(FILE_AXES[axis] for axis in order)
     first = order[0]
-    return f"axis order: {network} of the files: {AXES[first]}, the coarsest with {spacing[first]:.4g} mm, comes first"
+    why = "" if tuple(order) == (0, 1, 2) else f": the coarsest, with {spacing[first]:.4g} mm, comes first"
+    return f"axis order: {network} of the files{why}"
 
 
 def anisotropy(spacing: Sequence[float], threshold: float) -> str:
@@ -44,14 +43,21 @@ def alignment(decided: Alignment, channels: Sequence[str]) -> str:
 
 
 def patch(
-    topology: Layout, spacing: Sequence[float], shape: Sequence[float], elements: float, budget: StepBudget
+    topology: Layout,
+    spacing: Sequence[float],
+    shape: Sequence[float],
+    elements: float,
+    budget: StepBudget,
+    order: Sequence[int],
 ) -> str:
-    """``spacing`` and ``shape`` of the median image."""
+    """``spacing`` and ``shape`` of the median image; ``order`` are the files' axes as the network sees them."""
     size = topology.patch_size
-    axes = AXES[-len(size) :]
-    cut = [f"{axis} ({edge} of {whole:g})" for axis, edge, whole in zip(axes, size, shape) if edge < CUT * whole]
+    axes = [FILE_AXES[axis] for axis in order[-len(size) :]]
+    cut = [
+        f"{edge} of {whole:g} along the {axis}" for axis, edge, whole in zip(axes, size, shape) if edge < CUT * whole
+    ]
     cube = "a cube" if len(size) == 3 else "a square"
-    then = f"then cut along {', '.join(cut)} to fit the budget" if cut else "which fits the budget"
+    then = f"then cut to {', '.join(cut)} of the files to fit the budget" if cut else "which fits the budget"
     limit = f"{budget.elements * budget.batch / budget.batch_of_patch / 1e6:.1f} million"
     lengths = numbers(edge * step for edge, step in zip(size, spacing))
     return (

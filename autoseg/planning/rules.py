@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..configuration import Configuration
+from ..core.geometry import FILE_AXES
 from ..data.fingerprint import Fingerprint, Intensities
 from ..errors import PlanningError
 from ..parts.losses import dice_ce
@@ -39,7 +40,7 @@ def target_spacing(fingerprint: Fingerprint) -> tuple[tuple[float, float, float]
     why = f"the median of {len(spacings)} cases"
     if target[coarse] > ANISOTROPY * largest_other and size[coarse] * ANISOTROPY < size[others].min():
         fine = float(np.percentile(spacings[:, coarse], FINE_PERCENTILE))
-        axis = f"{'zyx'[coarse]}, coarse ({target[coarse]:.4g} mm) and short"
+        axis = f"the {FILE_AXES[coarse]}, coarse ({target[coarse]:.4g} mm) and short"
         why += f"; along {axis}, their {FINE_PERCENTILE}th percentile"
         if fine < largest_other:
             why += f" ({fine:.4g} mm), but no finer than the other axes"

@@ -9,7 +9,7 @@ from math import nan
 from statistics import fmean
 
 from ..core.process import peak_memory_bytes
-from ..core.progress import duration
+from ..core.progress import clock_time, duration, told
 from ..settings import Resolved
 from ..task import Task
 from .batches import PatchSampler
@@ -39,7 +39,7 @@ class Epoch:
     """Whether this process looks, writes and tells; if not, it only counts."""
     iterations: int = 0
     seconds_waiting: float = 0.0
-    told: bool = False
+    paced: bool = False
     """Whether the pace of this training has been told."""
     pace_before: float = 0.0
     began: float = field(default_factory=time.monotonic)
@@ -53,10 +53,16 @@ class Epoch:
         """One more iteration, of which so many seconds were spent waiting for the batch."""
         self.iterations += 1
         self.seconds_waiting += seconds_waiting
-        if self.iterations == FIRST_LOOK and not self.told:
-            self.told = True
-            left = duration(self.budget.seconds_left(state, self.pace))
-            LOG.info("%.2f s per iteration, about %s to go", self.pace, left)
+        if self.iterations == FIRST_LOOK and not self.paced:
+            self.paced = True
+            left = self.budget.seconds_left(state, self.pace)
+            LOG.info(
+                "%.2f s per iteration, about %s to go: training ends at about %s",
+                self.pace,
+                duration(left),
+                clock_time(left),
+                extra=told("training", state.iteration, self.budget.iterations, left),
+            )
 
     def end(self, state: TrainingState) -> None:
         """Looks at the validation cases, adds a row to the table, logs a line, and begins the next epoch."""
@@ -77,22 +83,20 @@ class Epoch:
             "loss": fmean(state.losses) if state.losses else nan,
             "learning_rate": state.optimizer.param_groups[0]["lr"],
             "seconds_per_iteration": pace,
-            "share_waiting": self.seconds_waiting / seconds,
+            "share_waiting_for_data": self.seconds_waiting / seconds,
             "memory": _peak_memory(self.resolved),
             "dice": fmean(dice.values()) if dice else nan,
         }
         names = {f"dice_{name}": dice.get(name, nan) for name in self.task.labels.foreground}
         volumes = {"dice_volumes": nan if whole is None else whole} if self.monitor and rules.patience else {}
         self.table.add(row | (names if self.validation else {}) | volumes)
+        left = self.budget.seconds_left(state, pace)
+        shown = row | {"dice_volumes": nan if whole is None else whole}
         LOG.info(
-            "epoch %d: loss %.4f, learning rate %.2g, %.3f s per iteration (%.0f %% waiting)%s, %s left",
-            row["epoch"],
-            row["loss"],
-            row["learning_rate"],
-            pace,
-            100 * row["share_waiting"],
-            _told(dice, whole),
-            duration(self.budget.seconds_left(state, pace)),
+            "%s, %s left",
+            _line(shown),
+            duration(left),
+            extra=told("training", state.iteration, self.budget.iterations, left, **(row | names | volumes)),
         )
 
     def _look(self, state: TrainingState) -> dict[str, float]:
@@ -118,7 +122,9 @@ def _peak_memory(resolved: Resolved) -> float:
     return nan if peak is None else float(peak)
 
 
-def _told(dice: dict[str, float], whole: float | None) -> str:
-    each = ", ".join(f"{name} {value:.3f}" for name, value in dice.items())
-    patches = f", Dice on validation patches {fmean(dice.values()):.3f} ({each})" if dice else ""
-    return patches + ("" if whole is None else f", on whole cases {whole:.3f}")
+def _line(row: dict[str, float]) -> str:
+    """What fits a line of a terminal; ``metrics.csv`` has all."""
+    seen = {"patches": row["dice"], "whole cases": row["dice_volumes"]}
+    dice = ", ".join(f"{value:.3f} on {what}" for what, value in seen.items() if value == value)
+    waited = f"{row['share_waiting_for_data']:.0%} waiting for data".replace("%", " %")
+    return f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}" + (f", Dice {dice}" if dice else "") + f", {waited}"

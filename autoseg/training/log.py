@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..core.files import atomic_file, make_folder
 from ..core.mishaps import explained, printable
+from ..core.progress import shows_bars
 from ..errors import StoppedError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("autoseg")
 COUNTS = {"epoch": int, "iteration": int}  # columns that every row has
+
+CALLED_BEFORE = {"share_waiting": "share_waiting_for_data"}  # until version 0.1
 
 
 @dataclass
@@ -49,6 +52,7 @@ class MetricsTable:
             return cls(path, [])
         if damaged:
             LOG.warning("%s is damaged: %d of %d rows are left out", path, damaged, damaged + len(rows))
+        rows = rows.rename(columns=CALLED_BEFORE)
         return cls(path, [row for row in rows.to_dict("records") if row["iteration"] <= iteration])
 
     def add(self, row: dict[str, float]) -> None:
@@ -139,7 +143,7 @@ def bar(progress: float, hidden: bool = False) -> Iterator[tqdm]:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
-    hidden = hidden or not sys.stderr.isatty()
+    hidden = hidden or not shows_bars()
     start = min(100.0, 100 * progress)
     with tqdm(total=100.0, initial=start, desc="training", bar_format=shape, leave=False, disable=hidden) as shown:
         if hidden:

@@ -20,6 +20,7 @@ from autoseg.pipeline.demo import NAME, make_dataset
 COMMANDS = {
     "check": autoseg.check,
     "convert": autoseg.convert,
+    "doctor": autoseg.doctor,
     "evaluate": autoseg.evaluate,
     "export": autoseg.export,
     "import": autoseg.import_model,
@@ -33,6 +34,7 @@ COMMANDS = {
     "train": autoseg.train,
 }
 WITHOUT_FUNCTION = {
+    "completion": "for shells",
     "demo": "it is for looking at",
     "fingerprint": "a step of plan_and_preprocess",
     "plan": "a step of plan_and_preprocess",
@@ -60,8 +62,10 @@ CALLED_IN = {
     ("predict", "memory"): "settings",
     ("import", "out"): "output",
 }
+HOW = {"help", "quiet", "json"}  # a command speaks
 ONLY_COMMANDS = {
     ("plan_and_preprocess", "explain"): "prints the reasons, which the plan holds",
+    ("status", "watch"): "prints again and again",
     ("train", "devices"): "starts commands",
     ("train", "only"): "is for commands that train --devices starts",
     ("import", "program"): "there is one",
@@ -80,13 +84,13 @@ def test_every_command_has_its_function_or_a_reason() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_has_its_argument(command: str) -> None:
     arguments = {*inspect.signature(COMMANDS[command]).parameters}
-    for flag in (action.dest for action in subcommands()[command]._actions if action.dest != "help"):
+    for flag in (action.dest for action in subcommands()[command]._actions if action.dest not in HOW):
         if (command, flag) in ONLY_COMMANDS:
             continue
         wanted = CALLED_IN.get((command, flag)) or ("settings" if flag in SETTINGS else CALLED.get(flag, flag))
         if command in {"evaluate", "convert"} and flag == "workspace":
             continue  # they write where they are told to
-        if (command, flag) in {("check", "trust"), ("status", "trust"), ("import", "trust")}:
+        if (command, flag) in {("check", "trust"), ("doctor", "trust"), ("status", "trust"), ("import", "trust")}:
             continue  # no parts are loaded
         assert wanted in arguments, f"{flag} of {command}"
 

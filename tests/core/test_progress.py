@@ -6,12 +6,13 @@ import io
 import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from autoseg.core import progress as module
-from autoseg.core.progress import Reached, progress
+from autoseg.core.progress import DISPLAY, PROGRESS, Reached, clock_time, progress
 
 LIMIT = 60  # seconds
 
@@ -97,3 +98,29 @@ def test_nothing_looks_any_more_once_the_work_has_failed() -> None:
     with pytest.raises(ValueError, match="a defect"):
         list(progress(work(), 2, "predicting", look))
     assert not any(thread.name == "progress" for thread in threading.enumerate())
+
+
+def test_who_asks_for_silence_or_lines_gets_no_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, often: None) -> None:
+    terminal = Terminal("%")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(DISPLAY, "bars", False)
+    assert [*progress(range(3), 3, "counting")] == [0, 1, 2]
+    assert [*progress(range(3), 3, "counting", lambda: Reached(1, ""))] == [0, 1, 2]
+    assert terminal.getvalue() == ""
+
+
+def test_a_line_also_holds_numbers_for_programs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0.0)
+    with caplog.at_level(logging.INFO, "autoseg"):
+        assert [*progress(range(3), 3, "counting")] == [0, 1, 2]
+    told = [getattr(record, PROGRESS) for record in caplog.records]
+    assert [(each["what"], each["done"], each["total"]) for each in told] == [("counting", 1, 3), ("counting", 2, 3)]
+    assert all(each["seconds_left"] >= 0 for each in told)
+
+
+def test_a_time_of_today_needs_no_date() -> None:
+    noon = time.mktime((2026, 3, 4, 12, 0, 0, 0, 0, -1))
+    assert clock_time(90 * 60, noon) == "13:30"
+    assert clock_time(12 * 3600, noon) == "2026-03-05 00:00"

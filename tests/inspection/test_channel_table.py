@@ -45,7 +45,7 @@ def two(**named: object) -> CaseFingerprint:
 def test_every_row_says_what_was_measured() -> None:
     case = two(shifts=(None, 2.5), fusion_quality=FusionQuality(12.346, 3.25, (1.5, 0.75)))
     text = channel_table(fingerprint(case, two()), "D", ("T2", "second"), Alignment(0))
-    assert text.splitlines()[0] == "channels of D: medians of 2 cases, lengths along z, y, x"
+    assert text.splitlines()[0] == "channels of D: medians of 2 cases, lengths: third, second, first axis"
     found = rows(text)
     assert found["channel"] == "0 T2 1 second"
     assert found["modality"] == "MR MR (guess)"

@@ -103,7 +103,8 @@ def test_the_default_planner_prepares_without_torch_and_measures_nothing(raw: Pa
     files = Workspace(tmp_path).dataset_folder(NAME)
     plan = plan_of(files)
     assert done.stdout.strip() == "False"
-    assert "by measuring the machine that trains; `autoseg plan" in done.stderr
+    assert f"data are prepared. Network and batch are chosen when you run `autoseg train {NAME} 0`" in done.stderr
+    assert "draft" not in done.stderr and max(map(len, done.stderr.splitlines())) < 160
     assert (plan["planner"], plan["draft"]) == ("measured", True)
     assert [one["cost"] for one in plan["configurations"].values()] == [None, None]
     assert not files.steps.exists()
@@ -202,6 +203,65 @@ def test_a_draft_says_who_decides_on_a_configuration_that_it_does_not_have(
     assert call(files, "preprocess", NAME, "-c", "3d_lowres") == 2
     assert f"`autoseg plan {NAME}` decides whether there are more" in capsys.readouterr().err
     assert plan_of(files)["draft"]
+
+
+def test_training_on_data_that_were_never_prepared_reads_and_plans_them_first(
+    raw: Path, drafted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As plan_and_preprocess does by default; a change that fits no plan ends it before the machine is measured."""
+    words = ["train", str(raw), "0", "--set", "training.epochs=x", *HERE, "--workspace", str(tmp_path / "new")]
+    files = Workspace(tmp_path / "new").dataset_folder(NAME)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"{raw} was never prepared: it is checked, measured and prepared first" in said and "epochs" in said
+    made = {path: path.read_bytes() for path in (files.dataset, files.fingerprint, files.plan, files.folds)}
+    assert plan_of(files)["planner"] == "measured" and plan_of(files)["draft"]
+    assert not (files.root / "prepared").exists(), "training prepares what it needs"
+    assert main(words) == 2
+    assert "never prepared" not in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in made} == made
+    assert main(["plan_and_preprocess", str(raw), "-c", "2d", "--workspace", str(tmp_path / "other")]) == 0
+    other = Workspace(tmp_path / "other").dataset_folder(NAME)
+    assert (plan_of(other), other.read_folds()) == (plan_of(files), files.read_folds())
+
+
+@pytest.mark.parametrize(
+    ("target", "fold", "said"),
+    [("raw", "9", "give a number below 5"), ("raw", "x", "give a number below 5"), ("empty", "0", "empty")],
+)
+def test_what_cannot_be_trained_is_told_before_anything_is_written(
+    target: str, fold: str, said: str, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    folder = {"raw": raw, "empty": tmp_path / "empty"}[target]
+    assert main(["train", str(folder), fold, *HERE, "--workspace", str(tmp_path / "workspace")]) == 2
+    assert said in capsys.readouterr().err
+    assert not [*(tmp_path / "workspace").rglob("*.json")]
+
+
+def test_what_is_left_of_an_earlier_reading_is_not_replaced_by_training(
+    raw: Path, files: DatasetFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.dataset.unlink()
+    plan = files.plan.read_bytes()
+    assert call(files, "train", str(raw), "0", *HERE) == 2
+    assert "dataset.json does not exist" in capsys.readouterr().err
+    assert files.plan.read_bytes() == plan and not files.old_plan.exists()
+
+
+def test_two_planners_are_compared_for_a_time_that_one_of_them_cannot_take(
+    files: DatasetFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lengths = []
+    for long in ("1m", "2h"):
+        words = ["--target", "memory=2GB,bandwidth=100GB/s", "--time", long]
+        assert call(files, "plan", NAME, "--compare", "lab.small", "tiny", *words) == 0
+        said = capsys.readouterr()
+        assert "--time and --target of tiny: it has a fixed budget" in said.err
+        rows = [line[2:].split() for line in said.out.splitlines() if "training." in line]
+        lengths.append([[row[1] for row in rows], [row[2] for row in rows]])
+    (short, tiny), (long_, tiny_again) = lengths
+    assert short != long_ and tiny == tiny_again
 
 
 def test_an_edited_draft_is_neither_measured_nor_lost(files: DatasetFolder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,7 +104,7 @@ def test_sides_are_told_apart_by_name_along_the_patients_left_right(tmp_path: Pa
     assert main(["fingerprint", str(folder), "--workspace", str(tmp_path)]) == 0
     plan = planned(tmp_path, "--planner", "plain_unet")
     assert [plan["axis_order"][axis] for axis in plan["mirror_axes"]] == [1, 2]
-    assert any("not along z: lobe_left and lobe_right" in reason for reason in plan["reasons"])
+    assert any("not along the third axis (z): lobe_left and lobe_right" in reason for reason in plan["reasons"])
 
 
 def test_an_explanation_is_printed_and_the_plan_written(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,13 +43,15 @@ def words(text: str) -> str:
     "said",
     [
         "Dataset001_Made, planned by plain_unet",
-        "spacing 5 x 0.75 x 0.75 mm: the median of 10 cases; along z, coarse (5 mm) and short, their 10th percentile",
+        "spacing 5 x 0.75 x 0.75 mm: the median of 10 cases; along the third axis (z), coarse (5 mm) and short, their "
+        "10th percentile",
         "anisotropy coarse slices: slices lie 6.67 times as far apart",
         "channel CT one scale for all images, since it is CT: clipped to -81.5..210",
         "channel T1 z-score over the nonzero region of each image (cropping to nonzero keeps 40% of the voxels",
-        "mirroring along z, y of the files, not along x: left_x and right_x are mirror images by their names",
+        "mirroring along the third axis (z), second axis (y) of the files, not along the first axis (x): left_x and "
+        "right_x are mirror images by their names (the first axis (x) is",
         "low resolution none, a patch has",
-        "then cut along z (",
+        "then cut to ",
         "of 560.0 million feature map elements allowed at batch 2",
         "batch 2, ",
         "training 1000 epochs of 250 iterations",
@@ -65,12 +67,12 @@ def test_every_decision_is_told_with_its_numbers(said: str) -> None:
     [
         (
             planned(constraints=PlanConstraints(spacing=(1.0, 1.0, 4.0))),
-            "axis order x, z, y of the files: x, the coarsest with 4 mm",
+            "axis order first axis (x), third axis (z), second axis (y) of the files: the coarsest, with 4 mm, comes",
         ),
         (planned(constraints=PlanConstraints(spacing=(1.0, 1.0, 4.0))), "4 x 1 x 1 mm: as you asked"),
         (
             planned(constraints=PlanConstraints(mirror=(0,))),
-            "along z of the files, as you asked; otherwise it would be not along x",
+            "along the third axis (z) of the files, as you asked; otherwise it would be not along the first axis (x)",
         ),
         (planned(cpu.PLANNER), "mirroring along no axis, this planner never mirrors"),
         (planned(shape=(400, 400, 400), spacing=(1.0, 1.0, 1.0)), "low resolution 3d_lowres, since a patch has only"),
@@ -82,6 +84,14 @@ def test_every_decision_is_told_with_its_numbers(said: str) -> None:
 )
 def test_other_data_other_reasons(plan: Plan, said: str) -> None:
     assert said in words(explanation(plan))
+
+
+def test_a_cut_names_the_axis_of_the_file_that_lies_there_and_not_the_networks() -> None:
+    plan = planned(shape=(250, 250, 20), constraints=PlanConstraints(spacing=(1.0, 1.0, 4.0)))
+    assert plan.axis_order == (2, 0, 1)
+    reason = next(text for text in plan.configurations["3d_fullres"].reasons if text.startswith("patch: "))
+    _, edge, _ = plan.configurations["3d_fullres"].patch_size
+    assert f"{edge} of " in reason and "along the third axis (z)" in reason and "the first axis (x)" not in reason
 
 
 def test_an_explanation_fits_the_screen() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,7 +243,7 @@ def test_a_live_page_looks_for_a_newer_one_and_goes_on_where_the_reader_was(brow
         return [...table.querySelectorAll('tbody tr')].map(each => each.textContent);"""
     )
     live.write_text(live.read_text(encoding="utf-8").replace(' data-reload="1"', ""), encoding="utf-8")  # the last one
-    wait = WebDriverWait(browser, 60)
+    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(browser, 60)
     wait.until(lambda driver: driver.execute_script("return !window.old && document.documentElement.dataset.drawn > 0"))
     assert browser.execute_script("return document.documentElement.dataset.reload") is None
     table = figure(browser, "All cases")

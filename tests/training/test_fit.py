@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import re
 import signal
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from tasks import task_of
 
 from autoseg.configuration import TrainingRules
 from autoseg.core.labels import RegionLabels
+from autoseg.core.progress import duration
 from autoseg.errors import StoppedError, TrainingError
 from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce
@@ -25,6 +27,7 @@ from autoseg.settings import RunSettings
 from autoseg.training.batches import training_sampler, validation_sampler
 from autoseg.training.budget import Budget
 from autoseg.training.cases import CaseInMemory
+from autoseg.training.epoch import _line
 from autoseg.training.fit import Course, fit
 from autoseg.training.state import resume, start
 
@@ -107,7 +110,7 @@ def rows(folder):
 
 def stable(row):
     """A row without what the clock says."""
-    changing = ("share_waiting", "memory")
+    changing = ("share_waiting_for_data", "memory")
     return {name: value for name, value in row.items() if "second" not in name and name not in changing}
 
 
@@ -119,6 +122,25 @@ def test_it_learns_a_bright_ball(small_plan, tmp_path):
     assert float(table[-1]["loss"]) < 0.5 * float(table[0]["loss"])
     assert float(table[-1]["dice_organ"]) > 0.9
     assert float(table[0]["learning_rate"]) > float(table[-1]["learning_rate"]) > 0
+
+
+def test_it_says_when_it_ends_and_an_epoch_fits_a_line(small_plan, tmp_path, caplog):
+    configuration = configured(small_plan, training=TrainingRules(epochs=1, iterations_per_epoch=12))
+    with caplog.at_level("INFO", "autoseg"):
+        train(small_plan, configuration, RunFolder(tmp_path), iterations=12)
+    pace, epoch = [record for record in caplog.records if hasattr(record, "progress")]
+    assert re.search(r"about \d+ s to go: training ends at about (\d{4}-\d\d-\d\d )?\d\d:\d\d$", pace.getMessage())
+    assert (pace.progress["what"], pace.progress["done"], pace.progress["total"]) == ("training", 10, 12)
+    said = r"epoch 1: loss \d\.\d{3}, Dice \d\.\d{3} on patches, \d+ % waiting for data, \d+ s left"
+    assert re.fullmatch(said, epoch.getMessage())
+    (row,) = rows(RunFolder(tmp_path))
+    assert {*row} < {*epoch.progress} and epoch.progress["done"] == 12 and epoch.progress["seconds_left"] == 0
+
+
+def test_the_longest_line_of_an_epoch_fits_100_columns():
+    row = {"epoch": 1000.0, "loss": -0.8123, "dice": 0.81234, "dice_volumes": 0.8, "share_waiting_for_data": 0.123}
+    assert _line(row) == "epoch 1000: loss -0.812, Dice 0.812 on patches, 0.800 on whole cases, 12 % waiting for data"
+    assert len(_line(row | {"epoch": 999}) + f", {duration(99.5 * 60)} left") <= 100
 
 
 def test_a_killed_and_resumed_training_ends_bit_identical(small_plan, tmp_path):

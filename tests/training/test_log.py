@@ -50,6 +50,17 @@ def test_rows_that_cannot_be_read_are_left_out(
     assert epochs(path) == [*left, "4"]
 
 
+def test_a_column_of_an_earlier_version_goes_on_under_its_new_name(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,iteration,share_waiting\n1,2,0.25\n")
+    table = MetricsTable.open(tmp_path / "metrics.csv", 100)
+    table.add({"epoch": 2.0, "iteration": 4.0, "share_waiting_for_data": 0.5})
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "epoch,iteration,share_waiting_for_data",
+        "1,2,0.25",
+        "2,4,0.5",
+    ]
+
+
 def test_a_training_of_a_million_iterations_reads_its_own_table(tmp_path: Path) -> None:
     table = MetricsTable.open(tmp_path / "metrics.csv", 0)
     table.add({"epoch": 1.0, "iteration": 1234567.0})

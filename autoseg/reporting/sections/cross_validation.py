@@ -27,7 +27,7 @@ NAMES = {
     "iou": "IoU",
     "hd95_mm": "HD95 (mm)",
     "assd_mm": "surface distance (mm)",
-    "volume_error": "volume error",
+    "volume_error_percent": "volume error (%)",
     "reference_voxels": "reference (voxels)",
     "prediction_voxels": "prediction (voxels)",
 }
@@ -38,7 +38,7 @@ HINTS = {
     "recall": "share of the reference's voxels that were found",
     "HD95 (mm)": "95th percentile of the Hausdorff distance",
     "surface distance (mm)": "average symmetric surface distance",
-    "volume error": "predicted minus true volume, as a share of the true one",
+    "volume error (%)": "predicted minus true volume, in percent of the true one",
 }
 SHARES = ("dice", "iou", "precision", "recall", "nsd_")
 Tables = Mapping[str, Mapping[str, Mapping[str, float | None]]]

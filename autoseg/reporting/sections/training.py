@@ -89,7 +89,15 @@ def _plots(measured: dict[str, Rows], labels: Sequence[str]) -> list[Block]:
     found.append(Lines("Time per iteration", "epoch", "s", (_curves(measured, "seconds_per_iteration"),), low=0.0))
     note = "Share of the time in which the network waited for patches: high where reading is the bottleneck."
     found.append(
-        Lines("Waiting for data", "epoch", "%", (_curves(measured, "share_waiting", by=100),), 0.0, 100.0, note=note)
+        Lines(
+            "Waiting for data",
+            "epoch",
+            "%",
+            (_curves(measured, "share_waiting_for_data", by=100),),
+            0.0,
+            100.0,
+            note=note,
+        )
     )
     if _has(measured, "memory"):
         peaks = {fold: max(row.get("memory", 0.0) for row in rows) for fold, rows in measured.items()}
