@@ -49,6 +49,8 @@ def convert(
     leave_out: bool = False,
     keep_names: bool = False,
     keep_headers: bool = False,
+    series: Sequence[str | int] = (),
+    newest: bool = False,
     table: str | Path | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
@@ -58,7 +60,8 @@ def convert(
     Returns how many labelled and how many unlabelled cases it has. ``kind`` is ``"msd"``, ``"bids"``, ``"dicom"`` or a
     JSON file that says how files are named; ``channels`` maps names to patterns of files, ``label`` is the pattern of
     label maps, ``keep`` maps labels to be kept to their values. ``leave_out`` goes on without the cases that cannot be
-    converted, ``table`` is a CSV file to write that says which case is which. Raises DatasetError.
+    converted, ``table`` is a CSV file to write that says which case is which. Where several DICOM series of a study fit,
+    ``series`` are numbers or UIDs of those to take, and ``newest`` takes the one acquired last. Raises DatasetError.
     """
     from ..interop.conversion import ConversionOptions
     from ..pipeline.convert import convert as story
@@ -68,7 +71,9 @@ def convert(
         str(kind),
         given.path(source, "the source"),
         given.path(target, "the target"),
-        wanted=ConversionOptions(dict(channels or {}), label, labels, keep_names, keep_headers),
+        wanted=ConversionOptions(
+            dict(channels or {}), label, labels, keep_names, keep_headers, given.words(series, "series"), newest
+        ),
         leave_out=leave_out,
         table=given.optional_path(table, "the table"),
         settings=settings,

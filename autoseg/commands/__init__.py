@@ -16,6 +16,8 @@ NAMES = (
     "evaluate",
     "select",
     "report",
+    "plot",
+    "mesh",
     "export",
     "install",
     "import_",
