@@ -13,6 +13,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     _planning_flags.add_alignment(command)
     _planning_flags.add_modality_file(command)
+    _planning_flags.add_names(command)
     _flags.add_machine(command)
 
 
@@ -28,4 +29,5 @@ def run(options: Namespace) -> None:
             settings=_options.settings(options),
             alignment=_options.alignment(options),
             modality_file=options.modality_file,
+            names=_options.names(options),
         )

@@ -13,7 +13,7 @@ from ..core.geometry import Geometry
 from ..core.regular import regular
 from ..errors import DatasetError, UsageError
 from ..evaluation.picture import TINT, fullest, shades, window
-from ..parts.readers import ending_of, read_file, read_header, unlike
+from ..parts.readers import ending_of, read_file, read_header, resampling, unlike
 from ..parts.readers.natural_image import ENDINGS as PICTURES
 from ..pipeline.named_labels import NamedMap
 from ..pipeline.replaced import refuse_existing
@@ -137,7 +137,8 @@ def _on_grid(path: Path, image: Path, grid: Geometry) -> NamedMap:
 
 def _refuse_elsewhere(path: Path, geometry: Geometry, first: Path, grid: Geometry) -> None:
     if wrong := unlike(grid, geometry):
-        raise DatasetError(f"{path}: lies on another grid than {first}: {'; '.join(wrong)}")
+        cure = f"resample it first, {resampling(nearest=True)}"
+        raise DatasetError(f"{path}: lies on another grid than {first}: {'; '.join(wrong)}; {cure}")
 
 
 def _foreground(found: NamedMap) -> np.ndarray:

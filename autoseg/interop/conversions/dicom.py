@@ -115,9 +115,8 @@ def _only_series(studies: dict[str, list[Series]], wanted: ConversionOptions) ->
     counts = Counter(shown(one.name) for series in studies.values() for one in series)
     listed = "\n".join(f"  {count:4d}  {name}" for name, count in counts.most_common(MOST_LISTED))
     more = f"\n  ... and {len(counts) - MOST_LISTED} others" if len(counts) > MOST_LISTED else ""
-    raise DatasetError(
-        f"choose series with --channel NAME=PATTERN; in {len(studies)} studies there are\n{listed}{more}{_copies(studies)}"
-    )
+    several = f"in {len(studies)} studies there are\n{listed}{more}{_copies(studies)}"
+    raise DatasetError(f"choose series with --channel NAME=PATTERN; {several}")
 
 
 def _alike(series: list[Series], wanted: ConversionOptions) -> list[Series]:
@@ -158,10 +157,11 @@ def _fitting(series: list[Series], pattern: str) -> list[Series]:
 
 def _wrong(wrong: tuple[str, list[Series]], channels: dict[str, str], series: list[Series]) -> str:
     name, found = wrong
+    if len({one.name for one in found}) < len(found):
+        return f"{len(found)} series fit {channels[name]!r} for {name}: {_listed(found)}; {CHOOSE}"
+    there = short(", ".join(repr(shown(one.name)) for one in found or series), 500)
     if found:
-        cure = CHOOSE if len({one.name for one in found}) == 1 else f"choose a narrower pattern; or {CHOOSE}"
-        return f"{len(found)} series fit {channels[name]!r} for {name}: {_listed(found)}; {cure}"
-    there = short(", ".join(repr(shown(one.name)) for one in series), 500)
+        return f"{len(found)} series fit {channels[name]!r} for {name}: {there}; choose a narrower pattern"
     return f"no series fits {channels[name]!r} for {name}; there are {there}"
 
 
