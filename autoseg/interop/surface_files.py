@@ -56,7 +56,7 @@ def write_ply(surface: Surface, label: str, path: Path) -> None:
 
 
 def _told(label: str) -> bytes:
-    return b"autoseg SPACE=LPS unit=mm label " + label.encode("ascii", "backslashreplace")
+    return b"autoseg SPACE=LPS unit=mm label " + label.encode("unicode_escape")
 
 
 WRITERS: dict[str, Callable[[Surface, str, Path], None]] = {".stl": write_stl, ".ply": write_ply}
