@@ -42,16 +42,17 @@ def plot(
     paths = [image] if isinstance(image, str | os.PathLike) else image
     if not isinstance(paths, list | tuple):
         raise UsageError(f"image must be a path or a list of paths, found {image!r:.100}")
-    if window is not None and (not isinstance(window, list | tuple) or len(window) != 2):
-        raise UsageError(f"window must be two values, found {window!r:.100}")
-    between = (
-        None if window is None else tuple(given.number(each, "window", "numbers", lambda _: True) for each in window)
-    )
+    between = None
+    if window is not None:
+        if not isinstance(window, list | tuple) or len(window) != 2:
+            raise UsageError(f"window must be two values, found {window!r:.100}")
+        low, high = (given.number(each, "window", "two numbers", lambda _: True) for each in window)
+        between = low, high
     wish = Wish(
         plane=given.optional_text(plane, "plane"),
         slice=given.count(slice, "slice"),
         sheet=bool(sheet),
-        window=between and (between[0], between[1]),
+        window=between,
         opacity=given.number(opacity, "opacity", "a number from 0 to 1", lambda found: 0 <= found <= 1),
         contours=bool(contours),
         channel=given.count(channel, "channel", least=0),

@@ -18,6 +18,7 @@ from .planes import Plane
 KINDS = (".png", ".svg")
 INCHES, SHEET_INCHES, NARROWEST = 3.6, 11.0, 1.5
 DPI, MOST_DPI = 110.0, 400.0
+BETWEEN = 1.2  # inches from row to row, for words and letters
 BAR = 0.25  # of the width, at most
 BELOW = -7 / 72  # inches from the picture's lower edge to the scale bar
 REFERENCE = "reference"
@@ -68,7 +69,7 @@ def draw(path: Path, rows: Sequence[Sequence[Panel]], how: Drawn) -> None:
     plain = {
         name: value for name, value in rcParamsDefault.items() if name != "backend"
     }  # whatever a matplotlibrc says
-    with rc_context(plain | {"svg.fonttype": "none", "svg.hashsalt": "autoseg"}):
+    with rc_context(plain), rc_context({"svg.fonttype": "none", "svg.hashsalt": "autoseg"}):
         figure, dpi = _figure(rows, how)
         kind = path.suffix.lower()[1:]
         metadata = {"Date": None, "Creator": "autoseg"} if kind == "svg" else {"Software": "autoseg"}
@@ -88,13 +89,17 @@ def _figure(rows: Sequence[Sequence[Panel]], how: Drawn) -> tuple[Any, float]:
     names = _present(panels, how)
     columns = max(1, int(sum(widths) // 1.8))
     below = 0.25 * math.ceil((len(names) + 2) / columns)
-    figure = Figure(figsize=(sum(widths) + 0.7 * len(widths), (height + 0.9) * len(rows) + below), layout="constrained")
+    figure = Figure(
+        figsize=(sum(widths) + 0.7 * len(widths), (height + BETWEEN) * len(rows) + below), layout="constrained"
+    )
+    figure.get_layout_engine().set(w_pad=0.12)
     axes = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
     for line, row in zip(axes, rows):
         for each, panel in zip(line, row):
             _draw(each, panel, how)
-    if how.labels is not None or how.reference is not None:
-        legend(figure, how.labels or how.reference, names, REFERENCE if how.reference is not None else None, columns)
+    named = how.reference if how.labels is None else how.labels
+    if named is not None:
+        legend(figure, named, names, None if how.reference is None else REFERENCE, columns)
     finest = max(pixels / (length * scale) for panel in panels for pixels, length in zip(panel.grey.shape, panel.size))
     return figure, min(max(DPI, finest), MOST_DPI)
 
@@ -103,7 +108,7 @@ def _present(panels: Sequence[Panel], how: Drawn) -> Collection[str]:
     """Names of the labels that are seen in any panel."""
     if how.labels is None:
         return ()
-    there = {value for panel in panels for value in np.unique(panel.label_map).tolist()}
+    there = {value for each in panels if each.label_map is not None for value in np.unique(each.label_map).tolist()}
     return [name for name, values in how.labels.foreground.items() if there & set(values)]
 
 

@@ -114,7 +114,8 @@ def plot(
     several = len(images) > 1
     rows = [[_panel(each, plane, slices[plane.name], wish.sheet, several) for plane in chosen] for each in seen]
     known = not all(ending_of(path).lower() in PICTURES for path in images)
-    how = Drawn(drawn and drawn.labels, marked and marked.labels, wish.opacity, wish.contours, known)
+    of_labels, of_reference = (None if each is None else each.labels for each in maps)
+    how = Drawn(of_labels, of_reference, wish.opacity, wish.contours, known)
     draw(output, rows, how)
     return output
 
