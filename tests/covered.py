@@ -52,7 +52,7 @@ COVERED = {
     "parts/schedules/*": "parts/test_optimizers_and_schedules.py",
     "pipeline/check.py": "api/test_api.py",
     "pipeline/found_grids.py": "pipeline/test_convert.py",
-    "pipeline/modalities.py": "pipeline/test_unpaired.py",
+    "pipeline/named_labels.py": "pipeline/test_mesh.py",
     "pipeline/label_pairs.py": "pipeline/test_evaluate.py",
     "pipeline/mirroring.py": "pipeline/test_select.py",
     "pipeline/plan_from_fingerprint.py": "pipeline/test_plan.py",

@@ -192,7 +192,7 @@ def test_without_shtab_a_sentence_says_how_to_install_it(
 
 @pytest.fixture
 def watching(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    words = [sys.executable, "-m", "autoseg", "status", "--watch", "0.1", "--workspace", str(tmp_path)]
+    words = [sys.executable, "-m", "autoseg", "status", "--watch", "1", "--workspace", str(tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()

@@ -115,6 +115,14 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--into": ("", "/dev/null/x", "/proc/x/y"),
     "--out": ("", "/dev/null/x", "/proc/x/y"),
     "--table": ("", "/dev/null/x", "/proc/x/y"),
+    "--window": ("", "1", "1,2,3", "a,b", "5,1", "1,1", "nan,1", "0,inf", "1e999,2", LONG),
+    "--opacity": (*NUMBERS, "1.1", "inf"),
+    "--slice": (*WHOLE, "0"),
+    "--plane": ("", "x", "AXIAL", "axial,coronal", LONG),
+    "--series": ("", " ", "nope", "9" * 5000, "a\x1b", LONG),
+    "--channels": ("", ",", "T1,,T2", "T1,T1", "a\x1b", "T1", LONG),
+    "image": FILES,
+    "label_map": FILES,
     "dataset": WORDS,
     "shell": ("", "sh", LONG),
     "fold": ("-1", "0x1", "٣", "1.5", "01", "", "99", "../x", str(10**30), "9" * 5000, LONG),
@@ -129,12 +137,14 @@ VALUES: dict[str, tuple[str, ...]] = {
 }
 """A flag's or argument's name to values that are refused wherever it occurs."""
 FINE = {"--licence", "--citation", "source of install"}  # any text
-FINE |= {f"--workspace of {command}" for command in ("convert", "evaluate", "demo", "completion")}  # which need none
+NOT_IN_A_WORKSPACE = ("convert", "evaluate", "demo", "completion", "plot", "mesh")
+FINE |= {f"--workspace of {command}" for command in NOT_IN_A_WORKSPACE}
 GIVEN = {
     "dataset": NAME, "fold": "0", "kind": "msd", "source": "raw", "target": "new", "program": "nnunet", "model": NAME,
     "reference": "raw", "predictions": "raw", "folder": "demo", "shell": "bash",
+    "image": "raw/demo_000.nii.gz", "label_map": "raw/demo_000.nii.gz",
 }  # fmt: skip
-REQUIRED = {"predict": ["-i", "raw", "-o", "out"]}
+REQUIRED = {"predict": ["-i", "raw", "-o", "out"], "plot": ["-o", "out.png"], "mesh": ["-o", "out.stl"]}
 
 
 STEPS = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
@@ -185,7 +195,7 @@ def words_of(command: str, name: str, value: str) -> list[str]:
     if command == "train" and name in ("--folds", "--devices", "--only"):
         given["fold"] = "cv"
     more = list(REQUIRED.get(command, []))
-    if name in ("--input", "--output") and command == "predict":
+    if name in ("--input", "--output") and command in REQUIRED:
         at = more.index("-i" if name == "--input" else "-o")
         del more[at : at + 2]
     if name == "--dataset-json":

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.geometry import Geometry
 from ..errors import DatasetError
-from ..parts.readers import unlike
+from ..parts.readers import resampling, unlike
 from .grids import covered, resampled
 from .record import Alignment, Registration
 from .registration import register
@@ -37,7 +37,8 @@ class Reference:
             if wrong:
                 raise DatasetError(
                     f"lies on another grid ({'; '.join(wrong)}); only volumes are resampled by their headers, since "
-                    "those of 2-D images seldom say where they lie. Resample one to the other"
+                    "those of 2-D images seldom say where they lie. Resample one to the other, "
+                    f"{resampling(nearest=False)}"
                 )
             if self.alignment.registers:
                 raise DatasetError("is 2-D; only volumes are registered")

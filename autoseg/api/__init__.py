@@ -4,6 +4,7 @@ from .datasets import check, convert, plan_and_preprocess
 from .images import evaluate, predict
 from .machine import doctor
 from .models import export, import_model, info, install, load_model, newest_model
+from .pictures import mesh, plot
 from .trainings import report, select, status, train
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "info",
     "install",
     "load_model",
+    "mesh",
     "newest_model",
     "plan_and_preprocess",
+    "plot",
     "predict",
     "report",
     "select",

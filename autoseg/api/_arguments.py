@@ -15,6 +15,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..alignment.record import AlignmentRequest
     from ..data.folds import FoldRules
+    from ..data.layouts.names import Names
     from ..planning.constraints import PlanConstraints
     from ..workspace import DatasetFolder, Workspace
 
@@ -73,6 +74,12 @@ def fold_rules(group: str | None, group_file: str | None, stratify: str | None) 
     from ..data.folds import FoldRules
 
     return FoldRules(group, group_file, stratify) if group or group_file or stratify else None
+
+
+def names(channels: object, labels: object) -> Names:
+    from ..data.layouts.names import Names
+
+    return Names(words(channels, "channels", numbers=False), words(labels, "labels", numbers=False))
 
 
 def alignment(align: object, reference: object) -> AlignmentRequest | None:

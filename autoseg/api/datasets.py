@@ -20,12 +20,14 @@ def check(
     *,
     fix: bool = False,
     modality_file: str | None = None,
+    channels: Sequence[str] = (),
+    labels: Sequence[str] = (),
     settings: RunSettings | None = None,
 ) -> list[Problem]:
     """Every problem of every case, with what to do; of ``severity`` "error" or "note".
 
-    ``fix`` repairs what is only rounding in a header; ``modality_file`` is that of ``plan_and_preprocess``. Raises
-    DatasetError where there is no dataset.
+    ``fix`` repairs what is only rounding in a header; ``modality_file``, ``channels`` and ``labels`` are those of
+    ``plan_and_preprocess``. Raises DatasetError where there is no dataset.
     """
     from ..dataset_names import find_dataset
     from ..pipeline.check import check as story
@@ -34,8 +36,11 @@ def check(
 
     root = given.workspace_in(workspace)
     table = given.optional_text(modality_file, "modality_file")
-    found = read_with_modalities(find_dataset(given.name(dataset), root).folder, table)
-    return story(found, root.dataset_folder(found.name), fix=fix, settings=settings or RunSettings())[0]
+    names = given.names(channels, labels)
+    folder = find_dataset(given.name(dataset), root).folder
+    files = root.dataset_folder(folder.absolute().name)
+    found = read_with_modalities(folder, table, names, files)
+    return story(found, files, fix=fix, settings=settings or RunSettings())[0]
 
 
 def convert(
@@ -49,6 +54,8 @@ def convert(
     leave_out: bool = False,
     keep_names: bool = False,
     keep_headers: bool = False,
+    series: Sequence[str | int] = (),
+    newest: bool = False,
     table: str | Path | None = None,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
@@ -58,7 +65,9 @@ def convert(
     Returns how many labelled and how many unlabelled cases it has. ``kind`` is ``"msd"``, ``"bids"``, ``"dicom"`` or a
     JSON file that says how files are named; ``channels`` maps names to patterns of files, ``label`` is the pattern of
     label maps, ``keep`` maps labels to be kept to their values. ``leave_out`` goes on without the cases that cannot be
-    converted, ``table`` is a CSV file to write that says which case is which. Raises DatasetError.
+    converted, ``table`` is a CSV file to write that says which case is which. Where several DICOM series of a study
+    fit, ``series`` are numbers or UIDs of those to take, and ``newest`` takes the one acquired last. Raises
+    DatasetError.
     """
     from ..interop.conversion import ConversionOptions
     from ..pipeline.convert import convert as story
@@ -68,7 +77,9 @@ def convert(
         str(kind),
         given.path(source, "the source"),
         given.path(target, "the target"),
-        wanted=ConversionOptions(dict(channels or {}), label, labels, keep_names, keep_headers),
+        wanted=ConversionOptions(
+            dict(channels or {}), label, labels, keep_names, keep_headers, given.words(series, "series"), newest
+        ),
         leave_out=leave_out,
         table=given.optional_path(table, "the table"),
         settings=settings,
@@ -105,6 +116,8 @@ def plan_and_preprocess(
     reference: str | int | None = None,
     modality_file: str | None = None,
     report: bool = True,
+    channels: Sequence[str] = (),
+    labels: Sequence[str] = (),
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Plan:
@@ -127,7 +140,9 @@ def plan_and_preprocess(
     ``reference``, a name or number, or else onto that of the label maps, by their headers (``align="header"``); with
     ``align`` ``"rigid"`` or ``"affine"`` they are registered besides; None for both is what was asked for before.
     ``modality_file`` is a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that names the channel of cases that have one
-    each. ``report`` writes the dataset's page at the end, and never fails. Raises DatasetError.
+    each. ``channels`` and ``labels`` name those of a folder without dataset.json, the labels in the order of their
+    values and without the background. ``report`` writes the dataset's page at the end, and never fails. Raises
+    DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest
@@ -146,6 +161,7 @@ def plan_and_preprocess(
         configurations=configurations,
         alignment=given.alignment(align, reference),
         modality_file=given.optional_text(modality_file, "modality_file"),
+        names=given.names(channels, labels),
     )
     if report:
         report_after(root.folder_for(raw), used.threads)

@@ -17,6 +17,8 @@ NAMES = (
     "evaluate",
     "select",
     "report",
+    "plot",
+    "mesh",
     "export",
     "install",
     "import_",

@@ -14,6 +14,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..alignment.record import AlignmentRequest
     from ..data.folds import FoldRules
+    from ..data.layouts.names import Names
     from ..pipeline.make_plan import PlanRequest
     from ..settings import RunSettings
     from ..workspace import DatasetFolder, Workspace
@@ -57,6 +58,13 @@ def fold_rules(options: Namespace) -> FoldRules | None:
 
     rules = FoldRules(options.group, options.group_file, options.stratify)
     return None if rules == FoldRules() else rules
+
+
+def names(options: Namespace) -> Names:
+    """Of channels and labels of a folder without a dataset.json. Raises UsageError for what can be none."""
+    from ..data.layouts.names import Names
+
+    return Names(options.channels, options.labels)
 
 
 def alignment(options: Namespace) -> AlignmentRequest | None:

@@ -87,6 +87,21 @@ def _add_network(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_names(command: argparse.ArgumentParser) -> None:
+    """Read back by ``_options.names``."""
+    where = "of a folder without dataset.json"
+    command.add_argument(
+        "--channels", type=words, default=(), metavar="NAME,...", help=f"names of the channels {where}: T1,T2 or CT"
+    )
+    command.add_argument(
+        "--labels",
+        type=words,
+        default=(),
+        metavar="NAME,...",
+        help=f"names of the labels {where}, in the order of their values, without the background: CSF,GM,WM",
+    )
+
+
 def add_modality_file(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--modality-file",

@@ -17,6 +17,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     command.add_argument("--fix", action="store_true", help="repair what is only rounding in a header")
     _planning_flags.add_modality_file(command)
+    _planning_flags.add_names(command)
     _flags.add_machine(command)
 
 
@@ -26,8 +27,9 @@ def run(options: Namespace) -> int:
     from ..pipeline.check import check
     from ..pipeline.modalities import read_with_modalities
 
-    dataset = read_with_modalities(_options.raw_folder(options), options.modality_file)
-    files = _options.workspace(options).dataset_folder(dataset.name)
+    folder = _options.raw_folder(options)
+    files = _options.workspace(options).dataset_folder(folder.absolute().name)
+    dataset = read_with_modalities(folder, options.modality_file, _options.names(options), files)
     problems, table = check(dataset, files, fix=options.fix, settings=_options.settings(options))
     errors = [problem for problem in problems if problem.severity == "error"]
     said = f"{dataset.name}: {counted(len(dataset.cases), 'case')}, {counted(len(errors), 'error')}"

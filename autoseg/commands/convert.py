@@ -42,6 +42,17 @@ def add_flags(command: ArgumentParser) -> None:
         metavar="NAME=VALUE[,VALUE]",
         help="keep this label; all values without one become background; repeatable",
     )
+    command.add_argument(
+        "--series",
+        action="append",
+        default=[],
+        type=_flags.word,
+        metavar="NUMBER_OR_UID",
+        help="dicom: take this series where several fit; repeatable",
+    )
+    command.add_argument(
+        "--newest", action="store_true", help="dicom: take the series that was acquired last where several fit"
+    )
     command.add_argument("--leave-out", action="store_true", help="go on without the cases that cannot be converted")
     command.add_argument(
         "--keep-names",
@@ -99,7 +110,13 @@ def run(options: Namespace) -> None:
         options.source,
         options.target,
         wanted=ConversionOptions(
-            dict(options.channel), options.label, dict(options.keep), options.keep_names, options.keep_headers
+            dict(options.channel),
+            options.label,
+            dict(options.keep),
+            options.keep_names,
+            options.keep_headers,
+            tuple(options.series),
+            options.newest,
         ),
         leave_out=options.leave_out,
         table=options.table,

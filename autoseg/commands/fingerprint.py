@@ -14,6 +14,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument("dataset", type=_flags.word, metavar="DATASET")
     _planning_flags.add_alignment(command)
     _planning_flags.add_modality_file(command)
+    _planning_flags.add_names(command)
     _flags.add_machine(command)
 
 
@@ -30,5 +31,6 @@ def run(options: Namespace) -> None:
             settings=_options.settings(options),
             alignment=_options.alignment(options),
             modality_file=options.modality_file,
+            names=_options.names(options),
         )
     options.console.result("", dataset=files.root.name, files=[files.dataset, files.fingerprint])

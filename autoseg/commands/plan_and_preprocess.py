@@ -20,6 +20,7 @@ def add_flags(command: ArgumentParser) -> None:
     _planning_flags.add_planning(command)
     _planning_flags.add_alignment(command)
     _planning_flags.add_modality_file(command)
+    _planning_flags.add_names(command)
     _flags.add_configurations(command)
     _flags.add_report(command)
     _flags.add_machine(command)
@@ -38,6 +39,7 @@ def run(options: Namespace) -> None:
         configurations=options.configuration,
         alignment=_options.alignment(options),
         modality_file=options.modality_file,
+        names=_options.names(options),
     )
     files = workspace.folder_for(folder)
     if (write := _options.report_at_end(options, files)) is not None:

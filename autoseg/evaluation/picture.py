@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.files import atomic_file
-from ..core.geometry import Image
+from ..core.geometry import Image, bounding_slices
 from ..core.labels import Labels
 
 # Okabe and Ito's colours, which people with any colour vision tell apart; the two that vanish on grey come last.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 INCHES = 3.1  # height and largest width of one panel
 MOST_CHANNELS = 2
+TINT = 0.3  # opacity of a label
+VEIL, VEILED = "#FFFFFF", 0.8  # what is not annotated: its colour, and its opacity as a share of a label's
 
 
 def overview(
@@ -71,11 +73,11 @@ def _overview(
         _fill(panels[-1], np.take(prediction, index, axis), labels)
         if reference is not None:
             _fill(panels[-2], np.take(reference, index, axis), labels)
-            _outline(panels[-1], np.take(reference, index, axis), labels)
+            outline(panels[-1], np.take(reference, index, axis), labels)
         panels[0].set_ylabel(f"slice {index}: {where}", fontsize=9)
     for panel, name in zip(grid[0], names):
         panel.set_title(name, fontsize=10)
-    _legend(figure, labels, reference is not None)
+    legend(figure, labels, [*labels.foreground], None if reference is None else "reference, drawn on the prediction")
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 
@@ -106,11 +108,23 @@ def fullest(mask: np.ndarray, axis: int) -> int:
 
 
 def _grey(channel: np.ndarray, index: int, axis: int) -> np.ndarray:
-    """One slice as 0..1 between the volume's 0.5th and 99.5th percentile, so that one bright voxel hides nothing."""
+    return shades(np.take(channel, index, axis), window(channel))
+
+
+def window(channel: np.ndarray) -> tuple[float, float]:
+    """What is drawn black and white: the 0.5th and 99.5th percentile, so that one bright voxel hides nothing."""
     known = channel[np.isfinite(channel)]
     low, high = np.percentile(known, [0.5, 99.5]) if known.size else (0.0, 1.0)
-    piece = np.nan_to_num(np.take(channel, index, axis), nan=low)
-    return np.clip((piece - low) / max(high - low, 1e-9), 0, 1)
+    return float(low), float(high)
+
+
+def shades(piece: np.ndarray, between: tuple[float, float]) -> np.ndarray:
+    """Values as 0 to 1 between those that are drawn black and white."""
+    low, high = between
+    found: np.ndarray = np.clip(
+        (np.nan_to_num(piece, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-9), 0, 1
+    )
+    return found
 
 
 def label_colours(labels: Labels) -> dict[str, str]:
@@ -120,43 +134,70 @@ def label_colours(labels: Labels) -> dict[str, str]:
 
 def _fill(panel: Any, label_map: np.ndarray, labels: Labels) -> None:
     """Every label as a tinted area with a solid outline; what is not annotated as a white veil."""
+    panel.imshow(overlay(label_map, labels, TINT), aspect=panel.get_aspect(), interpolation="nearest")
+    for mask, colour in areas(label_map, labels):
+        contour(panel, mask, colour, "solid", 1.4)
+
+
+def overlay(label_map: np.ndarray, labels: Labels, opacity: float) -> np.ndarray:
+    """(rows, columns, 4) from 0 to 1: red, green, blue and opacity of a slice of a label map, later labels on top."""
     from matplotlib.colors import to_rgb
 
-    tinted = [
-        (np.isin(label_map, labels.foreground[name]), (*to_rgb(c), 0.3)) for name, c in label_colours(labels).items()
-    ]
-    if labels.ignore is not None:
-        tinted.append((label_map == labels.ignore, (1.0, 1.0, 1.0, 0.25)))
-    for mask, tint in tinted:
-        layer = np.zeros((*mask.shape, 4))
-        layer[mask] = tint
-        panel.imshow(layer, aspect=panel.get_aspect(), interpolation="nearest")
-        _contour(panel, mask, tint[:3], "solid", 1.4)
+    layer = np.zeros((*label_map.shape, 4), np.float32)
+    for mask, colour in areas(label_map, labels):
+        share = opacity if colour != VEIL else opacity * VEILED
+        below = layer[mask]
+        behind = below[:, 3:] * (1 - share)
+        whole = share + behind
+        layer[mask] = np.hstack(
+            ((share * np.array(to_rgb(colour)) + behind * below[:, :3]) / np.maximum(whole, 1e-9), whole)
+        )
+    return layer
 
 
-def _outline(panel: Any, label_map: np.ndarray, labels: Labels) -> None:
+def areas(label_map: np.ndarray, labels: Labels) -> Iterator[tuple[np.ndarray, str]]:
+    """Masks and colours of the labels of a slice, and of what is not annotated, that occur in it."""
+    there = set(np.unique(label_map).tolist())
+    for name, colour in label_colours(labels).items():
+        if found := there.intersection(labels.foreground[name]):
+            yield np.isin(label_map, list(found)), colour
+    if labels.ignore in there:
+        yield label_map == labels.ignore, VEIL
+
+
+def outline(panel: Any, label_map: np.ndarray, labels: Labels) -> None:
+    """Dotted and white: of a reference."""
     for values in labels.foreground.values():
-        _contour(panel, np.isin(label_map, values), (1.0, 1.0, 1.0), "dotted", 1.2)
+        contour(panel, np.isin(label_map, values), "white", "dotted", 1.2)
 
 
-def _contour(panel: Any, mask: np.ndarray, colour: tuple[float, ...], style: str, width: float) -> None:
+def contour(panel: Any, mask: np.ndarray, colour: str, style: str, width: float) -> None:
+    """The outline of a mask (rows, columns), half way between its pixels and others."""
     from matplotlib.collections import LineCollection
     from skimage.measure import find_contours
 
-    closed = np.pad(mask, 1).astype(float)  # so that an outline that meets the image's border is closed there
-    lines = [line[:, ::-1] - 1 for line in find_contours(closed, 0.5)]  # (x, y) as matplotlib has them
+    box = bounding_slices(mask)
+    if box is None:
+        return
+    closed = np.pad(mask[box], 1).astype(float)  # so that an outline that meets the image's border is closed there
+    start = np.array([along.start for along in box]) - 1
+    lines = [(line + start)[:, ::-1] for line in find_contours(closed, 0.5)]  # (x, y) as matplotlib has them
     panel.add_collection(LineCollection(lines, colors=[colour], linewidths=width, linestyles=style))
 
 
-def _legend(figure: Any, labels: Labels, outlined: bool) -> None:
+def legend(figure: Any, labels: Labels, names: Collection[str], outlined: str | None, columns: int = 5) -> None:
+    """Below the panels: colours of the labels ``names``, and what the dotted line is, if there is one."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     entries: list[Any] = [
-        Patch(facecolor=(c, 0.4), edgecolor=c, label=name) for name, c in label_colours(labels).items()
+        Patch(facecolor=(c, 0.4), edgecolor=c, label=name) for name, c in label_colours(labels).items() if name in names
     ]
     if labels.ignore is not None:
         entries.append(Patch(facecolor=(0, 0, 0, 0.15), edgecolor="grey", label="not annotated"))
-    if outlined:
-        entries.append(Line2D([], [], color="grey", linestyle="dotted", label="reference, drawn on the prediction"))
-    figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), 5), fontsize=9, frameon=False)
+    if outlined is not None:
+        entries.append(Line2D([], [], color="grey", linestyle="dotted", label=outlined))
+    if entries:
+        figure.legend(
+            handles=entries, loc="outside lower center", ncols=min(len(entries), columns), fontsize=9, frameon=False
+        )

@@ -141,7 +141,8 @@ def _stacked(images: Sequence[Image], alignment: Alignment | None) -> Image:
     for number, other in enumerate(others, 1):
         if wrong := unlike(first.geometry, other.geometry):
             raise ModelError(
-                f"image {number} lies on another grid than image 0 ({'; '.join(wrong)}); resample it to that grid"
+                f"image {number} lies on another grid than image 0 ({'; '.join(wrong)}); resample it to that grid: "
+                f"SimpleITK.Resample(image_{number}, image_0)"
             )
     return first if not others else Image(np.concatenate([image.array for image in images]), first.geometry)
 

@@ -14,18 +14,21 @@ from ..core.geometry import Geometry
 from ..core.names import short
 from ..data.dataset import Case, Dataset, ImageSource
 from ..errors import UsageError
-from ..parts.readers import Header, differences, unlike
+from ..parts.readers import Header, differences, resampling, unlike
 from .outliers import ALL, unusual_grids
 from .problem import Problem
 
-RESAMPLE = "Resample the file to the grid of the case's first image (nearest neighbour for labels), or remove the case."
+RESAMPLE = (
+    f"Resample the file to the grid of the case's first image ({resampling(nearest=False)}; of a label map "
+    f"{resampling(nearest=True)}), or remove the case."
+)
 LABEL_ELSEWHERE = (
     "A label map has to lie on the grid of the reference channel, as label maps are not resampled: choose the channel "
     "that it was drawn on (`autoseg plan_and_preprocess DATASET --reference NAME`), or remove the case."
 )
 LABEL_WITHOUT_REFERENCE = (
     "This case lacks the reference channel, so that its first channel decides the grid: resample the label map to that "
-    "(nearest neighbour), or remove the case."
+    f"({resampling(nearest=True)}), or remove the case."
 )
 RESAMPLED = (
     "Fine: headers decide where channels lie. Where these may not know how the patient lay, as between two visits, "

@@ -48,7 +48,8 @@ def undeclared_ct(cases: Mapping[str, CaseFingerprint], channels: Sequence[str])
             "Hounsfield units; as it is not named CT, each image is normalised by itself"
         )
         cure = (
-            f'If it is CT, name it so in dataset.json ("channel_names": {{"{number}": "CT"}}), or say '
+            f'If it is CT, name it so in dataset.json ("channel_names": {{"{number}": "CT"}}; where there is '
+            "none, by `--channels CT`), or say "
             f"`autoseg plan_and_preprocess DATASET --normalizer {shlex.quote(short(name, 40))}=ct`: then Hounsfield "
             "units mean the same in all images."
         )

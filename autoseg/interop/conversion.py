@@ -48,6 +48,10 @@ class ConversionOptions:
     """Whether cases are called as their headers say: by patients, in DICOM."""
     keep_headers: bool = False
     """Whether NIfTI files are copied with all that their headers say, descriptions and extensions included."""
+    series: tuple[str, ...] = ()
+    """DICOM: numbers or UIDs of series to be taken where several fit."""
+    newest: bool = False
+    """DICOM: whether the series that was acquired last is taken where several fit."""
 
 
 class Source(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ TAGS = {
     "number": "0020|0011",
     "modality": "0008|0060",
     "date": "0008|0020",
+    "series_date": "0008|0021",
+    "series_time": "0008|0031",
+    "acquired": "0008|0032",
     "frames": "0028|0008",
     "slope": "0028|1053",
 }
@@ -73,6 +76,26 @@ class Series:
 
     def header(self) -> Header:
         return Header(self.geometry()[0], 1)
+
+    @property
+    def acquired(self) -> tuple[str, str]:
+        """Date and time (HHMMSS.F) at which its first slice was taken; empty where no file says so."""
+        tags = [item.tags for item in self.slices]
+        return min((each["series_date"] or each["date"], each["series_time"] or each["acquired"]) for each in tags)
+
+    def told(self) -> str:
+        """What tells it from others of the same name: ``number 7, 2019-04-02 10:31, 24 slices of 256 x 256``."""
+        first, (date, time) = self.slices[0], self.acquired
+        day = f"{date[:4]}-{date[4:6]}-{date[6:8]}" if len(date) == 8 else date
+        when = " ".join(filter(None, (day, f"{time[:2]}:{time[2:4]}" if len(time) >= 4 else "")))
+        rows, columns = first.shape
+        count = f"{len(self.slices)} slice{'s' * (len(self.slices) > 1)} of {columns} x {rows}"
+        return ", ".join(filter(None, (f"number {first.tags['number'] or '?'}", when, count)))
+
+    def called(self, wanted: Collection[str]) -> bool:
+        """Whether its number or its UID is among those ``wanted``."""
+        tags = self.slices[0].tags
+        return not {tags["number"], tags["series"]}.isdisjoint(wanted)
 
     def geometry(self) -> tuple[Geometry, tuple[Slice, ...]]:
         """The grid, and the slices in its order. Raises DatasetError when they are no volume."""

@@ -16,9 +16,6 @@ from ..core.masks import MaskLabels
 from ..core.names import first_of, short
 from ..core.parallel import ordered_map
 from ..core.progress import progress
-from ..core.records import from_json
-from ..data import dataset_json
-from ..data.dataset import Dataset
 from ..data.folds import FoldRules, likely_group
 from ..data.label_maps import read_label_map
 from ..errors import AutosegError, DatasetError
@@ -34,6 +31,7 @@ from ..evaluation.scores import (
 from ..parts.readers import differences, read_header, read_labels
 from .label_pairs import Pair, find_pairs, name_of
 from .label_probabilities import probabilities_in, probability_files
+from .named_labels import beside, named_labels
 from .plan_folds import patients_of
 from .replaced import refuse_others_scores
 
@@ -73,7 +71,7 @@ def evaluate(
     chosen = chosen_metrics(metrics, tolerance, lesion_dilation, lesion_minimum, trusted)
     folder = predictions if predictions.is_dir() else predictions.parent
     predicted = [folder / "dataset.json"]
-    named = _named_labels(_beside(reference) + predicted, labels)
+    named = named_labels(beside(reference) + predicted, labels)
     pairs, missing = find_pairs(reference, predictions, named)
     if missing:
         LOG.warning("%s no prediction in %s: %s", _cases_have(missing), predictions, ", ".join(missing))
@@ -89,7 +87,7 @@ def evaluate(
     scorer = Scorer(known, chosen)
     if any(metric.of_probabilities for metric in chosen):
         files = probability_files({case: name_of(case, pair[1], known) for case, pair in pairs.items()}, folder)
-        scorer = replace(scorer, probabilities=files, heads=_named_labels(predicted, None) or known)
+        scorer = replace(scorer, probabilities=files, heads=named_labels(predicted, None) or known)
     return score_pairs(pairs, scorer, output, failed=failed, missing=missing, patients=patients, workers=workers)
 
 
@@ -160,27 +158,8 @@ def scored(
     return {key: scores for key, scores in found if scores is not None}
 
 
-def _beside(reference: Path) -> list[Path]:
-    """Where a dataset.json may name the labels of the reference."""
-    folder = reference if reference.is_dir() else reference.parent
-    return [folder / "dataset.json", folder.parent / "dataset.json"]
-
-
 def _cases_have(names: Sequence[str]) -> str:
     return "1 case has" if len(names) == 1 else f"{len(names)} cases have"
-
-
-def _named_labels(places: Sequence[Path], given: Path | None) -> Labels | None:
-    """None where no dataset.json names them: neither the given one nor one of those ``places``."""
-    beside = [path for path in places if path.exists()]
-    if given is None and not beside:
-        return None
-    path = given or beside[0]
-    description = dataset_json.read(path)
-    if isinstance(description.get("labels"), dict) and "kind" in description["labels"]:  # autoseg's own, in a workspace
-        record: Dataset = from_json(Dataset, description, where=path.name)
-        return record.labels
-    return dataset_json.labels_of(description, path)
 
 
 def _inferred_labels(pairs: dict[str, Pair]) -> Labels:

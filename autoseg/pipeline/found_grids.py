@@ -7,7 +7,7 @@ from ..core.geometry import Geometry
 from ..core.names import short
 from ..errors import AutosegError
 from ..interop.conversion import FoundCase
-from ..parts.readers import unlike
+from ..parts.readers import resampling, unlike
 
 LABEL = "label"
 
@@ -37,9 +37,12 @@ def _unfit(what: str, first: Geometry, other: Geometry) -> str | None:
     """Why a file cannot lie on a grid of its own; None for volumes in one space, which headers bring onto one grid."""
     apart = "; ".join(unlike(first, other))
     if what == LABEL:
-        return f"the label lies on the grid of no channel (of channel 0: {apart}); resample it first"
+        return (
+            f"the label lies on the grid of no channel (of channel 0: {apart}); resample it first, {resampling(True)}"
+        )
     if {first.dimensions, other.dimensions} != {3}:
-        return f"{what} lies on another grid than channel 0 ({apart}), and only volumes may; resample it first"
+        cure = f"resample it first, {resampling(False)}"
+        return f"{what} lies on another grid than channel 0 ({apart}), and only volumes may; {cure}"
     if not covered(first, other):
         return f"{what} has no voxel in common with channel 0 ({apart}); correct the headers"
     return None

@@ -23,6 +23,7 @@ from ..data.fingerprint import Fingerprint
 from ..data.folds import FoldRules
 from ..data.images import read_case
 from ..data.label_maps import read_label_map
+from ..data.layouts import NO_NAMES, Names
 from ..errors import AutosegError, DatasetError, ImageFileError, WorkspaceError
 from ..inspection.alignments import with_alignment
 from ..inspection.check import check_headers, read_headers
@@ -61,30 +62,30 @@ def plan_and_preprocess(
     alignment: AlignmentRequest | None = None,
     modality_file: str | None = None,
     preparing: bool = True,
+    names: Names = NO_NAMES,
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
 
     Of a planner that measures machines this is a draft, with what preparing needs, unless the request says more or the
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
     that were planned. ``alignment`` is that of ``fingerprint``. ``modality_file`` is a table that names the one channel
-    each case has, see ``read_with_modalities``. ``preparing`` False leaves that to training, which prepares what it
-    needs. Raises DatasetError with a table of all problems.
+    each case has, ``names`` are for channels and labels; see ``read_with_modalities``. ``preparing`` False leaves that
+    to training, which prepares what it needs. Raises DatasetError with a table of all problems.
     """
     # What cannot be planned is refused before images are read.
-    asked = request.constraints
+    asked, files = request.constraints, workspace.folder_for(folder)
     wished = asked.of_channels or asked.require or (asked.part, asked.fusion, asked.beside) != (None, None, ())
     planner_of(request)
     if wished or alignment is not None:
-        channels = read_with_modalities(folder, modality_file).channels
+        channels = read_with_modalities(folder, modality_file, names, files).channels
         planner_of(request, channels)
         read_wishes(asked, channels, request.trusted)
         required_channels(channels, asked)
         if alignment is not None and alignment.reference is not None:
             channel_number(alignment.reference, channels, "--reference")
-    files = workspace.folder_for(folder)
     with alone(files.plan_lock, "plan_and_preprocess"):
         dataset, measured = fingerprint(
-            folder, workspace, settings=request.settings, alignment=alignment, modality_file=modality_file
+            folder, workspace, settings=request.settings, alignment=alignment, modality_file=modality_file, names=names
         )
         result = draft(request, dataset, measured)
         if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
@@ -109,6 +110,7 @@ def fingerprint(
     settings: RunSettings,
     alignment: AlignmentRequest | None = None,
     modality_file: str | None = None,
+    names: Names = NO_NAMES,
 ) -> tuple[Dataset, Fingerprint]:
     """Reads the layout, checks every file, measures every case; cases that did not change are not read again.
 
@@ -116,7 +118,7 @@ def fingerprint(
     channels were registered in its cases. Raises UsageError for a channel that there is not.
     """
     files = workspace.folder_for(folder)
-    dataset = read_with_modalities(folder, modality_file)
+    dataset = read_with_modalities(folder, modality_file, names, files)
     channels = ", ".join(dataset.channels)
     LOG.info("%s: %s, channels %s", dataset.name, counted(len(dataset.cases), "case"), channels)
     tell_unpaired(dataset)

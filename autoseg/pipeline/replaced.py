@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..core.files import regular_file
+from ..core.files import refuse_unwritable, regular_file, remove_unfinished
 from ..core.json_text import read_json_value
 from ..errors import AutosegError, UsageError
 
@@ -18,6 +18,16 @@ def refuse_others_scores(folder: Path) -> None:
     for path, is_ours in ((folder / "scores.json", _is_summary), (folder / "scores.csv", _is_table)):
         if os.path.lexists(path) and not is_ours(path):
             raise UsageError(f"{path} is not what `autoseg evaluate` writes there; move it away, or give another -o")
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises UsageError where ``path`` exists already, OSError where it cannot be written."""
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists already; give -o another name, or take it away")
+    folder = path.absolute().parent
+    refuse_unwritable(folder)
+    if folder.is_dir():
+        remove_unfinished(folder)
 
 
 def _is_summary(path: Path) -> bool:

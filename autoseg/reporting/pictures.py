@@ -12,7 +12,7 @@ import numpy as np
 from ..core.geometry import Image
 from ..core.labels import Labels
 from ..errors import DatasetError
-from ..evaluation.picture import fullest, label_colours
+from ..evaluation.picture import fullest, label_colours, shades, window
 from .blocks import CasePicture, View
 from .planes import Plane, planes, turned, turned_spacing
 
@@ -63,9 +63,8 @@ def picture(
 
 def picture_of(case: str, told: str, drawing: Drawing, labels: Labels, *, at_errors: bool = False) -> CasePicture:
     """The same of what ``drawing_of`` returned."""
-    values = np.isfinite(drawing.grey)
-    low, high = np.percentile(drawing.grey[values], [0.5, 99.5]) if values.any() else (0.0, 1.0)
-    views = tuple(_view(drawing, plane, (float(low), float(high)), labels, at_errors) for plane in drawing.planes)
+    between = window(drawing.grey)
+    views = tuple(_view(drawing, plane, between, labels, at_errors) for plane in drawing.planes)
     return CasePicture(case, told, views)
 
 
@@ -119,14 +118,14 @@ def _errors(there: np.ndarray, found: np.ndarray, seen: np.ndarray, ignored: int
     return kinds
 
 
-def _view(drawing: Drawing, plane: Plane, window: tuple[float, float], labels: Labels, at_errors: bool) -> View:
+def _view(drawing: Drawing, plane: Plane, between: tuple[float, float], labels: Labels, at_errors: bool) -> View:
     drawn = drawing.reference
     if drawing.prediction is not None and not drawn.any():
         drawn = drawing.prediction
     wanted = drawing.errors if at_errors and drawing.errors is not None and drawing.errors.any() else drawn
     index = fullest(wanted != 0, plane.axis)
     step = -(-max(plane.cut(drawing.grey, index).shape) // MOST_PIXELS)
-    grey = _smaller(_grey(plane.cut(drawing.grey, index), window), step)
+    grey = _smaller(_grey(plane.cut(drawing.grey, index), between), step)
     height, width = grey.shape
 
     def mapped(volume: np.ndarray) -> np.ndarray:
@@ -153,19 +152,12 @@ def _view(drawing: Drawing, plane: Plane, window: tuple[float, float], labels: L
 
 
 def _place(index: int, count: int, step: int, plane: Plane) -> str:
-    slices = "" if count == 1 else f"slice {index + 1} of {count}, from {_first(plane)}"
     smaller = f"drawn {step} times smaller" if step > 1 else ""
-    return "; ".join(filter(None, (slices, smaller)))
+    return "; ".join(filter(None, (plane.told(index, count), smaller)))
 
 
-def _first(plane: Plane) -> str:
-    return {0: "the feet", 1: "the front", 2: "the right"}[plane.axis]
-
-
-def _grey(piece: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    low, high = window
-    shades = (np.nan_to_num(piece, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-9)
-    return np.clip(255 * shades, 0, 255).astype(np.uint8)
+def _grey(piece: np.ndarray, between: tuple[float, float]) -> np.ndarray:
+    return (255 * shades(piece, between)).astype(np.uint8)
 
 
 def _smaller(piece: np.ndarray, step: int) -> np.ndarray:

@@ -14,6 +14,8 @@ import numpy as np
 from ..core.geometry import Geometry
 
 ORIENTATION = "LPS"  # where x, y and z point to once a volume is turned
+FIRST = ("the feet", "the front", "the right")
+"""Where slices across each axis of a turned volume begin."""
 Letters = tuple[str, str, str, str]
 
 
@@ -31,6 +33,15 @@ class Plane:
         """Rows from top to bottom, columns from left to right."""
         found: np.ndarray = np.take(volume, index, self.axis)
         return found if self.axis == 0 else found[::-1]  # z runs upwards, rows run downwards
+
+    def told(self, index: int, count: int) -> str:
+        """Which slice this is, ``slice 3 of 20, from the feet``; nothing where there is one."""
+        return "" if count == 1 else f"slice {index + 1} of {count}, {self.order}"
+
+    @property
+    def order(self) -> str:
+        """Where slices begin."""
+        return f"from {FIRST[self.axis]}"
 
 
 PLANES = (

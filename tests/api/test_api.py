@@ -26,7 +26,9 @@ COMMANDS = {
     "import": autoseg.import_model,
     "info": autoseg.info,
     "install": autoseg.install,
+    "mesh": autoseg.mesh,
     "plan_and_preprocess": autoseg.plan_and_preprocess,
+    "plot": autoseg.plot,
     "predict": autoseg.predict,
     "report": autoseg.report,
     "select": autoseg.select,
@@ -47,6 +49,7 @@ CALLED = {
     "training_time": "minutes",
     "time": "minutes",
     "checkpoint_every": "checkpoint_minutes",
+    "no_contours": "contours",
     "no_mirroring_test": "mirroring_test",
     "no_pictures": "pictures",
     "no_report": "report",
@@ -61,6 +64,7 @@ CALLED_IN = {
     ("predict", "dataset"): "model",  # -d and -m are one argument
     ("predict", "memory"): "settings",
     ("import", "out"): "output",
+    ("plot", "channel"): "channel",
 }
 HOW = {"help", "quiet", "json"}  # a command speaks
 ONLY_COMMANDS = {
@@ -88,9 +92,9 @@ def test_every_flag_has_its_argument(command: str) -> None:
         if (command, flag) in ONLY_COMMANDS:
             continue
         wanted = CALLED_IN.get((command, flag)) or ("settings" if flag in SETTINGS else CALLED.get(flag, flag))
-        if command in {"evaluate", "convert"} and flag == "workspace":
+        if command in {"evaluate", "convert", "plot", "mesh"} and flag == "workspace":
             continue  # they write where they are told to
-        if (command, flag) in {("check", "trust"), ("doctor", "trust"), ("status", "trust"), ("import", "trust")}:
+        if flag == "trust" and command in {"check", "doctor", "status", "import", "plot", "mesh"}:
             continue  # no parts are loaded
         assert wanted in arguments, f"{flag} of {command}"
 

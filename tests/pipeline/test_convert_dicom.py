@@ -135,3 +135,53 @@ def test_series_on_different_grids_are_channels_of_one_case_if_they_overlap(
     assert read_dataset(target).keys == ("p0", "p1", "p2")
     assert main(["check", str(target), "--workspace", str(tmp_path / "w")]) == 0
     assert "channel 0 (ADC) lies on another grid than T2 in 3 of 3 cases" in " ".join(capsys.readouterr().out.split())
+
+
+def repeated(folder: Path, times: tuple[str, ...], patient: str = "anna", slices: int = 3) -> None:
+    """The same protocol once for every time, numbered from 5 on."""
+    for number, time in enumerate(times, 5):
+        tags = {
+            "t0020_000d": f"1.{len(patient)}",
+            "t0020_000e": f"1.{len(patient)}.{number}",
+            "t0020_0011": str(number),
+        }
+        tags |= {"t0008_0021": "20190402", "t0008_0031": time} if time else {}
+        voxels = np.full((slices, 6, 5), number)
+        write_series(folder, voxels, AXES, **tags, t0008_103e="T1 mprage", t0010_0020=patient)
+
+
+def taken(target: Path) -> int:
+    (path,) = (target / "imagesTs").iterdir()
+    return int(sitk.GetArrayFromImage(sitk.ReadImage(str(path))).max())
+
+
+@pytest.mark.parametrize("channel", [[], ["--channel", "T1=*t1*"]])
+def test_series_of_one_description_are_told_apart_and_can_be_chosen(
+    tmp_path: Path, channel: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeated(tmp_path / "s", ("103005.5", "094100", "101500"))
+    words = ["convert", "dicom", str(tmp_path / "s"), str(tmp_path / "D"), *channel]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "'T1 mprage' (number 5, 2019-04-02 10:30, 3 slices of 5 x 6)" in said
+    assert "--series NUMBER" in said and "--newest" in said
+    for flags, number in ((["--newest"], 5), (["--series", "6"], 6), (["--series", "1.4.7"], 7)):
+        words[3] = str(tmp_path / f"D{number}")
+        assert main([*words, *flags]) == 0
+        assert taken(tmp_path / f"D{number}") == number
+    words[3] = str(tmp_path / "gone")
+    assert main([*words, "--series", "9"]) == 2
+    assert "has the number or UID 9; numbers there are 5, 6, 7" in capsys.readouterr().err
+
+
+def test_where_no_time_is_known_the_number_says_which_series_is_the_newest(tmp_path: Path) -> None:
+    repeated(tmp_path / "s", ("", ""))
+    assert main(["convert", "dicom", str(tmp_path / "s"), str(tmp_path / "D"), "--newest"]) == 0
+    assert taken(tmp_path / "D") == 6
+
+
+def test_the_newest_of_series_with_different_descriptions_is_no_channel(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", "dicom", str(source), str(tmp_path / "D"), "--newest"]) == 2
+    assert "choose series with --channel" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from ...core.labels import Labels
 from ...core.masks import MaskLabels
 from ...core.names import short
 from ...core.regions import refuse_lossy
-from ...errors import DatasetError
+from ...errors import DatasetError, UsageError
 from ...parts.readers import ending_of, holds_channels
 from .. import dataset_json
 from ..dataset import Case, Dataset
@@ -25,21 +25,27 @@ from .folders import images_in, is_image, no_cases, nothing_in, others_in, stem
 from .grouping import CHANNEL, Sources, by_number, by_source, cases_of, paired
 from .listed import decathlon, explicit
 from .masks import with_masks
-from .plain import plain
+from .names import NO_NAMES, Names
+from .plain import folders_of, plain
 from .to_predict import find_images
 
-__all__ = ["find_images", "read_dataset", "read_dataset_labels"]
+__all__ = ["NO_NAMES", "Names", "find_images", "read_dataset", "read_dataset_labels"]
 LOG = logging.getLogger("autoseg")
 
 
-def read_dataset(folder: Path) -> Dataset:
-    """All labelled cases in ``folder``. Raises DatasetError naming every file that does not fit."""
+def read_dataset(folder: Path, names: Names = NO_NAMES) -> Dataset:
+    """All labelled cases in ``folder``. Raises DatasetError naming every file that does not fit.
+
+    ``names`` are for channels and labels of a folder without a dataset.json; raises UsageError where these are others.
+    """
     folder = folder.absolute()
     if not folder.is_dir():
         raise DatasetError(f"{folder}: there is no such folder")
     if not (folder / "dataset.json").is_file():
-        return _dataset(folder, *plain(folder), "plain")
+        return _dataset(folder, *plain(folder, names), "plain")
     where = folder / "dataset.json"
+    if names != NO_NAMES:
+        raise UsageError(f"{where} names channels and labels; change it there, and leave --channels and --labels out")
     description = dataset_json.read(where)
     channels, labels = dataset_json.channels_of(description, where), dataset_json.labels_of(description, where)
     refuse_lossy(labels, where)
@@ -94,15 +100,17 @@ def _described(folder: Path, description: dict[str, Any], wanted: _Wanted) -> tu
         raise DatasetError(
             f'{folder / "dataset.json"}: file_ending must be text such as ".nii.gz", found {short(repr(ending))}'
         )
-    images = images_in(folder / "imagesTr") or nothing_in(folder / "imagesTr")
+    place, labelled, is_plain = folder / "imagesTr", folder / "labelsTr", False
+    if not place.is_dir() and (found_folders := folders_of(folder)):
+        (place, labelled), is_plain = found_folders, True
+    images = images_in(place) or nothing_in(place)
     if ending:
         chosen = [path for path in images if path.name.lower().endswith(ending.lower())]
-        found = [*images, *others_in(folder / "imagesTr")]
-        images = chosen or no_cases(folder / "imagesTr", found, short(ending))
+        images = chosen or no_cases(place, [*images, *others_in(place)], short(ending))
     if wanted.masks is not None:
-        with_files = with_masks(images, folder / "labelsTr", wanted.masks)
+        with_files = with_masks(images, labelled, wanted.masks)
         return "nnunet", cases_of((key, wanted.images(key, files), masks) for key, files, masks in with_files)
-    pairs = paired(images, folder / "labelsTr")
+    pairs = paired(images, labelled, endings=is_plain)
     return "nnunet", cases_of((key, wanted.images(key, files), label) for key, files, label in pairs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ HINTS = {
     (".npy", ".npz"): "Arrays know no spacing: save them as .nii.gz with the spacing in mm",
     (".part", ".crdownload", ".tmp", ".download"): "Some downloads have not finished: fetch these files again",
 }
+MOST_FOLDERS = 10  # that are looked through for DICOM files
 LOOKED_INTO = 3  # files without a known ending that are opened to see whether they are DICOM
 
 
@@ -96,10 +98,13 @@ def _counted(count: int, ending: str) -> str:
 
 
 def _holds_dicom(found: Iterable[Path]) -> bool:
-    unknown = [path for path in found if _ending(path) in ("", *DICOM_ENDINGS)]
-    if any(path.suffix.lower() in DICOM_ENDINGS for path in unknown):
+    """Whether some of them are DICOM files, or folders that begin with some."""
+    there = [*found]
+    unknown = [path for path in there if _ending(path) in ("", *DICOM_ENDINGS)]
+    inside = [each for path in there if path.is_dir() for each in _first_files(path)][:LOOKED_INTO]
+    if any(path.suffix.lower() in DICOM_ENDINGS for path in [*unknown, *inside]):
         return True
-    for path in [path for path in unknown if not_a_file(path) is None][:LOOKED_INTO]:
+    for path in [path for path in [*unknown, *inside] if not_a_file(path) is None][: 2 * LOOKED_INTO]:
         try:
             with path.open("rb") as file:
                 file.seek(DICOM_MARK_AT)
@@ -108,3 +113,14 @@ def _holds_dicom(found: Iterable[Path]) -> bool:
         except OSError:
             continue
     return False
+
+
+def _first_files(folder: Path) -> list[Path]:
+    """Of the first few folders in it, which may be those of patients, studies and series."""
+    found: list[Path] = []
+    for looked, (place, folders, names) in enumerate(os.walk(folder)):
+        folders.sort()
+        found += [Path(place, name) for name in sorted(names) if not name.startswith(".")][:1]
+        if found or looked >= MOST_FOLDERS:
+            break
+    return found

@@ -16,6 +16,7 @@ from ...errors import DatasetError, ImageFileError
 from ...parts.readers import read_header
 from ..dataset import Case, ImageSource
 from .folders import images_in, nothing_in, others_in, stem
+from .label_endings import label_ending_in, without_ending
 
 Sources = tuple[ImageSource | None, ...]
 """One per channel; None: the case lacks it."""
@@ -129,14 +130,19 @@ def channels_in(path: Path) -> int | None:
         return None
 
 
-def paired(images: list[Path], labels_folder: Path) -> list[Files]:
-    """Cases from image files and label files, matched by name whatever their endings. Raises DatasetError."""
+def paired(images: list[Path], labels_folder: Path, endings: bool = False) -> list[Files]:
+    """Cases from image files and label files, matched by name whatever their endings. Raises DatasetError.
+
+    With ``endings``, an ending such as ``_seg`` that the names of all label files share, and of no image, is no part of
+    a case's name.
+    """
     labels: dict[str, Path] = {}
     wrong = []
     for path in images_in(labels_folder) or nothing_in(labels_folder):
         if stem(path) in labels:
             wrong.append(f"case {stem(path)}: two label files, {labels[stem(path)].name} and {path.name}; keep one")
         labels[stem(path)] = path
+    labels = without_ending(images, labels, labels_folder) if endings else labels
     unlabelled = {stem(path) for path in images} - set(labels)
     groups = grouped(images, lambda name: name in labels or f"{name}_0000" in unlabelled, whole=labels)
     for key, files in groups.items():
@@ -149,6 +155,8 @@ def paired(images: list[Path], labels_folder: Path) -> list[Files]:
     for key in without:
         near = next((name for name in unread if name.startswith((f"{key}.", f"{key}_"))), None)
         hint = f" ({short(near)} is not read)" if near else ""
+        if ending := label_ending_in(key, groups):
+            hint = f" (leave {short(ending)} out of its name)"
         wrong.append(f"case {key}: {labels[key].name} has no image beside it{hint}")
     if wrong:
         rule = "CASE_0000.nii.gz (or CASE.nii.gz) is labelled by CASE.nii.gz; add what is missing or remove the rest"

@@ -19,6 +19,7 @@ from ...parts.readers import ending_of, read_header, read_labels
 from ..dataset import Case
 from .folders import images_in, nothing_in
 from .grouping import by_number, cases_of, channels_in, paired
+from .names import NO_NAMES, Names
 
 LOG = logging.getLogger("autoseg")
 MOST_VALUES = 1000  # a file with more distinct values than this is an image, not a label map
@@ -26,20 +27,29 @@ LARGE = 1 << 24  # voxels of a label map, which is not unpacked in vain where it
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
-def plain(folder: Path) -> tuple[tuple[str, ...], Labels, list[Case]]:
-    """Channels, labels and cases. Raises DatasetError."""
+def folders_of(folder: Path) -> tuple[Path, Path] | None:
+    """Where images and label maps lie in a folder; None where one of them is missing."""
     images = next((folder / name for name in ("images", "imagesTr") if (folder / name).is_dir()), None)
     labels = next((folder / name for name in ("labels", "labelsTr", "masks") if (folder / name).is_dir()), None)
-    if images is None or labels is None:
+    return None if images is None or labels is None else (images, labels)
+
+
+def plain(folder: Path, names: Names = NO_NAMES) -> tuple[tuple[str, ...], Labels, list[Case]]:
+    """Channels, labels and cases; ``names`` are those that somebody gave. Raises DatasetError."""
+    found = folders_of(folder)
+    if found is None:
         there = [short(path.name) for path in sorted(folder.iterdir()) if not path.name.startswith(".")][:10]
         raise DatasetError(
             f"{folder}: not a dataset. Expected dataset.json with imagesTr and labelsTr, or the folders images and "
             f"labels; found {', '.join(there) or 'nothing'}"
         )
-    pairs = paired(images_in(images) or nothing_in(images), labels)
+    images, labels = found
+    pairs = paired(images_in(images) or nothing_in(images), labels, endings=True)
     channels = _channels([files for _, files, _ in pairs])
+    if names.channels:
+        channels = names.of_channels(channels, folder)
     cases = cases_of((key, by_number(key, files, len(channels)), label) for key, files, label in pairs)
-    return channels, _inferred_labels(cases), cases
+    return channels, _inferred_labels(cases, names, folder), cases
 
 
 def _channels(cases: Sequence[Sequence[Path]]) -> tuple[str, ...]:
@@ -58,7 +68,7 @@ def _channels(cases: Sequence[Sequence[Path]]) -> tuple[str, ...]:
     return tuple(f"channel_{number}" for number in range(count))
 
 
-def _inferred_labels(cases: Sequence[Case]) -> Labels:
+def _inferred_labels(cases: Sequence[Case], names: Names, folder: Path) -> Labels:
     """Every value of every label file that can be read; 0 is background, or else the smallest value.
 
     Files that cannot be read are left to the check, which names them with all that is wrong elsewhere.
@@ -78,7 +88,15 @@ def _inferred_labels(cases: Sequence[Case]) -> Labels:
     named = {f"label_{value}": value for value in found if value != background}
     if not named:
         raise DatasetError(f"all label maps hold the value {background} only: there is nothing to learn")
-    LOG.info("no dataset.json: taking %d as background and %s as labels", background, short(list(named.values())))
+    if names.labels:
+        named = names.of_labels([*named.values()], folder)
+        LOG.info("no dataset.json: %d is background, labels are %s", background, short(named, 500))
+    else:
+        LOG.info(
+            "no dataset.json: taking %d as background and %s as labels; --labels NAME,NAME,... gives them names",
+            background,
+            short(list(named.values())),
+        )
     return ExclusiveLabels({"background": background} | named)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..dicom_series import Series, Slice, by_study, is_dicom, read_slice
 ENDINGS = (".dcm", ".ima")
 MODALITIES = {"CT", "MR", "PT", "NM", "US", "OT"}  # a header may hold any word there
 MOST_LISTED, LONGEST_NAME = 20, 64
+CHOOSE = "--series NUMBER (or UID) takes one, --newest the one that was acquired last"
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ class Dicom:
         damaged = _by_study_of([item for item in read if isinstance(item, Damage)], studies)
         called = study_names(studies, source)
         names = called if wanted.keep_names else neutral_names(studies, source)
-        channels = wanted.channels or _only_series(studies)
+        _refuse_unknown(studies, wanted, source)
+        channels = wanted.channels or _only_series(studies, wanted)
         cases, problems = [], [damage.what for damage in damaged.pop(None, [])]
         for study, series in studies.items():
             where = f"{shown(names[study])} ({place(studies, study, source)})"
-            chosen = {name: _fitting(series, pattern) for name, pattern in channels.items()}
+            chosen = {name: narrowed(_fitting(series, pattern), wanted) for name, pattern in channels.items()}
             wrong = [(name, found) for name, found in chosen.items() if len(found) != 1]
             if wrong or study in damaged:
                 what = _wrong(wrong[0], channels, series) if wrong else damaged[study][0].what
@@ -94,17 +96,59 @@ def _by_study_of(damages: list[Damage], studies: dict[str, list[Series]]) -> dic
     return found
 
 
-def _only_series(studies: dict[str, list[Series]]) -> dict[str, str]:
-    """One channel, called after its modality, where every study has one series. Raises DatasetError elsewhere."""
-    modalities = {one.slices[0].tags["modality"] for series in studies.values() for one in series}
-    if all(len(series) == 1 for series in studies.values()) and len(modalities) == 1:
+def _refuse_unknown(studies: dict[str, list[Series]], wanted: ConversionOptions, source: Path) -> None:
+    """Raises DatasetError for a number or UID that no series has."""
+    for each in wanted.series:
+        if not any(one.called([each]) for series in studies.values() for one in series):
+            numbers = sorted({one.slices[0].tags["number"] for series in studies.values() for one in series} - {""})
+            there = short(", ".join(numbers), 300) or "none"
+            raise DatasetError(f"no series in {source} has the number or UID {short(each)}; numbers there are {there}")
+
+
+def _only_series(studies: dict[str, list[Series]], wanted: ConversionOptions) -> dict[str, str]:
+    """One channel, called after its modality, where every study has one series, or one is chosen of them. Raises
+    DatasetError elsewhere."""
+    left = {study: _alike(series, wanted) for study, series in studies.items()}
+    modalities = {one.slices[0].tags["modality"] for series in left.values() for one in series}
+    if all(len(series) == 1 for series in left.values()) and len(modalities) == 1:
         return {"image": "*"} if modalities.isdisjoint(MODALITIES) else {modalities.pop(): "*"}
     counts = Counter(shown(one.name) for series in studies.values() for one in series)
     listed = "\n".join(f"  {count:4d}  {name}" for name, count in counts.most_common(MOST_LISTED))
     more = f"\n  ... and {len(counts) - MOST_LISTED} others" if len(counts) > MOST_LISTED else ""
-    raise DatasetError(
-        f"choose series with --channel NAME=PATTERN; in {len(studies)} studies there are\n{listed}{more}"
-    )
+    several = f"in {len(studies)} studies there are\n{listed}{more}{_copies(studies)}"
+    raise DatasetError(f"choose series with --channel NAME=PATTERN; {several}")
+
+
+def _alike(series: list[Series], wanted: ConversionOptions) -> list[Series]:
+    """``narrowed``, but of series with different descriptions none is the newest."""
+    of_one = len({one.name for one in series}) == 1
+    return narrowed(series, wanted if of_one else replace(wanted, newest=False))
+
+
+def _copies(studies: dict[str, list[Series]]) -> str:
+    """What to do where one description is all there is, and a study has several series of it; else nothing."""
+    names = {one.name for series in studies.values() for one in series}
+    several = next((series for series in studies.values() if len(series) > 1), None)
+    if len(names) > 1 or several is None:
+        return ""
+    return f"\nof one study there are {_listed(several)}; {CHOOSE}"
+
+
+def narrowed(series: list[Series], wanted: ConversionOptions) -> list[Series]:
+    """Of several series that fit, those that are chosen by number or UID, and of these the newest if that is wanted."""
+    if len(series) > 1:
+        series = [one for one in series if one.called(wanted.series)] or series
+    if len(series) < 2 or not wanted.newest:
+        return series
+    latest = max(map(_age, series))
+    return [one for one in series if _age(one) == latest]
+
+
+def _age(one: Series) -> tuple[tuple[str, float], int]:
+    """Later ones are larger; the number decides where the time does not."""
+    (date, time), number = one.acquired, one.slices[0].tags["number"]
+    seconds = float(time) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", time) else -1.0
+    return (date, seconds), int(number) if re.fullmatch("[0-9]{1,12}", number) else -1
 
 
 def _fitting(series: list[Series], pattern: str) -> list[Series]:
@@ -113,10 +157,17 @@ def _fitting(series: list[Series], pattern: str) -> list[Series]:
 
 def _wrong(wrong: tuple[str, list[Series]], channels: dict[str, str], series: list[Series]) -> str:
     name, found = wrong
+    if len({one.name for one in found}) < len(found):
+        return f"{len(found)} series fit {channels[name]!r} for {name}: {_listed(found)}; {CHOOSE}"
     there = short(", ".join(repr(shown(one.name)) for one in found or series), 500)
     if found:
         return f"{len(found)} series fit {channels[name]!r} for {name}: {there}; choose a narrower pattern"
     return f"no series fits {channels[name]!r} for {name}; there are {there}"
+
+
+def _listed(series: list[Series]) -> str:
+    """Their names, with what tells them apart."""
+    return short(", ".join(f"{shown(one.name)!r} ({shown(one.told())})" for one in series), 400)
 
 
 def _label(source: Path, called: str, wanted: ConversionOptions) -> Path | None:

@@ -20,13 +20,13 @@ from ...core.limits import refuse_larger
 from ...core.names import short
 from ...errors import DatasetError, ImageFileError
 from . import natural_image, nifti, simpleitk, tiff
-from ._grid import Difference, Header, differences, unlike
+from ._grid import Difference, Header, differences, resampling, unlike
 from ._guard import present, refusals
 
 __all__ = [
     "ENDINGS", "Difference", "Header", "copy_grid", "copy_without_texts", "differences", "ending_of", "holds_channels",
     "label_ending", "read_file", "read_files", "read_header", "read_image", "read_labels", "refusals",
-    "refuse_unwritable", "split_channels", "unlike", "write_channels", "write_labels", "write_voxels",
+    "refuse_unwritable", "resampling", "split_channels", "unlike", "write_channels", "write_labels", "write_voxels",
 ]  # fmt: skip
 
 LOG = logging.getLogger("autoseg")
@@ -101,7 +101,8 @@ def read_files(paths: Sequence[Path]) -> tuple[list[np.ndarray], Geometry]:
                 found = _reader(path).read_header(path).geometry
                 if wrong := unlike(geometry, found):
                     raise DatasetError(
-                        f"{path}: not on the grid of {paths[0]}: {'; '.join(wrong)}. Resample one to the other"
+                        f"{path}: not on the grid of {paths[0]}: {'; '.join(wrong)}. Resample one to the other, "
+                        f"{resampling(nearest=False)}"
                     )
             array, found = _reader(path).read(path)
             geometry = geometry or found

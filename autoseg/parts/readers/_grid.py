@@ -60,6 +60,13 @@ def differences(expected: Geometry, found: Geometry) -> list[Difference]:
     ]
 
 
+def resampling(nearest: bool) -> str:
+    """How a file is brought onto the grid of an image, by a library that is installed with this package: its images."""
+    if nearest:
+        return "in Python: SimpleITK.Resample(label_map, image, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)"
+    return "in Python: SimpleITK.Resample(other_image, image)"
+
+
 def orthonormal(direction: np.ndarray, where: str) -> np.ndarray:
     """The rotation nearest to ``direction`` (n, n), unchanged when it is orthonormal already (to 1e-4, as in ITK)."""
     if np.abs(direction.T @ direction - np.eye(len(direction))).max() < 1e-4:
