@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from . import _flags
 
 HELP = "write the surfaces of labels as STL or PLY, in mm and LPS coordinates, as 3D Slicer reads them"
+EXAMPLES = (
+    "autoseg mesh results/scan.nii.gz -o scan.stl --smooth",
+    "autoseg mesh results/scan.nii.gz --label liver -o liver.ply",
+)
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -34,5 +37,6 @@ def add_flags(command: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     from ..pipeline.mesh import mesh
 
-    for each in mesh(options.label_map, options.output, label=options.label, smooth=options.smooth):
-        sys.stdout.write(f"{each.path}: {each.label}, {each.volume_ml:.4g} ml, {each.triangles} triangles\n")
+    meshes = mesh(options.label_map, options.output, label=options.label, smooth=options.smooth)
+    said = [f"{each.path}: {each.label}, {each.volume_ml:.4g} ml, {each.triangles} triangles" for each in meshes]
+    options.console.result("\n".join(said), meshes=meshes)

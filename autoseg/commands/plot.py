@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from argparse import ArgumentParser, Namespace
 
 from ..core.names import short
 from . import _flags
 
 HELP = "draw images with their labels in three planes, in one slice or in all, as PNG or SVG"
+EXAMPLES = (
+    "autoseg plot scan_0000.nii.gz --labels results/scan.nii.gz -o scan.png",
+    "autoseg plot t1.nii.gz flair.nii.gz --labels results/scan.nii.gz --reference labelsTr/scan.nii.gz -o scan.svg",
+    "autoseg plot ct.nii.gz --labels results/ct.nii.gz --sheet --window=-160,240 -o all_slices.png",
+)
 PLANES = ("axial", "coronal", "sagittal")
 MOST = 10**6  # slices, channels
 TINT = 0.3
@@ -90,4 +94,4 @@ def run(options: Namespace) -> None:
         channel=options.channel,
     )
     path = plot(options.image, options.output, labels=options.labels, reference=options.reference, wish=wish)
-    sys.stdout.write(f"{path}\n")
+    options.console.result(f"{path}", file=path)
