@@ -51,7 +51,7 @@ def predict(
     ``volumes`` writes ``volumes.csv``, in ml. Raises ModelError, UsageError or UnknownPartError.
     """
     from ..inference.options import PredictOptions
-    from ..inference.outputs import chosen
+    from ..inference.outputs import AGREEMENT, chosen
     from ..inference.predictor import Predictor
     from ..pipeline import predict as story
     from ..pipeline.to_predict import images_to_predict

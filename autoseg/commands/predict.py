@@ -97,7 +97,7 @@ def run(options: Namespace) -> int:
     from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..inference.options import PredictOptions
-    from ..inference.outputs import chosen
+    from ..inference.outputs import AGREEMENT, chosen
     from ..model_names import find_model
     from ..newest import newest_model
     from ..pipeline import predict as story
@@ -106,7 +106,7 @@ def run(options: Namespace) -> int:
     refuse_unwritable(options.output)
     story.refuse_among_images(options.input, options.output)
     trusted = tuple(options.trust)
-    outputs = chosen(options.also, options.probabilities, trusted)
+    outputs = chosen([AGREEMENT, *options.also], options.probabilities, trusted)
     process.keep_freed()
     workspace = _options.workspace(options)
     named = find_dataset(options.dataset, workspace).name if options.dataset else None

@@ -10,7 +10,7 @@ from ..data.label_maps import files_in
 from ..errors import TrainingError
 from ..evaluation.tables import score_table
 from ..inference.model import Model
-from ..inference.outputs import chosen
+from ..inference.outputs import AGREEMENT, chosen
 from .evaluate import Scorer, score_pairs
 from .predict import predict
 from .train_fold import FoldRun
@@ -38,7 +38,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     for key in filter(todo.get, todo):
         LOG.warning("case %s: %s; it is predicted again", key, todo[key])
     model = Model.read(folder.root, settings=settings, trusted=run.files.trusted)
-    outputs, cases = chosen(["stored_probabilities"]), [dataset.case(key) for key in split.validation]
+    outputs, cases = chosen(["stored_probabilities", AGREEMENT]), [dataset.case(key) for key in split.validation]
     missing = [case for case in cases if case.key in todo]
     report = predict(model, missing, folder.validation, outputs=outputs, existing="replace", recorded=False)
     if report.failed:
