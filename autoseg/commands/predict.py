@@ -58,6 +58,7 @@ def add_flags(command: ArgumentParser) -> None:
         metavar="SHARE",
         help="distance of patches, in patches (default: 0.5)",
     )
+    _flags.add_report(command)
     _flags.add_machine(command)
     _flags.add_memory(command)
 
@@ -102,6 +103,7 @@ def run(options: Namespace) -> int:
     from ..newest import newest_model
     from ..pipeline import predict as story
     from ..pipeline.to_predict import images_to_predict
+    from ..reporting.story import predictions_report_after as report_after
 
     refuse_unwritable(options.output)
     story.refuse_among_images(options.input, options.output)
@@ -127,4 +129,6 @@ def run(options: Namespace) -> int:
         refused=refused,
         volumes=options.volumes,
     )
+    if not options.no_report:
+        report_after(options.output, 1 if options.memory else model.settings.threads)
     return 1 if report.failed else 0

@@ -13,7 +13,10 @@ HELP = "write one HTML page about a dataset: scores of all cases, trainings, ima
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
-        "dataset", type=_flags.word, metavar="DATASET|RUN", help="a dataset, or a folder runs/CONFIGURATION[/fold_0]"
+        "dataset",
+        type=_flags.word,
+        metavar="DATASET|RUN|OUT",
+        help="a dataset, a folder runs/CONFIGURATION[/fold_0], or one that `predict` wrote",
     )
     command.add_argument(
         "-o", "--output", type=_flags.path, metavar="FILE", help="the page (default: report.html in that folder)"

@@ -28,8 +28,10 @@ def selected_quality(
     summary: Summary,
     workers: int,
 ) -> ModelQuality:
-    """Of the model that was selected, whose scores of all ``cases`` are ``summary``. STAPLE, whose certainty is not that
-    of networks, has no lines."""
+    """Of the model that was selected, whose scores of all ``cases`` are ``summary``.
+
+    STAPLE, whose certainty is not that of networks, has no lines.
+    """
     ranges = ranges_in(files, plan)
     if chosen.stapled:
         return ModelQuality({}, ranges)

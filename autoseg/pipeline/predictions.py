@@ -33,6 +33,8 @@ class Predictions:
 
     model: str
     """Its name."""
+    networks: int
+    """Whose mean is predicted."""
     channels: tuple[str, ...]
     labels: Labels
     file_ending: str
@@ -66,10 +68,18 @@ def write_predictions(results: Results, model: Predictor[Any], cases: Sequence[C
         except RecordError as error:  # of another version, or a run that was killed while it wrote
             LOG.warning("%s; it is written anew", error)
     every |= {case.key: case for case in cases}
-    name = model.trained.manifest.name if model.trained else task.name
-    ordered = tuple(every[key] for key in sorted(every))
+    told = model.trained.manifest if model.trained else None
+    networks = sum(len(told.configurations[name]) for name in told.ensemble) if told else 1
     found = Predictions(
-        name, task.channels, task.labels, task.file_ending, task.alignment, ordered, quality.lines, quality.training
+        told.name if told else task.name,
+        networks,
+        task.channels,
+        task.labels,
+        task.file_ending,
+        task.alignment,
+        tuple(every[key] for key in sorted(every)),
+        quality.lines,
+        quality.training,
     )
     results.begin(path)
     write_json(path, found, sealed=True)

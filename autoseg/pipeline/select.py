@@ -199,7 +199,8 @@ def _unseen(
 def _compare(
     cases: Sequence[Unseen], tasks: Mapping[str, Task], labels: Labels, patients: Mapping[str, str], workers: int
 ) -> tuple[tuple[Compared, ...], Decide, Pool | None, dict[str, str]]:
-    """The models, best first; what the best predicts of an unseen case; its weights by label, if any; and which configurations cannot stand alone.
+    """The models, best first; what the best predicts of an unseen case; its weights by label, if it has any; and which
+    configurations cannot stand alone.
 
     Where networks see some channels only, ensembles are also tried with weights by label and with STAPLE.
     """
