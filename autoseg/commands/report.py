@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from ..settings import MOST_THREADS
 from . import _flags, _options
 
-HELP = "write one HTML page about a dataset: scores of all cases, trainings, images and labels, plan"
+HELP = "write one HTML page about a dataset (scores of all cases, trainings, images, plan) or about predictions"
 
 
 def add_flags(command: ArgumentParser) -> None:
