@@ -96,6 +96,9 @@ def _image(case: Case, source: PredictionsSource, shape: tuple[int, ...]) -> tup
 
 
 def _channels(image: Image, names: Sequence[str]) -> list[ChannelFingerprint | None]:
+    """Of every channel; nothing where the file of a case that has one of them does not say which it is."""
+    if len(image.array) != len(names):
+        return []
     return [
         None if number in image.absent else channel_fingerprint(np.ascontiguousarray(array), name)
         for number, (name, array) in enumerate(zip(names, image.array))

@@ -40,6 +40,8 @@ def predictions_at(path: Path) -> Path | None:
     if not path.is_dir() or not any((path / name).is_file() for name in (PREDICTIONS, RECORD)):
         return None
     if not (path / PREDICTIONS).is_file():
+        if (path / "imagesTr").is_dir():
+            return None  # a dataset, into whose folder somebody has predicted
         raise WorkspaceError(
             f"{path} was predicted by an earlier autoseg, which did not note what a report needs; run the same "
             "`autoseg predict` again with --continue, which keeps its label maps"

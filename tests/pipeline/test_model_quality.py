@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cross_validated import CASES, SETTINGS, files, logits
 from small_models import EXCLUSIVE, REGIONS, plan_of
-from test_select import CASES, SETTINGS, files, logits
 
 from autoseg.bundle.bundle import read_bundle
 from autoseg.bundle.trained import read_trained
@@ -99,12 +99,12 @@ def test_kept_probabilities_agree_as_the_logits_did(small_plan: Plan, labels: La
     geometry = Geometry.plain((9, 11, 10), (3.0, 1.0, 1.0))
     record = spatial_record(geometry.shape, geometry.spacing, (2, 0, 1), Box((1, 0, 2), (9, 9, 11)), (2.0, 2.0, 2.0))
     torch.manual_seed(0)
-    found = 5 * torch.randn(9, 8, 9, labels.heads)
+    found = 5 * torch.randn(8, 9, 9, labels.heads)
     path = tmp_path / "a.b2nd"
     with kept.storing(path, record, geometry, labels) as watch:
-        watch(slice(0, 9), found)
+        watch(slice(0, 8), found)
     with Spec().open(OutputContext(plan_of(small_plan, labels).task("3d_fullres"), geometry, record)) as writer:
-        writer.take(slice(0, 9), Slab(found))
+        writer.take(slice(0, 8), Slab(found))
         expected = writer.close()
     case = Unseen("case", 0, "case", (tmp_path / "reference.nii.gz",), {"a": path})
     rows = agreements([case], ("a",), labels, None, 1)["case"]
