@@ -32,6 +32,7 @@ def predict(
     step: float = 0.5,
     existing: str = "refuse",
     volumes: bool = False,
+    report: bool = True,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> PredictReport:
@@ -48,15 +49,17 @@ def predict(
     ``probabilities`` (``uint8``, ``uint16`` or ``float32``) and other ``outputs``, by name (``"uncertainty"``) or as
     objects of your own, are written beside the label maps where asked for. ``tta`` is ``auto``, ``none`` or ``full``
     (mirror images of every patch are averaged), ``step`` the distance between patches as a share of the patch.
-    ``volumes`` writes ``volumes.csv``, in ml. Raises ModelError, UsageError or UnknownPartError.
+    ``volumes`` writes ``volumes.csv``, in ml. ``quality.csv`` tells how good each is likely to be; ``report`` writes a
+    page, ``report.html``, and never fails. Raises ModelError, UsageError or UnknownPartError.
     """
     from ..inference.options import PredictOptions
-    from ..inference.outputs import chosen
+    from ..inference.outputs import AGREEMENT, chosen
     from ..inference.predictor import Predictor
     from ..pipeline import predict as story
     from ..pipeline.to_predict import images_to_predict
+    from ..reporting.story import predictions_report_after as report_after
 
-    wanted = chosen(outputs, probabilities, trusted)
+    wanted = {**chosen(outputs, probabilities, trusted), **chosen([AGREEMENT])}
     listed = images if isinstance(images, list | tuple) else [images]
     paths, folder = [given.path(path, "an image") for path in listed], given.path(output, "the output folder")
     loaded = (
@@ -67,7 +70,7 @@ def predict(
     story.refuse_among_images(paths, folder)
     cases, refused = images_to_predict(loaded, paths, given.optional_text(modality, "modality"))
     options = PredictOptions(tta, step)
-    return story.predict(
+    done = story.predict(
         loaded,
         cases,
         folder,
@@ -77,6 +80,9 @@ def predict(
         refused=refused,
         volumes=bool(volumes),
     )
+    if report:
+        report_after(folder, 1 if loaded.settings.memory else loaded.settings.threads)
+    return done
 
 
 def evaluate(

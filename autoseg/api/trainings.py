@@ -131,9 +131,9 @@ def report(
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
 ) -> Path:
-    """Writes one HTML page about a dataset, or about a folder ``runs/<configuration>`` or ``.../fold_0``; returns it.
+    """Writes one HTML page about a dataset, a folder ``runs/<configuration>`` or ``.../fold_0``, or one of predictions.
 
-    ``output`` None: ``report.html`` in that folder of the workspace. ``pictures`` False leaves out all slices of
+    Returns it. ``output`` None: ``report.html`` in that folder. ``pictures`` False leaves out all slices of
     images. ``watch`` writes it anew every so many seconds until no training runs. Raises WorkspaceError where nothing
     is known of ``dataset``, UsageError where ``output`` is a file that is no report.
     """

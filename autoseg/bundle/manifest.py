@@ -7,10 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from .. import __version__
+from ..core.dice_line import DiceLine
 from ..core.estimate import Estimate
 from ..core.fusion import COMBINED, MEAN, STAPLE
 from ..core.names import path_name, short
 from ..corrections import Correction
+from ..data.training_ranges import TrainingRanges
 
 FORMAT = 1
 MANIFEST, PLAN = "model.json", "plan.json"
@@ -92,6 +94,10 @@ class Manifest:
     combined: str = MEAN
     """How the configurations of the ensemble are combined, one of ``core.fusion.COMBINED``: by the weighted mean of
     their probabilities, or by STAPLE of what they decide, which knows no weights."""
+    predicted_dice: dict[str, DiceLine] = field(default_factory=dict)
+    """Label to how the Dice of a prediction follows from its agreement with itself; empty: not known."""
+    training: TrainingRanges | None = None
+    """What the training cases were like; None: not known."""
     files: dict[str, StoredFile] = field(default_factory=dict)
     autoseg: str = __version__
     """The version that wrote this."""

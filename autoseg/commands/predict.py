@@ -73,6 +73,7 @@ def add_flags(command: ArgumentParser) -> None:
         metavar="SHARE",
         help="distance of patches, in patches (default: 0.5)",
     )
+    _flags.add_report(command)
     _flags.add_machine(command)
     _flags.add_memory(command)
 
@@ -112,16 +113,17 @@ def run(options: Namespace) -> int:
     from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..inference.options import PredictOptions
-    from ..inference.outputs import chosen
+    from ..inference.outputs import AGREEMENT, chosen
     from ..model_names import find_model, only_model
     from ..newest import newest_model
     from ..pipeline import predict as story
     from ..pipeline.to_predict import images_to_predict
+    from ..reporting.story import predictions_report_after as report_after
 
     refuse_unwritable(options.output)
     story.refuse_among_images(options.input, options.output)
     trusted = tuple(options.trust)
-    outputs = chosen(options.also, options.probabilities, trusted)
+    outputs = chosen([AGREEMENT, *options.also], options.probabilities, trusted)
     process.keep_freed()
     workspace = _options.workspace(options)
     if options.model:
@@ -143,5 +145,7 @@ def run(options: Namespace) -> int:
         refused=refused,
         volumes=options.volumes,
     )
+    if not options.no_report:
+        report_after(options.output, 1 if options.memory else model.settings.threads)
     options.console.result("", model=path, folder=options.output, report=report)
     return 1 if report.failed else 0

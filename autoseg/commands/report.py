@@ -7,17 +7,21 @@ from argparse import ArgumentParser, Namespace
 from ..settings import MOST_THREADS
 from . import _flags, _options
 
-HELP = "write one HTML page about a dataset: scores of all cases, trainings, images and labels, plan"
+HELP = "write one HTML page about a dataset (scores of all cases, trainings, images, plan) or about predictions"
 EXAMPLES = (
     "autoseg report Hippocampus",
     "autoseg report Hippocampus -o report.html --no-pictures",
     "autoseg report Hippocampus --watch",
+    "autoseg report results",
 )
 
 
 def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
-        "dataset", type=_flags.word, metavar="DATASET|RUN", help="a dataset, or a folder runs/CONFIGURATION[/fold_0]"
+        "dataset",
+        type=_flags.word,
+        metavar="DATASET|RUN|OUT",
+        help="a dataset, a folder runs/CONFIGURATION[/fold_0], or one that `predict` wrote",
     )
     command.add_argument(
         "-o", "--output", type=_flags.path, metavar="FILE", help="the page (default: report.html in that folder)"

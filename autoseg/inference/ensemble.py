@@ -27,6 +27,7 @@ from ..settings import Resolved, RunSettings
 from ..task import Task
 from .accumulator import Space
 from .entropy import disagreement_between
+from .fold_pairs import FoldPairs
 from .memory import Need
 from .options import PredictOptions
 from .predictor import Predictor, Slabs
@@ -125,13 +126,14 @@ class Ensemble(Predictor[PreparedTogether]):
         space: Space = ANYWHERE,
         clock: Clock | None = None,
         disagreement: bool = False,
+        pairs: FoldPairs | None = None,
     ) -> Slabs:
         """Logits of the combined probabilities, in the file's voxels."""
         voting, stapled = self._of_those(prepared.members), self.combined == STAPLE and len(prepared.members) > 1
         room = None if space.room is None else space.room // (len(self.members) + (self.combined == STAPLE))
         part = Space(room, space.folder)
         streams = [
-            _as_logits(member.slabs(case, options, run, part, clock, disagreement))
+            _as_logits(member.slabs(case, options, run, part, clock, disagreement, pairs))
             for member, case in zip(voting.members, prepared.cases)
         ]
         if not stapled:

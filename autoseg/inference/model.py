@@ -30,6 +30,7 @@ from ..settings import Resolved, RunSettings, resolve
 from ..task import Task
 from .accumulator import Space
 from .ensemble import Ensemble
+from .fold_pairs import FoldPairs
 from .inputs import all_inputs
 from .memory import Need, need, need_of_disagreement
 from .networks import read_network, refuse_too_large
@@ -161,10 +162,11 @@ class Model(Predictor[PreparedCase]):
         space: Space = ANYWHERE,
         clock: Clock | None = None,
         disagreement: bool = False,
+        pairs: FoldPairs | None = None,
     ) -> Slabs:
         """Logits in the file's voxels, a few slices at a time. Raises NotFiniteError for infinity or NaN."""
         _, resampling = prepared.record.split()
-        window = self._sweep(prepared, options, run, space, clock, disagreement=disagreement)
+        window = self._sweep(prepared, options, run, space, clock, disagreement=disagreement, pairs=pairs)
         return resampled_slabs(window, resampling, self.configuration.resampler)
 
     def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
@@ -180,6 +182,7 @@ class Model(Predictor[PreparedCase]):
         clock: Clock | None = None,
         whole: bool = False,
         disagreement: bool = False,
+        pairs: FoldPairs | None = None,
     ) -> SlidingWindow:
         _, resampling = prepared.record.split()
         return SlidingWindow(
@@ -196,6 +199,7 @@ class Model(Predictor[PreparedCase]):
             whole=whole or needs_whole(resampling, self.configuration.resampler),
             clock=clock,
             members_of=self.task.labels if disagreement else None,
+            pairs=None if pairs is None else pairs.window(len(self.networks)),
         )
 
     def _inputs(self, prepared: PreparedCase, options: PredictOptions, space: Space, clock: Clock | None) -> np.ndarray:

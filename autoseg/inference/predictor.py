@@ -23,6 +23,7 @@ from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings, resolve
 from ..task import Task
 from .accumulator import Space
+from .fold_pairs import FoldPairs
 from .in_memory import opened
 from .memory import Need, budget
 from .modality import placed
@@ -120,10 +121,11 @@ class Predictor(ABC, Generic[OnGrid]):
         space: Space = ANYWHERE,
         clock: Clock | None = None,
         disagreement: bool = False,
+        pairs: FoldPairs | None = None,
     ) -> Slabs:
         """Logits in the file's voxels, a few slices at a time, with ``Slab.disagreement`` where it is asked for.
 
-        Raises NotFiniteError for infinity or NaN.
+        ``pairs`` counts where networks of several folds decide alike. Raises NotFiniteError for infinity or NaN.
         """
 
     def predict(
@@ -201,17 +203,22 @@ class Predictor(ABC, Generic[OnGrid]):
         and "correct". Raises ModelError when a network computes infinity or NaN.
         """
         run, clock, wanted = resolve(self.settings, predicting=True), clock or Clock(), outputs or chosen()
-        context = OutputContext(self.task, prepared.geometry, prepared.record, case, folder)
         asked, found = asks_disagreement(wanted), None
+
+        def written(run: Resolved) -> Prediction:
+            pairs = FoldPairs(self.task.labels) if any(output.fold_pairs for output in wanted.values()) else None
+            context = OutputContext(self.task, prepared.geometry, prepared.record, case, folder, pairs)
+            slabs = self.slabs(prepared, options, run, space, clock, asked, pairs)
+            return write_outputs(slabs, context, wanted, clock)
+
         try:
-            found = write_outputs(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
+            found = written(run)
         except NotFiniteError:
             if self.settings.precision != "auto" or run.dtype is None:
                 raise
         if found is None:  # only now that the error has been handled, the first attempt and its memory are gone
             LOG.warning("%s overflowed; this case is predicted again in float32", run.dtype)
-            run = replace(run, dtype=None)
-            found = write_outputs(self.slabs(prepared, options, run, space, clock, asked), context, wanted, clock)
+            found = written(replace(run, dtype=None))
         if not self.postprocessing:
             return found
         with clock.stage("correct"):

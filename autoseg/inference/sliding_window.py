@@ -24,6 +24,7 @@ from ..errors import ModelError, NotFiniteError
 from ..settings import Resolved
 from .accumulator import CHUNK_BYTES, Accumulator, Space
 from .entropy import sums_per_voxel
+from .fold_pairs import WindowPairs
 from .members import SUMMED_BYTES, Members
 from .mirroring import mirrorings
 from .options import STEP
@@ -64,13 +65,14 @@ class SlidingWindow:
         whole: bool = False,
         clock: Clock | None = None,
         members_of: Labels | None = None,
+        pairs: WindowPairs | None = None,
     ) -> None:
         """``image`` is (channels, z, y, x) float32; ``patch_size`` has two entries for networks that see slices,
         each with its neighbours to make ``slices`` per channel; the border slices come again beyond the image.
 
         Networks see ``batch_size`` patches at a time on a GPU. ``whole`` allows to read all slices at once, or several
         times. ``members_of`` are labels of which it is asked how far the networks, on mirror images and in patches that
-        overlap, disagree.
+        overlap, disagree; ``pairs`` counts where they decide alike.
         """
         self.heads = heads
         self._flat = len(patch_size) == 2
@@ -99,6 +101,8 @@ class SlidingWindow:
             layers = [_last_layer(each, self.readout) for each in networks]
             self._members = Members(self._sums_of(sums, patch, whole, beside, SUMMED_BYTES), members_of, layers)
         self._window = self._sums_of(self._values, patch, whole, space, CHUNK_BYTES)
+        self._pairs = pairs
+        self._logits_of = [_last_layer(each, self.readout) for each in networks] if pairs else []
 
     def _sums_of(self, values: int, patch: Shape, whole: bool, space: Space, chunk_bytes: int) -> Accumulator:
         edges = [edge for tile in self._tiles for edge in (tile.box.start[0], tile.box.stop[0])]
@@ -160,11 +164,17 @@ class SlidingWindow:
         for some in np.array_split(np.arange(len(jobs)), -(-len(jobs) // self._batch)):
             batch = [jobs[index] for index in some]
             patches = torch.stack([self._patch(tile).flip(_spatial(flips)) for tile, flips in batch])
+            decisions: list[list[Tensor]] = [[] for _ in batch]
             for number, (network, place) in enumerate(zip(self._networks, self._places)):
-                for (tile, flips), values in zip(batch, self._computed(network, patches)):
+                for (tile, flips), values, decided in zip(batch, self._computed(network, patches), decisions):
                     turned = tuple(axis + self._flat for axis in flips)
                     self._window.add(tile, values, turned, share, place)
                     self._add_member(number, tile, values, turned)
+                    if self._pairs is not None and not flips:
+                        decided.append(self._pairs.decided(values, self._logits_of[number]))
+            for (tile, _), decided in zip(batch, decisions):
+                if self._pairs is not None and decided:
+                    self._pairs.add(tile, decided)
         self._next += len(group)
 
     def _add_member(self, number: int, tile: Tile, values: Tensor, turned: tuple[int, ...]) -> None:

@@ -100,7 +100,7 @@ def _overlaps_of(
     cropped = overlaps(np.zeros_like(reference), reference, labels) - overlaps(np.zeros_like(inner), inner, labels)
     found = np.stack([cropped] * (len(tried) + len(stapled) + (pool is not None)))
     votes = VoteTable(names, labels) if stapled else None
-    for rows in _slabs(first):
+    for rows in slabs_of(first):
         there = torch.from_numpy(np.ascontiguousarray(inner[rows])).reshape(-1)
         codes = {name: each.read(rows).flatten(1) for name, each in kept.items()}
         alone = {name: decided(code, first.one, labels) for name, code in codes.items()}
@@ -128,7 +128,7 @@ def unlike_voxels(case: Unseen, names: Sequence[str], labels: Labels) -> tuple[n
     kept = case.opened(names)
     inner = kept[0].before.apply(reference_of(case, kept[0].geometry, labels), not_resampled)
     codes, truth = [], []
-    for rows in _slabs(kept[0]):
+    for rows in slabs_of(kept[0]):
         there = np.ascontiguousarray(inner[rows]).reshape(-1)
         every = torch.stack([each.read(rows).flatten(1).to(torch.int32) for each in kept]).numpy()
         unlike = (every != every[0]).any((0, 1)) & (
@@ -152,7 +152,7 @@ def label_map(
     if staple and len(members) > 1:
         inner[...] = _stapled(kept, labels)
         return _values(labels)[indices]
-    for rows in _slabs(kept[0]):
+    for rows in slabs_of(kept[0]):
         codes = {name: each.read(rows) for name, each in zip(members, kept)}
         inner[rows] = _together(codes, members, kept[0].one, labels, shares).numpy()
     return _values(labels)[indices]
@@ -173,12 +173,12 @@ def _stapled(kept: Sequence[StoredProbabilities], labels: Labels) -> np.ndarray:
     whole = (len(kept), *kept[0].shape[1:])
     votes = np.empty(whole, decision_type(labels.heads, labels.exclusive))
     staple = Staple(len(kept), labels.heads, labels.exclusive)
-    for rows in _slabs(kept[0]):
+    for rows in slabs_of(kept[0]):
         votes[:, rows] = np.stack([votes_of(each.read(rows), each.one, labels) for each in kept])
         staple.add(votes[:, rows].reshape(len(kept), -1))
     staple.estimate()
     found = np.empty(whole[1:], np.int64)
-    for rows in _slabs(kept[0]):
+    for rows in slabs_of(kept[0]):
         chances = staple.chances(votes[:, rows].reshape(len(kept), -1))
         found[rows] = decided_by(chances, labels).reshape(found[rows].shape)
     return found
@@ -187,7 +187,17 @@ def _stapled(kept: Sequence[StoredProbabilities], labels: Labels) -> np.ndarray:
 def _together(
     codes: Mapping[str, torch.Tensor], members: Members, one: int, labels: Labels, shares: np.ndarray | None = None
 ) -> torch.Tensor:
-    """``shares`` (members, heads) are weights in parts of ``WHOLE``; None: all weigh the same."""
+    """Label indices (...), see ``summed``."""
+    return decided(*summed(codes, members, one, shares), labels)
+
+
+def summed(
+    codes: Mapping[str, torch.Tensor], members: Members, one: int, shares: np.ndarray | None = None
+) -> tuple[torch.Tensor, int]:
+    """Codes (heads, ...) of the members added up, and what certainty is there.
+
+    ``shares`` (members, heads) are weights in parts of ``WHOLE``; None: all weigh the same.
+    """
     if shares is None:
         total = sum(codes[name].to(torch.int32) for name in members)
     else:
@@ -197,7 +207,7 @@ def _together(
             for name, share in zip(members, of_heads)
         )
     assert isinstance(total, torch.Tensor)
-    return decided(total, one * (len(members) if shares is None else WHOLE), labels)
+    return total, one * (len(members) if shares is None else WHOLE)
 
 
 def _differ(codes: Sequence[torch.Tensor], alone: Sequence[torch.Tensor], one: int, labels: Labels) -> torch.Tensor:
@@ -215,5 +225,5 @@ def _values(labels: Labels) -> np.ndarray:
     return values.astype(np.min_scalar_type(values.max()) if values.min() >= 0 else np.int64)
 
 
-def _slabs(case: StoredProbabilities) -> list[slice]:
+def slabs_of(case: StoredProbabilities) -> list[slice]:
     return [slice(start, start + case.thickness) for start in range(0, case.shape[1], case.thickness)]

@@ -18,6 +18,7 @@ from ..errors import ModelError, RecordError
 from ..evaluation.scores import CaseScores, Summary, summarise
 from ..run_folder import RunFolder
 from ..workspace import DatasetFolder
+from .model_quality import quality_of
 
 LOG = logging.getLogger("autoseg")
 
@@ -73,9 +74,12 @@ def describe(trained: Trained) -> Manifest:
     fold = next(iter(trained.runs.values())).root.absolute()
     described = DatasetFolder(fold.parents[2]).dataset
     dataset = DatasetFolder(described.parent).read_dataset() if described.exists() else None
+    known = quality_of(trained)
     return replace(
         trained.manifest,
         scores=cross_validation(trained.runs),
+        predicted_dice=known.lines,
+        training=known.training,
         licence=dataset.licence if dataset else "",
         citation=dataset.citation if dataset else "",
     )

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from ..errors import UsageError
 from ..inference.attempt import Attempt
 from ..inference.memory import Gate, budget
 from ..inference.options import DEFAULT, PredictOptions
-from ..inference.outputs import Outputs, chosen
+from ..inference.outputs import AGREEMENT, Outputs, chosen
 from ..inference.predictor import Predictor, asks_disagreement
 from ..inference.report import PredictReport
 from ..preprocessing.estimates import Estimates
 from ..preprocessing.filtering import names_of_filters
+from .model_quality import ModelQuality, quality_of
 from .predict_stages import Stages
+from .predictions import QualityFile, refuse_others, write_predictions
 from .results import Results
 from .volumes import refuse_others_table, write_volumes
 
@@ -50,7 +53,8 @@ def predict(
 ) -> PredictReport:
     """Writes ``folder/<case><ending>`` for every case, and the files of other ``outputs`` (see ``outputs.chosen``).
 
-    ``dataset.json`` names the labels for whoever evaluates; ``volumes`` asks for ``volumes.csv``.
+    ``dataset.json`` names the labels for whoever evaluates; ``volumes`` asks for ``volumes.csv``. With the output
+    ``agreement``, ``quality.csv`` tells how good each is likely to be, and ``predictions.json`` where images lie.
 
     The next case is read and prepared while the network works on this one and the last one is written, as far as
     memory allows; a processor works on several cases at once where there are many. A case that fails is reported and
@@ -83,6 +87,7 @@ def predict(
     task = model.task
     if recorded:
         stages.results.write_names(described(task.labels, task.channels, task.file_ending))
+    stages = _with_quality(stages, cases)
     attempts: list[Attempt[Path]] = [Attempt(key, None, error=why) for key, why in (refused or {}).items()]
     on_network_grid = ordered_map(stages.prepared, todo, workers=1, stopped=stages.stopped)
     with closing(on_network_grid), gate:  # the gate opens first: whoever waits there is waited for
@@ -94,6 +99,8 @@ def predict(
     skipped = sorted({case.key for case in cases} - {case.key for case in todo})
     report = PredictReport.of(attempts, skipped, time.monotonic() - start)
     LOG.info("%s", report.stage_table())
+    if stages.quality is not None:
+        stages.quality.end()
     if volumes:
         written = {
             key: files_in(folder, key, task.file_ending, task.labels) for key in by_key if key not in report.failed
@@ -107,10 +114,23 @@ def _todo(cases: Sequence[Case], stages: Stages, existing: str, volumes: bool) -
     _spare_images(cases, stages)
     if volumes:
         refuse_others_table(stages.results, existing)
+    if AGREEMENT in stages.outputs and stages.recorded:
+        refuse_others(stages.results, existing)
     todo = [case for case in cases if existing != "keep" or not stages.finished(case.key)]
     if existing != "replace":
         _spare_others(todo, stages, existing)
     return todo
+
+
+def _with_quality(stages: Stages, cases: Sequence[Case]) -> Stages:
+    """With the table of agreements, where these are measured."""
+    if AGREEMENT not in stages.outputs:
+        return stages
+    known = quality_of(stages.model.trained) if stages.recorded else ModelQuality()
+    if stages.recorded:
+        write_predictions(stages.results, stages.model, cases, known)
+    table = QualityFile.begun(stages.folder, known.lines, stages.results if stages.recorded else None)
+    return replace(stages, quality=table)
 
 
 def _tell(attempts: Sequence[Attempt[Path]]) -> None:

@@ -26,12 +26,13 @@ from ..inference.attempt import Attempt
 from ..inference.memory import Gate
 from ..inference.modality import placed
 from ..inference.options import PredictOptions
-from ..inference.outputs import LABEL_MAP, Output, Outputs, paths
+from ..inference.outputs import AGREEMENT, LABEL_MAP, Output, Outputs, paths
 from ..inference.prediction import Prediction
 from ..inference.predictor import Predictor, Prepared
 from ..parts.readers import read_header, refuse_unwritable
 from ..preprocessing.estimates import NOT_KEPT, Estimates
 from ..settings import resolve
+from .predictions import QualityFile
 from .results import Results
 
 LOG = logging.getLogger("autoseg")
@@ -57,6 +58,8 @@ class Stages:
     """Channels that no network gets to see, counted from 0, although cases have them."""
     estimates: Mapping[str, Estimates] = field(default_factory=dict)
     """Case to where what its filters find slowly is kept."""
+    quality: QualityFile | None = None
+    """Where agreement is noted; None: it is not measured."""
     stopped: threading.Event = field(default_factory=threading.Event)
     clocks: dict[str, Clock] = field(default_factory=dict)
     """Of the cases that are under way."""
@@ -155,6 +158,8 @@ class Stages:
         """The label map comes last: where it exists, the case is finished. Streamed outputs are completed after it."""
 
         def write(prediction: Prediction) -> Path:
+            if self.quality is not None:
+                self.quality.add(attempt.key, prediction.results[AGREEMENT])
             for name, output in self._in_order():
                 files = paths(output, self.folder, attempt.key, self.model.task)
                 for path in files if not output.streamed else ():

@@ -25,6 +25,7 @@ from ..data.label_maps import files_in, write_label_map
 from ..errors import ModelError, UsageError, WorkspaceError
 from ..evaluation.counts import dice
 from ..evaluation.learn import Held, Learned, learn
+from ..evaluation.pool import Pool
 from ..evaluation.scores import Summary
 from ..evaluation.selection import Compared, Members, Selection, rank, write_selection
 from ..newest import note_made
@@ -35,9 +36,11 @@ from ..workspace import DatasetFolder
 from .compare import Unseen, ensembles, label_map, overlaps_of, reference_of
 from .evaluate import Scorer, score_pairs
 from .export_bundle import case_scores, cross_validation
+from .kept_agreement import selected_quality
 from .label_pairs import Pair
 from .mirroring import measure_mirroring
 from .missing import seen
+from .model_quality import ModelQuality
 from .pooling import learned_pool
 from .subset_scores import Decide, scores_of_subsets
 from .validated import problems
@@ -79,7 +82,7 @@ def _selected(
     trained, missing = _trained(files, dataset, splits, configurations, numbers)
     tasks, threads = {name: each.plan.task(name) for name, each in trained.items()}, settings.threads
     cases = _unseen(files, dataset, splits, tasks, numbers)
-    compared, decide, blind = _compare(cases, tasks, dataset.labels, splits.patients, threads)
+    compared, decide, pool, blind = _compare(cases, tasks, dataset.labels, splits.patients, threads)
     members, missing = compared[0].members, missing | blind
     learned, held = _learn(cases, members, decide, dataset, threads)
 
@@ -104,7 +107,8 @@ def _selected(
     validated = CrossValidation(summary.overall, summary.labels, numbers, subsets)
     whose = len({case.patient for case in cases})
     selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
-    _write_model(files, dataset, {name: trained[name] for name in members}, selection)
+    quality = selected_quality(files, trained[members[0]].plan, cases, compared[0], pool, summary, threads)
+    _write_model(files, dataset, {name: trained[name] for name in members}, selection, quality)
     write_selection(files.selection, selection)
     note_made(files.selected_made)
     return selection
@@ -194,8 +198,9 @@ def _unseen(
 
 def _compare(
     cases: Sequence[Unseen], tasks: Mapping[str, Task], labels: Labels, patients: Mapping[str, str], workers: int
-) -> tuple[tuple[Compared, ...], Decide, dict[str, str]]:
-    """The models, best first; what the best predicts of an unseen case; and which configurations cannot stand alone.
+) -> tuple[tuple[Compared, ...], Decide, Pool | None, dict[str, str]]:
+    """The models, best first; what the best predicts of an unseen case; its weights by label, if it has any; and which
+    configurations cannot stand alone.
 
     Where networks see some channels only, ensembles are also tried with weights by label and with STAPLE.
     """
@@ -208,7 +213,8 @@ def _compare(
     compared = rank(tried, scores, [case.key for case in cases], labels, patients, pool, stapled)
     best = compared[0]
     weighed = pool if best.weights else None
-    return compared, partial(label_map, members=best.members, labels=labels, pool=weighed, staple=best.stapled), blind
+    decide = partial(label_map, members=best.members, labels=labels, pool=weighed, staple=best.stapled)
+    return compared, decide, weighed, blind
 
 
 def _able(tried: Sequence[Members], cases: Sequence[Unseen]) -> tuple[list[Members], dict[str, str]]:
@@ -261,6 +267,7 @@ def _write_model(
     dataset: Dataset,
     members: dict[str, TrainedRuns],
     selection: Selection,
+    quality: ModelQuality,
 ) -> None:
     stages = {stage: runs for trained in members.values() for stage, runs in trained.stages.items()}
     first = next(iter(members.values()))
@@ -282,6 +289,8 @@ def _write_model(
         postprocessing=selection.postprocessing.corrections,
         mirroring=mirroring,
         scores=selection.scores,
+        predicted_dice=quality.lines,
+        training=quality.training,
         licence=dataset.licence,
         citation=dataset.citation,
     )

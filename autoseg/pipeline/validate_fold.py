@@ -13,7 +13,7 @@ from ..errors import TrainingError
 from ..evaluation.calibration import Bins
 from ..evaluation.tables import score_table
 from ..inference.model import Model
-from ..inference.outputs import chosen
+from ..inference.outputs import AGREEMENT, chosen
 from ..inference.stored_probabilities import open_stored
 from .calibrate import calibrate, count_bins, write_calibration
 from .evaluate import Scorer, score_pairs
@@ -46,7 +46,7 @@ def validate_fold(run: FoldRun, dataset: Dataset) -> None:
     for key in filter(todo.get, todo):
         LOG.warning("case %s: %s; it is predicted again", key, todo[key])
     model = Model.read(folder.root, settings=settings, trusted=run.files.trusted)
-    outputs = chosen(["stored_probabilities"])
+    outputs = chosen(["stored_probabilities", AGREEMENT])
     missing = [case for case in cases if case.key in todo]
     report = predict(
         model,

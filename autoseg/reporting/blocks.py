@@ -277,6 +277,10 @@ class Pictures:
     errors: tuple[tuple[str, str], ...] = ()
     """Kind of error to its colour; empty where there is no prediction."""
     note: str = ""
+    first: str = "reference"
+    """What is seen in the first picture of a view."""
+    last: str = "errors"
+    """And in the last one, in the colours of ``errors``."""
 
 
 Drawn = (Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures, Viewer)

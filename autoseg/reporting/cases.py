@@ -80,7 +80,7 @@ def pictures(source: Source, title: str, chosen: Sequence[Shown], note: str) -> 
     for result in progress(ordered_map(draw, chosen, 1, 0), len(chosen), "drawing cases"):
         if isinstance(result, str):
             wrong.append(result)
-        elif (taken := _characters(result)) > source.room:
+        elif (taken := characters(result)) > source.room:
             left_out += 1
         else:
             source.room -= taken
@@ -133,6 +133,6 @@ def _channel(source: Source, image: Image) -> str:
     return f"; the image is {channels[shown_channel(image)]}" if len(channels) > 1 else ""
 
 
-def _characters(drawn: CasePicture) -> int:
+def characters(drawn: CasePicture) -> int:
     texts = [(view.image, view.reference, view.outline, view.prediction, view.errors) for view in drawn.views]
     return sum(len(text) for view in texts for text in view if text)

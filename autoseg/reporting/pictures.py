@@ -20,6 +20,9 @@ MOST_PIXELS = 360  # along an edge; larger slices are made smaller
 MISSED, ADDED, OTHER = 1, 2, 3
 ERRORS = (("missed", "#4D7CFF"), ("added", "#FF4B2B"), ("another label", "#F0E442"))
 """Voxels of the reference only, of the prediction only, and of both with different labels."""
+UNSURE = (("0.25 to 0.5 bits", "#F0E442"), ("0.5 to 0.9 bits", "#FF8C1A"), ("0.9 bits and more", "#FF1F6B"))
+"""Entropy of a voxel: one bit is the toss of a coin between two labels."""
+BITS = (0.25, 0.5, 0.9)
 NOT_ANNOTATED = "#FFFFFF"
 FILLED = 255
 
@@ -36,6 +39,8 @@ class Drawing:
     errors: np.ndarray | None
     spacing: tuple[float, float, float]
     planes: tuple[Plane, ...]
+    marked: tuple[tuple[str, str], ...] = ERRORS
+    """What numbers of ``errors`` mean, and their colours."""
 
 
 def legend(labels: Labels) -> tuple[tuple[str, str], ...]:
@@ -52,13 +57,16 @@ def picture(
     labels: Labels,
     *,
     at_errors: bool = False,
+    marks: np.ndarray | None = None,
 ) -> CasePicture:
     """Slices with the most labelled voxels or, ``at_errors``, with the most errors where there are any.
 
+    ``marks`` (z, y, x), numbers of ``UNSURE`` from 1, take the place of errors.
     Label maps hold the user's values (z, y, x) as in the file. Raises DatasetError where they are not of the image's
     size or hold a value that no label has.
     """
-    return picture_of(case, told, drawing_of(image, reference, prediction, labels), labels, at_errors=at_errors)
+    drawing = drawing_of(image, reference, prediction, labels, marks)
+    return picture_of(case, told, drawing, labels, at_errors=at_errors)
 
 
 def picture_of(case: str, told: str, drawing: Drawing, labels: Labels, *, at_errors: bool = False) -> CasePicture:
@@ -73,15 +81,26 @@ def shown_channel(image: Image) -> int:
     return next(number for number in range(len(image.array)) if number not in image.absent)
 
 
-def drawing_of(image: Image, reference: np.ndarray, prediction: np.ndarray | None, labels: Labels) -> Drawing:
+def unsure(entropy: np.ndarray) -> np.ndarray:
+    """Bits (z, y, x) as numbers of ``UNSURE`` from 1; 0: surer than all of them."""
+    return np.digitize(entropy, BITS).astype(np.uint8)
+
+
+def drawing_of(
+    image: Image,
+    reference: np.ndarray,
+    prediction: np.ndarray | None,
+    labels: Labels,
+    marks: np.ndarray | None = None,
+) -> Drawing:
     """Of the user's values (z, y, x), as in the file. Raises DatasetError as ``picture`` does."""
-    for name, label_map in (("reference", reference), ("prediction", prediction)):
+    for name, label_map in (("reference", reference), ("prediction", prediction), ("uncertainty", marks)):
         if label_map is not None and label_map.shape != image.array.shape[1:]:
             raise DatasetError(f"the {name} has {label_map.shape} voxels, the image {image.array.shape[1:]}")
     there = labels.encode(reference)
     found = None if prediction is None else labels.encode(prediction)
     seen = _seen(labels)
-    errors = None if found is None else _errors(there, found, seen, labels.ignore_index)
+    errors = marks if found is None else _errors(there, found, seen, labels.ignore_index)
 
     def turn(array: np.ndarray) -> np.ndarray:
         return turned(array, image.geometry)
@@ -93,6 +112,7 @@ def drawing_of(image: Image, reference: np.ndarray, prediction: np.ndarray | Non
         None if errors is None else turn(errors),
         turned_spacing(image.geometry),
         planes(image.geometry),
+        ERRORS if marks is None else UNSURE,
     )
 
 
@@ -147,7 +167,9 @@ def _view(drawing: Drawing, plane: Plane, between: tuple[float, float], labels: 
         reference=_png(reference, colours),
         outline=outline(reference),
         prediction=None if drawing.prediction is None else _png(mapped(drawing.prediction), colours),
-        errors=None if drawing.errors is None else _png(mapped(drawing.errors), [colour for _, colour in ERRORS]),
+        errors=None
+        if drawing.errors is None
+        else _png(mapped(drawing.errors), [colour for _, colour in drawing.marked]),
     )
 
 

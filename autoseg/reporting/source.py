@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -103,9 +103,7 @@ class Source:
 
     def without_folders(self, text: str) -> str:
         """``text`` in which files are named without where they lie: who reads the page need not know."""
-        for folder in self._folders:
-            text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
-        return _FOLDERS.sub("", text)
+        return without_folders(text, self._folders)
 
     @cached_property
     def _folders(self) -> list[str]:
@@ -125,6 +123,13 @@ class Source:
 
     def _is_shown(self, configuration: str, fold: str) -> bool:
         return self.configuration in (None, configuration) and self.fold in (None, fold)
+
+
+def without_folders(text: str, folders: Sequence[str]) -> str:
+    """``text`` without these ``folders``, the longest first, and without whatever else looks like one."""
+    for folder in folders:
+        text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
+    return _FOLDERS.sub("", text)
 
 
 def open_source(files: DatasetFolder, **options: object) -> Source:

@@ -1,16 +1,20 @@
-"""`autoseg report`: one HTML file about a dataset of the workspace, or about one of its trainings."""
+"""`autoseg report`: one HTML file about a dataset of the workspace, one of its trainings, or predictions."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from .. import __version__
 from ..core.mishaps import explained
+from ..core.names import counted
 from ..dataset_names import find_dataset
 from ..errors import AutosegError, UsageError
 from ..workspace import DatasetFolder, Workspace
 from .page import Page, refuse_foreign, write
+from .predicted_blocks import prediction_sections
+from .predictions import PredictionsSource, open_predictions, predictions_at
 from .sections import Kept, sections
 from .source import Source, open_source, run_at
 
@@ -21,12 +25,18 @@ NAME = "report.html"
 def report(
     target: str, workspace: Workspace, *, output: Path | None = None, pictures: bool = True, threads: int = 1
 ) -> Path:
-    """Writes the page of a dataset, or of a folder ``runs/<configuration>`` or ``.../fold_0``, and returns its path.
+    """Writes the page of a dataset, of a folder ``runs/<configuration>`` or ``.../fold_0``, or of one that `predict`
+    wrote, and returns its path.
 
     ``output`` None: ``report.html`` in that folder. ``pictures`` False leaves out all slices of images. Raises
     WorkspaceError where nothing is known of ``target``, UsageError where ``output`` is no report, OSError where it
     cannot be written.
     """
+    if (predicted := _predicted(target)) is not None:
+        path = output or predicted / NAME
+        refuse_foreign(path)
+        write(path, page_of_predictions(open_predictions(predicted, pictures=pictures, threads=threads)))
+        return path
     files, configuration, fold, path = place_of(target, workspace, output)
     refuse_foreign(path)
     source = open_source(files, configuration=configuration, fold=fold, pictures=pictures, threads=threads)
@@ -44,10 +54,26 @@ def page_of(source: Source, kept: Kept | None = None) -> Page:
 
 def report_after(files: DatasetFolder, threads: int, pictures: bool = True) -> None:
     """The page of a dataset at the end of another command, whose success does not depend on it."""
-    path = files.root / NAME
+    _tried(files.root / NAME, lambda: page_of(open_source(files, pictures=pictures, threads=threads)))
+
+
+def predictions_report_after(folder: Path, threads: int) -> None:
+    """Likewise, of a folder that `predict` has written."""
+    _tried(folder / NAME, lambda: page_of_predictions(open_predictions(folder, threads=threads)))
+
+
+def page_of_predictions(source: PredictionsSource) -> Page:
+    """All that can be told of them."""
+    found = prediction_sections(source)
+    told = f"{counted(len(source.record.cases), 'prediction')} by {source.record.model}"
+    return Page(source.folder.resolve().name, told, __version__, found, tuple(source.damaged))
+
+
+def _tried(path: Path, made: Callable[[], Page]) -> None:
+    """Writes a page, or says why there is none."""
     try:
         refuse_foreign(path)
-        write(path, page_of(open_source(files, pictures=pictures, threads=threads)))
+        write(path, made())
     except Exception as error:
         said = explained(error) or f"{type(error).__name__}: {error}"
         LOG.warning("no report was written (`autoseg report` tries again): %s", said)
@@ -67,6 +93,13 @@ def place_of(
     found = find_dataset(target, workspace)
     files = workspace.folder_for(found.folder, found.name)
     return files, None, None, output or files.root / NAME
+
+
+def _predicted(target: str) -> Path | None:
+    try:
+        return predictions_at(Path(target).expanduser())
+    except (OSError, ValueError, RuntimeError):  # as below
+        return None
 
 
 def _run(target: str, workspace: Workspace) -> tuple[DatasetFolder, str, str | None] | None:

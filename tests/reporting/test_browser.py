@@ -22,12 +22,13 @@ PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}
 
 
 @pytest.fixture(scope="module")
-def pages(made: DatasetFolder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(made: DatasetFolder, predictions: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder, workspace = tmp_path_factory.mktemp("pages"), made.root.parent
     run = made.run("3d_fullres", "0").root
     return {
         "dataset": autoseg.report(NAME, workspace, output=folder / "dataset.html"),
         "run": autoseg.report(run, workspace, output=folder / "run.html"),
+        "predictions": autoseg.report(predictions, output=folder / "predictions.html"),
         "without pictures": autoseg.report(NAME, workspace, output=folder / "plain.html", pictures=False),
     }
 
@@ -47,7 +48,7 @@ def column(table, place: int) -> list[str]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-@pytest.mark.parametrize("page", ["dataset", "run", "without pictures"])
+@pytest.mark.parametrize("page", ["dataset", "run", "without pictures", "predictions"])
 def test_a_page_is_drawn_without_errors_in_both_themes_and_on_a_phone(browser, pages, page, width, theme) -> None:
     emulate(browser, theme=theme, width=width)
     opened(browser, pages[page])
@@ -252,3 +253,18 @@ def test_a_live_page_looks_for_a_newer_one_and_goes_on_where_the_reader_was(brow
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == PAPER["dark"]
     assert browser.execute_script("return document.querySelector('details').open && window.scrollY") == 500
     assert [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_predictions_can_be_sorted_and_their_uncertainty_is_named(browser, pages) -> None:
+    emulate(browser)
+    opened(browser, pages["predictions"])
+    table = figure(browser, "How good they are likely to be")
+    heads = table.find_elements("css selector", "thead button")
+    place = 1 + [head.get_attribute("textContent") for head in heads].index("predicted Dice")
+    click(browser, heads[place - 1])
+    click(browser, heads[place - 1])
+    descending = [float(text) for text in column(table, place) if text != "–"]
+    assert descending == sorted(descending, reverse=True) and len(set(descending)) > 2
+    views = browser.find_elements("css selector", "figure.pictures .case:first-of-type .view > p")
+    assert {view.get_attribute("textContent") for view in views} >= {"prediction", "uncertainty"}
+    assert "Uncertainty:" in browser.find_element("css selector", "figure.pictures").get_attribute("textContent")

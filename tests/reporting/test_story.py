@@ -14,8 +14,10 @@ import pytest
 from reported import CASES, CONFIGURATION, HOSTILE, NAME, label_map, make_raw, predicted
 
 import autoseg
+from autoseg.bundle.bundle import read_bundle
 from autoseg.cli import main
 from autoseg.errors import AutosegError
+from autoseg.evaluation.quality_table import read_quality
 from autoseg.reporting.page import refuse_foreign
 from autoseg.reporting.story import report_after
 from autoseg.workspace import DatasetFolder, Workspace
@@ -279,10 +281,16 @@ def test_preparing_train_and_select_write_the_page_by_themselves(
     )
     (memory,) = titled(page, "Memory")
     assert memory["choices"][0]["series"][0]["y"][0] > 0.05  # GB, of a process that has loaded torch
+    keys = Workspace(workspace).dataset_folder(NAME).read_folds()[0].validation
+    quality = read_quality(Workspace(workspace).dataset_folder(NAME).run("2d", "0").validation / "quality.csv")
+    assert [*quality] == sorted(keys)  # agreement of the validation cases, for the Dice of predictions
+    assert all(each.fold_dice is None for rows in quality.values() for each in rows.values())
     page.unlink()
     select = ["select", NAME, "-f", "0", "--no-mirroring-test", *at]
     assert main([*select, "--no-report"]) == 0 and not page.exists()
     assert main(select) == 0 and titled(page, "All cases")
+    known = read_bundle(Workspace(workspace).dataset_folder(NAME).selected).manifest.training
+    assert known is not None and known.cases == len(CASES) and known.spacing["feet-head"].low == 3.0
 
 
 def test_whatever_befalls_the_page_training_has_succeeded(

@@ -25,10 +25,11 @@ from ..memory import NOTHING, Need
 from ..readout import Slab
 
 if TYPE_CHECKING:
+    from ..fold_pairs import FoldPairs
     from ..prediction import Prediction
 
 OUTPUTS = Family("autoseg.inference.outputs", "Spec")
-LABEL_MAP = "label_map"
+LABEL_MAP, AGREEMENT = "label_map", "agreement"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class OutputContext:
     """Where the image comes from; None: it is an object in memory."""
     folder: Path | None = None
     """Where files are written; None: nowhere, results stay in main memory."""
+    pairs: FoldPairs | None = None
+    """Where folds are compared; None: no output wants it."""
 
     @property
     def image(self) -> Path | None:
@@ -80,6 +83,8 @@ class Output(Protocol):
 
     disagreement: ClassVar[bool] = False
     """Whether ``Slab.disagreement`` is wanted, for which more is summed than the logits that decide."""
+    fold_pairs: ClassVar[bool] = False
+    """Whether ``OutputContext.pairs`` is wanted, for which networks of several folds are compared on the way."""
     streamed: ClassVar[bool] = False
     """Whether its files are written while slabs are taken. Then ``write`` comes last of all, when the label map is
     there; otherwise it makes the files, and the label map's comes after it."""

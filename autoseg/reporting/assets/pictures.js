@@ -7,12 +7,12 @@ function drawPictures(figure, block) {
   outline.addEventListener("change", () => figure.classList.toggle("without-outline", !outline.checked));
   const predicted = block.errors.length > 0;
   figure.append(html("div", { class: "tools" }, html("label", {}, "Opacity of labels", opacity),
-    html("label", {}, outline, predicted ? "outline of the reference" : "outlines")));
+    html("label", {}, outline, predicted ? `outline of the ${block.first}` : "outlines")));
   figure.append(colours("Labels", block.legend));
-  if (predicted) figure.append(colours("Errors", block.errors));
+  if (predicted) figure.append(colours(block.last[0].toUpperCase() + block.last.slice(1), block.errors));
   figure.append(...[note(block), html("p", { class: "note" }, conventions(block))].filter(Boolean));
   for (const each of block.cases) figure.append(html("div", { class: "case" }, html("h4", {}, each.case), html("p", { class: "note" }, each.told),
-    html("div", { class: predicted ? "views" : "views single" }, ...each.views.map((view) => planeOf(each, view))),
+    html("div", { class: predicted ? "views" : "views single" }, ...each.views.map((view) => planeOf(block, each, view))),
     each.volume ? lookThrough(each.volume, block) : null));
 }
 
@@ -27,15 +27,15 @@ function colours(name, entries) {
   return html("ul", { class: "legend" }, html("li", { class: "what" }, `${name}:`), ...entries.map(([label, paint]) => html("li", {}, swatch(paint), ` ${label}`)));
 }
 
-function layers(view) {
-  const found = [{ name: "reference", fill: view.reference, lines: view.outline }];
+function layers(block, view) {
+  const found = [{ name: block.first, fill: view.reference, lines: view.outline }];
   if (view.prediction) found.push({ name: "prediction", fill: view.prediction, lines: view.outline });
-  if (view.errors) found.push({ name: "errors", fill: view.errors, lines: "" });
+  if (view.errors) found.push({ name: block.last, fill: view.errors, lines: "" });
   return found;
 }
 
-function planeOf(each, view) {
-  const shownLayers = layers(view);
+function planeOf(block, each, view) {
+  const shownLayers = layers(block, view);
   const larger = html("button", { type: "button", "aria-pressed": "false", "aria-label": `enlarge ${each.case}, ${view.plane}` }, "enlarge");
   const told = html("p", {}, `${[view.plane, view.place].filter(Boolean).join(", ")} `, larger);
   const plane = html("div", { class: "plane", style: { "--layers": shownLayers.length } }, told, ...shownLayers.map((layer) => viewOf(each, view, layer)));
