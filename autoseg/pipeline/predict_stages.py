@@ -55,7 +55,7 @@ class Stages:
     """Whether what is written is noted in ``results``."""
     withheld: tuple[int, ...] = ()
     """Channels that no network gets to see, counted from 0, although cases have them."""
-    estimates: Mapping[str, Estimates] = field(default_factory=dict)
+    estimates: Mapping[str, Estimates] | None = None
     """Case to where what its filters find slowly is kept."""
     stopped: threading.Event = field(default_factory=threading.Event)
     clocks: dict[str, Clock] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Stages:
         with self._leaving(case.key) as through:
             task = self.model.task
             read = weighed.then("read", lambda _: read_case(case, task.alignment).without(self.withheld))
-            kept = self.estimates.get(case.key, NOT_KEPT)
+            kept = (self.estimates or {}).get(case.key, NOT_KEPT)
             prepared = through(
                 read.then("prepare", lambda image: self.model.prepare(placed(image, task, case.key), estimates=kept))
             )
