@@ -77,9 +77,7 @@ def predict(
         LOG.info("images are filtered first (%s), as those of the training were%s", filters, slowly)
     gate = Gate(budget(model.settings.memory))
     by_key = {case.key: case for case in cases}
-    stages = Stages(
-        model, folder, options, wanted, gate, Results.read(folder), by_key, recorded, withheld, estimates or {}
-    )
+    stages = Stages(model, folder, options, wanted, gate, Results.read(folder), by_key, recorded, withheld, estimates)
     todo = _todo(cases, stages, existing, volumes)
     for place in sorted({folder, *(path.parent for case in cases for path in stages.files(case.key))}):
         place.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ class Stages:
     """Whether what is written is noted in ``results``."""
     withheld: tuple[int, ...] = ()
     """Channels that no network gets to see, counted from 0, although cases have them."""
-    estimates: Mapping[str, Estimates] = field(default_factory=dict)
+    estimates: Mapping[str, Estimates] | None = None
     """Case to where what its filters find slowly is kept."""
     quality: QualityFile | None = None
     """Where agreement is noted; None: it is not measured."""
@@ -103,7 +103,7 @@ class Stages:
         with self._leaving(case.key) as through:
             task = self.model.task
             read = weighed.then("read", lambda _: read_case(case, task.alignment).without(self.withheld))
-            kept = self.estimates.get(case.key, NOT_KEPT)
+            kept = (self.estimates or {}).get(case.key, NOT_KEPT)
             prepared = through(
                 read.then("prepare", lambda image: self.model.prepare(placed(image, task, case.key), estimates=kept))
             )

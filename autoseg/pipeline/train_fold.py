@@ -193,8 +193,9 @@ def _refuse_another_plan(run: FoldRun) -> None:
     (_, old), (name, new) = before.configuration(), plan.configuration()
     rules = replace(old.training, epochs=new.training.epochs, patience=new.training.patience)
     old = replace(old, training=rules, cost=new.cost, reasons=new.reasons)
-    beside = {"fusion": plan.fusion, "beside": plan.beside}  # what else was planned changes nothing here
-    if replace(before, configurations={name: old}, reasons=plan.reasons, **beside) != plan:
+    decided = {**vars(before), "configurations": {name: old}}
+    told = ("reasons", "fusion", "beside")  # what else was planned changes nothing here
+    if any(value != getattr(plan, field) for field, value in decided.items() if field not in told):
         raise TrainingError(
             f"{folder.root} was started with another plan than {plan.dataset} has now. "
             f"Take back the change in plan.json or --set, or remove {folder.root} to start anew"
