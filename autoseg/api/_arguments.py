@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ..alignment.record import AlignmentRequest
     from ..data.folds import FoldRules
     from ..data.layouts.names import Names
+    from ..pipeline.make_plan import PlanRequest
     from ..planning.constraints import PlanConstraints
+    from ..settings import RunSettings
     from ..workspace import DatasetFolder, Workspace
 
 
@@ -93,6 +95,23 @@ def alignment(align: object, reference: object) -> AlignmentRequest | None:
     if align is None and reference is None:
         return None
     return AlignmentRequest(HEADER if align is None else str(align), None if reference is None else str(reference))
+
+
+def plan_request(
+    planner: str | None,
+    plans: object,
+    asked: PlanConstraints,
+    target: str | None,
+    changes: Sequence[str],
+    settings: RunSettings | None,
+    trusted: tuple[str, ...],
+) -> PlanRequest:
+    """By whom and of what is planned. Raises UsageError where ``plans`` is no path."""
+    from ..pipeline.make_plan import PlanRequest
+    from ..settings import RunSettings
+
+    nnunet = optional_path(plans, "plans")
+    return PlanRequest(planner, nnunet, asked, target, changes, settings or RunSettings(), trusted)
 
 
 def constraints(

@@ -134,35 +134,27 @@ def plan_and_preprocess(
     those of ``require``, although no training case does. ``fusion`` is where channels are combined
     (``"middle:attention"``: by encoders, one for each of ``groups``, ``[["T1", "T1ce"], ["FLAIR"]]``, or for each
     channel; ``"decision"``: by a network each; ``"unpaired"``: each case has one of them; of several in a list each is
-    planned, ``["input", "middle"]``). ``memory`` (``"8GB"``) and
-    ``minutes`` are what one training may take, on ``target`` if that is not this machine (``"a100-40g"``); ``changes``
-    are those of ``--set`` (``["batch_size=4"]``). ``configurations`` None prepares all. Channels come onto the grid of
-    ``reference``, a name or number, or else onto that of the label maps, by their headers (``align="header"``); with
-    ``align`` ``"rigid"`` or ``"affine"`` they are registered besides; None for both is what was asked for before.
+    planned, ``["input", "middle"]``). ``memory`` (``"8GB"``) and ``minutes`` are what one training may take, on
+    ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``).
+    ``configurations`` None prepares all. Channels come onto the grid of ``reference``, a name or number, or else
+    onto that of the label maps, by their headers (``align="header"``); with ``align`` ``"rigid"`` or ``"affine"`` they are registered besides; None for both is what was asked for before.
     ``modality_file`` is a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that names the channel of cases that have one
     each. ``channels`` and ``labels`` name those of a folder without dataset.json, the labels in the order of their
     values and without the background. ``report`` writes the dataset's page at the end, and never fails. Raises
     DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
-    from ..pipeline.make_plan import PlanRequest
     from ..reporting.story import report_after
-    from ..settings import RunSettings
 
     of_channels = bias_correction, filters, normalizers, missing_channels, require, fusion, groups
     constraints = given.constraints(spacing, mirror, slices, memory, minutes, network, *of_channels)
-    nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
-    raw, root = given.path(folder, "the dataset's folder"), given.workspace_in(workspace, trusted)
+    request = given.plan_request(planner, plans, constraints, target, changes, settings, trusted)
+    root, folds = given.workspace_in(workspace, trusted), given.fold_rules(group, group_file, stratify)
+    table, names = given.optional_text(modality_file, "modality_file"), given.names(channels, labels)
+    raw, grid = given.path(folder, "the dataset's folder"), given.alignment(align, reference)
     planned = story.plan_and_preprocess(
-        raw,
-        root,
-        PlanRequest(planner, nnunet, constraints, target, changes, used, trusted),
-        folds=given.fold_rules(group, group_file, stratify),
-        configurations=configurations,
-        alignment=given.alignment(align, reference),
-        modality_file=given.optional_text(modality_file, "modality_file"),
-        names=given.names(channels, labels),
+        raw, root, request, folds=folds, configurations=configurations, alignment=grid, modality_file=table, names=names
     )
     if report:
-        report_after(root.folder_for(raw), used.threads)
+        report_after(root.folder_for(raw), request.settings.threads)
     return planned

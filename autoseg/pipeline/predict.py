@@ -100,11 +100,15 @@ def predict(
     if stages.quality is not None:
         stages.quality.end()
     if volumes:
-        written = {
-            key: files_in(folder, key, task.file_ending, task.labels) for key in by_key if key not in report.failed
-        }
-        LOG.info("volumes: %s", write_volumes(stages.results, written, task.labels, model.settings.threads))
+        _write_volumes(stages, by_key.keys() - report.failed)
     return report
+
+
+def _write_volumes(stages: Stages, keys: Iterable[str]) -> None:
+    """Of cases whose label maps lie in the folder."""
+    task, settings = stages.model.task, stages.model.settings
+    written = {key: files_in(stages.folder, key, task.file_ending, task.labels) for key in sorted(keys)}
+    LOG.info("volumes: %s", write_volumes(stages.results, written, task.labels, settings.threads))
 
 
 def _todo(cases: Sequence[Case], stages: Stages, existing: str, volumes: bool) -> list[Case]:
