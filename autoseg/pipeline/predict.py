@@ -100,14 +100,14 @@ def predict(
     if stages.quality is not None:
         stages.quality.end()
     if volumes:
-        _write_volumes(stages, by_key.keys() - report.failed)
+        _write_volumes(stages, [key for key in by_key if key not in report.failed])
     return report
 
 
-def _write_volumes(stages: Stages, keys: Iterable[str]) -> None:
+def _write_volumes(stages: Stages, keys: Sequence[str]) -> None:
     """Of cases whose label maps lie in the folder."""
     task, settings = stages.model.task, stages.model.settings
-    written = {key: files_in(stages.folder, key, task.file_ending, task.labels) for key in sorted(keys)}
+    written = {key: files_in(stages.folder, key, task.file_ending, task.labels) for key in keys}
     LOG.info("volumes: %s", write_volumes(stages.results, written, task.labels, settings.threads))
 
 
