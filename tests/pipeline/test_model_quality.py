@@ -54,8 +54,8 @@ def test_lines_and_ranges_are_learned_of_trained_folds_and_exported(files: Datas
     trained = read_trained(files.runs("2d"))
     known = quality_of(trained)
     line = known.lines["organ"]
-    assert (line.slope, line.intercept) == pytest.approx((2, -1)) and line.cases == CASES
-    assert line.error == pytest.approx(0, abs=1e-9) and line.r == pytest.approx(1)
+    assert (line.slope, line.intercept) == pytest.approx((2, -1), abs=1e-3) and line.cases == CASES
+    assert line.error == pytest.approx(0, abs=1e-5) and line.r == pytest.approx(1)
     assert known.training is not None and known.training.extent["feet-head"] == Range(20, 20)
     assert (known.training.labels, known.training.cases) == (("organ",), CASES)
     manifest = describe(trained)

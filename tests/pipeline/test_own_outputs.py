@@ -96,8 +96,9 @@ def test_it_is_written_for_every_case_kept_and_made_again(model: Path, lab: Path
     own = ("--also", "ourlab.volumes", "--also", "uncertainty", "--trust", "ourlab")
     assert predict(lab, *own, "--probabilities", "float32") == 0
     assert sorted(path.name for path in (lab / "out").iterdir()) == [
-        "case0.nii.gz", "case1.nii.gz", "dataset.json", "predicted.jsonl", "probabilities", "uncertainty", "volumes",
-    ]  # fmt: skip
+        *("case0.nii.gz", "case1.nii.gz", "dataset.json", "predicted.jsonl", "predictions.json", "probabilities"),
+        *("quality.csv", "report.html", "uncertainty", "volumes"),
+    ]
     for number in range(2):
         path = lab / "out" / "volumes" / f"case{number}.json"
         found = json.loads(path.read_text())
@@ -118,7 +119,7 @@ def test_it_is_written_for_every_case_kept_and_made_again(model: Path, lab: Path
     ("words", "said"),
     [
         (("--also", "ourlab.volumes"), "pass --trust ourlab"),
-        (("--also", "certainty"), "choose one of label_map, probabilities, stored_probabilities, uncertainty"),
+        (("--also", "certainty"), "choose one of agreement, label_map, probabilities, stored_probabilities, uncertainty"),
         (("--also", "ourlab.volume", "--trust", "ourlab"), "there is no module 'ourlab.volume'"),
         (("--also", "ourlab.none", "--trust", "ourlab"), "no output"),
         (("--also", "ourlab", "--trust", "ourlab"), "choose one of"),

@@ -265,6 +265,6 @@ def test_predictions_can_be_sorted_and_their_uncertainty_is_named(browser, pages
     click(browser, heads[place - 1])
     descending = [float(text) for text in column(table, place) if text != "–"]
     assert descending == sorted(descending, reverse=True) and len(set(descending)) > 2
-    views = browser.find_elements("css selector", "figure.pictures .case:first-of-type .view > p")
+    views = browser.find_elements("css selector", "figure.pictures .case .view > p")
     assert {view.get_attribute("textContent") for view in views} >= {"prediction", "uncertainty"}
     assert "Uncertainty:" in browser.find_element("css selector", "figure.pictures").get_attribute("textContent")
