@@ -137,14 +137,11 @@ def plan_and_preprocess(
     constraints = given.constraints(spacing, mirror, slices, memory, minutes, network, *of_channels)
     nnunet, used = given.optional_path(plans, "plans"), settings or RunSettings()
     raw, root = given.path(folder, "the dataset's folder"), given.workspace_in(workspace, trusted)
+    request = PlanRequest(planner, nnunet, constraints, target, changes, used, trusted)
+    rules, aligned = given.fold_rules(group, group_file, stratify), given.alignment(align, reference)
+    table = given.optional_text(modality_file, "modality_file")
     planned = story.plan_and_preprocess(
-        raw,
-        root,
-        PlanRequest(planner, nnunet, constraints, target, changes, used, trusted),
-        folds=given.fold_rules(group, group_file, stratify),
-        configurations=configurations,
-        alignment=given.alignment(align, reference),
-        modality_file=given.optional_text(modality_file, "modality_file"),
+        raw, root, request, folds=rules, configurations=configurations, alignment=aligned, modality_file=table
     )
     if report:
         report_after(root.folder_for(raw), used.threads)
