@@ -137,7 +137,8 @@ def plan_and_preprocess(
     planned, ``["input", "middle"]``). ``memory`` (``"8GB"``) and ``minutes`` are what one training may take, on
     ``target`` if that is not this machine (``"a100-40g"``); ``changes`` are those of ``--set`` (``["batch_size=4"]``).
     ``configurations`` None prepares all. Channels come onto the grid of ``reference``, a name or number, or else
-    onto that of the label maps, by their headers (``align="header"``); with ``align`` ``"rigid"`` or ``"affine"`` they are registered besides; None for both is what was asked for before.
+    onto that of the label maps, by their headers (``align="header"``); with ``align`` ``"rigid"`` or
+    ``"affine"`` they are registered besides; None for both is what was asked for before.
     ``modality_file`` is a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that names the channel of cases that have one
     each. ``channels`` and ``labels`` name those of a folder without dataset.json, the labels in the order of their
     values and without the background. ``report`` writes the dataset's page at the end, and never fails. Raises

@@ -26,7 +26,7 @@ def calibrated(source: Source, name: str, summaries: Mapping[str, Summary]) -> l
     known = {label: bins for label, bins in labels.items() if sum(bins.voxels)}
     if not known:
         return found
-    return [_errors(known, len(cases)), _diagram(known), _bins(known), *found]
+    return [_errors(known, len(cases)), _bins(known), _diagram(known), *found]
 
 
 def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Bins]], list[str]]:
