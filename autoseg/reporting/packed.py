@@ -34,8 +34,8 @@ class VolumeLayer:
     """Numbers that are drawn on the image; 0: nothing."""
 
     name: str
-    differs: bool
-    """Numbers are kinds of error; otherwise labels."""
+    marked: bool
+    """Numbers are kinds of error, or what else is marked; otherwise labels."""
     nothing: str
     """What 0 means."""
     data: str

@@ -50,7 +50,7 @@ def volume(
     most: int,
     told: str = "",
 ) -> Volume | None:
-    """A case with its reference, its prediction, or both and their differences; None where ``most`` holds nothing.
+    """A case with its reference, its prediction, or both and the errors; None where ``most`` holds nothing.
 
     Label maps hold the user's values, (z, y, x) as in the file; ``most`` is the characters that all may take in the
     page. Channels that the case lacks are left out. Raises DatasetError where a label map is not of the image's size or
@@ -67,7 +67,7 @@ def volume(
 def viewer(title: str, volumes: Iterable[Volume], labels: Labels, note: str = "") -> Viewer:
     """The block that shows them."""
     cases = tuple(volumes)
-    compared = any(layer.differs for case in cases for layer in case.layers)
+    compared = any(layer.marked for case in cases for layer in case.layers)
     return Viewer(title, cases, legend(labels), ERRORS if compared else (), note)
 
 
@@ -80,7 +80,7 @@ def pack(
     most: int,
     told: str = "",
     first: str = "reference",
-    last: str = "differences",
+    last: str = "errors",
     nothing: str = "none",
     at_errors: bool = False,
 ) -> Volume | None:

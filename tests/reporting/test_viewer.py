@@ -237,7 +237,7 @@ def test_a_click_moves_the_other_planes_and_tells_what_is_there(browser, page) -
         text = told(browser, place)
         assert abs(slice_of(text, "sagittal") - where[0]) <= 1 and abs(slice_of(text, "coronal") - where[1]) <= 1
         assert f"T1: {value}" in text and f"reference: {label}" in text
-        assert "prediction: background" in text and f"differences: {'missed' if label == 'left' else 'none'}" in text
+        assert "prediction: background" in text and f"errors: {'missed' if label == 'left' else 'none'}" in text
     at = slice_of(text, "sagittal")
     ActionChains(browser).key_down(SHIFT).send_keys(RIGHT).key_up(SHIFT).perform()
     assert slice_of(told(browser, place), "sagittal") == at + 1
@@ -276,7 +276,7 @@ def test_layers_and_channels_are_chosen_and_what_is_absent_is_not_offered(browse
     options = control(place, "Channel").find_elements("css selector", "option")
     assert [each.get_attribute("textContent") for each in options] == ["T1", f"T2 {HOSTILE}"]
     assert found(browser, axial, "colour")["count"] == 0  # the prediction is empty
-    choose(browser, place, "Show", "differences")
+    choose(browser, place, "Show", "errors")
     assert found(browser, axial, "colour")["count"] > 100
     put(browser, control(place, "Opacity of labels"), 0)
     first = found(browser, axial)

@@ -74,7 +74,7 @@ def test_what_is_packed_comes_back() -> None:
     expected[(prediction != reference) & (prediction == 0)] = MISSED
     expected[(prediction != reference) & (reference == 0)] = ADDED
     expected[reference == 9] = 0
-    assert np.array_equal(numbers(packed, "differences"), expected)
+    assert np.array_equal(numbers(packed, "errors"), expected)
     block = viewer("Cases", [packed], LABELS)
     assert [name for name, _ in block.legend] == ["lesion", "organ", "not annotated"] and block.errors == ERRORS
 
@@ -97,7 +97,7 @@ def test_what_is_marked_may_be_other_than_errors() -> None:
     drawing = replace(drawing_of(image, prediction, None, LABELS), errors=marks)
     names = {"first": "prediction", "last": "uncertainty", "nothing": "little"}
     packed = pack("case", image, drawing, ["T1"], most=PLENTY, at_errors=True, **names)
-    assert [(layer.name, layer.differs, layer.nothing) for layer in packed.layers] == [
+    assert [(layer.name, layer.marked, layer.nothing) for layer in packed.layers] == [
         ("prediction", False, "background"),
         ("uncertainty", True, "little"),
     ]
@@ -236,7 +236,7 @@ def test_a_volume_opens_where_most_is_labelled_or_wrong(made: DatasetFolder) -> 
     page = page_of(open_source(made))
     blocks = [block for section in page.sections for block in section.blocks if isinstance(block, Pictures)]
     best, *_, worst = (case for block in blocks if block.errors for case in block.cases)
-    for case, name in ((best, "reference"), (worst, "differences")):
+    for case, name in ((best, "reference"), (worst, "errors")):
         found = numbers(case.volume, name) != 0
         for axis in range(3):
             counts = found.sum(tuple(other for other in range(3) if other != axis))

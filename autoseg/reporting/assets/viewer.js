@@ -57,7 +57,7 @@ function viewerState(volume, block) {
   state.reset = (view) => { Object.assign(view, { zoom: 1, x: 0.5, y: 0.5 }); state.changed(); };
   state.setLayer = (place) => {
     state.layer = volume.layers[place];
-    state.paints = paints(state.layer.differs ? block.errors : block.legend);
+    state.paints = paints(state.layer.marked ? block.errors : block.legend);
     state.changed();
   };
   state.setChannel = (place) => {
@@ -94,7 +94,7 @@ function pointText(state) {
   const places = planes.filter(({ axis }) => shape[axis] > 1).map(({ axis, name }) => `${name} ${state.at[axis] + 1} of ${shape[axis]}`);
   if (planes.length === 1) places.push(`row ${y + 1}, column ${x + 1}`);
   const named = layers.map((layer) => {
-    const number = layer.numbers[voxel], entries = layer.differs ? state.block.errors : state.block.legend;
+    const number = layer.numbers[voxel], entries = layer.marked ? state.block.errors : state.block.legend;
     return `${layer.name}: ${number ? entries[number - 1][0] : layer.nothing}`;
   });
   const code = state.channel.codes[voxel], value = shown(Number(state.channel.values[code].toPrecision(4)));
