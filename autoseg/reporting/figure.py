@@ -80,6 +80,7 @@ def draw(path: Path, rows: Sequence[Sequence[Panel]], how: Drawn) -> None:
 def _figure(rows: Sequence[Sequence[Panel]], how: Drawn) -> tuple[Any, float]:
     """It, and the dots per inch that show every voxel as one or more, where a screen can."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     panels = [panel for row in rows for panel in row]
     inches = SHEET_INCHES if panels[0].numbers else INCHES
@@ -89,10 +90,8 @@ def _figure(rows: Sequence[Sequence[Panel]], how: Drawn) -> tuple[Any, float]:
     names = _present(panels, how)
     columns = max(1, int(sum(widths) // 1.8))
     below = 0.25 * math.ceil((len(names) + 2) / columns)
-    figure = Figure(
-        figsize=(sum(widths) + 0.7 * len(widths), (height + BETWEEN) * len(rows) + below), layout="constrained"
-    )
-    figure.get_layout_engine().set(w_pad=0.12)
+    edges = sum(widths) + 0.7 * len(widths), (height + BETWEEN) * len(rows) + below
+    figure = Figure(figsize=edges, layout=ConstrainedLayoutEngine(w_pad=0.12))
     axes = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
     for line, row in zip(axes, rows):
         for each, panel in zip(line, row):
