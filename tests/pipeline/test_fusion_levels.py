@@ -71,6 +71,7 @@ def test_status_shows_a_line_for_each(trained: DatasetFolder) -> None:
     assert all(line.validated for line in lines)
 
 
+@pytest.mark.slow
 def test_select_scores_each_and_every_ensemble_and_the_chosen_one_predicts(
     trained: DatasetFolder, raw: Path, tmp_path: Path
 ) -> None:
