@@ -119,7 +119,10 @@ def test_it_is_written_for_every_case_kept_and_made_again(model: Path, lab: Path
     ("words", "said"),
     [
         (("--also", "ourlab.volumes"), "pass --trust ourlab"),
-        (("--also", "certainty"), "choose one of agreement, label_map, probabilities, stored_probabilities, uncertainty"),
+        (
+            ("--also", "certainty"),
+            "choose one of agreement, label_map, probabilities, stored_probabilities, uncertainty",
+        ),
         (("--also", "ourlab.volume", "--trust", "ourlab"), "there is no module 'ourlab.volume'"),
         (("--also", "ourlab.none", "--trust", "ourlab"), "no output"),
         (("--also", "ourlab", "--trust", "ourlab"), "choose one of"),
