@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from . import _flags, _options
 
@@ -11,7 +12,7 @@ HELP = "segment new images"
 EXAMPLES = (
     "autoseg predict -i new_scans -o results",
     "autoseg predict -i new_scans -o results -d Hippocampus -c 2d",
-    "autoseg predict -i scan_0000.nii.gz -o results -m hippocampus --also uncertainty",
+    "autoseg predict -i scan_0000.nii.gz -o out -m hippocampus --also uncertainty",
 )
 LOG = logging.getLogger("autoseg")
 
@@ -114,12 +115,9 @@ def _add_existing(command: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     from ..core import process
     from ..core.files import refuse_unwritable
-    from ..dataset_names import find_dataset
     from ..inference.model import Model
     from ..inference.options import PredictOptions
     from ..inference.outputs import AGREEMENT, chosen
-    from ..model_names import find_model, only_model
-    from ..newest import newest_model
     from ..pipeline import predict as story
     from ..pipeline.to_predict import images_to_predict
     from ..reporting.story import predictions_report_after as report_after
@@ -129,13 +127,7 @@ def run(options: Namespace) -> int:
     trusted = tuple(options.trust)
     outputs = chosen([AGREEMENT, *options.also], options.probabilities, trusted)
     process.keep_freed()
-    workspace = _options.workspace(options)
-    if options.model:
-        path = find_model(options.model, workspace, options.configuration)
-    elif options.dataset:
-        path = newest_model(workspace, find_dataset(options.dataset, workspace).name, options.configuration)
-    else:
-        path = only_model(workspace, options.configuration)
+    path = _model(options)
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
     cases, refused = images_to_predict(model, options.input, options.modality)
@@ -153,3 +145,17 @@ def run(options: Namespace) -> int:
         report_after(options.output, 1 if options.memory else model.settings.threads)
     options.console.result("", model=path, folder=options.output, report=report)
     return 1 if report.failed else 0
+
+
+def _model(options: Namespace) -> Path:
+    """The one that is named, or the only one."""
+    from ..dataset_names import find_dataset
+    from ..model_names import find_model, only_model
+    from ..newest import newest_model
+
+    workspace = _options.workspace(options)
+    if options.model:
+        return find_model(options.model, workspace, options.configuration)
+    if options.dataset:
+        return newest_model(workspace, find_dataset(options.dataset, workspace).name, options.configuration)
+    return only_model(workspace, options.configuration)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 LOG = logging.getLogger("autoseg")
+CENTURY = 100 * 365.25 * 24 * 3600  # seconds
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_LOOKS = {True: 1.0, False: 30.0}  # at items under way, on a terminal and elsewhere
 PROGRESS = "progress"
@@ -142,6 +143,6 @@ def duration(seconds: float) -> str:
 def clock_time(seconds: float, now: float | None = None) -> str:
     """When it is so many ``seconds`` from ``now`` (since 1970): ``14:32``, with the date where it is another day's."""
     now = time.time() if now is None else now
-    then = time.localtime(now + seconds)
+    then = time.localtime(now + min(seconds, CENTURY))  # beyond some thousand years the system knows no date
     today = time.localtime(now)[:3] == then[:3]
     return time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", then)

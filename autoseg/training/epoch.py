@@ -124,7 +124,7 @@ def _peak_memory(resolved: Resolved) -> float:
 
 def _line(row: dict[str, float]) -> str:
     """What fits a line of a terminal; ``metrics.csv`` has all."""
-    seen = {"patches": row["dice"], "whole cases": row["dice_volumes"]}
-    dice = ", ".join(f"{value:.3f} on {what}" for what, value in seen.items() if value == value)
+    seen = {"patches": row["dice"], "cases": row["dice_volumes"]}
+    dice = ", ".join(f"{what} {value:.3f}" for what, value in seen.items() if value == value)
     waited = f"{row['share_waiting_for_data']:.0%} waiting for data".replace("%", " %")
-    return f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}" + (f", Dice {dice}" if dice else "") + f", {waited}"
+    return f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}" + (f", Dice: {dice}" if dice else "") + f", {waited}"

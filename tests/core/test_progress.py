@@ -124,3 +124,4 @@ def test_a_time_of_today_needs_no_date() -> None:
     noon = time.mktime((2026, 3, 4, 12, 0, 0, 0, 0, -1))
     assert clock_time(90 * 60, noon) == "13:30"
     assert clock_time(12 * 3600, noon) == "2026-03-05 00:00"
+    assert clock_time(1e300, noon).startswith("2126-")
