@@ -111,7 +111,7 @@ def scored(plan: Plan, name: str, run: Path) -> dict[str, Any]:
         "iterations": iterations,
         "images_seen": round(images_seen(configuration) * iterations / planned),
         "dice": round(scores["mean"], 4),
-        "interval": [round(scores[end], 4) for end in ("low", "high")],
+        "interval": [scores[end] and round(scores[end], 4) for end in ("low", "high")],  # none of two patients
         "cases": scores["cases"],
     }
 
