@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -48,9 +49,10 @@ def prose(page: Path) -> str:
 
 
 def lines_of(block: Block) -> Iterator[list[str]]:
-    """The words of every command of a block for the shell, without comments."""
+    """The words of every command of a block for the shell, without comments and without where its output goes."""
     for line in block.text.replace("\\\n", " ").splitlines():
-        if words := shlex.split(line, comments=True):
+        words = list(takewhile(lambda word: word not in {">", ">>", "|"}, shlex.split(line, comments=True)))
+        if words:
             yield words
 
 
