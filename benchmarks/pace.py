@@ -1,7 +1,7 @@
 """Trainings that other programs do not change: what benchmarks share that compare trainings of equal length.
 
 Where the machine is quiet for a while only, `--paced` first plans everything and trains each configuration for a
-twelfth of the time, to see its pace. After that each is trained for as many epochs as the whole time holds at that
+twelfth of the time, to see its pace. After that each is trained for as many iterations as the whole time holds at that
 pace, and other programs change nothing but how long that takes. What was done is written at once: the same command goes
 on where it was stopped.
 """
@@ -95,7 +95,9 @@ def length(
         return ["--time", f"{share * seconds(budget):.0f}s"]
     iterations = paces(place, dataset, [name], budget, options)[name] * share * seconds(budget)
     planned = read_plan(place / dataset / "plan.json").configurations[name].training
-    return ["--epochs", str(max(1, round(iterations / planned.iterations_per_epoch)))]
+    epochs = max(1, round(iterations / planned.iterations_per_epoch))
+    each = max(1, round(iterations / epochs))  # a short training is a few epochs: none is left out or added
+    return ["--epochs", str(epochs), "--set", f"training.iterations_per_epoch={each}"]
 
 
 def last_epoch(run: Path) -> dict[str, float]:
