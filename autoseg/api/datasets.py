@@ -126,7 +126,8 @@ def plan_and_preprocess(
     ``reference``, a name or number, or else onto that of the label maps, by their headers (``align="header"``); with
     ``align`` ``"rigid"`` or ``"affine"`` they are registered besides; None for both is what was asked for before.
     ``modality_file`` is a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that names the channel of cases that have one
-    each. ``report`` writes the dataset's page at the end, and never fails. Raises DatasetError.
+    each. ``report`` writes the dataset's page at the end, and never fails; it has no pictures before something was
+    trained, which would take longer. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..pipeline.make_plan import PlanRequest
@@ -144,5 +145,6 @@ def plan_and_preprocess(
         raw, root, request, folds=rules, configurations=configurations, alignment=aligned, modality_file=table
     )
     if report:
-        report_after(root.folder_for(raw), used.threads)
+        files = root.folder_for(raw)
+        report_after(files, used.threads, pictures=bool(files.trained()))
     return planned

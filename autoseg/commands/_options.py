@@ -102,11 +102,11 @@ def dataset_folder(options: Namespace, writing: bool = False) -> DatasetFolder:
     return files
 
 
-def report_at_end(options: Namespace, files: DatasetFolder) -> Callable[[], None] | None:
+def report_at_end(options: Namespace, files: DatasetFolder, pictures: bool = True) -> Callable[[], None] | None:
     """What writes the dataset's page; None where none is wanted."""
     from ..reporting.story import report_after
 
-    return None if options.no_report else partial(report_after, files, settings(options).threads)
+    return None if options.no_report else partial(report_after, files, settings(options).threads, pictures)
 
 
 def output_file(path: Path | None) -> Path | None:

@@ -36,7 +36,7 @@ def run(options: Namespace) -> None:
         modality_file=options.modality_file,
     )
     files = workspace.folder_for(folder)
-    if (write := _options.report_at_end(options, files)) is not None:
+    if (write := _options.report_at_end(options, files, pictures=bool(files.trained()))) is not None:
         write()
     if options.explain:
         sys.stdout.write(explained(planned, files.read_fingerprint()) + "\n")

@@ -262,7 +262,8 @@ def test_preparing_train_and_select_write_the_page_by_themselves(
     assert main([*prepare, "--no-report"]) == 0 and not page.exists()
     assert main(prepare) == 0
     assert titled(page, "Size per label (ml)") and titled(page, "Decisions for all configurations")
-    assert 'id="training"' not in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert 'id="training"' not in text and "data:image/png" not in text
     page.unlink()
     train = ["train", NAME, "0", "-c", "2d", "--epochs", "1", "--set", "training.iterations_per_epoch=2", *at]
     assert main([*train, "--no-report"]) == 0 and not page.exists()
@@ -282,6 +283,7 @@ def test_preparing_train_and_select_write_the_page_by_themselves(
     select = ["select", NAME, "-f", "0", "--no-mirroring-test", *at]
     assert main([*select, "--no-report"]) == 0 and not page.exists()
     assert main(select) == 0 and titled(page, "All cases")
+    assert main(prepare) == 0 and titled(page, "All cases") and "data:image/png" in page.read_text(encoding="utf-8")
 
 
 def test_whatever_befalls_the_page_training_has_succeeded(
