@@ -140,11 +140,10 @@ def plan_and_preprocess(
     raw, root = given.path(folder, "the dataset's folder"), given.workspace_in(workspace, trusted)
     request = PlanRequest(planner, nnunet, constraints, target, changes, used, trusted)
     rules, aligned = given.fold_rules(group, group_file, stratify), given.alignment(align, reference)
-    table = given.optional_text(modality_file, "modality_file")
+    table, files = given.optional_text(modality_file, "modality_file"), root.folder_for(raw)
     planned = story.plan_and_preprocess(
         raw, root, request, folds=rules, configurations=configurations, alignment=aligned, modality_file=table
     )
     if report:
-        files = root.folder_for(raw)
         report_after(files, used.threads, pictures=bool(files.trained()))
     return planned
