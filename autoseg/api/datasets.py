@@ -141,8 +141,8 @@ def plan_and_preprocess(
     ``"affine"`` they are registered besides; None for both is what was asked for before.
     ``modality_file`` is a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that names the channel of cases that have one
     each. ``channels`` and ``labels`` name those of a folder without dataset.json, the labels in the order of their
-    values and without the background. ``report`` writes the dataset's page at the end, and never fails. Raises
-    DatasetError.
+    values and without the background. ``report`` writes the dataset's page at the end, and never fails; it has no
+    pictures before something was trained, which would take longer. Raises DatasetError.
     """
     from ..pipeline import plan_and_preprocess as story
     from ..reporting.story import report_after
@@ -157,5 +157,6 @@ def plan_and_preprocess(
         raw, root, request, folds=folds, configurations=configurations, alignment=grid, modality_file=table, names=names
     )
     if report:
-        report_after(root.folder_for(raw), request.settings.threads)
+        files = root.folder_for(raw)
+        report_after(files, request.settings.threads, pictures=bool(files.trained()))
     return planned

@@ -116,11 +116,11 @@ def dataset_and_images(options: Namespace, writing: bool = False) -> tuple[Datas
     return files, found.folder
 
 
-def report_at_end(options: Namespace, files: DatasetFolder) -> Callable[[], None] | None:
+def report_at_end(options: Namespace, files: DatasetFolder, pictures: bool = True) -> Callable[[], None] | None:
     """What writes the dataset's page; None where none is wanted."""
     from ..reporting.story import report_after
 
-    return None if options.no_report else partial(report_after, files, settings(options).threads)
+    return None if options.no_report else partial(report_after, files, settings(options).threads, pictures)
 
 
 def output_file(path: Path | None) -> Path | None:

@@ -42,7 +42,7 @@ def run(options: Namespace) -> None:
         names=_options.names(options),
     )
     files = workspace.folder_for(folder)
-    if (write := _options.report_at_end(options, files)) is not None:
+    if (write := _options.report_at_end(options, files, pictures=bool(files.trained()))) is not None:
         write()
     said = explained(planned, files.read_fingerprint()) if options.explain else ""
     options.console.result(said, dataset=files.root.name, folder=files.root, plan=planned)

@@ -53,7 +53,10 @@ def page_of(source: Source, kept: Kept | None = None) -> Page:
 
 
 def report_after(files: DatasetFolder, threads: int, pictures: bool = True) -> None:
-    """The page of a dataset at the end of another command, whose success does not depend on it."""
+    """The page of a dataset at the end of another command, whose success does not depend on it.
+
+    Preparing leaves out ``pictures``: of 200 small cases the page takes 15 % of its time without them.
+    """
     _tried(files.root / NAME, lambda: page_of(open_source(files, pictures=pictures, threads=threads)))
 
 

@@ -265,7 +265,8 @@ def test_preparing_train_and_select_write_the_page_by_themselves(
     assert main([*prepare, "--no-report"]) == 0 and not page.exists()
     assert main(prepare) == 0
     assert titled(page, "Size per label (ml)") and titled(page, "Decisions for all configurations")
-    assert 'id="training"' not in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert 'id="training"' not in text and "data:image/png" not in text
     page.unlink()
     train = ["train", NAME, "0", "-c", "2d", "--epochs", "1", "--set", "training.iterations_per_epoch=2", *at]
     assert main([*train, "--no-report"]) == 0 and not page.exists()
@@ -291,6 +292,7 @@ def test_preparing_train_and_select_write_the_page_by_themselves(
     assert main(select) == 0 and titled(page, "All cases")
     known = read_bundle(Workspace(workspace).dataset_folder(NAME).selected).manifest.training
     assert known is not None and known.cases == len(CASES) and known.spacing["feet-head"].low == 3.0
+    assert main(prepare) == 0 and titled(page, "All cases") and "data:image/png" in page.read_text(encoding="utf-8")
 
 
 def test_whatever_befalls_the_page_training_has_succeeded(
