@@ -66,10 +66,10 @@ def draw(path: Path, rows: Sequence[Sequence[Panel]], how: Drawn) -> None:
     """
     from matplotlib import rc_context, rcParamsDefault
 
-    plain = {
-        name: value for name, value in rcParamsDefault.items() if name != "backend"
-    }  # whatever a matplotlibrc says
-    with rc_context(plain), rc_context({"svg.fonttype": "none", "svg.hashsalt": "autoseg"}):
+    with (  # whatever a matplotlibrc says
+        rc_context({name: value for name, value in rcParamsDefault.items() if name != "backend"}),
+        rc_context({"svg.fonttype": "none", "svg.hashsalt": "autoseg"}),
+    ):
         figure, dpi = _figure(rows, how)
         kind = path.suffix.lower()[1:]
         metadata = {"Date": None, "Creator": "autoseg"} if kind == "svg" else {"Software": "autoseg"}
