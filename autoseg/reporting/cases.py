@@ -20,14 +20,14 @@ from ..data.fingerprint import CaseFingerprint
 from ..data.images import read_case
 from ..data.label_maps import read_label_map
 from ..errors import AutosegError
-from .blocks import Block, CasePicture, Notice, Pictures
-from .pictures import ERRORS, drawing_of, legend, picture_of, shown_channel
+from .blocks import Block, CasePicture, Pictures
+from .pictures import ERRORS, drawing_of, legend, picture, shown_channel
+from .room import fitting
 from .source import Source
 from .volumes import pack
 
 COUNTED_AT_ONCE = 1 << 22  # voxels
 MOST_COUNTED = 1 << 16  # values from 0 on, each of which has a counter
-TOLD = 3  # messages of cases that cannot be drawn
 
 
 class Shown(NamedTuple):
@@ -73,32 +73,13 @@ def pictures(source: Source, title: str, chosen: Sequence[Shown], note: str) -> 
     """Those cases that can be drawn and for which there is room, and a notice of the others."""
     if not source.pictures or not chosen:
         return []
-    drawn: list[CasePicture] = []
-    wrong: list[str] = []
-    left_out = 0
     draw: Callable[[Shown], CasePicture | str] = partial(_draw, source=source)
-    for result in progress(ordered_map(draw, chosen, 1, 0), len(chosen), "drawing cases"):
-        if isinstance(result, str):
-            wrong.append(result)
-        elif (taken := characters(result)) > source.room:
-            left_out += 1
-        else:
-            source.room -= taken
-            drawn.append(_with_volume(result, source))
-    with_errors = any(shown.prediction is not None for shown in chosen)
-    blocks: list[Block] = []
-    if drawn:
-        colours = legend(source.dataset.labels)
-        blocks.append(Pictures(title, tuple(drawn), colours, ERRORS if with_errors else (), note))
-    if wrong:
-        more = f" (and {len(wrong) - TOLD} more)" if len(wrong) > TOLD else ""
-        blocks.append(Notice(f"Not drawn: {'; '.join(wrong[:TOLD])}{more}"))
-    flat = sum(case.volume is None for case in drawn)
-    if flat:
-        blocks.append(Notice(f"{flat} of {len(drawn)} cases cannot be looked through: the page would be too large."))
-    if left_out:
-        blocks.append(Notice(f"{left_out} pictures are left out, since the page would be too large."))
-    return blocks
+    results = progress(ordered_map(draw, chosen, 1, 0), len(chosen), "drawing cases")
+    drawn, notices = fitting(results, source)
+    if not drawn:
+        return notices
+    marked = ERRORS if any(shown.prediction is not None for shown in chosen) else ()
+    return [Pictures(title, tuple(drawn), legend(source.dataset.labels), marked, note), *notices]
 
 
 def _draw(shown: Shown, source: Source) -> CasePicture | str:
@@ -109,7 +90,7 @@ def _draw(shown: Shown, source: Source) -> CasePicture | str:
         prediction = None if shown.prediction is None else read_label_map(shown.prediction, labels)[0]
         drawing = drawing_of(image, reference, prediction, labels)
         told = f"{shown.told}{_channel(source, image)}"
-        drawn = picture_of(case.key, told, drawing, labels, at_errors=shown.at_errors)
+        drawn = picture(case.key, told, drawing, labels, at_errors=shown.at_errors)
         most = source.room_of_one_volume()
         channels = source.dataset.channels
         return replace(drawn, volume=pack(case.key, image, drawing, channels, most=most, at_errors=shown.at_errors))
@@ -117,22 +98,7 @@ def _draw(shown: Shown, source: Source) -> CasePicture | str:
         return f"case {case.key}: {source.told(error)}"
 
 
-def _with_volume(drawn: CasePicture, source: Source) -> CasePicture:
-    """Without its volume where the page has no room left for it."""
-    taken = drawn.volume.characters if drawn.volume else 0
-    if taken > min(source.room, source.room_of_volumes):
-        return replace(drawn, volume=None)
-    source.room -= taken
-    source.room_of_volumes -= taken
-    return drawn
-
-
 def _channel(source: Source, image: Image) -> str:
     """Which channel is seen, where there are several."""
     channels = source.dataset.channels
     return f"; the image is {channels[shown_channel(image)]}" if len(channels) > 1 else ""
-
-
-def characters(drawn: CasePicture) -> int:
-    texts = [(view.image, view.reference, view.outline, view.prediction, view.errors) for view in drawn.views]
-    return sum(len(text) for view in texts for text in view if text)

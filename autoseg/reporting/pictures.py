@@ -48,29 +48,8 @@ def legend(labels: Labels) -> tuple[tuple[str, str], ...]:
     return (*label_colours(labels).items(), *([("not annotated", NOT_ANNOTATED)] if labels.ignore is not None else []))
 
 
-def picture(
-    case: str,
-    told: str,
-    image: Image,
-    reference: np.ndarray,
-    prediction: np.ndarray | None,
-    labels: Labels,
-    *,
-    at_errors: bool = False,
-    marks: np.ndarray | None = None,
-) -> CasePicture:
-    """Slices with the most labelled voxels or, ``at_errors``, with the most errors where there are any.
-
-    ``marks`` (z, y, x), numbers of ``UNSURE`` from 1, take the place of errors.
-    Label maps hold the user's values (z, y, x) as in the file. Raises DatasetError where they are not of the image's
-    size or hold a value that no label has.
-    """
-    drawing = drawing_of(image, reference, prediction, labels, marks)
-    return picture_of(case, told, drawing, labels, at_errors=at_errors)
-
-
-def picture_of(case: str, told: str, drawing: Drawing, labels: Labels, *, at_errors: bool = False) -> CasePicture:
-    """The same of what ``drawing_of`` returned."""
+def picture(case: str, told: str, drawing: Drawing, labels: Labels, *, at_errors: bool = False) -> CasePicture:
+    """Slices with the most labelled voxels or, ``at_errors``, with the most errors where there are any."""
     between = window(drawing.grey)
     views = tuple(_view(drawing, plane, between, labels, at_errors) for plane in drawing.planes)
     return CasePicture(case, told, views)
@@ -93,7 +72,12 @@ def drawing_of(
     labels: Labels,
     marks: np.ndarray | None = None,
 ) -> Drawing:
-    """Of the user's values (z, y, x), as in the file. Raises DatasetError as ``picture`` does."""
+    """What is drawn of a case: a reference, or what stands in its place, and a prediction if there is one.
+
+    ``marks`` (z, y, x), numbers of ``UNSURE`` from 1, take the place of errors. Label maps hold the user's values
+    (z, y, x) as in the file. Raises DatasetError where they are not of the image's size or hold a value that no label
+    has.
+    """
     for name, label_map in (("reference", reference), ("prediction", prediction), ("uncertainty", marks)):
         if label_map is not None and label_map.shape != image.array.shape[1:]:
             raise DatasetError(f"the {name} has {label_map.shape} voxels, the image {image.array.shape[1:]}")

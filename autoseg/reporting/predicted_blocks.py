@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,10 +17,11 @@ from ..errors import AutosegError
 from ..evaluation.quality_table import Quality
 from ..parts.readers import read_file
 from .blocks import Block, CasePicture, Column, Facts, Notice, Pictures, Section, Table, Text, number
-from .cases import TOLD, characters
-from .pictures import UNSURE, legend, picture, unsure
+from .pictures import UNSURE, drawing_of, legend, picture, unsure
 from .predicted_cases import MeasuredCase, measure
 from .predictions import PredictionsSource
+from .room import MOST_VOLUMES, TOLD, fitting, some
+from .volumes import pack
 
 DRAWN = 5  # cases
 NOTHING = Quality(None)
@@ -90,10 +92,10 @@ def _told(source: PredictionsSource, measured: Sequence[MeasuredCase], wrong: Se
     """What is missing."""
     found: list[str] = []
     if wrong:
-        found.append(f"{counted(len(wrong), 'case')} without a label map that can be read: {_some(wrong)}")
+        found.append(f"{counted(len(wrong), 'case')} without a label map that can be read: {some(wrong)}")
     unread = [f"case {each.case.key}: {each.notice}" for each in measured if each.notice]
     if unread:
-        found.append(f"{counted(len(unread), 'image')} could not be looked at: {_some(unread)}")
+        found.append(f"{counted(len(unread), 'image')} could not be looked at: {some(unread)}")
     if source.record.training is None:
         found.append(
             "What the training data were like is not known of this model; so no case is told to be unlike them. Models "
@@ -111,11 +113,6 @@ def _told(source: PredictionsSource, measured: Sequence[MeasuredCase], wrong: Se
             "folds of a cross-validation with this autoseg to learn it."
         )
     return [Notice(text) for text in found]
-
-
-def _some(texts: Sequence[str]) -> str:
-    more = f" (and {len(texts) - TOLD} more)" if len(texts) > TOLD else ""
-    return "; ".join(texts[:TOLD]) + more
 
 
 def _explained(source: PredictionsSource) -> list[str]:
@@ -207,28 +204,16 @@ def _volumes(source: PredictionsSource, measured: Sequence[MeasuredCase]) -> lis
 def _pictures(source: PredictionsSource, chosen: Sequence[MeasuredCase]) -> list[Block]:
     if not source.pictures:
         return []
-    drawn, wrong, left_out = list[CasePicture](), list[str](), 0
     draw: Callable[[MeasuredCase], CasePicture | str] = partial(_draw, source=source)
-    for result in progress(ordered_map(draw, chosen, 1, 0), len(chosen), "drawing cases"):
-        if isinstance(result, str):
-            wrong.append(result)
-        elif (taken := characters(result)) > source.room:
-            left_out += 1
-        else:
-            source.room -= taken
-            drawn.append(result)
-    blocks: list[Block] = []
-    if drawn:
-        marked = UNSURE if any(view.errors for each in drawn for view in each.views) else ()
-        note = "Slices with the most labelled voxels, or the most uncertain ones where uncertainty was written."
-        title = f"The {counted(len(drawn), 'case')} with the lowest predicted quality"
-        colours = legend(source.record.labels)
-        blocks.append(Pictures(title, tuple(drawn), colours, marked, note, "prediction", "uncertainty"))
-    if wrong:
-        blocks.append(Notice(f"Not drawn: {_some(wrong)}"))
-    if left_out:
-        blocks.append(Notice(f"{left_out} pictures are left out, since the page would be too large."))
-    return blocks
+    results = progress(ordered_map(draw, chosen, 1, 0), len(chosen), "drawing cases")
+    drawn, notices = fitting(results, source)
+    if not drawn:
+        return notices
+    marked = UNSURE if any(view.errors for each in drawn for view in each.views) else ()
+    note = "Slices with the most labelled voxels, or the most uncertain ones where uncertainty was written."
+    title = f"The {counted(len(drawn), 'case')} with the lowest predicted quality"
+    colours = legend(source.record.labels)
+    return [Pictures(title, tuple(drawn), colours, marked, note, "prediction", "uncertainty"), *notices]
 
 
 def _draw(measured: MeasuredCase, source: PredictionsSource) -> CasePicture | str:
@@ -239,7 +224,13 @@ def _draw(measured: MeasuredCase, source: PredictionsSource) -> CasePicture | st
         found, _ = read_label_map(files_in(source.folder, case.key, record.file_ending, record.labels), record.labels)
         marks = unsure(np.asarray(read_file(uncertainty)[0][0])) if uncertainty.is_file() else None
         told = "; ".join(_reasons(measured, source)) or "nothing about it is doubtful"
-        return picture(case.key, told, image, found, None, record.labels, at_errors=True, marks=marks)
+        drawing = drawing_of(image, found, None, record.labels, marks)
+        drawn = picture(case.key, told, drawing, record.labels, at_errors=True)
+        most = min(MOST_VOLUMES // DRAWN, source.room_of_volumes)
+        layers = {"first": "prediction", "last": "uncertainty", "nothing": "little"}
+        return replace(
+            drawn, volume=pack(case.key, image, drawing, record.channels, most=most, at_errors=True, **layers)
+        )
     except (AutosegError, OSError) as error:
         return f"case {case.key}: {source.told(error)}"
 

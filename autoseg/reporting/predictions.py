@@ -11,12 +11,13 @@ from ..errors import AutosegError, RecordError, WorkspaceError
 from ..evaluation.quality_table import QUALITY, QualityTable, read_quality
 from ..pipeline.predictions import PREDICTIONS, Predictions
 from ..pipeline.results import RECORD
-from .source import MOST_PICTURES, without_folders
+from .room import MOST_PICTURES, MOST_VOLUMES
+from .source import without_folders
 
 
 @dataclass
 class PredictionsSource:
-    """Mutable: the room that is left for pictures."""
+    """Mutable: the room that is left for pictures and volumes."""
 
     folder: Path
     record: Predictions
@@ -25,6 +26,7 @@ class PredictionsSource:
     pictures: bool = True
     threads: int = 1
     room: int = MOST_PICTURES
+    room_of_volumes: int = MOST_VOLUMES
     damaged: list[str] = field(default_factory=list)
     """What could not be read."""
 

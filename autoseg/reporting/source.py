@@ -20,14 +20,13 @@ from ..pipeline.status import RunLine, all_runs
 from ..plan import Plan
 from ..run_folder import RunFolder
 from ..workspace import DatasetFolder, Workspace
+from .room import MOST_PICTURES, MOST_VOLUMES
 
 if TYPE_CHECKING:
     from .counted import Counted
 
 Found = TypeVar("Found")
 _FOLDERS = re.compile(r"(?<![^\s('\"=])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"<>]+)+[/\\](?=[^/\\\s])")
-MOST_PICTURES = 13_000_000  # characters of pictures and volumes in a page, which may have 15 MB
-MOST_VOLUMES = 7_500_000  # of these, of volumes to be looked through
 OFTEN_SHOWN = 7  # cases of a configuration
 
 

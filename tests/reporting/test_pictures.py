@@ -10,14 +10,15 @@ from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.core.masks import MaskLabels
 from autoseg.errors import DatasetError
-from autoseg.reporting.pictures import ADDED, MISSED, MOST_PIXELS, OTHER, legend, outline, picture
+from autoseg.reporting.pictures import ADDED, MISSED, MOST_PIXELS, OTHER, drawing_of, legend, outline, picture
 
 TWO = ExclusiveLabels({"background": 0, "organ": 5, "lesion": 2}, ignore=9)
 
 
 def drawn(reference, prediction, labels, at_errors=True):
     image = Image(np.random.default_rng(0).random((1, *reference.shape)).astype(np.float32), plain(reference))
-    return picture("case", "told", image, reference, prediction, labels, at_errors=at_errors).views[0]
+    drawing = drawing_of(image, reference, prediction, labels)
+    return picture("case", "told", drawing, labels, at_errors=at_errors).views[0]
 
 
 def plain(array: np.ndarray) -> Geometry:
@@ -68,11 +69,11 @@ def test_large_slices_are_made_smaller_and_say_so(edge: int) -> None:
 def test_an_image_without_values_or_labels_can_be_drawn() -> None:
     image = Image(np.full((1, 2, 3, 4), np.nan, np.float32), Geometry.plain((2, 3, 4), (1.0, 1.0, 1.0)))
     nothing = np.zeros((2, 3, 4), np.uint8)
-    views = picture("case", "", image, nothing, nothing, TWO, at_errors=True).views
+    views = picture("case", "", drawing_of(image, nothing, nothing, TWO), TWO, at_errors=True).views
     assert all(not pixels(view.reference).any() and not pixels(view.errors).any() for view in views)
 
 
 def test_a_label_map_of_another_size_is_an_error() -> None:
     image = Image(np.zeros((1, 2, 3, 4), np.float32), Geometry.plain((2, 3, 4), (1.0, 1.0, 1.0)))
     with pytest.raises(DatasetError, match="prediction has"):
-        picture("case", "", image, np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 5), np.uint8), TWO)
+        drawing_of(image, np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 5), np.uint8), TWO)

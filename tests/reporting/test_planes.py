@@ -15,7 +15,7 @@ from autoseg.core.labels import ExclusiveLabels
 from autoseg.data.dataset import Case
 from autoseg.data.images import read_case
 from autoseg.data.label_maps import read_label_map
-from autoseg.reporting.pictures import picture
+from autoseg.reporting.pictures import drawing_of, picture
 from autoseg.reporting.planes import PLANES, turned, turned_spacing
 
 LABELS = ExclusiveLabels({"background": 0, "left": 1})
@@ -65,7 +65,7 @@ def test_what_is_left_in_front_and_up_in_the_patient_is_drawn_there(tmp_path: Pa
     case = stored(tmp_path, orientation)
     image = read_case(case)
     reference, _ = read_label_map(case.label_files, LABELS)
-    drawn = picture("case", "", image, reference, reference, LABELS)
+    drawn = picture("case", "", drawing_of(image, reference, reference, LABELS), LABELS)
     where = {"axial": (0, 1), "coronal": (0, 1), "sagittal": (0, 0)}  # row 0: top; column 1: right of the picture
     letters = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
     for view in drawn.views:
@@ -81,6 +81,6 @@ def test_a_picture_has_one_plane_and_no_letters() -> None:
     image = Image(np.zeros((1, 1, 8, 10), np.float32), Geometry.plain_2d((8, 10)))
     labels = np.zeros((1, 8, 10), np.uint8)
     labels[0, 2, 3] = 1
-    (view,) = picture("case", "", image, labels, None, LABELS).views
+    (view,) = picture("case", "", drawing_of(image, labels, None, LABELS), LABELS).views
     assert (view.width, view.height, view.letters, view.prediction) == (10, 8, None, None)
     assert pixels(view.reference)[2, 3] == 1 and pixels(view.reference).sum() == 1

@@ -23,7 +23,8 @@ from autoseg.errors import DatasetError
 from autoseg.reporting.blocks import Notice, Pictures
 from autoseg.reporting.packed import Volume
 from autoseg.reporting.pictures import ADDED, ERRORS, MISSED, OTHER, drawing_of
-from autoseg.reporting.source import MOST_VOLUMES, OFTEN_SHOWN, open_source
+from autoseg.reporting.room import MOST_VOLUMES
+from autoseg.reporting.source import OFTEN_SHOWN, open_source
 from autoseg.reporting.story import page_of
 from autoseg.reporting.volumes import CT_WINDOWS, joined, pack, viewer, volume
 from autoseg.workspace import DatasetFolder
