@@ -12,8 +12,8 @@ from . import _flags
 HELP = "draw images with their labels in three planes, in one slice or in all, as PNG or SVG"
 EXAMPLES = (
     "autoseg plot scan_0000.nii.gz --labels results/scan.nii.gz -o scan.png",
-    "autoseg plot t1.nii.gz flair.nii.gz --labels results/scan.nii.gz --reference labelsTr/scan.nii.gz -o scan.svg",
-    "autoseg plot ct.nii.gz --labels results/ct.nii.gz --sheet --window=-160,240 -o all_slices.png",
+    "autoseg plot t1.nii flair.nii --labels scan.nii --reference own.nii -o p.svg",
+    "autoseg plot ct.nii --labels out.nii --sheet --window=-160,240 -o slices.png",
 )
 PLANES = ("axial", "coronal", "sagittal")
 MOST = 10**6  # slices, channels

@@ -114,6 +114,8 @@ def test_the_most_doubtful_cases_are_drawn_with_their_uncertainty(page: Path) ->
     marks = pixels(axial["errors"])
     assert set(np.unique(marks)) == {0, 3} and (marks[6] == 3).all()
     assert [view["errors"] for view in drawn["cases"][2]["views"]] == [None] * 3
+    layers = [[layer["name"] for layer in each["volume"]["layers"]] for each in drawn["cases"]]
+    assert layers[0] == ["prediction", "uncertainty"] and layers[2] == ["prediction"]
 
 
 def test_a_case_that_lies_the_other_way_round_is_drawn_the_right_way(page: Path) -> None:
