@@ -128,7 +128,7 @@ def train(
 ) -> None:
     """One of so many ``parts`` of the time; ``of`` is the workspace in which the pace was measured."""
     long = pace.length(of or place, dataset.name, name, options.time, options, 1 / parts)
-    pace.autoseg("train", dataset.name, str(fold), "-c", name, *long, *pace.here(place, options))
+    pace.autoseg("train", dataset.name, str(fold), "-c", name, "--no-report", *long, *pace.here(place, options))
 
 
 def decided(place: Path, dataset: Path, members: list[str], fold: int, options: argparse.Namespace) -> dict[str, Any]:

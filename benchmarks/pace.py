@@ -79,7 +79,8 @@ def paces(
     found: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
     for name in (name for name in names if name in planned and name not in found):
         run = place / dataset / "runs" / name / "fold_all"
-        autoseg("train", dataset, "all", "-c", name, "--time", f"{seconds(budget) / SHARE:.0f}s", *here(place, options))
+        short = ["--time", f"{seconds(budget) / SHARE:.0f}s", "--no-report"]
+        autoseg("train", dataset, "all", "-c", name, *short, *here(place, options))
         trained = last_epoch(run)
         found[name] = trained["iteration"] / trained["seconds_trained"]
         shutil.rmtree(run)
