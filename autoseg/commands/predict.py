@@ -24,23 +24,7 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", type=_flags.path, required=True, metavar="OUT", help="folder for the label maps"
     )
-    model = command.add_mutually_exclusive_group()
-    model.add_argument(
-        "-d",
-        "--dataset",
-        type=_flags.word,
-        metavar="DATASET",
-        help="the model selected or trained last on this dataset",
-    )
-    model.add_argument(
-        "-m",
-        "--model",
-        type=_flags.word,
-        metavar="MODEL",
-        help="bundle, folder of trained folds, or installed model; without -m and -d the only model that there is",
-    )
-    _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
-    _flags.add_folds(command, "these folds only (default: all trained)")
+    _add_model(command)
     _add_modality(command)
     command.add_argument(
         "--probabilities",
@@ -76,6 +60,26 @@ def add_flags(command: ArgumentParser) -> None:
     )
     _flags.add_machine(command)
     _flags.add_memory(command)
+
+
+def _add_model(command: ArgumentParser) -> None:
+    model = command.add_mutually_exclusive_group()
+    model.add_argument(
+        "-d",
+        "--dataset",
+        type=_flags.word,
+        metavar="DATASET",
+        help="the model selected or trained last on this dataset",
+    )
+    model.add_argument(
+        "-m",
+        "--model",
+        type=_flags.word,
+        metavar="MODEL",
+        help="bundle, folder of trained folds, or installed model; without -m and -d the only model that there is",
+    )
+    _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
+    _flags.add_folds(command, "these folds only (default: all trained)")
 
 
 def _add_modality(command: ArgumentParser) -> None:
