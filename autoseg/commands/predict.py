@@ -25,8 +25,6 @@ def add_flags(command: ArgumentParser) -> None:
         "-o", "--output", type=_flags.path, required=True, metavar="OUT", help="folder for the label maps"
     )
     _add_model(command)
-    _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
-    _flags.add_folds(command, "these folds only (default: all trained)")
     _add_modality(command)
     command.add_argument(
         "--probabilities",
@@ -81,6 +79,8 @@ def _add_model(command: ArgumentParser) -> None:
         metavar="MODEL",
         help="bundle, folder of trained folds, or installed model; without -m and -d the only model that there is",
     )
+    _flags.add_configuration(command, "2d, 3d_fullres, ... (default: newest trained)")
+    _flags.add_folds(command, "these folds only (default: all trained)")
 
 
 def _add_modality(command: ArgumentParser) -> None:
