@@ -37,8 +37,8 @@ class Made:
     stamps: tuple[tuple[str, int, int], ...]
     """Names, sizes and times of its files."""
     section: Section
-    room: int
-    """Characters that its pictures take."""
+    room: tuple[int, int]
+    """Characters that its pictures and volumes take, and of these its volumes."""
     damaged: tuple[str, ...]
     """What could not be read for it."""
 
@@ -60,13 +60,15 @@ def _section(name: str, part: Part, source: Source, kept: Kept) -> Section:
     stamps = None if part.made_of is None else _stamps(part.made_of(source))
     before = kept.get(name)
     if before is not None and before.stamps == stamps:
-        source.room -= before.room
+        source.room -= before.room[0]
+        source.room_of_volumes -= before.room[1]
         source.damaged += (text for text in before.damaged if text not in source.damaged)
         return before.section
-    room, damaged = source.room, len(source.damaged)
+    room, volumes, damaged = source.room, source.room_of_volumes, len(source.damaged)
     section = Section(name, part.title, _blocks(part, source))
     if stamps is not None:
-        kept[name] = Made(stamps, section, room - source.room, tuple(source.damaged[damaged:]))
+        taken = room - source.room, volumes - source.room_of_volumes
+        kept[name] = Made(stamps, section, taken, tuple(source.damaged[damaged:]))
     return section
 
 
