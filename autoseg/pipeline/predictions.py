@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..alignment.record import Alignment
 from ..core.dice_line import DiceLine
@@ -18,10 +18,12 @@ from ..data.dataset import Case
 from ..data.training_ranges import TrainingRanges
 from ..errors import RecordError, UsageError
 from ..evaluation.quality_table import QUALITY, Quality, QualityTable, add_case, read_quality, write_quality
-from ..inference.outputs.agreement import Agreement
-from ..inference.predictor import Predictor
-from .model_quality import ModelQuality
 from .results import Results
+
+if TYPE_CHECKING:  # what a page reads needs no network
+    from ..inference.outputs.agreement import Agreement
+    from ..inference.predictor import Predictor
+    from .model_quality import ModelQuality
 
 LOG = logging.getLogger("autoseg")
 PREDICTIONS = "predictions.json"

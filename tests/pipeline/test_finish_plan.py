@@ -249,6 +249,7 @@ def test_what_is_left_of_an_earlier_reading_is_not_replaced_by_training(
     assert {path: path.read_bytes() for path in files.root.rglob("*.json")} == before
 
 
+@pytest.mark.slow
 def test_two_planners_are_compared_for_a_time_that_one_of_them_cannot_take(
     files: DatasetFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,8 @@ from autoseg.pipeline.plan_file import is_untouched_draft
 from autoseg.settings import RunSettings
 from autoseg.workspace import DatasetFolder, Workspace
 
+pytestmark = pytest.mark.slow
+
 NAME, SHAPE, SPACING = "Dataset001_Levels", (12, 26, 24), (2.0, 1.0, 1.0)
 MACHINE = ("--target", "memory=2GB,bandwidth=10GB/s", "--time", "20s")  # nothing is timed here
 SHORT = ("--set", "training.epochs=1", "--set", "training.iterations_per_epoch=3", "--set", "batch_size=2")
@@ -71,7 +73,6 @@ def test_status_shows_a_line_for_each(trained: DatasetFolder) -> None:
     assert all(line.validated for line in lines)
 
 
-@pytest.mark.slow
 def test_select_scores_each_and_every_ensemble_and_the_chosen_one_predicts(
     trained: DatasetFolder, raw: Path, tmp_path: Path
 ) -> None:
@@ -108,7 +109,6 @@ def test_a_change_may_name_the_configuration_in_the_middle_alone(trained: Datase
     assert [name for name, one in configurations.items() if one["training"]["epochs"] == 7] == ["3d_fullres_middle"]
 
 
-@pytest.mark.slow
 def test_a_draft_in_python_notes_both_and_is_measured_for_both(raw: Path, tmp_path: Path) -> None:
     plan = autoseg.plan_and_preprocess(raw, tmp_path, fusion=["input", "middle"], configurations=["3d_fullres"])
     files = Workspace(tmp_path).dataset_folder(NAME)

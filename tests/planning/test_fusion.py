@@ -85,6 +85,7 @@ def test_fusion_at_the_input_is_the_plan_without_a_word() -> None:
     assert from_json(Plan, record) == found, "a plan of before"
 
 
+@pytest.mark.slow
 def test_the_network_can_be_asked_for_by_its_name_too() -> None:
     by_name, by_level = plan(None, network=MULTI_ENCODER), plan(Fusion("middle"))
     assert replace(by_level, fusion=None) == by_name

@@ -45,6 +45,7 @@ def planned(
     return with_subsets(found, fusion)
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(
     st.tuples(st.integers(1, 150), st.integers(24, 300), st.integers(24, 300)),

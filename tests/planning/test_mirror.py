@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoseg.core.geometry import axis_along
+from autoseg.core.geometry import FILE_AXES, axis_along
 from autoseg.core.labels import ExclusiveLabels, RegionLabels
 from autoseg.data.fingerprint import CaseFingerprint, Fingerprint, Structure
 from autoseg.data.layouts import read_dataset
@@ -98,7 +98,7 @@ def test_regions_have_sides_too() -> None:
 def test_the_axis_of_a_named_pair_is_the_one_along_the_patients_left_right(axis: int) -> None:
     kept, why = mirror_axes(names("left_x", "right_x"), measured(left_right=axis))
     assert kept == tuple(other for other in range(3) if other != axis)
-    assert f"not along {'zyx'[axis]}: left_x and right_x" in why
+    assert f"not along the {FILE_AXES[axis]}: left_x and right_x" in why
 
 
 def lying(*orientations: str | None, structures: tuple[Structure | None, ...] = ()) -> Fingerprint:
@@ -116,8 +116,8 @@ def test_every_axis_that_is_left_right_in_any_case_is_barred() -> None:
     mixed = lying(*["LPS"] * 51, *["PSR"] * 49)  # axial and sagittal
     kept, why = mirror_axes(names("left_x", "right_x"), mixed)
     assert kept == (1,)
-    assert "x is the patient's left-right in 51 of 100 cases" in why
-    assert "z is the patient's left-right in 49 of 100 cases" in why
+    assert "the first axis (x) is the patient's left-right in 51 of 100 cases" in why
+    assert "the third axis (z) is the patient's left-right in 49 of 100 cases" in why
     one_of_each = lying("LPS", "PSL", "PLS")
     assert mirror_axes(names("left_x", "right_x"), one_of_each)[0] == ()
     assert mirror_axes(names("a", "b"), one_of_each)[0] == (0, 1, 2)
