@@ -78,7 +78,7 @@ def compare(result: dict[str, Any], dataset: Path, budget: str, fold: int, optio
             continue
         with pace.watched() as watched:
             long = pace.length(place, dataset.name, name, budget, options)
-            pace.autoseg("train", dataset.name, str(fold), "-c", name, *long, *pace.here(place, options))
+            pace.autoseg("train", dataset.name, str(fold), "-c", name, "--no-report", *long, *pace.here(place, options))
         run = place / dataset.name / "runs" / name / f"fold_{fold}"
         row = known | {"paced": options.paced} | scored(plan, name, run) | watched
         pace.add(result, row, options.output, table)

@@ -69,7 +69,7 @@ def main() -> None:
 
 def workspace_of(dataset: Path, options: argparse.Namespace) -> Path:
     """Where the dataset is planned with all that is compared, and prepared."""
-    words = (dataset.name, *options.fusions, options.groups, options.time)
+    words = (dataset.name, *options.fusions, options.groups, options.time, "paced" if options.paced else "")
     plain = ("".join(letter if letter.isalnum() else "-" for letter in word or "") for word in words)
     place: Path = options.workspace / "_".join(filter(None, plain))
     if not (place / "planned").exists():

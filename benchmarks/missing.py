@@ -74,7 +74,9 @@ def compare(result: dict[str, Any], dataset: Path, options: argparse.Namespace) 
         off = [] if dropout else ["--set", "missing.uniform=0", "--set", "inputs=[]", *rates(plan.channels)]
         with pace.watched() as watched:
             long = pace.length(root / "plan", dataset.name, name, options.time, options)
-            pace.autoseg("train", dataset.name, options.fold, "-c", name, *long, *off, *pace.here(place, options))
+            pace.autoseg(
+                "train", dataset.name, options.fold, "-c", name, "--no-report", *long, *off, *pace.here(place, options)
+            )
         row = known | {"channels": plan.channels, "paced": options.paced}
         row |= scored(files / "runs" / name / f"fold_{options.fold}") | watched
         pace.add(result, row, options.output, table)

@@ -7,6 +7,7 @@ A voxel of several masks is of each of them, so that the amounts of a row may su
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +50,8 @@ def classes(labels: Labels) -> tuple[str, ...]:
     """What a voxel can be; background first."""
     if isinstance(labels, MaskLabels):
         return (NOTHING, *labels.masks)
-    return tuple(dict.fromkeys(name for value in labels.values for name in _classes_of(value, labels)))
+    classes_of = _classes_by_value(labels)
+    return tuple(dict.fromkeys(name for value in labels.values for name in classes_of(value)))
 
 
 def confusion(reference: np.ndarray, prediction: np.ndarray, labels: Labels) -> Confusion:
@@ -61,13 +63,14 @@ def confusion(reference: np.ndarray, prediction: np.ndarray, labels: Labels) -> 
         sizes = (" x ".join(map(str, each.shape)) for each in (reference, prediction))
         raise DatasetError("the reference has {} voxels, the prediction {}".format(*sizes))
     found, known = Confusion(), dict[int, tuple[str, ...]]()
+    classes_of, values = _classes_by_value(labels), frozenset(labels.values)
     for (true, predicted), count in _counted(reference, prediction).items():
         if true == labels.ignore:
             continue
         for value in {true, predicted} - known.keys():
-            if value not in labels.values:
+            if value not in values:
                 raise DatasetError(f"{value} is the value of no label")
-            known[value] = _classes_of(value, labels)
+            known[value] = classes_of(value)
         for name in known[true]:
             found.totals[name] += count
             for other in known[predicted]:
@@ -81,10 +84,16 @@ def most_confused(found: Confusion) -> list[Pair]:
     return sorted(wrong, key=lambda pair: (-found.pairs[pair], pair))
 
 
-def _classes_of(value: int, labels: Labels) -> tuple[str, ...]:
+def _classes_by_value(labels: Labels) -> Callable[[int], tuple[str, ...]]:
+    """Asked often: of some datasets there are thousands of values."""
     if isinstance(labels, MaskLabels):
-        return tuple(name for bit, name in enumerate(labels.masks) if value >> bit & 1) or (NOTHING,)
-    return (" + ".join(name for name, values in labels.foreground.items() if value in values) or NOTHING,)
+        masks = labels.masks
+        return lambda value: tuple(name for bit, name in enumerate(masks) if value >> bit & 1) or (NOTHING,)
+    names: dict[int, list[str]] = {}
+    for name, values in labels.foreground.items():
+        for value in values:
+            names.setdefault(value, []).append(name)
+    return lambda value: (" + ".join(names.get(value, ())) or NOTHING,)
 
 
 def _counted(one: np.ndarray, other: np.ndarray) -> Counter[tuple[int, int]]:

@@ -19,6 +19,8 @@ from ..core.labels import Labels
 from .readout import PIECE_BYTES
 from .tiles import Tile
 
+AT_ONCE = 1 << 16  # voxels whose membership in every head is looked up
+
 
 class FoldPairs:
     """What is counted while one image is predicted, by one configuration or several."""
@@ -91,7 +93,11 @@ class WindowPairs:
         if self._table is None:
             same = first == second
             return self._sums(first[same], weights[same])
-        return np.asarray(weights @ (self._table[first] * self._table[second]))
+        total = np.zeros(self._table.shape[1])
+        for start in range(0, weights.size, AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            total += weights[part] @ (self._table[first[part]] * self._table[second[part]])
+        return total
 
 
 def membership(labels: Labels) -> np.ndarray:

@@ -14,7 +14,7 @@ from ..core.amounts import bytes_text
 from ..core.disks import kind_of_disk
 from ..core.files import nearest_folder, refuse_unwritable
 from ..core.mishaps import explained, printable
-from ..core.names import counted
+from ..core.names import counted, short
 from ..settings import RunSettings, computes, resolve
 from .doctor_packages import FINE, NOTE, PROBLEM, Finding, packages
 
@@ -78,8 +78,13 @@ def _gpus() -> Iterator[Finding]:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for number in range(count):
-        free, total = torch.cuda.mem_get_info(number)
-        name = f"{torch.cuda.get_device_name(number)}: {bytes_text(free)} of {bytes_text(total)} free"
+        try:
+            free, total = torch.cuda.mem_get_info(number)
+            name = f"{torch.cuda.get_device_name(number)}: {bytes_text(free)} of {bytes_text(total)} free"
+        except RuntimeError as error:  # another program has it for itself, or there is nothing left of it
+            why = str(error).strip().partition("\n")[0]
+            yield Finding(f"cuda:{number}", NOTE, f"cannot be used: {short(why)}", "choose another --device")
+            continue
         taken = free < total / 2
         advice = "other programs hold the rest (nvidia-smi); end them, or choose another --device" if taken else ""
         yield Finding(f"cuda:{number}", NOTE if taken else FINE, name, advice)

@@ -41,12 +41,12 @@ def _required() -> Iterator[Finding]:
         from packaging.requirements import Requirement
 
         ranges = [Requirement(line) for line in metadata.requires("autoseg") or ()]
+    except metadata.PackageNotFoundError:  # which is an ImportError, too
+        yield Finding("packages", NOTE, "autoseg is not installed, only found", "pip install -e FOLDER_OF_AUTOSEG")
+        ranges = []
     except ImportError:
         yield Finding("packaging", PROBLEM, "not installed", "pip install packaging")
         return
-    except metadata.PackageNotFoundError:
-        yield Finding("packages", NOTE, "autoseg is not installed, only found", "pip install -e FOLDER_OF_AUTOSEG")
-        ranges = []
     fine = []
     for each in ranges:
         if each.marker is not None and not each.marker.evaluate({"extra": ""}):

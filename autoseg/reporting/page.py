@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ SCRIPTS = (
     *("elements.js", "axes.js", "charts.js", "pairs.js", "tables.js", "matrix.js", "unet.js"),
     *("volumes.js", "planes.js", "gestures.js", "viewer.js", "pictures.js", "page.js", "live.js"),
 )
+READ = 200  # characters at the begin of a page
 MARK = '<meta name="generator" content="autoseg report">'
 _IN_SCRIPTS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
@@ -82,6 +84,16 @@ def refuse_foreign(path: Path) -> None:
     if path.exists() and not holds(path, (MARK,)):
         raise UsageError(f"{path} exists and is no report of autoseg; remove it or choose another name with -o")
     refuse_unwritable(path.absolute().parent)
+
+
+def reload_of(path: Path) -> int | None:
+    """Seconds after which a page that lies there looks for a newer one; None: never, or there is none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            found = re.search(r'<html [^>]*data-reload="(\d{1,5})"', file.read(READ))
+    except OSError:
+        return None
+    return int(found[1]) if found else None
 
 
 def write(path: Path, page: Page) -> None:

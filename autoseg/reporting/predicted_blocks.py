@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from ..core.machine import available_bytes
 from ..core.names import counted
 from ..core.parallel import ordered_map
 from ..core.progress import progress
@@ -18,12 +19,13 @@ from ..evaluation.quality_table import Quality
 from ..parts.readers import read_file
 from .blocks import Block, CasePicture, Column, Facts, Notice, Pictures, Section, Table, Text, number
 from .pictures import UNSURE, drawing_of, legend, picture, unsure
-from .predicted_cases import MeasuredCase, measure
+from .predicted_cases import MeasuredCase, bytes_of, measure
 from .predictions import PredictionsSource
 from .room import MOST_VOLUMES, TOLD, fitting, some
 from .volumes import pack
 
 DRAWN = 5  # cases
+SHARE_OF_MEMORY = 0.5  # of what is available, for all cases that are looked at together
 NOTHING = Quality(None)
 AGREEMENT = (
     "Agreement is 2 sum(p y) / (sum(p) + sum(y)) over all voxels, where y is 1 where the label was predicted and p its "
@@ -39,7 +41,9 @@ def prediction_sections(source: PredictionsSource) -> tuple[Section, ...]:
     """Those that have something to show."""
     work: Callable[..., MeasuredCase | str] = partial(measure, source=source)
     cases = source.record.cases
-    results = list(progress(ordered_map(work, cases, source.threads), len(cases), "measuring predictions"))
+    room = SHARE_OF_MEMORY * available_bytes()
+    some_at_once = ordered_map(work, cases, source.threads, 0, size=bytes_of, room=room)
+    results = list(progress(some_at_once, len(cases), "measuring predictions"))
     measured = [each for each in results if isinstance(each, MeasuredCase)]
     measured.sort(key=lambda each: (doubt(each, source), -len(each.unlike), each.case.key))
     wrong = [f"case {case.key}: {each}" for case, each in zip(cases, results) if isinstance(each, str)]

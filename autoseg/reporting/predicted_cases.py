@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +18,12 @@ from ..data.label_maps import files_in, read_label_map
 from ..data.training_ranges import Unlike, unlike
 from ..errors import AutosegError
 from ..inspection.channels import channel_fingerprint
+from ..parts.readers import read_header
 from .cases import is_flat, voxel_size
 from .pictures import shown_channel
 from .predictions import PredictionsSource
 
+BYTES_OF_LABELS, BYTES_OF_CHANNEL = 16, 8  # of a voxel: label map, labels, components; values and a copy of them
 LARGEST = 3  # components of a label that are described
 
 
@@ -58,6 +61,16 @@ class MeasuredCase:
     """What about it is unlike the training data."""
     notice: str = ""
     """Why its image could not be looked at."""
+
+
+def bytes_of(case: Case) -> float:
+    """Main memory that ``measure`` takes; 0 where headers cannot be read, which ``measure`` tells."""
+    try:
+        headers = [read_header(path) for path in case.image_files]
+    except (AutosegError, OSError):
+        return 0.0
+    voxels = max((math.prod(header.geometry.shape) for header in headers), default=0)
+    return float(voxels * (BYTES_OF_LABELS + BYTES_OF_CHANNEL * sum(header.channels for header in headers)))
 
 
 def measure(case: Case, source: PredictionsSource) -> MeasuredCase | str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 _FOLDERS = re.compile(r"(?<![^\s('\"=])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"<>]+)+[/\\](?=[^/\\\s])")
+PER_ROW = 250  # characters in tables and plots of one label of a case by a configuration
+WITHOUT_PICTURES = 1_500_000  # characters beside those of pictures and volumes
 OFTEN_SHOWN = 7  # cases of a configuration
 
 
@@ -133,7 +135,10 @@ def without_folders(text: str, folders: Sequence[str]) -> str:
 
 def open_source(files: DatasetFolder, **options: object) -> Source:
     """Raises WorkspaceError or RecordError where not even the dataset is known."""
-    return Source(files, files.read_dataset(), **options)  # type: ignore[arg-type]
+    source = Source(files, files.read_dataset(), **options)  # type: ignore[arg-type]
+    rows = len(source.dataset.cases) * len(source.dataset.labels.foreground) * max(1, len(source.runs()))
+    source.room = max(0, source.room - max(0, PER_ROW * rows - WITHOUT_PICTURES))
+    return source
 
 
 def run_at(path: Path, trusted: tuple[str, ...] = ()) -> tuple[DatasetFolder, str, str | None] | None:
@@ -144,7 +149,7 @@ def run_at(path: Path, trusted: tuple[str, ...] = ()) -> tuple[DatasetFolder, st
     path = path.resolve()
     parents = [path, path.parent]
     found = next((place for place in parents if place.parent.name == "runs"), None)
-    if not path.is_dir() or found is None:
+    if not path.is_dir() or found is None or (path / "dataset.json").is_file():
         return None
     root = found.parent.parent
     if not (root / "dataset.json").is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
@@ -11,8 +12,9 @@ from ..core.mishaps import explained
 from ..core.names import counted
 from ..dataset_names import find_dataset
 from ..errors import AutosegError, UsageError
+from ..pipeline.status import RUNNING
 from ..workspace import DatasetFolder, Workspace
-from .page import Page, refuse_foreign, write
+from .page import Page, refuse_foreign, reload_of, write
 from .predicted_blocks import prediction_sections
 from .predictions import PredictionsSource, open_predictions, predictions_at
 from .sections import Kept, sections
@@ -57,7 +59,15 @@ def report_after(files: DatasetFolder, threads: int, pictures: bool = True) -> N
 
     Preparing leaves out ``pictures``: of 200 small cases the page takes 15 % of its time without them.
     """
-    _tried(files.root / NAME, lambda: page_of(open_source(files, pictures=pictures, threads=threads)))
+    path = files.root / NAME
+    watched = reload_of(path)
+
+    def made() -> Page:
+        source = open_source(files, pictures=pictures, threads=threads)
+        goes_on = any(line.state in RUNNING for line in source.lines)  # another fold, for which somebody watches
+        return replace(page_of(source), reload=watched if goes_on else None)
+
+    _tried(path, made)
 
 
 def predictions_report_after(folder: Path, threads: int) -> None:

@@ -52,7 +52,8 @@ def test_the_last_rows_of_a_case_count_and_a_torn_line_is_left_out(tmp_path: Pat
         (HEAD + "a,organ,1.5,,\r\n", "from 0 to 1"),
         (HEAD + "a,organ,nan,,\r\n", "from 0 to 1"),
         (HEAD + 'a,"organ,0.5,,\r\n', "not readable as a table"),
-        (b"\xff\xfe\x00".decode("latin-1"), "its columns must be"),
+        ("\xff\xfe", "its columns must be"),
+        ("\x00", "quality.csv"),  # its reason depends on the version of Python
     ],
 )
 def test_a_stranger_s_or_damaged_table_is_told(tmp_path: Path, text: str, said: str) -> None:

@@ -14,6 +14,7 @@ from small_models import EXCLUSIVE, MANY_LABELS, REGIONS, OnlyLogits, bundle, im
 
 from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.core.masks import MaskLabels
+from autoseg.inference import fold_pairs
 from autoseg.inference.fold_pairs import FoldPairs
 from autoseg.inference.model import Model
 from autoseg.inference.outputs import AGREEMENT, LABEL_MAP, OutputContext, chosen
@@ -100,7 +101,10 @@ def by_hand(networks: list, patch: np.ndarray, labels: Labels) -> dict[str, floa
     "labels", [EXCLUSIVE, REGIONS, MASKS, MANY_LABELS], ids=["exclusive", "regions", "masks", "many"]
 )
 @pytest.mark.parametrize("only_logits", [False, True], ids=["read out", "logits"])
-def test_dice_between_folds_is_that_of_their_label_maps(labels: Labels, only_logits: bool) -> None:
+def test_dice_between_folds_is_that_of_their_label_maps(
+    labels: Labels, only_logits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold_pairs, "AT_ONCE", 100)  # of 960 voxels
     networks = [network(seed, heads=labels.heads) for seed in range(3)]
     given = [OnlyLogits(each) for each in networks] if only_logits else networks
     array = np.random.default_rng(0).normal(size=(1, 8, 12, 10)).astype(np.float32)

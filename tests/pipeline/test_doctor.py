@@ -59,6 +59,31 @@ def test_packages_are_held_against_their_ranges(monkeypatch: pytest.MonkeyPatch)
     assert found["packages"].found.startswith("torch ") and "pytest" not in found
 
 
+def test_an_autoseg_that_lies_there_without_being_installed_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_found(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", not_found)
+    found = by_topic(packages())
+    assert found["packages"].state == NOTE and "packaging" not in found
+
+
+def test_a_gpu_that_another_program_has_for_itself_stops_no_other_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def taken(number: int) -> tuple[int, int]:
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nmore about it")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", taken)
+    found = by_topic(doctor(tmp_path, CPU))
+    assert found["cuda:0"].state == NOTE and found["cuda:0"].found.endswith("busy or unavailable")
+    assert found["memory"].state in (FINE, NOTE)
+
+
 def test_a_torch_that_cannot_be_loaded_stops_no_other_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(name: str) -> None:
         raise OSError("libcudart.so.12: cannot open shared object file")

@@ -221,6 +221,16 @@ def test_what_is_beyond_scores_is_drawn_and_can_be_used(browser, live) -> None:
     browser.execute_script("arguments[0].value = '1'; arguments[0].dispatchEvent(new Event('change'))", select)
     amounts = matrix.find_elements("css selector", "tbody td")
     assert [float(cell.get_attribute("data-value")) for cell in amounts] != shares
+    risk = figure(browser, "Risk against coverage")
+    browser.execute_script("arguments[0].open = true", risk.find_element("css selector", "details"))
+    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(browser, 60)
+    wait.until(lambda _: risk.find_elements("css selector", "details table"))
+    numbers = risk.find_element("css selector", "details table").get_attribute("textContent")
+    browser.execute_script(
+        "arguments[0].selectedIndex = 1; arguments[0].dispatchEvent(new Event('change', { bubbles: true }))",
+        risk.find_element("css selector", "select"),
+    )
+    assert risk.find_element("css selector", "details table").get_attribute("textContent") != numbers
     pairs = figure(browser, f"{CONFIGURATION} and 2d")
     assert (
         len(pairs.find_elements("css selector", ".pair")) == len(pairs.find_elements("css selector", ".point")) / 2 > 2

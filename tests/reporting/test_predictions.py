@@ -18,10 +18,13 @@ from scipy.spatial.distance import pdist
 import autoseg
 from autoseg.cli import main
 from autoseg.core.records import read_json, write_json
+from autoseg.data.images import read_case
 from autoseg.parts.readers import read_labels, write_labels
 from autoseg.pipeline.predictions import Predictions
+from autoseg.reporting import predicted_blocks
 from autoseg.reporting.pictures import UNSURE, unsure
-from autoseg.reporting.predicted_cases import longest_diameter
+from autoseg.reporting.predicted_cases import bytes_of, longest_diameter
+from autoseg.reporting.predictions import open_predictions
 from autoseg.reporting.story import predictions_report_after
 
 
@@ -72,6 +75,16 @@ def test_quality_is_that_of_the_table_and_the_most_doubtful_case_comes_first(pag
     assert [row[0] for row in rows[::2]] == CASES  # the organ's Dice rises from case to case
     worth = blocks(page)["What a predicted Dice is worth"]["rows"]
     assert worth == [["organ", 20, 0.875, 0.03125, "this label"], [LESION, 20, None, 0.0625, "all labels"]]
+
+
+def test_cases_are_looked_at_one_by_one_where_memory_holds_no_two(predictions: Path, monkeypatch) -> None:
+    source = open_predictions(predictions, threads=4)
+    case = source.record.cases[0]
+    assert bytes_of(case) == math.prod(read_case(case, None).geometry.shape) * (16 + 8 * len(source.record.channels))
+    assert bytes_of(replace(case, images=())) == 0
+    monkeypatch.setattr(predicted_blocks, "SHARE_OF_MEMORY", 0.0)
+    one = [section.name for section in predicted_blocks.prediction_sections(source)]
+    assert one == ["quality", "pictures", "volumes"]
 
 
 def test_volumes_and_components_by_hand(page: Path) -> None:

@@ -15,6 +15,9 @@ from reported import CONFIGURATION, NAME
 import autoseg
 from autoseg.cli import main
 from autoseg.core.records import read_json, write_json
+from autoseg.reporting.page import write
+from autoseg.reporting.source import open_source
+from autoseg.reporting.story import page_of, report_after
 from autoseg.reporting.watch import watch
 from autoseg.run_status import RunStatus
 from autoseg.training.log import MetricsTable
@@ -71,6 +74,16 @@ def test_the_page_follows_a_training_to_its_end(running: DatasetFolder) -> None:
     assert first[2] == second[2] == third[2] > 0, "pictures are drawn once: the images are gone by then"
     text = page.read_text(encoding="utf-8")
     assert not RELOADS.search(text) and text.count("data:image/png") == first[2] and losses(page)[-1] == 0.01
+
+
+def test_the_page_at_the_end_of_another_fold_goes_on_being_live(running: DatasetFolder) -> None:
+    page = running.root / "report.html"
+    write(page, replace(page_of(open_source(running, pictures=False)), reload=7))
+    report_after(running, 1, pictures=False)
+    assert RELOADS.search(page.read_text(encoding="utf-8"))[1] == "7"
+    tell(running, "finished")
+    report_after(running, 1, pictures=False)
+    assert not RELOADS.search(page.read_text(encoding="utf-8"))
 
 
 def test_what_has_changed_is_made_anew(running: DatasetFolder) -> None:

@@ -79,13 +79,17 @@ function fitted(holder, draw) {
   return () => { last = 0; again(); };
 }
 
-// What a plot shows, as a table for those who do not see it; made when it is opened.
+// What a plot shows, as a table for those who do not see it; made when it is opened, and when something else is chosen.
 function numbersOf(columns, rows) {
   const details = html("details", {}, html("summary", {}, "The numbers"));
-  details.addEventListener("toggle", () => {
+  const fill = () => {
     if (!details.open) return;
     details.querySelector(".rows")?.remove();
     details.append(plainTable(columns(), rows()));
+  };
+  details.addEventListener("toggle", fill);
+  document.addEventListener("change", (event) => { // after what the plot itself does
+    if (details.closest("figure")?.contains(event.target)) fill();
   });
   return details;
 }

@@ -22,6 +22,7 @@ function onCanvas(view, event) {
 function listenToWheel(state, view) {
   let turned = 0;
   view.canvas.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && state.volume.shape[view.plane.axis] === 1) return; // the page scrolls
     event.preventDefault();
     const by = event.deltaY * (event.deltaMode ? 40 : 1);
     if (event.ctrlKey) { // as two fingers on a touchpad are told, too

@@ -29,6 +29,7 @@ function stateOf(control) {
   if (control.tagName === "DETAILS") return control.open;
   if (control.tagName === "TH") return control.getAttribute("aria-sort");
   if (control.tagName === "BUTTON") return control.getAttribute("aria-pressed");
+  if (control.tagName === "SELECT") return control.selectedOptions[0]?.textContent; // its number may be another's later
   return control.type === "checkbox" ? control.checked : control.value;
 }
 
@@ -42,8 +43,10 @@ function restore(control, state) {
     if (state === "descending") control.querySelector("button").click();
   } else {
     const old = control.value;
-    if (control.type === "checkbox") control.checked = state; else control.value = state;
-    if (stateOf(control) !== state) { control.value = old; return; } // a choice that there is no more
+    if (control.type === "checkbox") control.checked = state;
+    else if (control.tagName !== "SELECT") control.value = state;
+    else control.value = [...control.options].find((option) => option.textContent === state)?.value ?? old;
+    if (stateOf(control) !== state) return; // a choice that there is no more
     for (const event of ["input", "change"]) control.dispatchEvent(new Event(event));
   }
 }
@@ -73,9 +76,12 @@ function goOn(before) {
 
 function live(seconds) {
   const wanted = document.getElementById("live");
-  for (const event of ["keydown", "pointerdown"]) document.addEventListener(event, () => { pressed = Date.now(); }, true);
+  for (const event of ["keydown", "pointerdown", "wheel"]) {
+    document.addEventListener(event, () => { pressed = Date.now(); }, { capture: true, passive: true });
+  }
   const look = () => {
-    if (!wanted.checked) return setTimeout(look, 1000 * seconds);
+    const looking = document.querySelector(".viewer-open"); // whose reader would lose the place
+    if (!wanted.checked || looking) return setTimeout(look, 1000 * seconds);
     const since = Date.now() - pressed;
     if (since < HANDS_OFF) return setTimeout(look, HANDS_OFF - since);
     remember();
