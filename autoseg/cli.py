@@ -165,7 +165,7 @@ def _asked_to_end() -> Iterator[list[int]]:
     def end(number: int, frame: FrameType | None) -> NoReturn:
         if number not in AGAIN:
             asked.append(number)
-        raise _Asked
+        raise _Asked(*asked[-1:])
 
     by_default: tuple[Any, ...] = (signal.SIG_DFL, signal.default_int_handler)
     heard = [number for number in _there("SIGINT", "SIGTERM", "SIGHUP") if signal.getsignal(number) in by_default]
@@ -180,7 +180,7 @@ def _asked_to_end() -> Iterator[list[int]]:
 
 
 class _Asked(KeyboardInterrupt):
-    """Not KeyboardInterrupt itself: where that comes up inside of ``exec``, Python ends as if nobody had caught it."""
+    """Its argument is the signal. Not KeyboardInterrupt itself: Python ends where that comes up inside of ``exec``."""
 
 
 def _there(*names: str) -> tuple[signal.Signals, ...]:

@@ -207,3 +207,12 @@ def test_watching_shows_one_table_after_the_other_until_it_is_interrupted(watchi
     watching.send_signal(signal.SIGINT)
     _, said = watching.communicate(timeout=60)
     assert (watching.returncode, said) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_watching_that_is_killed_says_so_with_its_exit_code(watching: subprocess.Popen[str]) -> None:
+    assert watching.stdout is not None
+    watching.stdout.readline()
+    watching.send_signal(signal.SIGTERM)
+    watching.communicate(timeout=60)
+    assert watching.returncode == 143

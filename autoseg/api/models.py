@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UsageError
 from . import _arguments as given
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def load_model(
     """Reads a model, to predict with: ``load_model("Dataset004_Hippocampus").predict(image)``.
 
     ``model`` is what ``autoseg predict -m`` takes: a dataset (what was selected or trained on it last), a bundle, a
-    folder of trained folds or the name of an installed model; None is the newest of the workspace. ``folds`` None takes
-    all that have finished. Raises UsageError, ModelError or WorkspaceError.
+    folder of trained folds or the name of an installed model; None is the only model of the workspace. ``folds`` None
+    takes all that have finished. Raises UsageError, ModelError or WorkspaceError.
     """
     from ..inference.model import Model
     from ..settings import RunSettings
@@ -57,6 +58,8 @@ def info(
 ) -> str:
     """What a model is, as text: channels, labels, folds, scores, licence. None lists the models of the workspace."""
     if model is None:
+        if configuration is not None:
+            raise UsageError("the configuration needs a model: a dataset of which it was trained")
         from ..pipeline.models import list_models, model_table
 
         root = given.workspace_in(workspace, trusted)
@@ -86,7 +89,6 @@ def export(
     Returns what was written: by default ``<name>.zip`` in the current folder. ``licence`` and ``citation`` replace what
     the model or its dataset says. Raises ModelError.
     """
-    from ..errors import UsageError
     from ..interop.nnunet_export import export_nnunet
     from ..pipeline import export_bundle as story
 
@@ -147,12 +149,11 @@ def install(
 
 def _found(model: object, workspace: str | Path | None, configuration: str | None) -> Path:
     """See ``load_model``."""
-    from ..errors import UsageError
-    from ..model_names import find_model
+    from ..model_names import find_model, only_model
 
     root = given.workspace_in(workspace)
     if model is None:
-        return newest_model(None, workspace, configuration=configuration)
+        return only_model(root, configuration)
     if not isinstance(model, str | Path) or not str(model).strip() or "\0" in str(model):
         raise UsageError(f"the model must be a name or a path, found {model!r:.100}")
     return find_model(str(model), root, configuration)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from ..errors import UsageError
 from . import _flags, _options
 
 HELP = "say what a model is: channels, labels, folds, scores, licence"
@@ -40,6 +41,8 @@ def run(options: Namespace) -> None:
 
 
 def _list(options: Namespace) -> None:
+    if options.configuration is not None:
+        raise UsageError("-c needs MODEL: a dataset of which this configuration was trained")
     from ..pipeline.models import list_models, model_table
 
     workspace = _options.workspace(options)

@@ -6,9 +6,9 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ..core.mishaps import is_ctrl_c
 from . import _flags, _options
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _watch(console: Console, look: Callable[[], tuple[list[RunLine], str]], seco
     Returns what is not shown yet: nothing for people.
     """
     lines: list[RunLine] = []
-    with suppress(KeyboardInterrupt):
+    try:
         while True:
             lines, text = look()
             finished = sum(line.state == "finished" for line in lines)
@@ -63,4 +63,7 @@ def _watch(console: Console, look: Callable[[], tuple[list[RunLine], str]], seco
                 sys.stdout.write(f"{CLEAR if sys.stdout.isatty() else ''}{now}\n{text}\n")
                 sys.stdout.flush()
             time.sleep(seconds)
+    except KeyboardInterrupt as asked:
+        if not is_ctrl_c(asked):
+            raise
     return lines, ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 from ..errors import AutosegError
 
@@ -111,3 +112,8 @@ def _line(line: str) -> str:
         return line
     half = (MOST_LINE - 5) // 2
     return f"{line[:half]} ... {line[-half:]}"
+
+
+def is_ctrl_c(error: KeyboardInterrupt) -> bool:
+    """Whether it was no other signal, which ``cli`` raises as one, too, with its number."""
+    return error.args in ((), (signal.SIGINT,))

@@ -21,7 +21,7 @@ from ..preprocessing.store import CaseStore
 from ..settings import RunSettings
 from ..workspace import DatasetFolder, Workspace
 from .make_plan import PlanRequest, make_plan
-from .plan_and_preprocess import look_at, plan_and_preprocess, preprocess
+from .plan_and_preprocess import fingerprint, look_at, plan_or_draft, preprocess
 from .plan_file import is_untouched_draft, write_plan
 
 LOG = logging.getLogger("autoseg")
@@ -30,16 +30,27 @@ LOG = logging.getLogger("autoseg")
 def prepare_new(files: DatasetFolder, folder: Path, fold: str, settings: RunSettings) -> None:
     """What ``plan_and_preprocess`` does by default before it prepares cases, for the dataset in ``folder``.
 
-    Nothing is done where it was read before, or where anything is left of that. Raises UsageError for a fold that there
-    will not be, DatasetError as ``plan_and_preprocess`` does.
+    Nothing is done where it was planned before, or where anything is left of that. Raises UsageError for a fold that
+    there will not be, DatasetError as ``plan_and_preprocess`` does.
     """
-    if any(path.exists() for path in (files.dataset, files.fingerprint, files.plan, files.folds)):
+    if _was_planned(files):
         return
     if fold not in ("all", "cv", *map(str, range(COUNT))):
         raise UsageError(f"fold {short(fold)!r} is unknown; give a number below {COUNT}, `all` or `cv`")
-    LOG.info("%s was never prepared: it is checked, measured and prepared first, as by plan_and_preprocess", folder)
     request = PlanRequest(settings=RunSettings(threads=settings.threads), trusted=files.trusted)
-    plan_and_preprocess(folder, Workspace(files.root.parent, files.trusted), request, preparing=False)
+    with alone(files.plan_lock, "train"):
+        if _was_planned(files):
+            LOG.info("%s has been planned by another command", files.root.name)
+            return
+        LOG.info("%s was never prepared: it is checked, measured and prepared first, as by plan_and_preprocess", folder)
+        workspace = Workspace(files.root.parent, files.trusted)
+        dataset, measured = fingerprint(folder, workspace, settings=request.settings)
+        plan_or_draft(files, dataset, measured, request)
+
+
+def _was_planned(files: DatasetFolder) -> bool:
+    """A dataset that was only read and measured was not: that can be done anew, and what was measured is kept."""
+    return files.plan.exists() or files.folds.exists()
 
 
 def finish_plan(files: DatasetFolder, measure: Callable[[Plan], None]) -> None:

@@ -10,6 +10,7 @@ from typing import TypeGuard
 from ..core.labels import Labels
 from ..core.masks import MaskLabels
 from ..data.dataset import LabelFiles
+from ..data.layouts.label_endings import without_ending
 from ..data.layouts.masks import case_and_mask
 from ..errors import DatasetError
 from ..parts.readers import ENDINGS, ending_of
@@ -36,6 +37,8 @@ def find_pairs(
     if reference.is_file() or predictions.is_file():
         raise DatasetError(f"{reference} and {predictions}: give two folders or two files, not one of each")
     wanted, found = _label_files(reference, labels), _label_files(predictions, labels)
+    if not _are_files(labels) and wanted and not wanted.keys() & found.keys():
+        wanted = _by_case(wanted, found, reference)
     pairs = {
         key: (_of_case(files, labels), _of_case(found[key], labels)) for key, files in wanted.items() if key in found
     }
@@ -75,6 +78,13 @@ def _label_files(folder: Path, labels: Labels | None) -> dict[str, list[Path]]:
 
 def _key(path: Path) -> str:
     return path.name.removesuffix(ending_of(path))
+
+
+def _by_case(wanted: dict[str, list[Path]], found: dict[str, list[Path]], folder: Path) -> dict[str, list[Path]]:
+    """``wanted``, named as the cases that were ``found`` where ``p7_seg.nii.gz`` is the reference of ``p7``."""
+    images, labels = ({name: paths[0] for name, paths in files.items()} for files in (found, wanted))
+    named = without_ending(images.values(), labels, folder)
+    return {case: wanted[_key(path)] for case, path in named.items()}
 
 
 def _of_case(files: list[Path], labels: Labels | None) -> LabelFiles:

@@ -44,9 +44,9 @@ def list_models(workspace: Workspace) -> list[ListedModel]:
         except (AutosegError, OSError) as error:
             found.append(ListedModel(known.name, known.flag, known.path, (), (), (), None, str(error)))
             continue
-        plan, dice = trained.plan, manifest.scores.overall["dice"].mean if manifest.scores else None
+        plan, dice = trained.plan, manifest.scores.overall.get("dice") if manifest.scores else None
         of_model = tuple(manifest.configurations), plan.channels, tuple(plan.labels.foreground)
-        found.append(ListedModel(known.name, known.flag, known.path, *of_model, dice, None))
+        found.append(ListedModel(known.name, known.flag, known.path, *of_model, dice.mean if dice else None, None))
     return found
 
 
@@ -64,7 +64,8 @@ def model_table(models: list[ListedModel], workspace: Workspace) -> str:
         rows.append([*told, "cannot be used" if model.problem else dice])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    first = models[0]
+    first = next((model for model in models if not model.problem), models[0])
     name = printable_text(short(first.name, LONGEST_CELL))
-    lines += ["", f"use one: autoseg predict {first.flag} {name} -i IN -o OUT; more of it: autoseg info {name}"]
+    use = f"use one: autoseg predict {first.flag} {name} -i IN -o OUT; more of it: autoseg info {name}"
+    lines += ["", f"none can be used: `autoseg info {name}` says why" if first.problem else use]
     return "\n".join(lines)

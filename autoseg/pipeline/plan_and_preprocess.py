@@ -61,7 +61,6 @@ def plan_and_preprocess(
     configurations: Sequence[str] | None = None,
     alignment: AlignmentRequest | None = None,
     modality_file: str | None = None,
-    preparing: bool = True,
     names: Names = NO_NAMES,
 ) -> Plan:
     """Checks and measures the dataset in ``folder``, decides the plan, and prepares every case. Resumable.
@@ -69,8 +68,8 @@ def plan_and_preprocess(
     Of a planner that measures machines this is a draft, with what preparing needs, unless the request says more or the
     plan of before was measured. ``folds`` None keeps the rules of before, if any; ``configurations`` None prepares all
     that were planned. ``alignment`` is that of ``fingerprint``. ``modality_file`` is a table that names the one channel
-    each case has, ``names`` are for channels and labels; see ``read_with_modalities``. ``preparing`` False leaves that
-    to training, which prepares what it needs. Raises DatasetError with a table of all problems.
+    each case has, ``names`` are for channels and labels; see ``read_with_modalities``. Raises DatasetError with a table
+    of all problems.
     """
     # What cannot be planned is refused before images are read.
     asked, files = request.constraints, workspace.folder_for(folder)
@@ -87,19 +86,10 @@ def plan_and_preprocess(
         dataset, measured = fingerprint(
             folder, workspace, settings=request.settings, alignment=alignment, modality_file=modality_file, names=names
         )
-        result = draft(request, dataset, measured)
-        if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
-            result = plan(files, dataset, measured, request, folds=folds)
-        else:
-            decided = decide_folds(files, dataset, measured, folds)
-            write_plan(files, result)
-            write_folds(files, dataset, measured, decided)
-        if preparing:
-            preprocess(files, dataset, measured, result, configurations=configurations, settings=request.settings)
-            if result.draft:
-                LOG.info(
-                    "data are prepared. Network and batch are chosen when you run `autoseg train %s 0`", dataset.name
-                )
+        result = plan_or_draft(files, dataset, measured, request, folds=folds, configurations=configurations)
+        preprocess(files, dataset, measured, result, configurations=configurations, settings=request.settings)
+        if result.draft:
+            LOG.info("data are prepared. Network and batch are chosen when you run `autoseg train %s 0`", dataset.name)
     return result
 
 
@@ -174,6 +164,25 @@ def plan(
         files, dataset, measured, folds, request.plans
     )  # may refuse the rules: before the machine is measured
     result = make_plan(request, dataset, measured, files.steps)
+    write_plan(files, result)
+    write_folds(files, dataset, measured, decided)
+    return result
+
+
+def plan_or_draft(
+    files: DatasetFolder,
+    dataset: Dataset,
+    measured: Fingerprint,
+    request: PlanRequest,
+    *,
+    folds: FoldRules | None = None,
+    configurations: Sequence[str] | None = None,
+) -> Plan:
+    """Decides and writes both plan and folds; see ``plan_and_preprocess`` for when the plan is a draft."""
+    result = draft(request, dataset, measured)
+    if result is None or is_measured(files, result.planner) or {*(configurations or ())} - {*result.configurations}:
+        return plan(files, dataset, measured, request, folds=folds)
+    decided = decide_folds(files, dataset, measured, folds)
     write_plan(files, result)
     write_folds(files, dataset, measured, decided)
     return result

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ..core.mishaps import is_ctrl_c
 from ..pipeline.status import RUNNING
 from ..workspace import Workspace
 from .page import refuse_foreign, write
@@ -56,8 +57,11 @@ def watch(
                 LOG.info("%s shows the training, anew every %d s; Ctrl-C ends this, not the training", path, every)
             told = True
             wait(every)
-    except KeyboardInterrupt:
-        source = open_source(files, **options)
+    except KeyboardInterrupt as asked:
+        write(path, page_of(open_source(files, **options), kept))
+        if not is_ctrl_c(asked):
+            raise
+        return path
     write(path, page_of(source, kept))
     return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ from run_settings import SETTINGS
 
 import autoseg
 from autoseg.bundle.card import _configuration
+from autoseg.bundle.manifest import CrossValidation, Manifest
+from autoseg.bundle.write import write_bundle
 from autoseg.cli import main
 from autoseg.data.folds import Fold
-from autoseg.model_names import known_models
+from autoseg.errors import UsageError
+from autoseg.model_names import KnownModel, known_models
 from autoseg.pipeline import announce
 from autoseg.pipeline.demo import NAME, make_dataset
-from autoseg.pipeline.models import list_models
+from autoseg.pipeline.models import ListedModel, list_models, model_table
 from autoseg.pipeline.train_fold import FoldRun
+from autoseg.plan import Plan
 from autoseg.training.budget import Budget
 from autoseg.workspace import DatasetFolder, Workspace
 
@@ -154,3 +159,35 @@ def test_where_nothing_is_trained_or_installed_it_is_told_what_to_do(
     assert "`autoseg train DATASET 0` trains one" in capsys.readouterr().out
     assert call(tmp_path, "predict", "-i", "x", "-o", tmp_path / "out") == 2
     assert "no trained model" in capsys.readouterr().err
+
+
+def test_a_configuration_without_a_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(tmp_path, "info", "-c", "2d") == 2
+    assert "-c needs MODEL" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="needs a model"):
+        autoseg.info(workspace=tmp_path, configuration="2d")
+
+
+def test_python_takes_no_model_of_several_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = [KnownModel(name, "-m", tmp_path / name) for name in ("a", "b")]
+    monkeypatch.setattr("autoseg.model_names.known_models", lambda *_: several)
+    with pytest.raises(UsageError, match="has 2 models; choose one"):
+        autoseg.load_model(workspace=tmp_path)
+
+
+def test_of_models_one_that_can_be_used_is_recommended(tmp_path: Path) -> None:
+    broken = ListedModel("a", "-m", tmp_path, (), (), (), None, "damaged")
+    usable = replace(broken, name="b", problem=None)
+    assert "predict -m b -i IN" in model_table([broken, usable], Workspace(tmp_path))
+    assert "none can be used: `autoseg info a` says why" in model_table([broken], Workspace(tmp_path))
+
+
+def test_a_bundle_whose_scores_lack_dice_is_listed(small_plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    name = next(iter(small_plan.configurations))
+    manifest = Manifest("Small", {name: ("0",)}, {name: 1.0}, scores=CrossValidation({}, {}, ("0",)))
+    write_bundle(tmp_path / "small.zip", manifest, small_plan, {name: {"0": b"w" * 5000}})
+    with zipfile.ZipFile(tmp_path / "small.zip") as packed:
+        packed.extractall(tmp_path / "models" / "Small")
+    (model,) = list_models(Workspace(tmp_path))
+    assert (model.dice, model.problem) == (None, None)

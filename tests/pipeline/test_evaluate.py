@@ -80,6 +80,17 @@ def test_endings_need_not_agree(dataset) -> None:
     assert evaluate(reference, predictions).dice == 1
 
 
+def test_references_may_have_an_ending_that_training_takes_off(tmp_path) -> None:
+    labels = write(tmp_path / "labels", p7_seg=label_map(), p8_seg=label_map())
+    results = write(tmp_path / "results", p7=label_map())
+    summary = evaluate(labels, results)
+    assert list(summary.cases) == ["p7"] and summary.missing == ("p8",)
+    write(labels, p9_mask=label_map())
+    write(results, p9=label_map())
+    with pytest.raises(DatasetError, match="have different names"):
+        evaluate(labels, results)
+
+
 def test_output_and_labels_may_be_chosen(dataset, tmp_path) -> None:
     reference, predictions = dataset
     write(predictions, a=label_map(), b=label_map())

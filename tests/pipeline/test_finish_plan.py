@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 
 from autoseg.cli import main
+from autoseg.core.locks import alone
 from autoseg.core.records import write_json
 from autoseg.errors import TrainingError
 from autoseg.pipeline.demo import NAME, make_dataset
-from autoseg.pipeline.finish_plan import finish_plan, prepare_missing
+from autoseg.pipeline.finish_plan import finish_plan, prepare_missing, prepare_new
 from autoseg.pipeline.make_plan import PlanRequest
 from autoseg.plan import Plan
 from autoseg.planning.constraints import PlanConstraints
@@ -247,6 +248,37 @@ def test_what_is_left_of_an_earlier_reading_is_not_replaced_by_training(
     assert call(files, "train", str(raw), "0", *HERE) == 2
     assert "dataset.json does not exist" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in files.root.rglob("*.json")} == before
+
+
+def test_a_training_that_waits_for_another_one_leaves_its_plan_alone(
+    raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = Workspace(tmp_path).dataset_folder(NAME)
+    with caplog.at_level("INFO", "autoseg"), ThreadPoolExecutor(1) as pool:
+        with alone(files.plan_lock, "train"):
+            second = pool.submit(prepare_new, files, raw, "1", RunSettings(threads=1))
+            while "waiting for" not in caplog.text:
+                assert not second.done()
+                time.sleep(0.01)
+            files.plan.write_text("of the first")
+        second.result(timeout=60)
+    assert files.plan.read_text() == "of the first" and not files.dataset.exists()
+
+
+def test_a_first_training_that_was_stopped_before_it_had_a_plan_goes_on(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Workspace(tmp_path).dataset_folder(NAME)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("autoseg.pipeline.plan_and_preprocess.draft", stop)
+        prepare_new(files, raw, "0", RunSettings(threads=1))
+    assert files.fingerprint.exists() and not files.plan.exists()
+    prepare_new(files, raw, "0", RunSettings(threads=1))
+    assert plan_of(files)["draft"] and files.folds.exists()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +110,17 @@ def test_ctrl_c_ends_it_with_a_page_that_rests(running: DatasetFolder) -> None:
         raise KeyboardInterrupt
 
     assert watch(NAME, Workspace(running.root.parent), 5, pictures=False, wait=wait) == page
+    assert not RELOADS.search(page.read_text(encoding="utf-8"))
+
+
+def test_another_signal_ends_it_likewise_and_goes_on_to_end_the_command(running: DatasetFolder) -> None:
+    page = running.root / "report.html"
+
+    def wait(seconds: float) -> None:
+        raise KeyboardInterrupt(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        watch(NAME, Workspace(running.root.parent), 5, pictures=False, wait=wait)
     assert not RELOADS.search(page.read_text(encoding="utf-8"))
 
 
