@@ -17,7 +17,8 @@ import numpy as np
 from ..core.dice_line import DiceLine
 
 FEWEST_CASES, FEWEST_PATIENTS = 10, 5  # with fewer, a label takes the line of all labels together
-TINY = 1e-12  # of squared agreements: what varies less does not vary
+TINY = 1e-12  # of variances: what varies less does not vary
+SMALLEST_VARIANCE = 1e-8  # of agreements: a slope is then at most 0.5 / 1e-4, as Dice is 0 to 1
 
 
 class Seen(NamedTuple):
@@ -99,5 +100,5 @@ def _fitted(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count, agreement, dice, squares, products = sums
     spread = squares - agreement**2 / count
     common = products - agreement * dice / count
-    slope = np.divide(common, spread, out=np.zeros_like(common), where=spread > TINY).clip(0)
+    slope = np.divide(common, spread, out=np.zeros_like(common), where=spread > SMALLEST_VARIANCE * count).clip(0)
     return slope, (dice - slope * agreement) / count

@@ -71,7 +71,10 @@ def seen(table: QualityTable, summary: Summary) -> list[Seen]:
 
 
 def ranges_in(files: DatasetFolder, plan: Plan) -> TrainingRanges | None:
-    """Of the dataset in the workspace; None where it has no fingerprint any more."""
-    if not files.fingerprint.exists():
+    """Of the dataset in the workspace; None where it has no fingerprint any more, or other channels or labels now."""
+    if not files.fingerprint.exists() or not files.dataset.exists():
+        return None
+    dataset = files.read_dataset()
+    if (dataset.channels, dataset.labels) != (plan.channels, plan.labels):
         return None
     return training_ranges(files.read_fingerprint(), len(plan.channels), plan.labels)

@@ -34,7 +34,7 @@ def report(
     WorkspaceError where nothing is known of ``target``, UsageError where ``output`` is no report, OSError where it
     cannot be written.
     """
-    if (predicted := _predicted(target)) is not None:
+    if (predicted := predictions_of(target)) is not None:
         path = output or predicted / NAME
         refuse_foreign(path)
         write(path, page_of_predictions(open_predictions(predicted, pictures=pictures, threads=threads)))
@@ -108,7 +108,8 @@ def place_of(
     return files, None, None, output or files.root / NAME
 
 
-def _predicted(target: str) -> Path | None:
+def predictions_of(target: str) -> Path | None:
+    """The folder that is meant, if `predict` wrote it. Raises WorkspaceError where an earlier version did."""
     try:
         return predictions_at(Path(target).expanduser())
     except (OSError, ValueError, RuntimeError):  # as below

@@ -15,10 +15,11 @@ from ..workspace import Workspace
 from .page import refuse_foreign, write
 from .sections import Kept
 from .source import Source, open_source
-from .story import page_of, place_of
+from .story import page_of, place_of, predictions_of, report
 
 LOG = logging.getLogger("autoseg")
 SECONDS = 30
+ONCE = "nothing is being trained: the page is written once"
 QUIET_LOOKS, QUIET_SECONDS = 2, 10  # between two folds of `train cv` none is being trained for a moment
 
 
@@ -37,6 +38,9 @@ def watch(
     Sections whose files have not changed are taken from before, so that it costs little beside a training. The last
     page does not reload itself any more.
     """
+    if predictions_of(target) is not None:
+        LOG.info(ONCE)
+        return report(target, workspace, output=output, pictures=pictures, threads=threads)
     files, configuration, fold, path = place_of(target, workspace, output)
     refuse_foreign(path)
     options = {"configuration": configuration, "fold": fold, "pictures": pictures, "threads": threads}
@@ -49,7 +53,7 @@ def watch(
             running = _is_trained(source)
             quiet, seen = 0 if running else quiet + 1, seen or running
             if not seen:
-                LOG.info("nothing is being trained: the page is written once")
+                LOG.info(ONCE)
             if not seen or quiet >= enough:
                 break
             write(path, replace(page_of(source, kept), reload=every))

@@ -70,6 +70,14 @@ def test_agreement_that_does_not_vary_gives_the_mean() -> None:
     assert perfect.r is None and perfect.error == pytest.approx(0)
 
 
+@pytest.mark.parametrize("apart", [5e-7, 1e-5])
+def test_agreement_that_hardly_varies_gives_the_mean(apart: float) -> None:
+    """Of least squares the slope would be beyond all bounds."""
+    dice = np.tile([0.9, 0.2], 10)
+    line = learn(cases(np.tile([1.0, 1 - apart], 10), dice))["organ"]
+    assert line.slope == 0 and line.dice(1.0) == pytest.approx(0.55)
+
+
 def test_a_predicted_dice_stays_one() -> None:
     line = DiceLine(2.0, -1.0, 0.1, 0.9, 12)
     assert [line.dice(agreement) for agreement in (0.0, 0.75, 1.0)] == [0.0, 0.5, 1.0]

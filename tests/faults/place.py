@@ -94,6 +94,7 @@ class Place:
             "metrics.csv",
             "report.html",
             ".plan.lock",
+            ".predict.lock",
             ".lock",
             "plan.old.json",
         }

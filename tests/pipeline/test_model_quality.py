@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from small_models import EXCLUSIVE, REGIONS, plan_of
 from autoseg.bundle.bundle import read_bundle
 from autoseg.bundle.trained import read_trained
 from autoseg.core.geometry import Box, Geometry
-from autoseg.core.labels import Labels
+from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.core.masks import MaskLabels
 from autoseg.core.records import read_json, write_json
 from autoseg.data.fingerprint import CaseFingerprint, Fingerprint
@@ -61,6 +62,16 @@ def test_lines_and_ranges_are_learned_of_trained_folds_and_exported(files: Datas
     manifest = describe(trained)
     assert manifest.predicted_dice == known.lines and manifest.training == known.training
     assert "case_" not in str(manifest.training) and "case_" not in str(manifest.predicted_dice)
+
+
+def test_of_a_dataset_that_has_other_labels_or_channels_now_no_ranges_are_known(files: DatasetFolder) -> None:
+    case = CaseFingerprint((10, 12, 11), (2.0, 2.0, 2.0), (10, 12, 11), 1.0, "", orientation="LPS", labels=(1, 2))
+    write_json(files.fingerprint, Fingerprint({f"case_{number}": case for number in range(CASES)}, ()))
+    dataset, trained = files.read_dataset(), read_trained(files.runs("2d"))
+    more = ExclusiveLabels({**trained.plan.labels.names, "added": 9})
+    for changed in (replace(dataset, labels=more), replace(dataset, channels=("CT",))):
+        write_json(files.dataset, changed)
+        assert quality_of(trained).training is None
 
 
 def test_folds_of_before_know_nothing_and_what_is_damaged_is_told(

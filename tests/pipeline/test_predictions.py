@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,19 @@ import autoseg
 from autoseg.cli import main
 from autoseg.core.dice_line import DiceLine
 from autoseg.core.labels import Labels
+from autoseg.core.locks import alone
 from autoseg.core.masks import MaskLabels
 from autoseg.core.records import read_json
 from autoseg.data.training_ranges import Range, TrainingRanges
+from autoseg.errors import UsageError
 from autoseg.evaluation.quality_table import read_quality
 from autoseg.inference.model import Model
 from autoseg.inference.options import PredictOptions
 from autoseg.inference.outputs import AGREEMENT
+from autoseg.inference.outputs.agreement import Agreement
 from autoseg.parts.readers import write_channels
-from autoseg.pipeline.predictions import Predictions
+from autoseg.pipeline.predictions import LOCK, Predictions, QualityFile, refuse_others
+from autoseg.pipeline.results import Results
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings
 
@@ -162,3 +167,53 @@ def test_a_bundle_of_before_still_predicts(folder: Path) -> None:
     autoseg.predict(folder / "unpacked", folder / "in", folder / "out", tta="none", settings=FAST)
     page = (folder / "out" / "report.html").read_text(encoding="utf-8")
     assert page.count("What the training data were like is not known") == 1 and "No Dice is predicted" in page
+
+
+def test_cases_of_another_model_are_told_and_left_out(
+    folder: Path, small_plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(folder, "--no-report") == 0
+    write_channels(image(2).array, GEOMETRY, folder / "in" / "case2_0000.nii.gz")
+    (folder / "in" / "case0_0000.nii.gz").unlink()
+    bundle(folder / "model.zip", plan_of(small_plan, REGIONS), {"3d_fullres": 0.5, "2d": 0.5})
+    capsys.readouterr()
+    assert predict(folder, "--no-report", "--overwrite") == 0
+    said = capsys.readouterr().err
+    assert "predictions.json lists no longer what another model, Small, predicted" in said and "(case0)" in said
+    record = read_json(folder / "out" / "predictions.json", Predictions)
+    assert [case.key for case in record.cases] == ["case1", "case2"] and record.labels == REGIONS
+
+
+def test_two_runs_at_once_keep_each_other_s_rows(tmp_path: Path) -> None:
+    """The second goes on after the first has ended, and is killed."""
+    found = {"organ": Agreement(0.9, 0.8)}
+    first = QualityFile.begun(tmp_path, LINES, Results.read(tmp_path))
+    known = Results.read(tmp_path)
+    first.add("case0", found)
+    first.end()
+    second = QualityFile.begun(tmp_path, LINES, known)
+    first.end()
+    second.add("case1", found)
+    refuse_others(Results.read(tmp_path), "keep")
+    third = QualityFile.begun(tmp_path, LINES, Results.read(tmp_path))
+    third.end()
+    assert [*read_quality(tmp_path / "quality.csv")] == ["case0", "case1"]
+
+
+def test_a_noted_table_that_somebody_replaced_is_theirs(tmp_path: Path) -> None:
+    table = QualityFile.begun(tmp_path, LINES, Results.read(tmp_path))
+    table.end()
+    (tmp_path / "quality.csv").write_text("mine")
+    with pytest.raises(UsageError, match=r"quality\.csv is not what"):
+        refuse_others(Results.read(tmp_path), "keep")
+
+
+def test_a_row_that_is_added_waits_for_whoever_replaces_the_table(tmp_path: Path) -> None:
+    table = QualityFile.begun(tmp_path, LINES, Results.read(tmp_path))
+    with alone(tmp_path / LOCK, "predict"):
+        adding = threading.Thread(target=table.add, args=("case0", {"organ": Agreement(0.9, 0.8)}))
+        adding.start()
+        adding.join(0.3)
+        assert adding.is_alive() and read_quality(table.path) == {}
+    adding.join(30)
+    assert [*read_quality(table.path)] == ["case0"]

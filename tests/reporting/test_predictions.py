@@ -189,6 +189,17 @@ def test_a_folder_of_another_version_or_a_damaged_record_is_told(copied: Path, c
     assert not (copied / "report.html").exists()
 
 
+@pytest.mark.parametrize("ending", ["/../../x.nii.gz", "", ".mhd", ".exe"])
+def test_an_ending_that_nothing_is_written_with_is_refused(copied: Path, ending: str, capsys) -> None:
+    record = copied / "predictions.json"
+    found = json.loads(record.read_text()) | {"file_ending": ending}
+    del found["checksum"]
+    record.write_text(json.dumps(found))
+    report(copied, code=2)
+    said = capsys.readouterr().err
+    assert "file_ending must be one of" in said and "Traceback" not in said
+
+
 def test_a_damaged_table_of_quality_is_told_on_the_page(copied: Path) -> None:
     (copied / "quality.csv").write_text("case,label\r\n")
     page = report(copied)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from predicted import make_predictions
 from reported import CONFIGURATION, NAME
 
 import autoseg
@@ -134,3 +135,12 @@ def test_where_nothing_runs_the_page_is_written_once(
     assert said.out.strip() == str(running.root / "report.html") and "nothing is being trained" in said.err
     assert autoseg.report(NAME, running.root.parent, pictures=False, watch=3) == running.root / "report.html"
     assert not RELOADS.search((running.root / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_of_predictions_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_predictions(tmp_path, uncertainty=False)
+    words = ["report", str(folder), "--no-pictures", "--workspace", str(tmp_path / "workspace"), "--watch"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == str(folder / "report.html") and "nothing is being trained" in said.err
+    assert not RELOADS.search((folder / "report.html").read_text(encoding="utf-8"))
