@@ -175,6 +175,7 @@ def test_cases_of_another_model_are_told_and_left_out(
     assert predict(folder, "--no-report") == 0
     write_channels(image(2).array, GEOMETRY, folder / "in" / "case2_0000.nii.gz")
     (folder / "in" / "case0_0000.nii.gz").unlink()
+    (folder / "model.zip").unlink()
     bundle(folder / "model.zip", plan_of(small_plan, REGIONS), {"3d_fullres": 0.5, "2d": 0.5})
     capsys.readouterr()
     assert predict(folder, "--no-report", "--overwrite") == 0
