@@ -12,10 +12,12 @@ from torch import nn
 
 from autoseg.bundle.manifest import Manifest
 from autoseg.bundle.write import write_bundle
+from autoseg.cli import main
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
 from autoseg.parts.networks.plain_unet import Spec
+from autoseg.parts.readers import write_channels
 from autoseg.plan import Plan
 
 GEOMETRY = Geometry.plain((9, 14, 11), (3.0, 1.5, 2.0))
@@ -77,3 +79,18 @@ def network(seed: int, dimensions: int = 3, heads: int = MANY) -> nn.Module:
     for parameter in built.heads.parameters():
         nn.init.normal_(parameter)  # biases too
     return built
+
+
+def prepared(small_plan: Plan, labels: Labels, folder: Path, **fields: object) -> Path:
+    """``model.zip`` of two configurations, and two images in ``in``."""
+    bundle(folder / "model.zip", plan_of(small_plan, labels), {"3d_fullres": 0.5, "2d": 0.5}, **fields)
+    for number in range(2):
+        write_channels(image(number).array, GEOMETRY, folder / "in" / f"case{number}_0000.nii.gz")
+    return folder
+
+
+def predict(folder: Path, *more: str) -> int:
+    """The command, of what ``prepared`` made, into ``out``."""
+    words = ["predict", "-m", str(folder / "model.zip"), "-i", str(folder / "in"), "-o", str(folder / "out")]
+    fast = ["--device", "cpu", "--precision", "float32", "--threads", "1", "--tta", "none"]
+    return main([*words, *fast, *more, "--workspace", str(folder / "workspace")])

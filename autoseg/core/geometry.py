@@ -9,7 +9,7 @@ A 2-D image is one slice: its arrays keep a z axis of length 1 and its slice spa
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -175,3 +175,8 @@ def bounding_slices(mask: np.ndarray) -> tuple[slice, ...] | None:
             return None
         found.append(slice(int(hits[0]), int(hits[-1]) + 1))
     return tuple(found)
+
+
+def box_around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """The smallest box that holds all of these; there must be one."""
+    return tuple(slice(min(each.start for each in along), max(each.stop for each in along)) for along in zip(*boxes))

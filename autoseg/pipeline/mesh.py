@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.extent import CUBIC_MM_PER_ML
+from ..core.geometry import box_around
 from ..core.names import path_name, short
 from ..core.progress import progress
 from ..errors import DatasetError, UsageError
@@ -96,9 +97,7 @@ def _boxes(found: NamedMap, names: Sequence[str]) -> dict[str, tuple[slice, ...]
         members = np.flatnonzero(found.of_label(name))
         inside = [by_index[index] for index in members if index < len(by_index) and by_index[index] is not None]
         if inside:
-            boxes[name] = tuple(
-                slice(min(each.start for each in along), max(each.stop for each in along)) for along in zip(*inside)
-            )
+            boxes[name] = box_around(inside)
     return boxes
 
 

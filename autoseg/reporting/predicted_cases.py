@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.components import components, sizes_of
-from ..core.geometry import Image
+from ..core.geometry import Image, box_around
 from ..core.labels import Labels
 from ..data.dataset import Case
 from ..data.fingerprint import ChannelFingerprint
@@ -132,7 +132,7 @@ def _measured(
         if not parts:
             yield name, MeasuredLabel(0.0, 0, ())
             continue
-        box = tuple(slice(min(part.start for part in along), max(part.stop for part in along)) for along in zip(*parts))
+        box = box_around(parts)
         belongs = np.zeros(len(place) + 1, bool)
         belongs[numbers] = True
         yield name, _label(belongs[indices[box]], spacing, None if image is None else image[box])

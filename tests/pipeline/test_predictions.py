@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from small_models import EXCLUSIVE, GEOMETRY, REGIONS, bundle, image, plan_of
+from small_models import EXCLUSIVE, GEOMETRY, REGIONS, bundle, image, plan_of, predict, prepared
 
 import autoseg
 from autoseg.cli import main
@@ -39,19 +39,6 @@ TRAINING = TrainingRanges(12, {"feet-head": Range(1.0, 1.5)}, {}, ("LPS",), (), 
 @pytest.fixture
 def folder(small_plan: Plan, tmp_path: Path) -> Path:
     return prepared(small_plan, EXCLUSIVE, tmp_path, predicted_dice=LINES, training=TRAINING)
-
-
-def prepared(small_plan: Plan, labels: Labels, folder: Path, **fields: object) -> Path:
-    bundle(folder / "model.zip", plan_of(small_plan, labels), {"3d_fullres": 0.5, "2d": 0.5}, **fields)
-    for number in range(2):
-        write_channels(image(number).array, GEOMETRY, folder / "in" / f"case{number}_0000.nii.gz")
-    return folder
-
-
-def predict(folder: Path, *more: str) -> int:
-    words = ["predict", "-m", str(folder / "model.zip"), "-i", str(folder / "in"), "-o", str(folder / "out")]
-    fast = ["--device", "cpu", "--precision", "float32", "--threads", "1", "--tta", "none"]
-    return main([*words, *fast, *more, "--workspace", str(folder / "workspace")])
 
 
 @pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS, MASKS], ids=lambda labels: labels.KIND)

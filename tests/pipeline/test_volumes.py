@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import EXCLUSIVE, GEOMETRY, REGIONS, bundle, image, plan_of
+from small_models import EXCLUSIVE, GEOMETRY, REGIONS, image, predict, prepared
 
 from autoseg.cli import main
 from autoseg.core.labels import Labels
@@ -25,19 +25,6 @@ MASKS = MaskLabels(("one", "two"))
 @pytest.fixture
 def folder(small_plan: Plan, tmp_path: Path) -> Path:
     return prepared(small_plan, EXCLUSIVE, tmp_path)
-
-
-def prepared(small_plan: Plan, labels: Labels, folder: Path) -> Path:
-    bundle(folder / "model.zip", plan_of(small_plan, labels), {"3d_fullres": 0.5, "2d": 0.5})
-    for number in range(2):
-        write_channels(image(number).array, GEOMETRY, folder / "in" / f"case{number}_0000.nii.gz")
-    return folder
-
-
-def predict(folder: Path, *more: str) -> int:
-    words = ["predict", "-m", str(folder / "model.zip"), "-i", str(folder / "in"), "-o", str(folder / "out")]
-    fast = ["--device", "cpu", "--precision", "float32", "--threads", "1", "--tta", "none"]
-    return main([*words, *fast, *more, "--workspace", str(folder / "workspace")])
 
 
 def table(folder: Path) -> dict[tuple[str, str], tuple[int, float]]:
