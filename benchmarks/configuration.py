@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,6 @@ def main() -> None:
     arguments.add_argument("--only", nargs="+", default=CONFIGURATIONS, help="of these configurations")
     arguments.add_argument("--spacing", help="of the finest grid, mm along z, y, x; default: the planner's")
     arguments.add_argument("--folds", type=int, nargs="+", default=[0])
-    arguments.add_argument(
-        "--held-out", type=int, default=2, help="of five folds, how many are held out at once: more cases are scored"
-    )
     pace.add_flags(arguments)
     options = arguments.parse_args()
     result = pace.read(options.output)
@@ -63,7 +59,7 @@ def workspace_of(dataset: Path, budget: str, options: argparse.Namespace) -> Pat
         spacing = ["--spacing", options.spacing] if options.spacing else []
         asked = ("--time", budget, *group, *spacing)
         pace.autoseg("plan_and_preprocess", str(dataset), *asked, *pace.here(place, options))
-        hold_out(place / dataset.name / "folds.json", options.held_out)
+        pace.hold_out(place / dataset.name / "folds.json", options.held_out)
         (place / "planned").touch()
     return place
 
@@ -82,18 +78,6 @@ def compare(result: dict[str, Any], dataset: Path, budget: str, fold: int, optio
         run = place / dataset.name / "runs" / name / f"fold_{fold}"
         row = known | {"paced": options.paced} | scored(plan, name, run) | watched
         pace.add(result, row, options.output, table)
-
-
-def hold_out(path: Path, count: int) -> None:
-    """Merges so many validation folds into one, as often as there are: patients stay together."""
-    record = json.loads(path.read_text())
-    parts = [fold["validation"] for fold in record["folds"]]
-    starts = range(0, len(parts) - count + 1, count)
-    merged = [sorted(chain.from_iterable(parts[start : start + count])) for start in starts]
-    everyone = sorted(chain.from_iterable(parts))
-    record["folds"] = [{"train": [key for key in everyone if key not in held], "validation": held} for held in merged]
-    record.pop("checksum", None)
-    path.write_text(json.dumps(record, indent=2))
 
 
 def scored(plan: Plan, name: str, run: Path) -> dict[str, Any]:

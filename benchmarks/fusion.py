@@ -4,13 +4,14 @@ python benchmarks/fusion.py DATA/Dataset002_BraTS13FlairT1c DATA/Dataset047_Open
     --workspace WORK -o benchmarks/results/fusion.json
 
 One plan per dataset holds the default configuration with fusion at the input and in the middle, and one for each
-modality alone. Each is trained for the same time. Fusion at the decision has that time for its networks together: they
-are trained in a copy of the workspace, each for its share, and `select` combines them. Last, `select` says which of all
-that was trained for the whole time is best, alone or together; this has several times as long.
+modality alone. Each is trained for the same time on every fold, and `select` scores it on all held-out cases. Fusion at
+the decision has that time for its networks together: they are trained in a copy of the workspace, each for its share,
+and `select` combines them. Last, `select` says what fusion at the input and in the middle reach together; this has
+twice as long, or longer.
 
 Fusion at the input is planned as ``--network plain_unet``, whose sizes those of fusion in the middle are. One training
-at a time, and the result is written after each: run the same command again and it goes on. The load of the machine
-before and after every training is noted, since other programs make it slower.
+at a time, and the result is written after each row: run the same command again and it goes on. The load of the machine
+before and after is noted, since other programs make it slower.
 
 Where the machine is quiet for a while only: `--paced` first plans everything and trains each configuration for a
 twelfth of the time, to see its pace; see pace.py.
@@ -19,7 +20,6 @@ twelfth of the time, to see its pace; see pace.py.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -33,8 +33,8 @@ from autoseg.core.records import read_json
 from autoseg.evaluation.selection import Selection
 from autoseg.plan import Plan, read_plan
 
-KEY = ("dataset", "fusions", "groups", "time", "fold", "what")
-CHOSEN = "select"
+KEY = ("dataset", "fusions", "groups", "time", "folds", "what")
+TOGETHER = "together"
 
 
 def main() -> None:
@@ -62,8 +62,7 @@ def main() -> None:
             plan = plan_in(place, dataset)
             pace.paces(place, dataset.name, [*configurations(plan).values()], options.time, options)
     for dataset in options.datasets:
-        for fold in options.folds:
-            compare(result, dataset, fold, options)
+        compare(result, dataset, options)
     sys.stdout.write(table(result["rows"]) + "\n")
 
 
@@ -77,6 +76,7 @@ def workspace_of(dataset: Path, options: argparse.Namespace) -> Path:
         wish += ["--groups", options.groups] if options.groups else []
         wish += ["--group", options.group] if options.group else []
         pace.autoseg("plan_and_preprocess", str(dataset), *wish, *pace.here(place, options))
+        pace.hold_out(place / dataset.name / "folds.json", options.held_out)
         (place / "planned").touch()
     return place
 
@@ -96,65 +96,56 @@ def configurations(plan: Plan) -> dict[str, str]:
     return found
 
 
-def compare(result: dict[str, Any], dataset: Path, fold: int, options: argparse.Namespace) -> None:
+def compare(result: dict[str, Any], dataset: Path, options: argparse.Namespace) -> None:
     """Adds the rows that are not there."""
     place = workspace_of(dataset, options)
-    plan, given = plan_in(place, dataset), (dataset.name, options.fusions, options.groups, options.time, fold)
+    plan, given = plan_in(place, dataset), (dataset.name, options.fusions, options.groups, options.time, options.folds)
     compared = configurations(plan)
     members = [name for name in compared.values() if plan.configurations[name].channels is not None]
-    for what in [*compared, *([DECISION] if members else []), CHOSEN]:
+    fused = [name for name in compared.values() if name not in members]
+    for what in [*compared, *([DECISION] if members else []), TOGETHER]:
         known = dict(zip(KEY, (*given, what))) | {"paced": options.paced}
         if pace.is_there(result, known):
             continue
         with pace.watched() as watched:
             if what in compared:
-                train(place, dataset, compared[what], fold, options)
-                row = trained(plan.configurations[compared[what]], run_of(place, dataset, compared[what], fold))
+                train(place, dataset, [compared[what]], options)
+                row = trained(plan.configurations[compared[what]], runs_of(place, dataset, compared[what], options))
+                row |= selected(place, dataset, [compared[what]], options)
             elif what == DECISION:
-                row = decided(place, dataset, members, fold, options)
+                row = decided(place, dataset, members, options)
             else:
-                row = selected(place, dataset, [*compared.values()], fold, options)
+                row = selected(place, dataset, fused, options, all_of_them=True)
         pace.add(result, known | row | watched, options.output, table)
 
 
 def train(
-    place: Path,
-    dataset: Path,
-    name: str,
-    fold: int,
-    options: argparse.Namespace,
-    of: Path | None = None,
-    parts: int = 1,
+    place: Path, dataset: Path, names: list[str], options: argparse.Namespace, of: Path | None = None, parts: int = 1
 ) -> None:
-    """One of so many ``parts`` of the time; ``of`` is the workspace in which the pace was measured."""
-    long = pace.length(of or place, dataset.name, name, options.time, options, 1 / parts)
-    pace.autoseg("train", dataset.name, str(fold), "-c", name, "--no-report", *long, *pace.here(place, options))
+    """Every fold, for one of so many ``parts`` of the time; ``of`` is the workspace in which the pace was measured."""
+    for fold in options.folds:
+        for name in names:
+            long = pace.length(of or place, dataset.name, name, options.time, options, 1 / parts)
+            pace.autoseg("train", dataset.name, str(fold), "-c", name, "--no-report", *long, *pace.here(place, options))
 
 
-def decided(place: Path, dataset: Path, members: list[str], fold: int, options: argparse.Namespace) -> dict[str, Any]:
+def decided(place: Path, dataset: Path, members: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """The best of a mean, weights by label and STAPLE of networks that share the time; all see the same cases."""
     shared = place.with_name(f"{place.name}_shared")
     if not (shared / "copied").exists():
         leave = shutil.ignore_patterns("runs", "selection", "selected")
         shutil.copytree(place, shared, ignore=leave, dirs_exist_ok=True)
         (shared / "copied").touch()
-    for name in members:
-        train(shared, dataset, name, fold, options, place, len(members))
-    return selected(shared, dataset, members, fold, options, all_of_them=True)
+    train(shared, dataset, members, options, place, len(members))
+    return selected(shared, dataset, members, options, all_of_them=True)
 
 
 def selected(
-    place: Path,
-    dataset: Path,
-    names: list[str],
-    fold: int,
-    options: argparse.Namespace,
-    *,
-    all_of_them: bool = False,
+    place: Path, dataset: Path, names: list[str], options: argparse.Namespace, *, all_of_them: bool = False
 ) -> dict[str, Any]:
     """The best model of the configurations, or of all of them together, and its Dice before postprocessing."""
     chosen = [word for name in names for word in ("-c", name)]
-    asked = ("-f", str(fold), "--no-mirroring-test", "--no-report")
+    asked = ("--folds", *map(str, options.folds), "--no-mirroring-test", "--no-report")
     pace.autoseg("select", dataset.name, *chosen, *asked, *pace.here(place, options))
     found = read_json(place / dataset.name / "selection" / "selection.json", Selection)
     best = next(one for one in found.compared if not all_of_them or {*one.members} == {*names})
@@ -167,37 +158,29 @@ def selected(
     }
 
 
-def run_of(place: Path, dataset: Path, name: str, fold: int) -> Path:
-    return place / dataset.name / "runs" / name / f"fold_{fold}"
+def runs_of(place: Path, dataset: Path, name: str, options: argparse.Namespace) -> list[Path]:
+    return [place / dataset.name / "runs" / name / f"fold_{fold}" for fold in options.folds]
 
 
-def trained(configuration: Configuration, run: Path) -> dict[str, Any]:
-    """What was trained, and its mean Dice over cases with a 95 % interval, of all labels and of each."""
-    scores = json.loads((run / "validation/scores.json").read_text())
-    dice, cost = scores["overall"]["dice"], configuration.cost
+def trained(configuration: Configuration, runs: list[Path]) -> dict[str, Any]:
+    """What was trained, and for how many iterations in each fold."""
+    cost = configuration.cost
     return {
-        "model": run.parent.name,
         "patch": configuration.patch_size,
         "batch": configuration.batch_size,
         "features": configuration.network.features[0],
         "seconds_per_step": cost and cost.seconds,
-        "iterations": int(pace.last_epoch(run)["iteration"]),
-        "dice": dice["mean"],
-        "interval": [dice["low"], dice["high"]],
-        "cases": dice["cases"],
-        "labels": {label: of["dice"]["mean"] for label, of in scores["labels"].items()},
+        "iterations": [int(pace.last_epoch(run)["iteration"]) for run in runs],
     }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = []
-    for row in sorted(rows, key=lambda row: (row["dataset"], row["time"], row["fold"], -row["dice"])):
-        steps = (
-            f"patch {'x'.join(map(str, row['patch']))}, {row['iterations']} steps" if "patch" in row else row["model"]
-        )
+    for row in sorted(rows, key=lambda row: (row["dataset"], row["time"], -row["dice"])):
+        how = f"patch {'x'.join(map(str, row['patch']))}, {row['iterations']} steps" if "patch" in row else row["model"]
         lines.append(
-            f"{row['dataset']:26} {row['time']:>4} fold {row['fold']} {row['what']:20} Dice {row['dice']:.3f} "
-            f"({pace.interval(row['interval'])}, {row['cases']} cases) load {row['load']}  {steps}"
+            f"{row['dataset']:26} {row['time']:>4} {row['what']:20} Dice {row['dice']:.3f} "
+            f"({pace.interval(row['interval'])}, {row['cases']} cases) load {row['load']}  {how}"
         )
     return "\n".join(lines)
 

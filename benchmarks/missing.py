@@ -3,7 +3,7 @@
 python benchmarks/missing.py DATA/Dataset002_BraTS13FlairT1c DATA/Dataset052_MSVentWMH --time 15m \
     --workspace WORK -o benchmarks/results/missing.json
 
-Every dataset is planned once, with --missing-channels. One fold is then trained twice for the same time: with the
+Every dataset is planned once, with --missing-channels. Every fold is then trained twice for the same time: with the
 plan's dropout, the network being told which channels are there, and without either, everything else being equal. Every
 subset of the channels is validated on whole held-out cases. One training at a time; the result is written after each:
 run the same command again and it goes on. The load of the machine before and after every training is noted. `--paced`
@@ -33,7 +33,7 @@ def main() -> None:
     arguments.add_argument("datasets", type=Path, nargs="+")
     arguments.add_argument("--time", default="15m", help="of one training")
     arguments.add_argument("--configuration", help="default: the plan's")
-    arguments.add_argument("--fold", default="0")
+    arguments.add_argument("--folds", type=int, nargs="+", default=[0])
     pace.add_flags(arguments)
     options = arguments.parse_args()
     result = pace.read(options.output)
@@ -43,7 +43,8 @@ def main() -> None:
             name, _ = read_plan(root / "plan" / dataset.name / "plan.json").configuration(options.configuration)
             pace.paces(root / "plan", dataset.name, [name], options.time, options)
     for dataset in options.datasets:
-        compare(result, dataset, options)
+        for fold in options.folds:
+            compare(result, dataset, fold, options)
     sys.stdout.write(table(result["rows"]) + "\n")
 
 
@@ -53,32 +54,33 @@ def workspace_of(dataset: Path, options: argparse.Namespace) -> Path:
     if not (root / "planned").exists():
         wish = ["--missing-channels", "--time", options.time]
         pace.autoseg("plan_and_preprocess", str(dataset), *wish, *pace.here(root / "plan", options))
+        pace.hold_out(root / "plan" / dataset.name / "folds.json", options.held_out)
         (root / "planned").touch()
     return root
 
 
-def compare(result: dict[str, Any], dataset: Path, options: argparse.Namespace) -> None:
+def compare(result: dict[str, Any], dataset: Path, fold: int, options: argparse.Namespace) -> None:
     """Adds the rows that are not there."""
     root = workspace_of(dataset, options)
     for dropout in (True, False):
-        place = root / ("with" if dropout else "without")  # a workspace each, so that one fold can be trained twice
+        place = root / ("with" if dropout else "without")  # a workspace each, so that a fold can be trained twice
         if not (place / "copied").exists():
             shutil.copytree(root / "plan", place, dirs_exist_ok=True)
             (place / "copied").touch()
         files = place / dataset.name
         plan = read_plan(files / "plan.json")
         name, _ = plan.configuration(options.configuration)
-        known = dict(zip(KEY, (dataset.name, options.time, options.fold, name, dropout)))
+        known = dict(zip(KEY, (dataset.name, options.time, fold, name, dropout)))
         if pace.is_there(result, known):
             continue
         off = [] if dropout else ["--set", "missing.uniform=0", "--set", "inputs=[]", *rates(plan.channels)]
         with pace.watched() as watched:
             long = pace.length(root / "plan", dataset.name, name, options.time, options)
             pace.autoseg(
-                "train", dataset.name, options.fold, "-c", name, "--no-report", *long, *off, *pace.here(place, options)
+                "train", dataset.name, str(fold), "-c", name, "--no-report", *long, *off, *pace.here(place, options)
             )
         row = known | {"channels": plan.channels, "paced": options.paced}
-        row |= scored(files / "runs" / name / f"fold_{options.fold}") | watched
+        row |= scored(files / "runs" / name / f"fold_{fold}") | watched
         pace.add(result, row, options.output, table)
 
 
@@ -101,7 +103,7 @@ def scored(run: Path) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """A row per training: Dice with all channels, and with each withheld."""
     lines = []
-    for row in sorted(rows, key=lambda row: (row["dataset"], not row["dropout"])):
+    for row in sorted(rows, key=lambda row: (row["dataset"], row["fold"], not row["dropout"])):
         channels = row["channels"]
         shown = {"all": row["subsets"][subset_name(channels)]}
         shown |= {f"without {name}": row["subsets"][subset_name(channels, (n,))] for n, name in enumerate(channels)}
@@ -109,9 +111,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{name} {'-' if cell['dice'] is None else format(cell['dice'], '.3f')}" for name, cell in shown.items()
         )
         how = "dropout   " if row["dropout"] else "no dropout"
-        lines.append(
-            f"{row['dataset']:24} {row['time']:>5} {row['configuration']:12} {how} {row['iterations']:6} steps  {dice}"
-        )
+        where = f"{row['dataset']:24} {row['time']:>5} fold {row['fold']} {row['configuration']:12}"
+        lines.append(f"{where} {how} {row['iterations']:6} steps  {dice}")
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ SHARE = 12  # of the time that the pace is measured for
 def add_flags(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument("--paced", action="store_true", help="only the pace is measured on a quiet machine")
     arguments.add_argument("--threads", type=int, default=cores())
+    arguments.add_argument(
+        "--held-out", type=int, default=2, help="of five folds, how many are held out at once: more cases are scored"
+    )
     arguments.add_argument("--workspace", type=Path, required=True)
     arguments.add_argument("-o", "--output", type=Path, required=True)
 
@@ -104,6 +108,18 @@ def length(
 def last_epoch(run: Path) -> dict[str, float]:
     with (run / "metrics.csv").open(newline="") as file:
         return {name: float(value) for name, value in [*csv.DictReader(file)][-1].items() if value}
+
+
+def hold_out(path: Path, count: int) -> None:
+    """Merges so many validation folds into one, as often as there are: patients stay together."""
+    record = json.loads(path.read_text())
+    parts = [fold["validation"] for fold in record["folds"]]
+    starts = range(0, len(parts) - count + 1, count)
+    merged = [sorted(chain.from_iterable(parts[start : start + count])) for start in starts]
+    everyone = sorted(chain.from_iterable(parts))
+    record["folds"] = [{"train": [key for key in everyone if key not in held], "validation": held} for held in merged]
+    record.pop("checksum", None)
+    path.write_text(json.dumps(record, indent=2))
 
 
 def seconds(budget: str) -> float:
