@@ -3,7 +3,7 @@
 Networks are found by their files: a new one is tested without a line here. What a network cannot, its Spec says:
 
 * ``ladder`` raises ValueError, with the reason, where there is no network: for slices, for volumes, for a patch that is
-  too small. It is asked for patches of 16, 32, 64 and 128 voxels along each axis, and the first that it takes is used.
+  too small. It is asked for patches of ``EDGES`` voxels, the last axis as long or twice as long; the first is used.
 * ``check_inputs`` raises ValueError for images that it is not for: of one channel, for example. Two are then given.
 * What is built may have ``alternatives``, lists of weights of which a batch may use none of one list.
 * Where a package is not installed that it needs, it raises MissingPackageError, and its tests are skipped.
@@ -17,7 +17,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from autoseg.settings import Resolved, RunSettings, computes
 from autoseg.training.accounting import step_memory
 from autoseg.training.cases import CaseInMemory
 
-EDGES = (16, 32, 64, 128)  # voxels of the patch that is asked for
+EDGES = (16, 32, 64, 128)  # voxels along the axes of the patch that is asked for
 HEADS = 3
 CPU = torch.device("cpu")
 PRECISIONS = ["float32", *(["bfloat16"] if computes(torch.bfloat16) else [])]
@@ -53,10 +53,11 @@ LIBRARIES = ("torch", "monai", "einops")
 
 def smallest(name: str, dimensions: int) -> tuple[Network, tuple[int, ...]] | None:
     """The first of the ladder and its patch; None where there is none of so many dimensions."""
-    for edge in EDGES:
+    for edge, last in product(EDGES, (1, 2)):
+        asked = (*(edge,) * (dimensions - 1), last * edge)
         with suppress(ValueError):
-            network = NETWORKS.load(name).ladder((1.0,) * dimensions, (edge,) * dimensions)[0]
-            return network, tuple(-(-edge // step) * step for step in network.divisor)
+            network = NETWORKS.load(name).ladder((1.0,) * dimensions, asked)[0]
+            return network, tuple(-(-edge // step) * step for edge, step in zip(asked, network.divisor))
     return None
 
 
