@@ -63,7 +63,8 @@ class Stages(nn.Module):
 def upkern(small: Mapping[str, Tensor], large: nn.Module) -> dict[str, Tensor]:
     """Weights for ``large``, of the weights of the same network with smaller kernels (UpKern, Roy et al. 2023).
 
-    Kernels are interpolated linearly, borders on borders; all else is copied. Raises ValueError for another network.
+    Kernels are interpolated linearly, as images are enlarged; all else is copied. Raises ValueError for weights of
+    another network.
     """
     wanted = large.state_dict()
     if wanted.keys() != small.keys():
@@ -75,6 +76,6 @@ def upkern(small: Mapping[str, Tensor], large: nn.Module) -> dict[str, Tensor]:
             raise ValueError(f"these are weights of another network: {name} has shape {tuple(kernel.shape)}")
         if kernel.shape != size:
             mode = LINEAR[kernel.dim()]
-            kernel = interpolate(kernel, size=size[2:], mode=mode, align_corners=True)
+            kernel = interpolate(kernel, size=size[2:], mode=mode)
         found[name] = kernel.detach().to(torch.float32)
     return found
