@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._monai import Headed, replaced, silently
+from .swin_unetr import FIRST_HEADS, STAGES
 
 if TYPE_CHECKING:
     from .swin_unetr import Spec
 
-HEADS = (3, 6, 12, 24)  # of the attention of each stage, as in the paper
+HEADS = tuple(FIRST_HEADS << stage for stage in range(STAGES))  # of the attention of each stage, as in the paper
 
 
 def swin_unetr(spec: Spec, channels: int, heads: int) -> Headed:

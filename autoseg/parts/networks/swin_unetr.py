@@ -19,6 +19,8 @@ STAGES = 4  # of the transformer
 STEP = 32  # a patch becomes tokens of two voxels, which are joined two by two after each stage
 UNIT = 12  # feature maps come in multiples of it, so that every stage divides into its attention heads
 WIDTHS = (12, 24, 48)
+FIRST_HEADS = 3  # of the attention of the finest stage, whose tokens are of two voxels along each axis
+COPIES = 4  # of what is between tokens: scores, masked ones, shares; windows at the border are filled up
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Spec(ZooSpec):
     def blocks(self) -> int:
         """See ``contracts.Network``."""
         return 6 * sum(self.depths)
+
+    @property
+    def held_beside(self) -> int:
+        """See ``contracts.Network``: how much each token attends to each other one of its window, a few times over."""
+        return COPIES * FIRST_HEADS * self.window**self.dimensions >> self.dimensions
 
     @classmethod
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[int]) -> tuple[Spec, ...]:

@@ -43,8 +43,8 @@ class Spec(ZooSpec):
 
     @property
     def held_beside(self) -> int:
-        """See ``contracts.Network``: the maps of all nodes at full resolution, and these once more side by side."""
-        return 6 * self.features[0]
+        """See ``contracts.Network``: the maps of all nodes, most of them twice, side by side in front of a decoder."""
+        return 20 * self.features[0]
 
     @classmethod
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[int]) -> tuple[Spec, ...]:

@@ -62,6 +62,11 @@ class Spec(ZooSpec):
         """See ``contracts.Network``."""
         return 4 * LAYERS
 
+    @property
+    def held_beside(self) -> int:
+        """See ``contracts.Network``: the numbers of all tokens, as often as layers are handed on."""
+        return 2 * self.width
+
     @classmethod
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[int]) -> tuple[Spec, ...]:
         """Three sizes. Raises ValueError for a patch of one token, in which there is nothing to attend to."""
