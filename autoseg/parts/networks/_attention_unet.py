@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._monai import Headed, replaced
+from ._monai import Headed, without
 
 if TYPE_CHECKING:
     from .attention_unet import Spec
@@ -15,4 +15,4 @@ def attention_unet(spec: Spec, channels: int, heads: int) -> Headed:
     from monai.networks.nets.attentionunet import AttentionUnet
 
     network = AttentionUnet(spec.dimensions, channels, heads, spec.features, spec.strides[1:])  # type: ignore[arg-type]
-    return Headed(replaced(network, "model.2"), spec.dimensions, spec.features[0], heads)
+    return Headed(without(network, "model.2"), spec.dimensions, spec.features[0], heads)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from ._monai import Headed, replaced
+from ._monai import Headed, without
 from .dints import DEPTHS, OPERATIONS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def dints(spec: Spec, channels: int, heads: int) -> Headed:
     lattice = Lattice(spec)
     entered = np.ones((lattice.num_blocks + 1, DEPTHS))  # every resolution sees the image, and is seen at the end
     network = DiNTS(lattice, channels, heads, spatial_dims=spec.dimensions, node_a=entered)
-    return Headed(replaced(network, "stem_finals.1"), spec.dimensions, spec.width, heads)
+    return Headed(without(network, "stem_finals.1"), spec.dimensions, spec.width, heads)
 
 
 class Lattice(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._monai import Headed, replaced
+from ._monai import Headed, without
 
 if TYPE_CHECKING:
     from .highresnet import Spec
@@ -26,4 +26,4 @@ def highresnet(spec: Spec, channels: int, heads: int) -> Headed:
         {"name": "last", "kernel_size": 1},
     ]
     network = HighResNet(spec.dimensions, channels, heads, layer_params=layers)
-    return Headed(replaced(network, f"blocks.{len(network.blocks) - 1}"), spec.dimensions, last, heads)
+    return Headed(without(network, f"blocks.{len(network.blocks) - 1}"), spec.dimensions, last, heads)

@@ -1,10 +1,8 @@
-"""The torch side of the networks of MONAI, which is imported here and nowhere else, when such a network is built."""
+"""What the torch sides of the networks of MONAI share. MONAI itself is imported when one of them is built."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -97,22 +95,16 @@ def adapted(network: nn.Module) -> nn.Module:
     return network
 
 
-def replaced(network: nn.Module, path: str, by: nn.Module | None = None) -> nn.Module:
-    """``network`` with ``by``, or nothing, in the place of its module ``path``: "conv_final.2"."""
+def without(network: nn.Module, path: str) -> nn.Module:
+    """``network`` with nothing in the place of its module ``path``: "conv_final.2"."""
     parent, _, name = path.rpartition(".")
-    setattr(network.get_submodule(parent), name, nn.Identity() if by is None else by)
+    setattr(network.get_submodule(parent), name, nn.Identity())
     return network
 
 
-@contextmanager
-def silently() -> Iterator[None]:
-    """Networks that print while they are built, and read numbers from tensors, which may have no values."""
-    with redirect_stdout(io.StringIO()), _NumbersWithoutTensors():
-        yield
-
-
-class _NumbersWithoutTensors(TorchFunctionMode):
-    """``torch.linspace`` gives numpy's numbers, whose ``item`` is there where tensors are without data."""
+class NumbersWithoutTensors(TorchFunctionMode):
+    """A block in which ``torch.linspace`` gives numpy's numbers: networks that read them while they are built can be
+    built of tensors without data."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return np.linspace(*args) if func is torch.linspace else func(*args, **(kwargs or {}))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ...errors import UsageError
-from ._monai import Headed, replaced
+from ._monai import Headed, without
 
 if TYPE_CHECKING:
     from . import segresnet_vae
@@ -26,7 +26,7 @@ def segresnet(spec: Spec, channels: int, heads: int) -> Headed:
     network = SegResNet(
         spec.dimensions, spec.width, channels, heads, blocks_down=spec.blocks_down, blocks_up=spec.blocks_up
     )
-    return Headed(replaced(network, LAST), spec.dimensions, spec.width, heads)
+    return Headed(without(network, LAST), spec.dimensions, spec.width, heads)
 
 
 class SegResNetVAE(Headed):
@@ -47,7 +47,7 @@ class SegResNetVAE(Headed):
             blocks_down=spec.blocks_down,
             blocks_up=spec.blocks_up,
         )
-        super().__init__(replaced(network, LAST), spec.dimensions, spec.width, heads)
+        super().__init__(without(network, LAST), spec.dimensions, spec.width, heads)
         self.patch_size = spec.patch_size
         self.rebuilds = False
         self.rebuilt: Tensor | None = None

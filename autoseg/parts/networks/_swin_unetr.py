@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._monai import Headed, replaced, silently
+from ._monai import Headed, NumbersWithoutTensors, without
 from .swin_unetr import FIRST_HEADS, STAGES
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def swin_unetr(spec: Spec, channels: int, heads: int) -> Headed:
     """See ``swin_unetr.Spec.build``."""
     from monai.networks.nets.swin_unetr import SwinUNETR
 
-    with silently():
+    with NumbersWithoutTensors():
         network = SwinUNETR(
             channels,
             heads,
@@ -27,4 +27,4 @@ def swin_unetr(spec: Spec, channels: int, heads: int) -> Headed:
             feature_size=spec.width,
             spatial_dims=spec.dimensions,
         )
-    return Headed(replaced(network, "out"), spec.dimensions, spec.width, heads)
+    return Headed(without(network, "out"), spec.dimensions, spec.width, heads)

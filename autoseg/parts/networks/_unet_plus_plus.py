@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ._monai import DeeplyHeaded, replaced
+from ._monai import DeeplyHeaded, without
 
 if TYPE_CHECKING:
     from .unet_plus_plus import Spec
@@ -23,7 +23,7 @@ class UNetPlusPlus(DeeplyHeaded):
         finest = spec.features[0]
         network = BasicUNetPlusPlus(spec.dimensions, channels, heads, (*spec.features, finest), deep_supervision=True)
         for number in range(1, DECODERS + 1):
-            replaced(network, f"final_conv_0_{number}")
+            without(network, f"final_conv_0_{number}")
         super().__init__(network, spec.dimensions, (finest,) * DECODERS, heads)
 
     def maps(self, images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ._monai import Headed, replaced
+from ._monai import Headed, without
 from .unetr import TOKEN
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Transformer(nn.Module):
         self.grid = spec.grid
         self.tokens, self.layers, self.norm = network.vit.patch_embedding, network.vit.blocks, network.vit.norm
         for layer in self.layers:
-            replaced(layer, "norm_cross_attn")  # MONAI makes one for attention to other tokens, of which there are none
+            without(layer, "norm_cross_attn")  # MONAI makes one for attention to other tokens, of which there are none
         self.encoders = nn.ModuleList((network.encoder1, network.encoder2, network.encoder3, network.encoder4))
         self.decoders = nn.ModuleList((network.decoder5, network.decoder4, network.decoder3, network.decoder2))
 
