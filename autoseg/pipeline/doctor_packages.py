@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from importlib import metadata
 
 FINE, NOTE, PROBLEM = "fine", "note", "problem"
-OPTIONAL = {"shtab": ("completion", "tab completion (`autoseg completion`)")}
+OPTIONAL = {
+    "shtab": ("completion", "tab completion (`autoseg completion`)"),
+    "monai": ("zoo", "networks of MONAI (`autoseg plan --network segresnet`)"),
+    "einops": ("zoo", "its networks unetr and swin_unetr"),
+}
 """Package to the extra that installs it, and what it is for."""
 COMPILERS = ("g++", "clang++", "cl")
 
