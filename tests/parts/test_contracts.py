@@ -39,7 +39,18 @@ from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
 from autoseg.parts.inputs import prior
-from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
+from autoseg.parts.networks import (
+    deeplabv3plus,
+    fcn,
+    kiunet,
+    multi_encoder_unet,
+    plain_unet,
+    r2unet,
+    residual_unet,
+    saunet,
+    segnet,
+    unpaired_unet,
+)
 from autoseg.parts.normalizers import ct, histogram
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
@@ -64,11 +75,18 @@ FAMILIES: dict[type, Family] = {
 PARTS = [(contract, family, name) for contract, family in FAMILIES.items() for name in family]
 SIZES: dict[str, Any] = {"features": (4, 8), "kernels": ((3, 3, 3),) * 2, "strides": ((1, 1, 1), (2, 2, 2)),
                          "blocks_encoder": (1, 1), "blocks_decoder": (1,)}  # fmt: skip
+DOWN = {name: value for name, value in SIZES.items() if name != "blocks_decoder"}
 NEEDED: dict[Any, dict[str, Any]] = {
     plain_unet.Spec: SIZES,
     residual_unet.Spec: SIZES,
     multi_encoder_unet.Spec: SIZES,
     unpaired_unet.Spec: SIZES,
+    r2unet.Spec: SIZES,
+    kiunet.Spec: SIZES,
+    segnet.Spec: SIZES,
+    saunet.Spec: SIZES,
+    fcn.Spec: DOWN,
+    deeplabv3plus.Spec: DOWN,
     ct.Spec: {"mean": 10.0, "std": 20.0, "percentile_00_5": -50.0, "percentile_99_5": 80.0},
     histogram.Spec: {"landmarks": tuple(range(-5, 6))},
     minimum_size.Spec: {"size": 10.0},
