@@ -94,21 +94,27 @@ def test_scales_are_those_that_the_shape_offers(kind: Any, dimensions: int) -> N
 @EVERY
 @BOTH
 def test_training_uses_nothing_that_is_not_deterministic_on_a_gpu(kind: Any, dimensions: int) -> None:
-    with torch.device("meta"), Operations() as ran:
+    with FakeTensorMode(allow_non_fake_inputs=True), Operations() as ran:
         images = torch.empty(2, 2, *PATCH[-dimensions:])
-        sum(scale.float().square().mean() for scale in built(kind, dimensions)(images)).backward()
-    assert "convolution_backward" in ran.names and ran.not_deterministic == set()
+        sum(scale.square().mean() for scale in built(kind, dimensions)(images)).backward()
+    of_a_processor = {"avg_pool3d_backward"} if kind is deeplabv3plus.Spec else set()  # see ``AveragePool``
+    assert "convolution_backward" in ran.names and ran.not_deterministic <= of_a_processor
 
 
+@pytest.mark.slow
 @EVERY
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("patch", [(128, 96), (32, 32, 48)], ids=["2d", "3d"])
+@pytest.mark.parametrize(
+    ("patch", "dtype"),
+    [((384, 384), torch.bfloat16), ((48, 64, 64), torch.bfloat16), ((48, 64, 64), None)],
+    ids=["2d-bfloat16", "3d-bfloat16", "3d-float32"],
+)
 def test_prediction_holds_no_more_than_is_counted(
     kind: Any, patch: tuple[int, ...], dtype: torch.dtype | None, small_plan: Plan
 ) -> None:
-    """On tensors that have a shape and no data, in the smallest size of the ladder."""
-    network, run = kind.ladder((1.0,) * len(patch), patch)[0], Resolved(CPU, dtype)
+    """On tensors that have a shape and no data, with few weights beside many voxels."""
+    network = spec_of(kind, len(patch), (16, 32, 64), **({"over_features": (4, 4)} if kind is kiunet.Spec else {}))
     configuration = replace(small_plan.configuration()[1], patch_size=patch, network=network)
+    run = Resolved(CPU, dtype)
     ledger, patches = _Ledger(None), patches_at_once(prod(patch), HEADS, run)
     with FakeTensorMode(allow_non_fake_inputs=True), ledger:
         module, images = network.build(InputSpec.of_image(1), HEADS).eval(), torch.empty(patches, 1, *patch)
@@ -117,7 +123,7 @@ def test_prediction_holds_no_more_than_is_counted(
             logits = module(images)
     counted = working_bytes(configuration, HEADS, run)
     assert tuple(logits[0].shape) == (patches, HEADS, *patch)
-    assert 0.2 * counted < ledger.peak - before < counted
+    assert 0.15 * counted < ledger.peak - before < counted
 
 
 @settings(max_examples=20, deadline=None)
@@ -289,7 +295,7 @@ def test_the_mean_of_the_patch_reaches_every_voxel_of_the_pyramid() -> None:
     [
         ((528, 528), ((6, 6), (12, 12), (18, 18)), 16),
         ((128, 256), ((1, 3), (3, 6), (4, 9)), 16),
-        ((64, 128, 128), ((1, 3, 3), (3, 6, 6), (4, 9, 9)), 8),
+        ((64, 128, 192), ((1, 1, 2), (3, 3, 4), (4, 4, 7)), 16),
         ((16, 16), ((1, 1), (3, 3), (4, 4)), 2),
         ((8, 8), ((1, 1), (1, 1), (2, 2)), 2),
     ],
