@@ -17,7 +17,7 @@ MOST_STAGES = 20  # an edge of a million voxels can be halved as often
 MOST_WEIGHTS = 1 << 32  # 17 GB; nnU-Net's largest presets have some 10**8
 
 
-Spec = TypeVar("Spec", bound="EncoderSpec")
+Spec = TypeVar("Spec", bound="UNetSpec")
 
 
 @dataclass(frozen=True)
