@@ -165,8 +165,8 @@ def test_segnet_puts_a_maximum_back_where_it_came_from() -> None:
     assert back[0, 0].tolist() == [[0.0, 8.0, 0.0, 0.0], [0.0, 0.0, 0.0, 9.0]]
 
 
-def test_segnet_keeps_only_places_of_the_way_down() -> None:
-    """With other places and all else equal, the result is another; there is no other way past the coarsest stage."""
+def test_nothing_passes_segnets_coarsest_stage_by() -> None:
+    """It has no skip connections: where nothing comes up, the result is the same at every voxel inside."""
     network = built(segnet.Spec, 2, 1)
     images = torch.randn(1, 1, 16, 12)
     with torch.no_grad():
