@@ -235,8 +235,9 @@ def test_kiunets_branches_tell_each_other() -> None:
 def test_kiunet_is_counted_with_its_finer_maps() -> None:
     spec = spec_of(kiunet.Spec, 3)
     assert spec.held_beside == kiunet.HELD * (4 * 4 + 2 * 4 * 8)
-    assert [size.over_features for size in kiunet.Spec.ladder((1.0,) * 3, (64,) * 3)] == [(8,), (16,), (16,)]
-    assert [size.over_features for size in kiunet.Spec.ladder((1.0,) * 2, (64,) * 2)] == [(8, 8), (16, 16), (16, 16)]
+    assert [size.over_features for size in kiunet.Spec.ladder((1.0,) * 3, (64,) * 3)] == [(16,)] * 3
+    assert [size.over_features for size in kiunet.Spec.ladder((1.0,) * 2, (64,) * 2)] == [(16, 16)] * 3
+    assert [size.over_features for size in kiunet.Spec.ladder((1.0,) * 2, (8, 8))] == [(16,)] * 3
 
 
 @pytest.mark.parametrize("over", [(), (2, 2, 2), (0,), (1 << 17,)])

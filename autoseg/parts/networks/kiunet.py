@@ -5,10 +5,9 @@ and less of the image, at more and more voxels, which is what thin structures an
 residual fusion tells each branch what the other found: a convolution of the other's maps, interpolated to its own
 voxels, is added. In the end both are added at the voxels of the image.
 
-Here the branch has one stage in 3-D and two in 2-D, of half as many feature maps as the U-Net's finest, since a stage
-has 8 or 4 times as many voxels as the one before; the authors have three. It is left by convolutions with a stride
-instead of maximum pooling, and both convolutions of a fusion work on the coarser voxels. The U-Net is that of
-``plain_unet``.
+Here the branch has one stage in 3-D and two in 2-D, of 16 feature maps each, since a stage has 8 or 4 times as many
+voxels as the one before; the authors have three. It is left by convolutions with a stride instead of maximum pooling,
+and both convolutions of a fusion work on the coarser voxels. The U-Net is that of ``plain_unet``.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from ...core.inputs import InputSpec
 
 STAGES = {2: 2, 3: 1}  # of the over-complete branch, by dimensions
+FEATURES = 16  # of each: processors copy maps into blocks of 16, so that with fewer little would be saved
 HELD = 4  # maps of a finer stage, interpolated ones included, that prediction holds of each that there is
 
 
@@ -37,7 +37,7 @@ HELD = 4  # maps of a finer stage, interpolated ones included, that prediction h
 class Spec(UNetSpec):
     """All but ``over_features`` says how the U-Net is."""
 
-    over_features: tuple[int, ...] = (8,)
+    over_features: tuple[int, ...] = (16,)
     """Feature maps of each stage of the over-complete branch, the one next to the image first. Stage i has as many
     times more voxels than the stage before as stage i of the U-Net has fewer."""
 
@@ -57,7 +57,7 @@ class Spec(UNetSpec):
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
         """See ``_ladder``: the patch decides how often which axis is halved."""
         return tuple(
-            replace(size, over_features=(size.features[0] // 2,) * min(STAGES[len(spacing)], len(size.features) - 1))
+            replace(size, over_features=(FEATURES,) * min(STAGES[len(spacing)], len(size.features) - 1))
             for size in _ladder.ladder(cls, spacing, patch_size)
         )
 
