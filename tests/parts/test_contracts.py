@@ -79,8 +79,10 @@ LABELS = [ExclusiveLabels({"background": 0, "a": 1, "b": 2}), RegionLabels({"who
 
 
 def made(family: Family, name: str) -> Any:
-    """With its defaults; with sizes where there are none."""
+    """With its defaults; with sizes where there are none: a further network in the first of its ladder."""
     spec = family.load(name)
+    if family is NETWORKS and spec not in NEEDED:
+        return spec.ladder((1.0, 1.0, 1.0), (64, 64, 64))[0]
     return spec(**NEEDED.get(spec, {}))
 
 

@@ -1,4 +1,4 @@
-"""Sizes of U-Nets, from small to large: what the patch decides of them, and how many feature maps they have. No torch.
+"""Sizes of networks, from small to large: what the patch decides, and how many feature maps they have. No torch.
 
 The last size is that of Isensee et al. 2021; the first trains on a few processor cores.
 """
@@ -13,6 +13,7 @@ from ._topology import Topology, find_topology
 if TYPE_CHECKING:
     from . import _stages
 
+    Spec = TypeVar("Spec", bound=_stages.EncoderSpec)
     UNetSpec = TypeVar("UNetSpec", bound=_stages.UNetSpec)
 
 SMALLEST_EDGE = 4  # voxels that every axis keeps in the coarsest stage (nnU-Net v2 2.8.1)
@@ -29,13 +30,32 @@ def ladder(
     blocks_decoder: int = 2,
 ) -> tuple[UNetSpec, ...]:
     """See ``contracts.Network.ladder``; blocks as in ``unet``. Raises ValueError for a patch that cannot be halved."""
-    topology = find_topology(spacing, patch_size, SMALLEST_EDGE)
-    if topology.stages == 1:
-        topology = find_topology(spacing, patch_size, SMALLEST_EDGE, pass_over=True)
+    topology = halved(spacing, patch_size)
     return tuple(
         unet(kind, topology, features(width, most, topology.stages), blocks_encoder, blocks_decoder)
         for width, most in WIDTHS[len(spacing)]
     )
+
+
+def encoder_ladder(kind: type[Spec], topology: Topology, blocks_encoder: tuple[int, ...]) -> tuple[Spec, ...]:
+    """Of a network that only has a way down."""
+    return tuple(
+        kind(
+            features=features(width, most, topology.stages),
+            kernels=topology.kernels,
+            strides=topology.strides,
+            blocks_encoder=blocks(blocks_encoder, topology.stages),
+        )
+        for width, most in WIDTHS[len(topology.strides[0])]
+    )
+
+
+def halved(spacing: Sequence[float], patch_size: Sequence[float]) -> Topology:
+    """As often as it can be; one stage where it cannot."""
+    topology = find_topology(spacing, patch_size, SMALLEST_EDGE)
+    if topology.stages == 1:
+        topology = find_topology(spacing, patch_size, SMALLEST_EDGE, pass_over=True)
+    return topology
 
 
 def unet(

@@ -11,6 +11,7 @@ from torch.nn.functional import avg_pool2d, avg_pool3d
 from ._unet import CONVOLUTION, Block, InstanceNorm, UNet, activate
 
 if TYPE_CHECKING:
+    from ._stages import EncoderSpec
     from .residual_unet import Spec
 
 
@@ -65,8 +66,8 @@ class ResidualBlock(nn.Module):
         return activate(self.norm(self.convolution(self.first(maps))) + self.shortcut(maps))
 
 
-def residual_unet(spec: Spec, channels: int, heads: int) -> UNet:
-    """See ``residual_unet.Spec.build``."""
+def residual_encoder(spec: EncoderSpec, channels: int) -> list[nn.Sequential]:
+    """The stages of the way down, with the stem in the finest."""
     ones, finest = (1,) * spec.dimensions, spec.features[0]
     encoder, inputs = [], finest
     for outputs, kernel, stride, blocks in zip(spec.features, spec.kernels, spec.strides, spec.blocks_encoder):
@@ -75,7 +76,12 @@ def residual_unet(spec: Spec, channels: int, heads: int) -> UNet:
         encoder.append(nn.Sequential(first, *rest))
         inputs = outputs
     encoder[0].insert(0, Block(channels, finest, spec.kernels[0], ones))  # the stem
-    network = UNet(spec, encoder, heads)
+    return encoder
+
+
+def residual_unet(spec: Spec, channels: int, heads: int) -> UNet:
+    """See ``residual_unet.Spec.build``."""
+    network = UNet(spec, residual_encoder(spec, channels), heads)
     for module in network.modules():
         if isinstance(module, ResidualBlock):  # every block starts as its shortcut, as in nnU-Net v2 2.8.1
             nn.init.zeros_(module.norm.weight)

@@ -1,4 +1,4 @@
-"""The stages of a U-Net, whatever they are made of, and what they must satisfy. No torch."""
+"""The stages of a network, whatever they are made of, and what they must satisfy. No torch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Spec = TypeVar("Spec", bound="UNetSpec")
 
 
 @dataclass(frozen=True)
-class UNetSpec:
-    """One entry per stage, the finest stage first; a stage is a few convolutions at one resolution."""
+class EncoderSpec:
+    """The way down. One entry per stage, the finest first; a stage is a few convolutions at one resolution."""
 
     features: tuple[int, ...]
     """Feature maps of each stage."""
@@ -32,8 +32,6 @@ class UNetSpec:
     """Stride with which each stage is entered; the first is all ones: logits are wanted for every voxel."""
     blocks_encoder: tuple[int, ...]
     """Convolutions of each stage on the way down."""
-    blocks_decoder: tuple[int, ...]
-    """Convolutions of each stage on the way up: one entry fewer, since the coarsest stage has no way up."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -51,39 +49,50 @@ class UNetSpec:
     @property
     def blocks(self) -> int:
         """See ``contracts.Network``."""
-        return sum(self.blocks_encoder) + sum(self.blocks_decoder)
+        return sum(self.blocks_encoder)
 
     @property
     def held_beside(self) -> int:
         """See ``contracts.Network``."""
         return 0
 
+    def check_inputs(self, inputs: InputSpec) -> None:
+        """Any are fine."""
+
+
+@dataclass(frozen=True)
+class UNetSpec(EncoderSpec):
+    """The way down, and the way up beside it."""
+
+    blocks_decoder: tuple[int, ...]
+    """Convolutions of each stage on the way up: one entry fewer, since the coarsest stage has no way up."""
+
+    @property
+    def blocks(self) -> int:
+        """See ``contracts.Network``."""
+        return sum(self.blocks_encoder) + sum(self.blocks_decoder)
+
     @classmethod
     def ladder(cls: type[Spec], spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
         """See ``_ladder``: the patch decides how often which axis is halved."""
         return _ladder.ladder(cls, spacing, patch_size)
 
-    def check_inputs(self, inputs: InputSpec) -> None:
-        """Any are fine."""
 
-
-def check(spec: UNetSpec) -> None:
+def check(spec: EncoderSpec) -> None:
     """Raises ValueError saying which field does not fit the others."""
-    stages = len(spec.features)
+    stages, up = len(spec.features), isinstance(spec, UNetSpec)
     if stages < 2:
-        raise ValueError(f"a U-Net needs at least two stages, found features {spec.features}")
+        raise ValueError(f"a {'U-Net' if up else 'network'} needs at least two stages, found features {spec.features}")
     if stages > MOST_STAGES:
         raise ValueError(f"features: {stages} stages are more than {MOST_STAGES}")
-    lengths = {
-        "kernels": len(spec.kernels),
-        "strides": len(spec.strides),
-        "blocks_encoder": len(spec.blocks_encoder),
-    }
-    wrong = {name: length for name, length in lengths.items() if length != stages}
-    if wrong or len(spec.blocks_decoder) != stages - 1:
+    wanted = dict.fromkeys(("kernels", "strides", "blocks_encoder"), stages)
+    if up:
+        wanted["blocks_decoder"] = stages - 1
+    found = {name: len(getattr(spec, name)) for name in wanted}
+    if found != wanted:
         raise ValueError(
-            f"{stages} stages need {stages} kernels, strides and blocks_encoder and {stages - 1} blocks_decoder; "
-            f"found {lengths | {'blocks_decoder': len(spec.blocks_decoder)}}"
+            f"{stages} stages need {stages} kernels, strides and blocks_encoder"
+            f"{f' and {stages - 1} blocks_decoder' if up else ''}; found {found}"
         )
     if len({len(axes) for axes in (*spec.kernels, *spec.strides)}) != 1 or len(spec.strides[0]) not in (2, 3):
         raise ValueError("every kernel and stride needs 2 entries (2-D) or 3 entries (3-D)")
@@ -94,16 +103,17 @@ def check(spec: UNetSpec) -> None:
         raise ValueError(f"kernels must be odd, found {spec.kernels}")
     bounded(spec, "features", least=1, most=1 << 16)
     bounded(spec, "strides", least=1, most=1 << 10)
-    bounded(spec, "blocks_encoder", "blocks_decoder", least=1, most=100)
+    bounded(spec, *(name for name in wanted if name.startswith("blocks")), least=1, most=100)
     if (count := weights(spec)) > MOST_WEIGHTS:
         raise ValueError(f"features, kernels and blocks ask for {count:.1g} weights, more than {MOST_WEIGHTS:.1g}")
 
 
-def weights(spec: UNetSpec) -> int:
+def weights(spec: EncoderSpec) -> int:
     """Roughly, of all convolutions."""
     sizes = [prod(kernel) for kernel in spec.kernels]
     down = sum(n * maps**2 * size for n, maps, size in zip(spec.blocks_encoder, spec.features, sizes))
-    up = sum((n + 1) * maps**2 * size for n, maps, size in zip(spec.blocks_decoder, spec.features, sizes))
+    decoder = spec.blocks_decoder if isinstance(spec, UNetSpec) else ()
+    up = sum((n + 1) * maps**2 * size for n, maps, size in zip(decoder, spec.features, sizes))
     steps = sum(a * b * prod(stride) for a, b, stride in zip(spec.features, spec.features[1:], spec.strides[1:]))
     return down + up + steps
 

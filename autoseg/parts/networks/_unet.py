@@ -35,7 +35,29 @@ class Block(nn.Module):
         return activate(self.norm(self.convolution(maps)))
 
 
-class UNet(nn.Module):
+class Scales(nn.Module):
+    """A network whose way up ends each stage with maps, of which ``heads`` makes logits; both by stage, finest 0."""
+
+    heads: nn.ModuleList
+
+    @property
+    def last(self) -> nn.Module:
+        """What makes the finest logits of ``maps``."""
+        return self.heads[0]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [logits_of(head, maps) for head, maps in zip(self.heads, self._up(images)[::-1])]
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The finest feature maps (B, features, *patch)."""
+        return self._up(images)[-1]
+
+    def _up(self, images: Tensor) -> list[Tensor]:
+        """The decoder's feature maps, coarsest first."""
+        raise NotImplementedError
+
+
+class UNet(Scales):
     """An encoder, given stage by stage, and the usual way up. Lists are indexed by stage, the finest is 0."""
 
     def __init__(
@@ -57,18 +79,6 @@ class UNet(nn.Module):
         self.heads = nn.ModuleList(convolution(count, heads, 1) for count in features[:-1])
         self.apply(start)
 
-    @property
-    def last(self) -> nn.Module:
-        """What makes the finest logits of ``maps``."""
-        return self.heads[0]
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return [_computed_finely(head, maps) for head, maps in zip(self.heads, self._up(images)[::-1])]
-
-    def maps(self, images: Tensor) -> Tensor:
-        """The finest feature maps (B, features, *patch)."""
-        return self._up(images)[-1]
-
     def _up(self, images: Tensor) -> list[Tensor]:
         """The decoder's feature maps, coarsest first."""
         return self._decoded(self._down(images))
@@ -79,10 +89,7 @@ class UNet(nn.Module):
 
     def _encoded(self, images: Tensor, *beside: Tensor) -> list[Tensor]:
         """``_down``; every stage is handed what is ``beside`` the maps."""
-        skips = [laid_out(images)]
-        for encode in self.encoder:
-            skips.append(encode(skips[-1], *beside))
-        return skips[1:]
+        return encoded(self.encoder, images, *beside)
 
     def _decoded(self, skips: list[Tensor], *beside: Tensor) -> list[Tensor]:
         """``_up`` from the maps of the encoder, which are gone afterwards."""
@@ -90,6 +97,14 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.decoder))):
             decoded.append(self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1), *beside))
         return decoded[1:]
+
+
+def encoded(encoder: nn.ModuleList, images: Tensor, *beside: Tensor) -> list[Tensor]:
+    """The feature maps of every stage of an encoder, finest first."""
+    skips = [laid_out(images)]
+    for encode in encoder:
+        skips.append(encode(skips[-1], *beside))
+    return skips[1:]
 
 
 def laid_out(images: Tensor) -> Tensor:
@@ -103,7 +118,7 @@ def laid_out(images: Tensor) -> Tensor:
     return images.clone(memory_format=last)  # images of one channel would count as contiguous either way
 
 
-def _computed_finely(head: Any, maps: Tensor) -> Tensor:
+def logits_of(head: Any, maps: Tensor) -> Tensor:
     """Logits in float32, whatever the maps are computed in.
 
     In bfloat16 those of 16 are 1/16 to 1/8 apart, and rounding them is half of what half precision does to label maps.
