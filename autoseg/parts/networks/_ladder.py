@@ -27,15 +27,22 @@ def ladder(
     *,
     blocks_encoder: tuple[int, ...] = (2,),
     blocks_decoder: int = 2,
+    most_stages: int | None = None,
 ) -> tuple[UNetSpec, ...]:
     """See ``contracts.Network.ladder``; blocks as in ``unet``. Raises ValueError for a patch that cannot be halved."""
-    topology = find_topology(spacing, patch_size, SMALLEST_EDGE)
-    if topology.stages == 1:
-        topology = find_topology(spacing, patch_size, SMALLEST_EDGE, pass_over=True)
+    topology = halvings(spacing, patch_size, most_stages)
     return tuple(
         unet(kind, topology, features(width, most, topology.stages), blocks_encoder, blocks_decoder)
         for width, most in WIDTHS[len(spacing)]
     )
+
+
+def halvings(spacing: Sequence[float], patch_size: Sequence[float], most_stages: int | None = None) -> Topology:
+    """Of a patch; where none is possible, without the finest axis."""
+    topology = find_topology(spacing, patch_size, SMALLEST_EDGE, most_stages)
+    if topology.stages == 1:
+        topology = find_topology(spacing, patch_size, SMALLEST_EDGE, most_stages, pass_over=True)
+    return topology
 
 
 def unet(
