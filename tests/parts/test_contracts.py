@@ -39,7 +39,17 @@ from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
 from autoseg.parts.inputs import prior
-from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
+from autoseg.parts.networks import (
+    conv_lstm_unet,
+    dunet,
+    h_denseunet,
+    multi_encoder_unet,
+    plain_unet,
+    primus,
+    residual_unet,
+    transunet,
+    unpaired_unet,
+)
 from autoseg.parts.normalizers import ct, histogram
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
@@ -69,6 +79,11 @@ NEEDED: dict[Any, dict[str, Any]] = {
     residual_unet.Spec: SIZES,
     multi_encoder_unet.Spec: SIZES,
     unpaired_unet.Spec: SIZES,
+    transunet.Spec: SIZES,
+    dunet.Spec: SIZES,
+    h_denseunet.Spec: SIZES,
+    conv_lstm_unet.Spec: SIZES | {"kernels": ((1, 3, 3),) * 2, "strides": ((1, 1, 1), (1, 2, 2))},
+    primus.Spec: {"features": (4, 8), "strides": ((2, 2, 2),) * 2, "width": 12, "layers": 2, "attention_heads": 2},
     ct.Spec: {"mean": 10.0, "std": 20.0, "percentile_00_5": -50.0, "percentile_99_5": 80.0},
     histogram.Spec: {"landmarks": tuple(range(-5, 6))},
     minimum_size.Spec: {"size": 10.0},

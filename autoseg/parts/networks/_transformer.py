@@ -116,5 +116,5 @@ def turned(maps: Tensor, turns: Tensor) -> Tensor:
 
 def _start(module: nn.Module) -> None:
     if isinstance(module, nn.Linear) and not module.weight.is_meta:
-        nn.init.trunc_normal_(module.weight, std=DEVIATION)
+        nn.init.normal_(module.weight, std=DEVIATION)
         nn.init.zeros_(module.bias)

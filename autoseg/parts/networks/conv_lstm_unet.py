@@ -39,11 +39,6 @@ class Spec(_stages.UNetSpec):
             )
 
     @property
-    def held_beside(self) -> int:
-        """What all slices give to the gates of one direction, and what both directions find."""
-        return 4 * self.features[0]
-
-    @property
     def of_slices(self) -> plain_unet.Spec:
         """The U-Net that sees each slice."""
         return plain_unet.Spec(

@@ -45,7 +45,7 @@ class Spec(_stages.UNetSpec):
         """Offsets of the finest stage that deforms, twice, and maps that are looked up, as finest feature maps."""
         offsets = self.dimensions * prod(self.kernels[self.deformable])
         voxels = prod(self.stride_of(self.deformable))
-        return ceil((2 * offsets + 4 * self.features[self.deformable]) / voxels)
+        return ceil((2 * offsets + 2 * self.features[self.deformable]) / voxels)
 
     def stride_of(self, stage: int) -> tuple[int, ...]:
         """Voxels of the patch per voxel of a stage, along each axis."""

@@ -52,8 +52,8 @@ class Spec(_stages.UNetSpec):
 
     @property
     def held_beside(self) -> int:
-        """The finest maps of the half that sees slices, and those that its dense block lays side by side."""
-        return 2 * self.features[0] + 3 * self.growth * self.blocks_encoder[0]
+        """The finest maps of the half that sees slices, and those that a dense block lays side by side."""
+        return 2 * self.features[0] + self.growth * self.blocks_encoder[0]
 
     @property
     def of_slices(self) -> plain_unet.Spec:
