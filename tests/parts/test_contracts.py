@@ -173,7 +173,11 @@ def test_a_network_gives_logits_of_its_patch_finest_first(name: str) -> None:
 def test_a_network_is_a_ladder_of_sizes_that_can_be_built(name: str, dimensions: int, small_plan: Plan) -> None:
     """The patch that was asked for, enlarged to a multiple of the divisor, goes through the smallest."""
     asked, weights = (17, 24, 21)[-dimensions:], []
-    ladder = NETWORKS.load(name).ladder((2.5, 1.0, 0.8)[-dimensions:], asked)
+    try:
+        ladder = NETWORKS.load(name).ladder((2.5, 1.0, 0.8)[-dimensions:], asked)
+    except ValueError as error:
+        assert dimensions == 2 and "is for volumes" in str(error)
+        return
     patch = tuple(-(-edge // step) * step for edge, step in zip(asked, ladder[0].divisor))
     for size in ladder:
         seen = replace(small_plan.configurations["3d_fullres"], network=size, patch_size=patch)

@@ -115,7 +115,7 @@ def test_a_field_of_the_network_that_was_asked_for_can_be_set(measured: DatasetF
     ("words", "said"),
     [
         (("--network", "mylab.two_encoders"), "--trust mylab"),
-        (("--network", "nope"), "choose one of multi_encoder_unet, plain_unet, residual_unet"),
+        (("--network", "nope"), "in autoseg.parts.networks; choose one of "),
         (("--network", "plain_unet", "--planner", "residual_m"), "planner residual_m plans its own networks only"),
         (("--network", "plain_unet", "--planner", "cpu"), "planner cpu plans its own networks only"),
         (("--network", "plain_unet", "--from", "nnUNetPlans.json"), "nnUNetPlans.json plans its own networks only"),

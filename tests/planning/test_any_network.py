@@ -51,7 +51,7 @@ def test_a_ladder_has_as_many_sizes_for_every_patch_and_each_is_larger_or_has_mo
     try:
         ladder = kind.ladder(*given_)
     except ValueError as error:
-        assert "two stages" in str(error)
+        assert any(reason in str(error) for reason in ("two stages", "is for volumes", "too small"))
         return
     assert len(ladder) == count_sizes(name, kind)
     assert all(len(one.divisor) == len(given_[1]) and one.divisor == ladder[0].divisor for one in ladder)
