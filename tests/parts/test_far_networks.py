@@ -39,6 +39,7 @@ SIZES: dict[str, Any] = {
     "blocks_encoder": (2, 2),
     "blocks_decoder": (2,),
 }
+POINTS: dict[str, Any] = SIZES | {"kernels": ((1, 1, 1),) * 2, "blocks_encoder": (1, 1)}
 FLAT: dict[str, Any] = SIZES | {"kernels": ((3, 3),) * 2, "strides": ((1, 1), (2, 2))}
 SLICES: dict[str, Any] = SIZES | {"kernels": ((1, 3, 3),) * 2, "strides": ((1, 1, 1), (1, 2, 2))}
 TOKENS: dict[str, Any] = {
@@ -179,6 +180,19 @@ def test_every_entry_of_the_kernel_is_looked_up_where_its_own_offset_says() -> N
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_offsets_have_a_limit_within_which_the_gradient_stays() -> None:
+    torch.manual_seed(0)
+    layer, maps = DeformableConvolution(1, 1, (3, 3)), torch.rand(1, 1, 8, 8)
+    nn.init.constant_(layer.offsets.weight, 0.0)
+    nn.init.constant_(layer.offsets.bias, 1e3)  # by far beyond the border; now almost three voxels
+    padded = nn.functional.pad(maps, (0, 3, 0, 3))[:, :, 3:, 3:]
+    expected = conv2d(padded, layer.weight.unflatten(2, (3, 3)), layer.bias, padding=1)
+    made = layer(maps)
+    torch.testing.assert_close(made[..., 1:, 1:], expected[..., 1:, 1:], atol=0.05, rtol=0.05)
+    made.square().sum().backward()
+    assert layer.offsets.bias.grad.abs().max() > 0
+
+
 def test_a_dunet_begins_as_a_plain_u_net_and_deforms_from_its_first_deformable_stage_on() -> None:
     torch.manual_seed(0)
     spec = dunet.Spec(**FLAT, deformable=0)
@@ -311,7 +325,7 @@ def test_what_is_for_volumes_is_refused_for_slices_with_the_reason() -> None:
         (transunet.Spec, SIZES, {"layers": 0}, "layers must be at least 1"),
         (transunet.Spec, SIZES, {"attention_heads": 3}, "attention_heads: each of 3 heads"),
         (transunet.Spec, SIZES, {"attention_heads": 2}, "at least 6 in 3-D, and they share 8"),
-        (transunet.Spec, SIZES, {"features": (4, 1 << 15)}, "wider than"),
+        (transunet.Spec, POINTS, {"features": (1, 1 << 15)}, "wider than"),
         (transunet.Spec, SIZES, {"features": (4, 1 << 14), "layers": 90}, "weights, more than"),
         (primus.Spec, TOKENS, {"features": (4,)}, "features and strides need one entry for each step"),
         (primus.Spec, TOKENS, {"strides": ((2, 2, 2), (2, 2))}, "every stride needs 2 entries"),

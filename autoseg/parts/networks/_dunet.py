@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from .dunet import Spec
 
 Size = tuple[int, ...]
+FARTHEST = 3.0  # voxels of a stage that an offset comes near to: where all lie beyond the border, nothing is learned
 
 
 class DeformableConvolution(nn.Module):
-    """A convolution without stride whose kernel's entries lie ``offsets`` beside their places; beyond the border is 0.
+    """A convolution without stride whose kernel's entries are looked up beside their places; beyond the border is 0.
 
     Between voxels values are interpolated linearly. With offsets of 0, as at first, it is the plain convolution.
     """
@@ -39,7 +40,7 @@ class DeformableConvolution(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         offsets = self.offsets(maps).float().unflatten(1, (-1, maps.dim() - 2))
-        return self.at(maps, offsets)
+        return self.at(maps, offsets / (1 + offsets.abs() / FARTHEST))
 
     def at(self, maps: Tensor, offsets: Tensor) -> Tensor:
         """(B, outputs, *size) with ``offsets`` (B, entries, axes, *size) in voxels, entries in the kernel's order."""

@@ -1,9 +1,9 @@
 """U-Net with deformable convolutions, 2-D or 3-D (DUNet; Jin et al. 2019, arXiv 1811.01206; Dai et al. 2017).
 
 A deformable convolution looks where the maps themselves tell it to look: each entry of its kernel has an offset of its
-own at each voxel. As in the paper there are some on every stage, down and up; other than there, the first convolution
-of a stage, which brings the stride, is a plain one, and 3-D networks deform only where maps are coarse: of 27 entries
-each takes eight voxels together.
+own at each voxel. As in the paper there are some on every stage, down and up. Other than there, the first convolution
+of a stage, which brings the stride, is a plain one; offsets have a limit, so that they do not all leave the patch; and
+3-D networks deform only where maps are coarse: of 27 entries each takes eight voxels together.
 """
 
 from __future__ import annotations
