@@ -28,9 +28,10 @@ def ladder(
     *,
     blocks_encoder: tuple[int, ...] = (2,),
     blocks_decoder: int = 2,
+    most_stages: int | None = None,
 ) -> tuple[UNetSpec, ...]:
     """See ``contracts.Network.ladder``; blocks as in ``unet``. Raises ValueError for a patch that cannot be halved."""
-    topology = halved(spacing, patch_size)
+    topology = halvings(spacing, patch_size, most_stages)
     return tuple(
         unet(kind, topology, features(width, most, topology.stages), blocks_encoder, blocks_decoder)
         for width, most in WIDTHS[len(spacing)]
@@ -50,11 +51,11 @@ def encoder_ladder(kind: type[Spec], topology: Topology, blocks_encoder: tuple[i
     )
 
 
-def halved(spacing: Sequence[float], patch_size: Sequence[float]) -> Topology:
-    """As often as it can be; one stage where it cannot."""
-    topology = find_topology(spacing, patch_size, SMALLEST_EDGE)
+def halvings(spacing: Sequence[float], patch_size: Sequence[float], most_stages: int | None = None) -> Topology:
+    """As often as the patch can be halved; where no axis can, without the finest; one stage where that fails, too."""
+    topology = find_topology(spacing, patch_size, SMALLEST_EDGE, most_stages)
     if topology.stages == 1:
-        topology = find_topology(spacing, patch_size, SMALLEST_EDGE, pass_over=True)
+        topology = find_topology(spacing, patch_size, SMALLEST_EDGE, most_stages, pass_over=True)
     return topology
 
 

@@ -104,8 +104,13 @@ def check(spec: EncoderSpec) -> None:
     bounded(spec, "features", least=1, most=1 << 16)
     bounded(spec, "strides", least=1, most=1 << 10)
     bounded(spec, *(name for name in wanted if name.startswith("blocks")), least=1, most=100)
-    if (count := weights(spec)) > MOST_WEIGHTS:
-        raise ValueError(f"features, kernels and blocks ask for {count:.1g} weights, more than {MOST_WEIGHTS:.1g}")
+    refuse_too_many(weights(spec), "features, kernels and blocks")
+
+
+def refuse_too_many(count: int, fields: str) -> None:
+    """Raises ValueError where the ``fields`` of a network ask for more weights than anybody has."""
+    if count > MOST_WEIGHTS:
+        raise ValueError(f"{fields} ask for {count:.1g} weights, more than {MOST_WEIGHTS:.1g}")
 
 
 def weights(spec: EncoderSpec) -> int:

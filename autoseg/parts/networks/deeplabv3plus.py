@@ -80,4 +80,4 @@ class Spec(EncoderSpec):
 
 def _topology(spacing: Sequence[float], patch_size: Sequence[float]) -> Topology:
     topology = find_topology(spacing, patch_size, COARSEST_EDGE, MOST_STAGES)
-    return topology if topology.is_possible else _ladder.halved(spacing, patch_size)
+    return topology if topology.is_possible else _ladder.halvings(spacing, patch_size)
