@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...core.bounds import bounded
 from . import _ladder
@@ -62,6 +62,10 @@ class UNetSpec:
     def ladder(cls: type[Spec], spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
         """See ``_ladder``: the patch decides how often which axis is halved."""
         return _ladder.ladder(cls, spacing, patch_size)
+
+    def with_fields(self: Spec, **fields: Any) -> Spec:
+        """See ``contracts.Network``."""
+        return replace(self, **fields)
 
     def check_inputs(self, inputs: InputSpec) -> None:
         """Any are fine."""
