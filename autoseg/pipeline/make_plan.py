@@ -25,8 +25,8 @@ from ..planning.decision import subsets, with_subsets
 from ..planning.intensities import decide_intensities, read_wishes
 from ..planning.measured import MeasuringPlanner
 from ..planning.middle import with_middle
-from ..planning.reasons import alignment
 from ..planning.named_network import part_of, values_of
+from ..planning.reasons import alignment
 from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
 from ..planning.target import read_target

@@ -1,4 +1,4 @@
-"""A network as the user names it: ``plain_unet``, or with values of its fields, ``modular_unet:block=dense,norm=batch``."""
+"""A network as the user names it: ``plain_unet``, or with fields of its own, ``modular_unet:block=dense``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def fields_of(text: str) -> dict[str, str]:
     for written in rest.split(",") if colon else ():
         field, equals, value = (each.strip() for each in written.partition("="))
         if not (field and equals and value):
-            raise UsageError(f"--network {short(text)}: {short(written)!r} is no field with a value; {HOW}")
+            raise UsageError(f"--network {short(text)!r}: {short(written)!r} is no field with a value; {HOW}")
         if field in found:
-            raise UsageError(f"--network {short(text)}: {short(field)} is given twice")
+            raise UsageError(f"--network {short(text)!r}: {short(field)} is given twice")
         found[field] = value
     return found
 

@@ -60,7 +60,7 @@ class Residual(nn.Module):
 
 
 class Separable(nn.Module):
-    """Depthwise convolution, one kernel per map, then a convolution of single voxels (Chollet 2017), norm, activation."""
+    """Depthwise convolution, one kernel per map, and one of single voxels (Chollet 2017), norm, activation."""
 
     def __init__(self, inputs: int, outputs: int, kernel: Vector, stride: Vector, style: Style) -> None:
         super().__init__()

@@ -92,7 +92,7 @@ class UNet(nn.Module):
         return decoded[1:]
 
     def _joined(self, level: int, coarse: Tensor, skip: Tensor) -> Tensor:
-        """What a stage of the decoder gets: the ``coarse`` maps of the one below, enlarged, and those of the encoder."""
+        """What a stage of the decoder gets: the ``coarse`` maps from below, enlarged, and those of the encoder."""
         return torch.cat((self.up[level](coarse), skip), 1)
 
 
