@@ -2,6 +2,7 @@
 
 AutosegError
 ├── UsageError           a flag or argument that cannot be right
+│   └── MissingPackageError  what was asked for by name needs a package that is not installed (also a ValueError)
 ├── DatasetError         the user's images, labels or dataset.json; may carry a table of problems
 ├── ImageFileError       one file that cannot be read or written
 ├── RecordError          a JSON file (plan, fingerprint, ...) with a missing, unknown or impossible field
@@ -24,6 +25,10 @@ class AutosegError(Exception):
 
 class UsageError(AutosegError):
     """A flag or argument that cannot be right."""
+
+
+class MissingPackageError(UsageError, ValueError):
+    """What was asked for by name needs an optional package that is not installed."""
 
 
 class DatasetError(AutosegError):

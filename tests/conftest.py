@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import hypothesis
 import pytest
@@ -15,6 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from autoseg.configuration import Configuration, TrainingRules
 from autoseg.core.labels import ExclusiveLabels
+from autoseg.errors import MissingPackageError
 from autoseg.parts.augmentations import none
 from autoseg.parts.losses import dice_ce
 from autoseg.parts.networks import plain_unet
@@ -38,6 +40,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A part that needs a package that is not installed cannot be tested here, which is said."""
+    try:
+        return (yield)
+    except MissingPackageError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

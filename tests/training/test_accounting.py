@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from one_step import THREADS, allocated, begun
 from tasks import task_of
-from torch.profiler import ProfilerActivity, profile
 
-from autoseg.configuration import Configuration
 from autoseg.core.labels import Labels, RegionLabels
 from autoseg.parts.augmentations import none
 from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet
@@ -19,11 +17,8 @@ from autoseg.parts.optimizers import adamw, muon, sgd
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings, computes, resolve
 from autoseg.training.accounting import step_memory
-from autoseg.training.batches import Batch
-from autoseg.training.state import TrainingState, start
-from autoseg.training.step import Inputs, Step
+from autoseg.training.step import Inputs
 
-THREADS = 2
 REGIONS = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2))
 FLAT: dict[str, Any] = {
     "patch_size": (32, 24),
@@ -49,20 +44,6 @@ def varied(plan: Plan, labels: Labels | None = None, channels: int = 1, **change
     changed = replace(configuration, **{**of_channels, **changes})
     names = plan.channels * channels
     return replace(plan, configurations={name: changed}, labels=labels or plan.labels, channels=names)
-
-
-def begun(plan: Plan, precision: str) -> tuple[Configuration, TrainingState, Step, Batch]:
-    """A training and a batch for it."""
-    settings = RunSettings(device="cpu", precision=precision, threads=THREADS)
-    torch.set_num_threads(THREADS)
-    _, configuration = plan.configuration()
-    state = start(task_of(plan, configuration), settings)
-    shape = (configuration.batch_size, *configuration.patch_size)
-    random = np.random.default_rng(0)
-    images = random.standard_normal((shape[0], len(plan.channels), *shape[1:])).astype(np.float16)
-    targets = random.integers(0, 2, shape).astype(np.uint8)
-    batch = Batch(torch.from_numpy(images), torch.from_numpy(targets), ("case",) * shape[0])
-    return configuration, state, Step.of(task_of(plan, configuration), resolve(settings), 0, state.network), batch
 
 
 @pytest.mark.parametrize(
@@ -131,20 +112,9 @@ def test_a_plan_too_large_for_any_machine_can_be_counted(small_plan: Plan) -> No
     [("float32", {"patch_size": (24, 32, 32)}), ("bfloat16", {"patch_size": (24, 32, 32)}), ("bfloat16", FLAT)],
 )
 def test_the_peak_is_what_torch_allocates(small_plan: Plan, precision: str, changes: dict[str, Any]) -> None:
-    """Bytes asked of torch's allocator during a step, those of oneDNN included, which goes through it."""
     if not computes(torch.bfloat16):
         pytest.skip("oneDNN's needs were measured with AVX-512 and bfloat16 instructions only")
     plan = varied(small_plan, **changes)
     configuration, state, step, batch = begun(plan, precision)
-    step(state, step.augmented(batch, 0), 0.0)
-    state.optimizer.zero_grad(set_to_none=True)
     counted = step_memory(task_of(plan, configuration), step.resolved, THREADS)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        step(state, step.augmented(batch, 0), 0.0)
-    assert profiled.profiler is not None
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = most = counted.weights + counted.optimizer + 3 * (batch.images.nbytes + batch.targets.nbytes)
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    assert counted.peak == pytest.approx(most, rel=0.1)
+    assert counted.peak == pytest.approx(allocated(state, step, batch, counted), rel=0.1)
