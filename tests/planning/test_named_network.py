@@ -56,7 +56,7 @@ def test_what_is_written_wrongly_is_refused_at_once(text: str, said: str) -> Non
         (
             "modular_unet:blok=dense",
             modular_unet.Spec,
-            "no field 'blok' to choose; did you mean block[?] Known are block",
+            "'blok' to choose; did you mean block[?] Known are block",
         ),
         ("modular_unet:features=4", modular_unet.Spec, "no field 'features' to choose. Known are block, encoder"),
         ("plain_unet:block=dense", plain_unet.Spec, "'block' to choose: the patch decides all of them"),
@@ -70,17 +70,13 @@ def test_a_field_that_cannot_be_chosen_is_refused(text: str, kind: Any, said: st
 
 
 def test_a_value_that_the_network_refuses_is_refused_with_its_reason() -> None:
-    with pytest.raises(
-        UsageError, match="--network modular_unet:norm=nope: norm must be one of instance, group, batch"
-    ):
+    with pytest.raises(UsageError, match="--network modular_unet:norm=nope: norm must be one of instance, group"):
         plan("modular_unet:norm=nope")
 
 
 @pytest.mark.parametrize("network", ["multi_encoder_unet:fusion=attention", "unpaired_unet"])
 def test_a_fusion_is_named_in_one_place(network: str) -> None:
-    with pytest.raises(
-        UsageError, match="a network for each modality, (multi_encoder|unpaired)_unet is one for several"
-    ):
+    with pytest.raises(UsageError, match=r"a network for each modality, (multi_encoder|unpaired)_unet is one"):
         PlanConstraints(network=network, fusion=Fusion("decision", None))
     with pytest.raises(UsageError, match="give --fusion or --network"):
         PlanConstraints(network="modular_unet:block=dense", fusion=Fusion("middle"))
