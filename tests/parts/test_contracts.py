@@ -39,7 +39,7 @@ from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
 from autoseg.parts.inputs import prior
-from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
+from autoseg.parts.networks import modular_unet, multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
 from autoseg.parts.normalizers import ct, histogram
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.plan import Plan
@@ -67,6 +67,7 @@ SIZES: dict[str, Any] = {"features": (4, 8), "kernels": ((3, 3, 3),) * 2, "strid
 NEEDED: dict[Any, dict[str, Any]] = {
     plain_unet.Spec: SIZES,
     residual_unet.Spec: SIZES,
+    modular_unet.Spec: SIZES,
     multi_encoder_unet.Spec: SIZES,
     unpaired_unet.Spec: SIZES,
     ct.Spec: {"mean": 10.0, "std": 20.0, "percentile_00_5": -50.0, "percentile_99_5": 80.0},
