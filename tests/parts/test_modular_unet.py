@@ -392,7 +392,7 @@ def held(dimensions: int, half: bool, **switches: str) -> tuple[float, Spec]:
     """Finest feature maps in float32 that prediction of a patch holds at most, on tensors without data."""
     strides = ((1,) * dimensions, *((2,) * dimensions,) * 3)
     spec = Spec((16, 32, 64, 64), ((3,) * dimensions,) * 4, strides, (2,) * 4, (2,) * 3).with_fields(**switches)
-    patch, ledger = ((256, 256), (32, 64, 64))[dimensions - 2], _Ledger(None)
+    patch, ledger = ((1024, 1024), (128, 128, 128))[dimensions - 2], _Ledger(None)  # beside which weights are little
     with FakeTensorMode(allow_non_fake_inputs=True), ledger:
         network, images = spec.build(InputSpec.of_image(1), 3).eval(), torch.empty(1, 1, *patch)
         before = ledger.now
