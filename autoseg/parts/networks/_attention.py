@@ -117,7 +117,7 @@ def _mean(maps: Tensor) -> Tensor:
 def _scaled(maps: Tensor, scores: Tensor) -> Tensor:
     """``scores`` (B, channels)."""
     weights = scores.sigmoid().to(maps.dtype)
-    return maps * weights[(..., *(None,) * (maps.dim() - 2))]
+    return maps * weights.view(*weights.shape, *(1,) * (maps.dim() - 2))
 
 
 class Attention(Protocol):

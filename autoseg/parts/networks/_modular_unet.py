@@ -37,9 +37,9 @@ class ModularUNet(UNet):
         self.context.apply(start)
         for module in self.modules():
             if isinstance(module, Residual):  # every block starts as its shortcut, as in residual_unet
-                nn.init.zeros_(module.norm.weight)
+                nn.init.zeros_(module.norm.get_parameter("weight"))
             elif isinstance(module, NonLocal):
-                nn.init.zeros_(module.out.weight)
+                nn.init.zeros_(module.out.get_parameter("weight"))
 
     def _down(self, images: Tensor) -> list[Tensor]:
         skips = self._encoded(images)
