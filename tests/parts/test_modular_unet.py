@@ -28,6 +28,8 @@ from autoseg.parts.networks._residual_unet import ResidualBlock
 from autoseg.parts.networks._switches import ENCODERS, SWITCHES, weights
 from autoseg.parts.networks.modular_unet import Spec
 from autoseg.plan import Plan
+from autoseg.reporting.blocks import UNet
+from autoseg.reporting.sections.plan import drawn
 from autoseg.settings import computes
 from autoseg.training.accounting import _Ledger, step_memory
 
@@ -464,3 +466,13 @@ def test_it_is_a_part_with_a_ladder() -> None:
     assert [size.features[0] for size in sizes] == [16, 32, 32]
     plain = plain_unet.Spec.ladder((1.0, 1.0, 1.0), (64, 64, 64))
     assert [replace(size).features for size in sizes] == [size.features for size in plain]
+
+
+def test_a_drawing_of_the_plan_names_its_blocks(small_plan: Plan) -> None:
+    spec = Spec(**shape_of(3)).with_fields(encoder="densenet", block="recurrent_residual")
+    changed = replace(small_plan.configuration()[1], network=spec, patch_size=PATCH)
+    picture = drawn(changed, replace(small_plan, configurations={small_plan.default: changed}).task())
+    assert isinstance(picture, UNet)
+    assert picture.stages[1].down.startswith("3 dense layers") and picture.stages[1].up.startswith(
+        "2 recurrent residual"
+    )
