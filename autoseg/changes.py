@@ -64,7 +64,7 @@ def _refuse_other_network(plan: Plan, path: Sequence[str], value: Any, trusted: 
     if list(path) not in (["network"], ["network", "name"]) or not isinstance(value, str):
         return
     there = {NETWORKS.name_of(configuration.network) for configuration in planned}
-    if {value} != ({plan.network} if plan.draft and plan.network else there):
+    if {value} != ({plan.network.partition(":")[0]} if plan.draft and plan.network else there):
         NETWORKS.load(value, trusted)  # where there is none, this is what has to be said
         raise UsageError(
             f"network={short(value)} would leave patch, batch and length as they were planned for another network; "

@@ -6,7 +6,7 @@ Axes are those of the network: (z, y, x) after ``Plan.axis_order`` was applied.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .core.bounds import LARGEST_SIZE, LONGEST, bounded
@@ -34,6 +34,7 @@ NETWORK_DEFAULTS: dict[str, Any] = {
     "blocks": 0,
     "held_beside": 0,
     "ladder": staticmethod(lambda spacing, patch_size: ()),
+    "with_fields": lambda self, **fields: replace(self, **fields),
     "check_inputs": lambda self, inputs: None,
 }
 """What a part has that leaves out one of these."""

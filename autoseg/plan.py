@@ -39,7 +39,8 @@ class Plan:
     """Where x, y and z of every image point to after it was turned, ``RAS`` for example; the axes of ``axis_order`` are
     then those of the turned image. None: images are taken as they lie in their files."""
     network: str | None = None
-    """The part that the user asked for as every configuration's network; None: the planner chose."""
+    """The part that the user asked for as every configuration's network, with the fields that were chosen, as
+    ``--network`` takes them (``modular_unet:block=dense``); None: the planner chose."""
     fusion: Fusion | None = None
     """How the user asked to combine the channels; None: they enter the network side by side."""
     beside: tuple[Fusion, ...] = ()

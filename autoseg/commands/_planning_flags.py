@@ -72,7 +72,11 @@ def _add_missing(command: argparse.ArgumentParser) -> None:
 
 def _add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--network", type=word, metavar="NAME", help="plan this network, a part's name, instead of the planner's own"
+        "--network",
+        type=word,
+        metavar="NAME[:FIELD=VALUE,...]",
+        help="plan this network, a part's name, instead of the planner's own; with values of its fields, as in "
+        "modular_unet:block=dense,norm=group",
     )
     command.add_argument(
         "--fusion",

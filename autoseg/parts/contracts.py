@@ -116,6 +116,12 @@ class Network(Part, Protocol):
     def held_beside(self) -> int:
         """Finest feature maps that prediction holds at a time beyond those of a U-Net of ``features``."""
 
+    def with_fields(self, **fields: Any) -> Network:
+        """This network with values that the user has chosen, and what follows from them. May be left out: just these.
+
+        Raises ValueError, with the reason, for what cannot be.
+        """
+
     def check_inputs(self, inputs: InputSpec) -> None:
         """Raises ValueError, with the reason, where the network cannot take these. May be left out: it takes any."""
 

@@ -25,6 +25,7 @@ from ..planning.decision import subsets, with_subsets
 from ..planning.intensities import decide_intensities, read_wishes
 from ..planning.measured import MeasuringPlanner
 from ..planning.middle import with_middle
+from ..planning.named_network import part_of, values_of
 from ..planning.reasons import alignment
 from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
@@ -182,8 +183,9 @@ def planner_of(request: PlanRequest, channels: Sequence[str] | None = None) -> A
             continue
         if not isinstance(planner, MeasuringPlanner):
             each.refuse_network(name)
-        kind = NETWORKS.load(each.part, request.trusted)
+        kind = NETWORKS.load(part_of(each.part), request.trusted)
         count_sizes(each.part, kind)
+        values_of(each.part, kind)
         if channels is not None:
             chosen(each.part, kind, channels, each.middle)
     if channels is not None:

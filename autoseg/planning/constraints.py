@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ..core.fusion import DECISION, MIDDLE, UNPAIRED, Fusion, read_levels
 from ..core.names import short
 from ..errors import UsageError
+from .named_network import fields_of, part_of
 
 MOST_SLICES = 99  # that a 2-D network may see
 MULTI_ENCODER = "multi_encoder_unet"  # the network that fuses in the middle
@@ -31,7 +32,8 @@ class PlanConstraints:
     seconds: float | None = None
     """That one training may take."""
     network: str | None = None
-    """The part that is to be planned (``contracts.Network``), instead of a planner's own networks."""
+    """The part that is to be planned (``contracts.Network``), instead of a planner's own networks, and fields of it
+    that are chosen: ``modular_unet:block=dense,attention=channel`` (``named_network``)."""
     bias_correction: tuple[str, ...] = ()
     """Channels, by name or number, whose bias field is to be corrected first of all (N4); ``all``: those of MR."""
     filters: tuple[tuple[str, str], ...] = ()
@@ -62,6 +64,8 @@ class PlanConstraints:
             )
         if self.network is not None and not (isinstance(self.network, str) and self.network.strip()):
             raise UsageError(f"network must be the name of a part, found {self.network!r:.100}")
+        named = None if self.network is None else part_of(self.network)
+        fields_of(self.network or "")
         if not isinstance(self.require, tuple) or not all(isinstance(name, str) for name in self.require):
             raise UsageError(f"require must be names of channels, found {self.require!r:.100}")
         asked = self.fusion and NETWORK_OF.get(self.fusion.level)
@@ -70,11 +74,11 @@ class PlanConstraints:
                 f"--network {short(self.network)} has its own way to combine channels; --fusion {self.fusion.level} is "
                 f"another network, {asked}: give --fusion or --network"
             )
-        if self.fusion is not None and self.fusion.level == DECISION and self.network in NETWORK_OF.values():
-            raise UsageError(f"--fusion {DECISION} has a network for each modality, {self.network} is one for several")
-        if self.beside and self.network in NETWORK_OF.values():
+        if self.fusion is not None and self.fusion.level == DECISION and named in NETWORK_OF.values():
+            raise UsageError(f"--fusion {DECISION} has a network for each modality, {named} is one for several")
+        if self.beside and named in NETWORK_OF.values():
             raise UsageError(
-                f"--network {self.network} is no fusion at the input, beside which others are planned: name another "
+                f"--network {named} is no fusion at the input, beside which others are planned: name another "
                 "network, or leave --network out"
             )
 
@@ -91,7 +95,7 @@ class PlanConstraints:
 
     @property
     def part(self) -> str | None:
-        """The network to be planned, which a fusion may decide."""
+        """The network to be planned, with its fields, which a fusion may decide."""
         return self.network if self.fusion is None else NETWORK_OF.get(self.fusion.level, self.network)
 
     def refuse_network(self, planner: str) -> None:

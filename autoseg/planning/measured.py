@@ -19,6 +19,7 @@ from . import cost_reasons, reasons
 from .constraints import NO_CONSTRAINTS, PlanConstraints
 from .default import default_configuration
 from .length import at_least, at_most, full_training, rated
+from .named_network import part_of
 from .planner import Planner
 from .rungs import Rung, rungs_of
 from .search import OVERHEAD, Bench, Search, like
@@ -76,7 +77,7 @@ class MeasuringPlanner:
     def _rungs(self, constraints: PlanConstraints, trusted: tuple[str, ...], task: Task) -> tuple[Rung, ...]:
         if constraints.part is None:
             return self.rungs
-        kind = NETWORKS.load(constraints.part, trusted)
+        kind = NETWORKS.load(part_of(constraints.part), trusted)
         return rungs_of(constraints.part, kind, self.rungs, task, constraints.middle)
 
     def draft(self, dataset: Dataset, fingerprint: Fingerprint, constraints: PlanConstraints = NO_CONSTRAINTS) -> Plan:

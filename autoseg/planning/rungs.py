@@ -12,8 +12,9 @@ from ..errors import UsageError
 from ..parts.contracts import Network
 from ..task import Task
 from .constraints import UNPAIRED_UNET
+from .named_network import Values, part_of, values_of
 from .planner import Planner
-from .sizes import NamedSizes, Values
+from .sizes import NamedSizes
 
 USUAL_SPACING, USUAL_PATCH = (1.0, 1.0, 1.0), (128, 128, 128)  # mm, voxels
 MEMBERS = ("__dataclass_fields__", "divisor", "features", "build")  # that every network must have
@@ -56,15 +57,18 @@ def _usual(kind: type[Network]) -> Sequence[Network]:
 
 
 def chosen(name: str, kind: type[Network], channels: Sequence[str], fusion: Fusion | None) -> Values:
-    """Fields of the network that ``fusion`` decides. Raises UsageError where it is not for images of these channels."""
-    values: Values = ()
+    """Fields of the network that its ``name`` brings along, and those that ``fusion`` decides.
+
+    Raises UsageError for fields that cannot be, and where it is not for images of these channels.
+    """
+    values = values_of(name, kind)
     try:
         if fusion is not None:
-            values = (("fusion", fusion.method), ("groups", fusion.numbered(channels)))
-        replace(_usual(kind)[0], **dict(values)).check_inputs(InputSpec.of_image(len(channels)))
+            values = (*values, ("fusion", fusion.method), ("groups", fusion.numbered(channels)))
+        _usual(kind)[0].with_fields(**dict(values)).check_inputs(InputSpec.of_image(len(channels)))
     except ValueError as error:
         asked = f"--network {name}" if fusion is None else f"--fusion {fusion.level}"
-        raise UsageError(f"{f'--fusion {UNPAIRED}' if name == UNPAIRED_UNET else asked}: {error}") from None
+        raise UsageError(f"{f'--fusion {UNPAIRED}' if part_of(name) == UNPAIRED_UNET else asked}: {error}") from None
     return values
 
 

@@ -14,9 +14,9 @@ from ..parts.networks._ladder import SMALLEST_EDGE, blocks, features, unet
 from ..parts.networks._topology import Topology, find_topology
 from ..task import Task
 from .memory import elements_of_patch, feature_map_elements
+from .named_network import Values
 
 Vector = tuple[float, ...]
-Values = tuple[tuple[str, Any], ...]
 
 
 class Layout(Protocol):
@@ -180,7 +180,7 @@ def _named(kind: type[Network], number: int, spacing: Vector, patch: Vector, cho
     try:
         ladder = kind.ladder(spacing, asked)
         network = ladder[min(number, len(ladder) - 1)]
-        network = replace(network, **dict(chosen)) if chosen else network
+        network = network.with_fields(**dict(chosen)) if chosen else network
     except ValueError as error:
         return NamedLayout(asked, (1,) * len(asked), None, str(error))
     divisor = network.divisor

@@ -70,11 +70,12 @@ def test_a_network_of_ones_own_is_drafted_measured_trained_and_predicts(
 
 
 def test_a_draft_with_a_network_of_autoseg_needs_no_torch(raw: Path, tmp_path: Path) -> None:
-    words = ["plan_and_preprocess", str(raw), "--network", "residual_unet", "--workspace", str(tmp_path)]
+    asked = "modular_unet:block=dense,attention=channel"
+    words = ["plan_and_preprocess", str(raw), "--network", asked, "--workspace", str(tmp_path)]
     code = f"import sys; from autoseg.cli import main; assert main({words!r}) == 0; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-    assert plan_of(Workspace(tmp_path).dataset_folder(NAME))["network"] == "residual_unet"
+    assert plan_of(Workspace(tmp_path).dataset_folder(NAME))["network"] == asked
 
 
 def test_a_network_asked_for_twice_is_refused_before_the_machine_is_measured(
@@ -105,6 +106,18 @@ def test_networks_of_autoseg_are_planned_by_their_names(measured: DatasetFolder,
     assert {len(configuration["patch_size"]) for configuration in planned.values()} == {2, 3}
 
 
+def test_a_network_is_planned_with_the_fields_that_are_named_with_it(measured: DatasetFolder) -> None:
+    asked = "modular_unet:encoder=resnet,attention=channel"
+    assert call(measured, "plan", NAME, "--network", asked, *CARD) == 0
+    found = plan_of(measured)
+    assert found["network"] == asked
+    for configuration in found["configurations"].values():
+        network = configuration["network"]
+        assert (network["name"], network["encoder"], network["attention"]) == ("modular_unet", "resnet", "channel")
+        assert network["blocks_encoder"][:3] == [1, 3, 4] and network["block"] == "plain"
+        assert any(f"network: {asked} in size" in reason for reason in configuration["reasons"])
+
+
 def test_a_field_of_the_network_that_was_asked_for_can_be_set(measured: DatasetFolder) -> None:
     assert call(measured, "plan", NAME, *OWN, *CARD, "--set", "network.features=4,8,12") == 0
     planned = plan_of(measured)["configurations"]
@@ -119,6 +132,9 @@ def test_a_field_of_the_network_that_was_asked_for_can_be_set(measured: DatasetF
         (("--network", "plain_unet", "--planner", "residual_m"), "planner residual_m plans its own networks only"),
         (("--network", "plain_unet", "--planner", "cpu"), "planner cpu plans its own networks only"),
         (("--network", "plain_unet", "--from", "nnUNetPlans.json"), "nnUNetPlans.json plans its own networks only"),
+        (("--network", "modular_unet:block=dens"), "block must be one of plain, residual, dense"),
+        (("--network", "modular_unet:blok=dense"), "has no field 'blok' to choose; did you mean block?"),
+        (("--network", "modular_unet:block=dense", "--planner", "tiny"), "planner tiny plans its own networks only"),
         (("--network", "mylab.no_ladder", "--trust", "mylab"), "says nothing of its sizes"),
         (("--network", "mylab.no_network", "--trust", "mylab"), "this is no network, its Spec lacks divisor"),
     ],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...core.bounds import bounded
 from . import _ladder
@@ -17,6 +17,7 @@ MOST_STAGES = 20  # an edge of a million voxels can be halved as often
 MOST_WEIGHTS = 1 << 32  # 17 GB; nnU-Net's largest presets have some 10**8
 
 
+Encoder = TypeVar("Encoder", bound="EncoderSpec")
 Spec = TypeVar("Spec", bound="UNetSpec")
 
 
@@ -55,6 +56,10 @@ class EncoderSpec:
     def held_beside(self) -> int:
         """See ``contracts.Network``."""
         return 0
+
+    def with_fields(self: Encoder, **fields: Any) -> Encoder:
+        """See ``contracts.Network``."""
+        return replace(self, **fields)
 
     def check_inputs(self, inputs: InputSpec) -> None:
         """Any are fine."""

@@ -95,8 +95,12 @@ class UNet(Scales):
         """``_up`` from the maps of the encoder, which are gone afterwards."""
         decoded = [skips.pop()]
         for level in reversed(range(len(self.decoder))):
-            decoded.append(self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1), *beside))
+            decoded.append(self.decoder[level](self._joined(level, decoded[-1], skips.pop()), *beside))
         return decoded[1:]
+
+    def _joined(self, level: int, coarse: Tensor, skip: Tensor) -> Tensor:
+        """What a stage of the decoder gets: the ``coarse`` maps from below, enlarged, and those of the encoder."""
+        return torch.cat((self.up[level](coarse), skip), 1)
 
 
 def encoded(encoder: nn.ModuleList, images: Tensor, *beside: Tensor) -> list[Tensor]:

@@ -85,7 +85,8 @@ def drawn(configuration: Configuration, task: Task) -> Block:
     for place, stride in enumerate(network.strides):
         size = tuple(edge // step for edge, step in zip(size, stride))
         kernel = _size(network.kernels[place])
-        up = _computes(ways_up[place], "convolution", network.features[place], kernel) if ways_up[place] else ""
+        block = _block(getattr(network, "block", "plain"))
+        up = _computes(ways_up[place], block, network.features[place], kernel) if ways_up[place] else ""
         stages.append(
             Stage(_size(size), network.features[place], kernel, _down(network, name, task, place, kernel), up)
         )
@@ -102,8 +103,14 @@ def _down(network: Any, name: str, task: Task, place: int, kernel: str) -> str:
         groups = len(network.groups_of(task.inputs))
         own = network.own_features(groups)[place]
         return f"{groups} encoders, each {_computes(network.blocks_encoder[place], 'convolution', own, kernel)}"
-    what = "residual block" if name == "residual_unet" else "convolution"
-    return _computes(network.blocks_encoder[place], what, network.features[place], kernel)
+    kind = "residual" if name == "residual_unet" else getattr(network, "block_down", "plain")
+    return _computes(network.blocks_encoder[place], _block(kind), network.features[place], kernel)
+
+
+def _block(kind: str) -> str:
+    """What a stage has several of."""
+    named = {"plain": "convolution", "dense": "dense layer"}
+    return named.get(kind, f"{kind.replace('_', ' ')} block")
 
 
 def _computes(count: int, what: str, features: int, kernel: str) -> str:
