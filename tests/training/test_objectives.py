@@ -296,7 +296,7 @@ class Noting(supervised.Spec):
 
     given: Any = None
 
-    def build(self, supervision: Any, labels: Any, network: Any) -> supervised.Supervised:
+    def build(self, supervision: Any, labels: Any, network: Any, inputs: Any) -> supervised.Supervised:
         given = self.given
 
         class Noted(supervised.Supervised):
