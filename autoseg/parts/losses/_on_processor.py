@@ -1,6 +1,6 @@
 """Maps that scipy and scikit-image make of masks on the processor, also when the network trains on a GPU.
 
-They are operations of torch, so that memory is counted with them where tensors have a shape and no data.
+Of tensors without data, on which memory is counted, only the size of a map is known.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import torch
 from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects
 from skimage.morphology import skeletonize
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 TUBE = 2  # voxels, face to face, by which a skeleton is made thicker
-_ON_MASKS = "(Tensor masks, float[] spacing) -> Tensor"
 
 
 def signed_distances(masks: Tensor, spacing: Sequence[float]) -> Tensor:
@@ -23,81 +23,51 @@ def signed_distances(masks: Tensor, spacing: Sequence[float]) -> Tensor:
 
     0 everywhere for a mask that is on nowhere or everywhere in its patch: there is no border.
     """
-    _touch_working_memory(masks)
-    found: Tensor = _signed_distances(masks, list(spacing))
-    return found
-
-
-def border_distances(masks: Tensor, spacing: Sequence[float]) -> Tensor:
-    """(B, heads, *patch) float32, mm: from each voxel to the nearest on the other side of the mask's border; else 0."""
-    _touch_working_memory(masks)
-    found: Tensor = _border_distances(masks, list(spacing))
-    return found
-
-
-def tubed_skeletons(masks: Tensor) -> Tensor:
-    """(B, heads, *patch) bool: of each mask its skeleton, made thicker by two voxels but not beyond the mask."""
-    found: Tensor = _tubed_skeletons(masks)
-    return found
-
-
-def _touch_working_memory(masks: Tensor) -> None:
-    """What scipy takes for the map of one mask, it takes beside torch: so it is counted with what torch takes.
-
-    Per voxel and axis the nearest voxel as int32, the way to it as int32 and as float64; what there is of each voxel.
-    """
-    if masks.device.type == "cpu":
-        torch.empty(masks[0, 0].numel() * (16 * (masks.dim() - 2) + 16), dtype=torch.uint8)
-
-
-@torch.library.custom_op("autoseg::signed_distances", mutates_args=(), schema=_ON_MASKS)
-def _signed_distances(masks: Tensor, spacing: list[float]) -> Tensor:
     shortest = min(spacing)
 
     def of_mask(mask: np.ndarray) -> np.ndarray:
         outward = distance_transform_edt(~mask, spacing)
         return np.where(mask, shortest - distance_transform_edt(mask, spacing), outward)
 
-    return _of_each(masks, of_mask, np.float32)
+    return _distances(masks, of_mask)
 
 
-@torch.library.custom_op("autoseg::border_distances", mutates_args=(), schema=_ON_MASKS)
-def _border_distances(masks: Tensor, spacing: list[float]) -> Tensor:
+def border_distances(masks: Tensor, spacing: Sequence[float]) -> Tensor:
+    """(B, heads, *patch) float32, mm: from each voxel to the nearest on the other side of the mask's border; else 0."""
+
     def of_mask(mask: np.ndarray) -> np.ndarray:
         return np.where(mask, distance_transform_edt(mask, spacing), distance_transform_edt(~mask, spacing))
 
-    return _of_each(masks, of_mask, np.float32)
+    return _distances(masks, of_mask)
 
 
-@torch.library.custom_op("autoseg::tubed_skeletons", mutates_args=(), schema="(Tensor masks) -> Tensor")
-def _tubed_skeletons(masks: Tensor) -> Tensor:
+def tubed_skeletons(masks: Tensor) -> Tensor:
+    """(B, heads, *patch) bool: of each mask its skeleton, made thicker by two voxels but not beyond the mask."""
+
     def of_mask(mask: np.ndarray) -> np.ndarray:
         tube = np.zeros_like(mask)
         (box,) = find_objects(mask.view(np.uint8))
         inside = mask[box]
-        tube[box] = binary_dilation(skeletonize(inside), iterations=TUBE, mask=inside)
+        tube[box] = binary_dilation(skeletonize(inside), iterations=TUBE) & inside
         return tube
 
-    return _of_each(masks, of_mask, np.bool_, whole=True)
+    return _of_each(masks, of_mask, torch.bool)
 
 
-@_signed_distances.register_fake
-@_border_distances.register_fake
-def _distances_without_data(masks: Tensor, spacing: list[float]) -> Tensor:
-    return torch.empty_like(masks, dtype=torch.float32)
+def _distances(masks: Tensor, of_mask: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    if masks.device.type == "cpu":
+        # What scipy takes beside torch, so that it is counted: for a voxel and axis the nearest voxel as int32, the way
+        # to it as int32 and as float64, and for a voxel its distances on both sides.
+        torch.empty(masks[0, 0].numel() * (16 * (masks.dim() - 2) + 16), dtype=torch.uint8)
+    return _of_each(masks, lambda mask: ~mask if mask.all() else of_mask(mask), torch.float32)
 
 
-@_tubed_skeletons.register_fake
-def _skeletons_without_data(masks: Tensor) -> Tensor:
-    return torch.empty_like(masks)
-
-
-def _of_each(masks: Tensor, of_mask: Callable[[np.ndarray], np.ndarray], kind: type, whole: bool = False) -> Tensor:
-    """The maps of all masks that are on somewhere and, unless ``whole``, off somewhere; 0 for the others."""
-    given = masks.cpu().numpy()
-    maps = np.zeros(given.shape, kind)
+def _of_each(masks: Tensor, of_mask: Callable[[np.ndarray], np.ndarray], kind: torch.dtype) -> Tensor:
+    """The maps of all masks that are on somewhere; 0 for the others."""
+    if isinstance(masks, FakeTensor):
+        return torch.empty_like(masks, dtype=kind)
+    given, maps = masks.cpu().numpy(), torch.zeros(masks.shape, dtype=kind)
     for place in np.ndindex(given.shape[:2]):
-        mask = given[place]
-        if mask.any() and (whole or not mask.all()):
-            maps[place] = of_mask(mask)
-    return torch.from_numpy(maps).to(masks.device)
+        if given[place].any():
+            maps.numpy()[place] = of_mask(given[place])
+    return maps.to(masks.device)
