@@ -160,22 +160,20 @@ def test_a_batch_in_parts_teaches_both_networks_as_a_whole_one(small_plan: Plan,
 
 def test_a_skipped_step_changes_no_discriminator_and_leaves_no_gradient(small_plan: Plan) -> None:
     plan = with_discriminator(small_plan)
-    (state, step), (other, _) = begun(plan), begun(plan)
+    (state, step), (other, other_step) = begun(plan), begun(plan)
     broken = inputs()
     broken.images.fill_(float("nan"))
     before = discriminator(state)
     assert step(state, broken, 0.1) is None and torch.equal(discriminator(state), before)
-    for each in (state, other):
-        assert step(each, inputs(), 0.1)
+    assert step(state, inputs(), 0.1) and other_step(other, inputs(), 0.1)
     assert torch.equal(discriminator(state), discriminator(other))
 
 
 def test_the_scale_of_float16_gradients_is_taken_back(small_plan: Plan) -> None:
-    (state, step), (scaled, _) = (begun(with_discriminator(small_plan)) for _ in range(2))
+    (state, step), (scaled, scaled_step) = (begun(with_discriminator(small_plan)) for _ in range(2))
     scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=True)
-    for each in (state, scaled):
-        for _ in range(2):
-            assert step(each, inputs(), 0.1)
+    for _ in range(2):
+        assert step(state, inputs(), 0.1) and scaled_step(scaled, inputs(), 0.1)
     torch.testing.assert_close(discriminator(scaled), discriminator(state), rtol=1e-4, atol=1e-6)
 
 

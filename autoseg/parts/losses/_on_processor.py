@@ -42,11 +42,15 @@ def border_distances(masks: Tensor, spacing: Sequence[float]) -> Tensor:
 
 
 def tubed_skeletons(masks: Tensor) -> Tensor:
-    """(B, heads, *patch) bool: of each mask its skeleton, made thicker by two voxels but not beyond the mask."""
+    """(B, heads, *patch) bool: of each mask its skeleton, made thicker by two voxels but not beyond the mask.
+
+    Some masks have none: scikit-image thins sheets and blocks away.
+    """
 
     def of_mask(mask: np.ndarray) -> np.ndarray:
         tube = np.zeros_like(mask)
-        (box,) = find_objects(mask.view(np.uint8))
+        (found,) = find_objects(mask.view(np.uint8))
+        box = tuple(slice(max(0, edge.start - 1), edge.stop + 1) for edge in found)  # an edge of 1 is none to it
         inside = mask[box]
         tube[box] = binary_dilation(skeletonize(inside), iterations=TUBE) & inside
         return tube

@@ -35,14 +35,21 @@ def recomputed(measure: Measure, parts: Sequence[Part], learned: Tensor, *others
 
     Of a single part what it takes is kept: to compute it again would take longer, and at the most as much memory.
 
-    A gradient flows to ``learned`` only, of which each entry is in one part. ``measure`` must give the same tensors
-    whenever it is called, and each must depend on what it is given of ``learned``.
+    ``parts`` have no entry in common and together all of them. ``measure`` must give the same tensors whenever it is
+    called, and each must depend on what it is given of ``learned``.
     """
     if len(parts) == 1:
         return [list(measure(learned, *others))]
     flat: tuple[Tensor, ...] = _Recomputed.apply(measure, parts, learned, *others)
     each = len(flat) // len(parts)
     return [list(flat[start : start + each]) for start in range(0, len(flat), each)]
+
+
+def unkept(measure: Measure, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """``measure(*tensors)``, of which nothing but ``tensors`` is kept. (``torch.utils.checkpoint`` does the same, and
+    loads the compiler for it, which takes seconds.)"""
+    found: tuple[Tensor, ...] = _Recomputed.apply(measure, [()], *tensors)
+    return found
 
 
 class _Recomputed(Function):
@@ -54,11 +61,15 @@ class _Recomputed(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        learned, *others = ctx.saved_tensors
-        result, given = torch.empty_like(learned), iter(gradients)
+        tensors, wanted, given = ctx.saved_tensors, ctx.needs_input_grad[2:], iter(gradients)
+        results = [torch.empty_like(tensor) if learned else None for tensor, learned in zip(tensors, wanted)]
         for part in ctx.parts:
             with torch.enable_grad():
-                piece = learned[part].detach().requires_grad_()
-                found = ctx.measure(piece, *(other[part] for other in others))
-            (result[part],) = torch.autograd.grad(found, piece, [next(given) for _ in found])
-        return None, None, result, *(None for _ in others)
+                pieces = [tensor[part].detach().requires_grad_(learned) for tensor, learned in zip(tensors, wanted)]
+                found = ctx.measure(*pieces)
+            of_found = [next(given) for _ in found]
+            slopes = iter(torch.autograd.grad(found, [piece for piece in pieces if piece.requires_grad], of_found))
+            for result in results:
+                if result is not None:
+                    result[part] = next(slopes)
+        return None, None, *results

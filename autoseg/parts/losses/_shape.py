@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn.functional import relu
-from torch.utils.checkpoint import checkpoint
 
 from ._on_processor import border_distances, signed_distances, tubed_skeletons
-from ._recompute import parts_along, recomputed
+from ._recompute import parts_along, recomputed, unkept
 from ._terms import FLOOR, Term, mean
 from ._voxels import Voxels
 
@@ -91,7 +90,7 @@ def soft_skeleton(image: Tensor, iterations: int) -> Tensor:
     erosion leaves of it. A tube whose radius is more than ``iterations`` voxels is not thinned to its core."""
     skeleton = relu(image - _opened(image))
     for _ in range(iterations):  # of each a backward pass keeps two images, and computes the rest again
-        image, skeleton = checkpoint(_thinned, image, skeleton, use_reentrant=False, preserve_rng_state=False)
+        image, skeleton = unkept(_thinned, image, skeleton)
     return skeleton
 
 

@@ -30,7 +30,7 @@ class Adversarial:
         self.table = pad(torch.from_numpy(labels.index_table), (0, 0 if labels.ignore_index is None else 1))
         self.table = self.table.to(first.device)
         made = Discriminator(inputs.image.read + labels.heads, spec.features, dimensions)
-        self.discriminator = made.to(first.device)
+        self.discriminator = made if next(made.parameters()).device == first.device else made.to(first.device)
         self.weights = [*made.parameters()]
         self.optimizer = adam(self.weights, spec.learning_rate)
         self.scale: Tensor | None = None
