@@ -67,8 +67,7 @@ class WeightedSum:
         terms = [term for _, term in self.terms if term.additive]
         if not terms:
             return []
-        untaught = voxels.part(voxels.given.detach(), voxels.target)
-        maps = [term.map(untaught) for term in terms if term.map]
+        maps = [term.map(voxels.part(voxels.given.detach(), voxels.target)) for term in terms if term.map]
 
         def measure(given: Tensor, target: Tensor, *maps: Tensor) -> list[Tensor]:
             seen, rest = voxels.part(given, target), iter(maps)
