@@ -31,6 +31,8 @@ class Samples:
     """Of the network's grid: mm along the axes of the patch."""
     inputs: InputSpec
     """What the channels of ``network_input`` are."""
+    progress: float = 1.0
+    """Of the training, from 0 to 1, when they are learned from."""
 
     @property
     def image(self) -> Tensor:

@@ -170,8 +170,9 @@ class Loss(Part, Protocol):
     def build(self, labels: Labels) -> Callable[[Tensor, Tensor], Tensor]:
         """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``.
 
-        One that also has ``measure(logits, target)``, tensors of which each patch makes its own rows, and
-        ``judge(measures)``, the loss of the batch that they are of, needs no logits of a whole batch in one place.
+        One that also has ``measure(logits, target, spacing, progress)``, tensors of which each patch makes its own
+        rows, and ``judge(measures)``, the loss of the batch that they are of, needs no logits of a whole batch in one
+        place. It knows the mm between voxels along the axes of the patch, and the training's progress from 0 to 1.
         """
 
 
@@ -183,8 +184,8 @@ class Objective(Part, Protocol):
     def streams(self) -> tuple[str, ...]:
         """The kinds of samples that it learns from, of ``core.samples.STREAMS``."""
 
-    def build(self, supervision: Supervision, labels: Labels, network: nn.Module) -> BuiltObjective:
-        """For the ``network`` that is trained, which lies on its device with its first weights.
+    def build(self, supervision: Supervision, labels: Labels, network: nn.Module, inputs: InputSpec) -> BuiltObjective:
+        """For the ``network`` that is trained, which lies on its device with its first weights and sees ``inputs``.
 
         ``supervision`` is the configuration's loss. The optimizer updates the weights of ``network`` only.
         """

@@ -1,4 +1,4 @@
-"""Training steps counted and timed with the objective that the user chose: planners know the default one only."""
+"""Training steps counted and timed with the loss and objective that the user chose: planners know the defaults only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from ..planning.search import Bench
 from ..planning.target import Target
 from ..task import Task
 
+COUNTED = ("loss", "objective")  # what a plan takes from its user without asking what it costs
+
 
 @dataclass(frozen=True)
 class ChangedBench:
-    """A ``planning.search.Bench`` that makes those of the ``changes`` that are of the objective."""
+    """A ``planning.search.Bench`` that makes those of the ``changes`` that are of loss or objective."""
 
     bench: Bench
     changes: Sequence[str]
@@ -36,7 +38,7 @@ class ChangedBench:
     def _changed(self, task: Task) -> Task:
         name = f"{task.name}{self.suffix}"
         fields = {change: change.partition("=")[0].strip().removeprefix(f"{name}.") for change in self.changes}
-        chosen = [change for change, field in fields.items() if field.split(".")[0] == "objective"]
+        chosen = [change for change, field in fields.items() if field.split(".")[0] in COUNTED]
         if not chosen:
             return task
         plan = Plan(

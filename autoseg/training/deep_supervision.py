@@ -22,8 +22,11 @@ Measures = list[list[Tensor]]
 class Loss(Protocol):
     """Of one scale. ``judge(measure(logits, target))`` is the loss of a batch."""
 
-    def measure(self, logits: Tensor, target: Tensor) -> list[Tensor]:
-        """Tensors (B, ...) from logits (B, heads, *patch) and label indices (B, *patch), each patch by itself."""
+    def measure(self, logits: Tensor, target: Tensor, spacing: Sequence[float], progress: float) -> list[Tensor]:
+        """Tensors (B, ...) from logits (B, heads, *patch) and label indices (B, *patch), each patch by itself.
+
+        ``spacing`` in mm along the axes of the patch; ``progress`` of the training from 0 to 1.
+        """
         ...
 
     def judge(self, measures: Sequence[Tensor]) -> Tensor:
@@ -37,7 +40,7 @@ class Whole:
 
     loss: Callable[[Tensor, Tensor], Tensor]
 
-    def measure(self, logits: Tensor, target: Tensor) -> list[Tensor]:
+    def measure(self, logits: Tensor, target: Tensor, spacing: Sequence[float], progress: float) -> list[Tensor]:
         return [logits, target]
 
     def judge(self, measures: Sequence[Tensor]) -> Tensor:
@@ -59,10 +62,16 @@ class DeepSupervision:
 
     def measure(self, logits: Sequence[Tensor], samples: Samples) -> Measures:
         """Of logits (B, heads, *size), finest first, against the targets of ``samples``."""
-        weighted, target = zip(scale_weights(len(logits), self.ratio), logits), samples.targets
-        return [
-            self.loss.measure(scale, resized(target, scale.shape[2:])) if weight else [] for weight, scale in weighted
-        ]
+        found: Measures = []
+        for weight, scale in zip(scale_weights(len(logits), self.ratio), logits):
+            if not weight:
+                found.append([])
+                continue
+            target = resized(samples.targets, scale.shape[2:])
+            shrunk = zip(samples.spacing, samples.targets.shape[1:], scale.shape[2:])
+            spacing = [mm * whole / edge for mm, whole, edge in shrunk]
+            found.append(self.loss.measure(scale, target, spacing, samples.progress))
+        return found
 
     def judge(self, measures: Measures) -> Tensor:
         """The weighted sum over the scales."""

@@ -104,7 +104,7 @@ def objective_of(task: Task, network: nn.Module) -> BuiltObjective:
     configuration = task.configuration
     loss = configuration.loss.build(task.labels)
     supervision = DeepSupervision.of(loss, configuration.training.deep_supervision)
-    return configuration.objective.build(supervision, task.labels, network)
+    return configuration.objective.build(supervision, task.labels, network, task.inputs)
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:

@@ -138,7 +138,7 @@ class Step:
         more. (A network that normalises over the batch would see statistics of a part; ours normalise each patch.)
         """
         objective, count = state.objective, min(state.parts, len(inputs.images))
-        split = {name: samples.split(count) for name, samples in self._samples(inputs).items()}
+        split = {name: samples.split(count) for name, samples in self._samples(inputs, progress).items()}
         parts = [dict(zip(split, each)) for each in zip(*split.values())]
         measured = [
             self._measured_only(objective, part, progress, inputs.seed + number) for number, part in enumerate(parts)
@@ -167,7 +167,7 @@ class Step:
     def loss_of(self, objective: BuiltObjective, inputs: Inputs, progress: float = MIDWAY) -> Tensor:
         """The loss of the inputs; the patches of the other processes count as much as these."""
         size = self.configuration.batch_size
-        measures = self._measured(objective, self._samples(inputs), progress)
+        measures = self._measured(objective, self._samples(inputs, progress), progress)
         return objective.judge(tree_map(lambda each: self.group.whole_batch(each, size), measures))
 
     def _measured(self, objective: BuiltObjective, samples: Mapping[str, Samples], progress: float) -> Any:
@@ -180,11 +180,11 @@ class Step:
             logits: Sequence[Tensor] = (self.forward if network is None else network)(network_input)
         return logits
 
-    def _samples(self, inputs: Inputs) -> dict[str, Samples]:
+    def _samples(self, inputs: Inputs, progress: float) -> dict[str, Samples]:
         """Of every stream that the objective learns from."""
         configuration = self.configuration
         spacing = tuple(mm for mm in configuration.spacing if mm is not None)[-configuration.dimensions :]
-        labelled = Samples(inputs.images, inputs.targets, inputs.keys, spacing, self.inputs)
+        labelled = Samples(inputs.images, inputs.targets, inputs.keys, spacing, self.inputs, progress)
         found = {LABELLED: labelled}
         if inputs.complete is not None:
             found[COMPLETE] = replace(labelled, network_input=inputs.complete)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels, Labels
 from autoseg.core.samples import LABELLED, ForwardPass, Samples, Supervision
 
@@ -32,7 +33,7 @@ class Spec:
     def streams(self) -> tuple[str, ...]:
         return (LABELLED,)
 
-    def build(self, supervision: Supervision, labels: Labels, network: nn.Module) -> MeanTeacher:
+    def build(self, supervision: Supervision, labels: Labels, network: nn.Module, inputs: InputSpec) -> MeanTeacher:
         return MeanTeacher(self, supervision, labels, network)
 
 

@@ -193,7 +193,7 @@ def test_an_objective_measures_each_patch_judges_all_and_goes_on_from_its_state(
     assert spec.streams and set(spec.streams) <= set(STREAMS)
     network = FOR_OBJECTIVES.get(name, made(NETWORKS, "plain_unet")).build(InputSpec.of_image(1), labels.heads)
     supervision = DeepSupervision.of(made(LOSSES, "dice_ce").build(labels))
-    objective, again = (spec.build(supervision, labels, network) for _ in range(2))
+    objective, again = (spec.build(supervision, labels, network, InputSpec.of_image(1)) for _ in range(2))
     targets, seen = torch.randint(0, 3, (4, 8, 8, 8)), InputSpec.of_image(1)
     samples = Samples(targets[:, None].float(), targets, ("a", "b", "c", "d"), (1.0, 1.0, 1.0), seen)
 

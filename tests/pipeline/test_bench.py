@@ -177,14 +177,15 @@ def test_a_value_changed_by_hand_has_no_counted_cost(workspace: Path) -> None:
     assert written["3d_fullres"]["cost"] is not None
 
 
-def test_steps_are_counted_with_the_objective_that_was_chosen(small_plan: Plan) -> None:
+def test_steps_are_counted_with_the_loss_and_the_objective_that_were_chosen(small_plan: Plan) -> None:
     bench, task = of_target(read_target("a100-40g")), small_plan.task()
     plain, taught = bench.memory(task), {}
     for change in ("objective=own_parts.mean_teacher", "3d_fullres.objective=own_parts.mean_teacher"):
         taught[change] = ChangedBench(bench, (change, "batch_size=9"), ("own_parts",)).memory(task)
         assert taught[change].optimizer == plain.optimizer + plain.weights
     assert len(set(taught.values())) == 1
-    for change in ("2d.objective=own_parts.mean_teacher", "optimizer=adamw"):
+    assert ChangedBench(bench, ("loss=hausdorff",), ()).memory(task).activations > plain.activations
+    for change in ("2d.objective=own_parts.mean_teacher", "2d.loss=hausdorff", "optimizer=adamw"):
         assert ChangedBench(bench, (change,), ("own_parts",)).memory(task) == plain
 
 

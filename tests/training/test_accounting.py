@@ -12,6 +12,16 @@ from tasks import task_of
 
 from autoseg.core.labels import Labels, RegionLabels
 from autoseg.parts.augmentations import none
+from autoseg.parts.losses import (
+    _recompute,
+    boundary,
+    calibration,
+    cl_dice,
+    dice_ce,
+    hausdorff,
+    noise_robust,
+    skeleton_recall,
+)
 from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet
 from autoseg.parts.optimizers import adamw, muon, sgd
 from autoseg.plan import Plan
@@ -54,6 +64,12 @@ def varied(plan: Plan, labels: Labels | None = None, channels: int = 1, **change
         ("float32", FLAT),
         ("bfloat16", RESIDUAL),
         ("float32", {"labels": REGIONS}),
+        ("bfloat16", {"loss": boundary.Spec()}),
+        ("float32", {"loss": cl_dice.Spec(), **FLAT}),
+        ("float32", {"loss": hausdorff.Spec(), "labels": REGIONS}),
+        ("float32", {"loss": skeleton_recall.Spec()}),
+        ("bfloat16", {"loss": calibration.Spec()}),
+        ("float32", {"loss": noise_robust.Spec()}),
         ("float32", SEVERAL),
         ("bfloat16", SEVERAL),
         ("float32", {**SEVERAL, "network": replace(SEVERAL["network"], fusion="mean_maximum")}),
@@ -105,6 +121,15 @@ def test_a_plan_too_large_for_any_machine_can_be_counted(small_plan: Plan) -> No
     plan = varied(small_plan, patch_size=(1024, 1024, 1024))
     counted = step_memory(plan.task(), resolve(RunSettings(device="cpu")), THREADS)
     assert counted.peak > 1 << 38
+
+
+@pytest.mark.parametrize("loss", [cl_dice.Spec(), dice_ce.Spec()])
+def test_what_a_backward_pass_keeps_is_counted_where_a_loss_computes_in_parts(
+    small_plan: Plan, loss: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_recompute, "WHOLE", 0)
+    monkeypatch.setattr(_recompute, "PART", 100)
+    test_what_a_backward_pass_keeps_is_counted(small_plan, "bfloat16", {"loss": loss})
 
 
 @pytest.mark.parametrize(

@@ -37,3 +37,20 @@ def test_the_loss_is_the_weighted_sum_over_scales():
     samples = Samples(torch.zeros(1, 1, 8, 8), target, ("a",), (1.0, 1.0), seen)
     supervision = DeepSupervision.of(share)
     assert supervision.judge(supervision.measure(logits, samples)).item() == pytest.approx(expected.item())
+
+
+def test_every_scale_has_its_spacing_and_all_the_progress():
+    seen = []
+
+    class Noting:
+        def measure(self, logits, target, spacing, progress):
+            seen.append((tuple(spacing), progress, tuple(target.shape[1:])))
+            return [logits]
+
+        def judge(self, measures):
+            return measures[0].mean()
+
+    target = torch.zeros(1, 8, 12, dtype=torch.uint8)
+    samples = Samples(torch.zeros(1, 1, 8, 12), target, ("a",), (2.0, 0.5), InputSpec.of_image(1), 0.25)
+    DeepSupervision.of(Noting()).measure([torch.zeros(1, 2, *size) for size in ((8, 12), (8, 6), (4, 3))], samples)
+    assert seen == [((2.0, 0.5), 0.25, (8, 12)), ((2.0, 1.0), 0.25, (8, 6))]

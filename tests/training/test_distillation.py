@@ -36,7 +36,7 @@ REGIONS = RegionLabels({"whole": (1, 2), "core": (2,), "rim": (1,)}, (1, 2, 1))
 
 def divergence(labels: Any, taught: torch.Tensor, logits: torch.Tensor, temperature: float) -> torch.Tensor:
     spec = distillation.Spec(temperature=temperature)
-    built = spec.build(None, labels, torch.nn.Identity())  # type: ignore[arg-type]
+    built = spec.build(None, labels, torch.nn.Identity(), None)  # type: ignore[arg-type]
     return built.divergence(taught, logits)
 
 

@@ -296,7 +296,7 @@ class Noting(supervised.Spec):
 
     given: Any = None
 
-    def build(self, supervision: Any, labels: Any, network: Any) -> supervised.Supervised:
+    def build(self, supervision: Any, labels: Any, network: Any, inputs: Any) -> supervised.Supervised:
         given = self.given
 
         class Noted(supervised.Supervised):
@@ -315,9 +315,10 @@ def test_samples_carry_image_extras_targets_keys_and_spacing(small_plan: Plan) -
     made = inputs(3)
     extras = torch.randn(3, 3, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     made = replace(made, images=torch.cat((made.images, extras), 1), keys=("a", "b", "c"))
-    step(state, made, 0.0)
+    step(state, made, 0.25)
     state.parts = 2
-    step(state, made, 0.0)
+    step(state, made, 0.5)
+    assert [samples[LABELLED].progress for samples in given] == [0.25, *[0.5] * 4]
     whole, *parts = [samples[LABELLED] for samples in given]
     assert [sorted(samples) for samples in given] == [[LABELLED]] * 5
     assert torch.equal(whole.image, made.images[:, :1]) and torch.equal(whole.targets, made.targets)

@@ -24,6 +24,7 @@ from autoseg.errors import TrainingError
 from autoseg.parts.augmentations import standard
 from autoseg.parts.losses import dice_ce, top_k
 from autoseg.parts.networks import plain_unet
+from autoseg.parts.objectives import adversarial
 from autoseg.parts.optimizers import sgd
 from autoseg.plan import Plan, read_plan
 from autoseg.preprocessing.prepare import class_locations
@@ -69,6 +70,7 @@ def plans(plan: Plan) -> dict[str, Plan]:
     hardest = replace(exclusive, loss=top_k.Spec(dice_weight=1.0))
     teacher = mean_teacher.Spec(weight=20.0, noise=0.0)  # noise would be another for each process
     taught = replace(exclusive, objective=teacher, loss=dice_ce.Spec(batch_dice=False))
+    fooled = replace(exclusive, objective=adversarial.Spec(1.0, (4,), 0.01))
     regions = replace(shared, loss=dice_ce.Spec(batch_dice=False), training=replace(rules, gradient_clip=100.0))
     labels = RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2), ignore=9)
     return {
@@ -76,6 +78,7 @@ def plans(plan: Plan) -> dict[str, Plan]:
         "hardest": replace(plan, configurations={"3d_fullres": hardest}),
         "broken": replace(plan, configurations={"3d_fullres": replace(exclusive, batch_size=2)}),
         "taught": replace(plan, configurations={"3d_fullres": taught}),
+        "fooled": replace(plan, configurations={"3d_fullres": fooled}),
         "regions": replace(plan, labels=labels, configurations={"3d_fullres": regions}),
     }
 
@@ -128,7 +131,7 @@ def test_two_processes_end_with_the_weights_of_one(small_plan: Plan, tmp_path: P
     assert "1 threads, 2 processes here" in (tmp_path / "told_0").read_text()
     # Of 3 patches of 8 x 8 x 8 voxels, 2 labels and 2 scales 18 kB of logits and 2 kB of targets would be exchanged.
     exchanged = dict(line.split() for line in (tmp_path / "exchanged_0").read_text().splitlines())
-    assert all(0 < int(exchanged[name]) < 200 for name in ("exclusive", "regions", "taught"))
+    assert all(0 < int(exchanged[name]) < 200 for name in ("exclusive", "regions", "taught", "fooled"))
     assert int(exchanged["hardest"]) < 14_000  # one number per voxel, whatever the number of labels
 
 
@@ -137,7 +140,7 @@ def main(root: Path) -> None:
     sent, gather = list[int](), distributed.all_gather
     distributed.all_gather = lambda parts, part: sent.append(part.nbytes * len(parts)) or gather(parts, part)
     with process_group_of(SETTINGS) as (group, settings):
-        for name in ("exclusive", "hardest", "broken", "taught", "regions"):
+        for name in ("exclusive", "hardest", "broken", "taught", "fooled", "regions"):
             plan, before = read_plan(root / name / "plan.json", ("own_parts",)), sum(sent)
             train(plan, RunFolder(root / name), settings, group)
             with (root / f"exchanged_{group.rank}").open("a") as told:

@@ -93,6 +93,7 @@ def made(labels, seed=0):
     random = torch.Generator().manual_seed(seed)
     targets = torch.randint(0, 3, (3, 8, 8, 8), generator=random, dtype=torch.uint8)
     targets[0], targets[2, :3] = 0, 3
+    targets.clamp_(max=len(labels.values) - (labels.ignore_index is None))
     return Inputs(torch.randn(3, 1, 8, 8, 8, generator=random), targets, ("a", "b", "c"), 0)
 
 

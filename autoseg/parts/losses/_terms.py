@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...core.labels import Labels
+from ._recompute import parts_along, recomputed
 from ._voxels import Heads, Voxels
 
 FLOOR = 1e-8  # of denominators; acts only with no smoothing and nothing there
@@ -26,16 +27,21 @@ IGNORED = -1.0  # marks a voxel that does not count among cross-entropies, which
 class Term:
     """One summand of a loss."""
 
-    measure: Callable[[Voxels], Tensor]
-    """(B, ...): of each patch what the judgement needs of it."""
+    measure: Callable[..., Tensor]
+    """Of voxels, and of their part of the map, if there is one: (B, ...), of each patch what the judgement needs."""
     judge: Callable[[Tensor], Tensor]
     """Scalar, of the measures of all patches of a batch."""
+    map: Callable[[Voxels], Tensor] | None = None
+    """Of whole patches (B, heads, *patch) without gradient: what a voxel by itself does not tell, a distance say."""
+    additive: bool = True
+    """Whether measures of two parts of a patch add up to that of both."""
 
 
 class WeightedSum:
     """``loss(logits (B, heads, *patch), target (B, *patch) of label indices) -> scalar``.
 
-    Voxels that hold ``labels.ignore_index`` count nowhere. A term of weight 0 is not computed.
+    Voxels that hold ``labels.ignore_index`` count nowhere. A term of weight 0 is not computed. Patches are measured
+    slab by slab: see ``_recompute``.
     """
 
     def __init__(self, labels: Labels, *terms: tuple[float, Term]) -> None:
@@ -45,10 +51,32 @@ class WeightedSum:
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         return self.judge(self.measure(logits, target))
 
-    def measure(self, logits: Tensor, target: Tensor) -> list[Tensor]:
-        """Per term (B, ...), float32: what ``judge`` needs of each patch. Patches of a batch may be joined later."""
-        voxels = self.heads.look(logits, target)
-        return [term.measure(voxels) for _, term in self.terms]
+    def measure(
+        self, logits: Tensor, target: Tensor, spacing: Sequence[float] | None = None, progress: float = 1.0
+    ) -> list[Tensor]:
+        """Per term (B, ...), at least float32: what ``judge`` needs of each patch. Patches may be joined later.
+
+        ``spacing`` in mm along the axes of the patch, 1 if it is not known; ``progress`` of the training from 0 to 1.
+        """
+        voxels = self.heads.look(logits, target, spacing, progress)
+        sums = iter(self._sums(voxels))
+        return [next(sums) if term.additive else term.measure(voxels) for _, term in self.terms]
+
+    def _sums(self, voxels: Voxels) -> list[Tensor]:
+        """The measures of all additive terms."""
+        terms = [term for _, term in self.terms if term.additive]
+        if not terms:
+            return []
+        maps = [term.map(voxels.part(voxels.given.detach(), voxels.target)) for term in terms if term.map]
+
+        def measure(given: Tensor, target: Tensor, *maps: Tensor) -> list[Tensor]:
+            seen, rest = voxels.part(given, target), iter(maps)
+            return [term.measure(seen, next(rest)) if term.map else term.measure(seen) for term in terms]
+
+        edges = voxels.given.shape[2:]
+        slabs = parts_along(voxels.given, 2 + edges.index(max(edges)))
+        found = recomputed(measure, slabs, voxels.given, voxels.target, *maps)
+        return [torch.stack(each).sum(0) for each in zip(*found)]
 
     def judge(self, measures: Sequence[Tensor]) -> Tensor:
         """The loss of the batch whose patches have these measures."""
@@ -79,6 +107,48 @@ def tversky(*, alpha: float, beta: float, batch: bool, smooth: float) -> Term:
         return 1.0 - ((common + smooth) / (common + wrong + smooth).clamp_min(FLOOR)).mean()
 
     return Term(_foreground, judge)
+
+
+def noise_robust_dice(*, gamma: float, batch: bool, smooth: float) -> Term:
+    """Mean over heads of ``sum |p - truth| ** gamma / (sum p ** 2 + sum truth ** 2)``, background too; of regions also
+    of what each leaves out. Where a head is nowhere on it is left out: its quotient would grow as p becomes small."""
+
+    def measure(voxels: Voxels) -> Tensor:
+        p, on = voxels.probability, voxels.on
+        wrong, squared = (voxels.sum_by_head(each) for each in ((p - on.to(p.dtype)).abs() ** gamma, p * p))
+        present = voxels.sum_by_head(on).to(wrong.dtype)
+        if voxels.exclusive:
+            return torch.stack((wrong, squared, present), 1)
+        outside = torch.stack((wrong, voxels.sum_by_head((1.0 - p) ** 2), voxels.sum_by_head(~on).to(wrong.dtype)), 1)
+        return torch.cat((torch.stack((wrong, squared, present), 1), outside), 2)
+
+    def judge(measured: Tensor) -> Tensor:
+        wrong, squared, present = _volumes(measured, batch)
+        values = torch.where(present > 0, wrong / (squared + present + smooth).clamp_min(FLOOR), 0.0)
+        return values.sum() / (present > 0).sum().clamp_min(1)
+
+    return Term(measure, judge)
+
+
+def calibration_error(*, bins: int) -> Term:
+    """Mean over patches, foreground heads and bins of ``|mean probability - share of voxels that are on|``; a bin holds
+    the voxels whose probability lies in its equal part of 0 to 1, and empty ones do not count."""
+
+    def measure(voxels: Voxels) -> Tensor:
+        p, on = voxels.probability[:, voxels.foreground], voxels.on[:, voxels.foreground]
+        place = (p.detach() * bins).to(torch.int8).clamp_max(bins - 1)
+        place = place if voxels.counted is None else torch.where(voxels.counted, place, -1)
+        apart, axes = p - on.to(p.dtype), tuple(range(2, p.dim()))
+        inside = [place == number for number in range(bins)]
+        sums = [torch.where(each, apart, 0.0).sum(axes) for each in inside]
+        return torch.stack((torch.stack(sums, 1), torch.stack([each.sum(axes) for each in inside], 1).to(p.dtype)), 1)
+
+    def judge(measured: Tensor) -> Tensor:
+        apart, count = measured.unbind(1)
+        errors = (apart.abs() / count.clamp_min(1.0)).sum(1)
+        return (errors / (count > 0).sum(1).clamp_min(1)).mean()
+
+    return Term(measure, judge)
 
 
 def generalized_dice(*, batch: bool, smooth: float) -> Term:
@@ -117,7 +187,7 @@ def weighted_entropy(*, weights: tuple[float, ...], exclusive: bool) -> Term:
         on, off, present, absent = measured.sum(0)
         inside, outside = 1.0 / present.clamp_min(1.0), 1.0 / absent.clamp_min(1.0)
         if weights:
-            inside, outside = torch.tensor(weights, device=on.device), torch.ones_like(on)
+            inside, outside = on.new_tensor(weights), torch.ones_like(on)
         if exclusive:
             return (inside * on).sum() / (inside * present).sum().clamp_min(FLOOR)
         return ((inside * on + outside * off) / (inside * present + outside * absent).clamp_min(FLOOR)).mean()
@@ -150,7 +220,7 @@ def top_k(*, share: float) -> Term:
         among = torch.arange(len(values), device=values.device) < hardest  # a GPU need not tell how many count
         return torch.where(among, values.clamp_min(0.0), 0.0).sum() / hardest.float()
 
-    return Term(measure, judge)
+    return Term(measure, judge, additive=False)
 
 
 def exponential_entropy(*, gamma: float, exclusive: bool) -> Term:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -29,31 +30,56 @@ class Heads:
         table = functional.pad(torch.from_numpy(labels.index_table), ignored)
         return cls(labels.exclusive, table, labels.ignore_index)
 
-    def look(self, logits: Tensor, target: Tensor) -> Voxels:
+    def look(
+        self, logits: Tensor, target: Tensor, spacing: Sequence[float] | None = None, progress: float = 1.0
+    ) -> Voxels:
         """``logits`` (B, heads, *patch) beside ``target`` (B, *patch) of label indices, any integer type."""
-        target = target.long()
-        counted = None if self.ignore is None else (target != self.ignore).unsqueeze(1)
-        return Voxels(logits.float(), self._on(target), counted, self.exclusive)
-
-    def _on(self, target: Tensor) -> Tensor:
-        """One byte per entry, never a float one-hot."""
-        if self.exclusive:
-            heads = torch.arange(self.table.shape[0], device=target.device)
-            return target.unsqueeze(1) == heads.view(1, -1, *(1,) * (target.dim() - 1))
-        return self.table.to(target.device)[:, target].movedim(0, 1)
+        heads = replace(self, table=self.table.to(logits.device))
+        return Voxels(heads, logits, target.unsqueeze(1), tuple(spacing or (1.0,) * (target.dim() - 1)), progress)
 
 
 @dataclass(frozen=True)
 class Voxels:
     """A batch of patches, once per head."""
 
-    logits: Tensor
-    """(B, heads, *patch) float32: sums over millions of voxels need it."""
-    on: Tensor
-    """(B, heads, *patch) bool: which head should be on; none where a voxel does not count."""
-    counted: Tensor | None
-    """(B, 1, *patch) bool: False where the label is ignored; None: all count."""
-    exclusive: bool
+    heads: Heads
+    given: Tensor
+    """(B, heads, *patch): logits in the precision of the network."""
+    target: Tensor
+    """(B, 1, *patch) of label indices."""
+    spacing: tuple[float, ...]
+    """mm along the axes of the patch."""
+    progress: float
+    """Of the training, from 0 to 1."""
+
+    def part(self, given: Tensor, target: Tensor) -> Voxels:
+        """Some of the voxels."""
+        return replace(self, given=given, target=target)
+
+    @property
+    def exclusive(self) -> bool:
+        return self.heads.exclusive
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """At least float32: sums over millions of voxels need it."""
+        return self.given.to(torch.promote_types(self.given.dtype, torch.float32))
+
+    @cached_property
+    def on(self) -> Tensor:
+        """(B, heads, *patch) bool: which head should be on; none where a voxel does not count.
+
+        One byte per entry, never a float one-hot.
+        """
+        if self.exclusive:
+            heads = torch.arange(self.given.shape[1], device=self.target.device)
+            return self.target == heads.view(1, -1, *(1,) * (self.target.dim() - 2))
+        return self.heads.table[:, self.target[:, 0].long()].movedim(0, 1)
+
+    @cached_property
+    def counted(self) -> Tensor | None:
+        """(B, 1, *patch) bool: False where the label is ignored; None: all count."""
+        return None if self.heads.ignore is None else self.target != self.heads.ignore
 
     @cached_property
     def log_probability(self) -> Tensor:
@@ -69,8 +95,12 @@ class Voxels:
     def entropy(self) -> Tensor:
         """``-ln`` of the probability given to the truth: (B, 1, *patch) for exclusive labels, else one per head."""
         if not self.exclusive:
-            return functional.binary_cross_entropy_with_logits(self.logits, self.on.float(), reduction="none")
-        return -torch.where(self.on, self.log_probability, 0.0).sum(1, keepdim=True)
+            wanted = self.on.to(self.logits.dtype)
+            return functional.binary_cross_entropy_with_logits(self.logits, wanted, reduction="none")
+        ignored = -1 if self.heads.ignore is None else self.heads.ignore
+        truth = self.target[:, 0].long()
+        found = functional.nll_loss(self.log_probability, truth, ignore_index=ignored, reduction="none")
+        return found.unsqueeze(1)
 
     @property
     def foreground(self) -> slice:
@@ -83,7 +113,7 @@ class Voxels:
         axes = tuple(range(2, on.dim()))
         common = torch.where(on, probability, 0.0).sum(axes)
         predicted = (probability if self.counted is None else torch.where(self.counted, probability, 0.0)).sum(axes)
-        return torch.stack((common, predicted, on.sum(axes).float()), 1)
+        return torch.stack((common, predicted, on.sum(axes).to(common.dtype)), 1)
 
     def sums(self, values: Tensor) -> Tensor:
         """(B, 2): of every patch the sum of ``values`` (B, any, *patch) where voxels count, and how many these are."""
@@ -91,7 +121,14 @@ class Voxels:
             total = values.flatten(1).sum(1)
             return torch.stack((total, torch.full_like(total, values[0].numel())), 1)
         total = torch.where(self.counted, values, 0.0).flatten(1).sum(1)
-        return torch.stack((total, self.counted.flatten(1).sum(1) * float(values.shape[1])), 1)
+        return torch.stack((total, self.counted.flatten(1).sum(1).to(total.dtype) * values.shape[1]), 1)
+
+    def sum_by_head(self, values: Tensor) -> Tensor:
+        """(B, heads): of every patch the sums of ``values`` (B, heads, *patch) where voxels count."""
+        counted = (
+            values if self.counted is None else torch.where(self.counted, values, torch.zeros_like(values[:1, :1]))
+        )
+        return counted.sum(tuple(range(2, values.dim())))
 
     def by_head(self, values: Tensor) -> Tensor:
         """(B, 4, heads): of every patch the sums of ``values`` where each head should be on and where not, and the
@@ -100,5 +137,5 @@ class Voxels:
         counted = torch.ones_like(self.on[:, :1]) if self.counted is None else self.counted
         inside = torch.where(self.on, values, 0.0).sum(axes)
         whole = torch.where(counted, values, 0.0).sum(axes).expand_as(inside)
-        present = self.on.sum(axes).float()
-        return torch.stack((inside, whole - inside, present, counted.sum(axes).float() - present), 1)
+        present = self.on.sum(axes).to(inside.dtype)
+        return torch.stack((inside, whole - inside, present, counted.sum(axes).to(inside.dtype) - present), 1)

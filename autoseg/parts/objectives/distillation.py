@@ -17,6 +17,7 @@ from ...core.samples import COMPLETE, LABELLED
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ...core.inputs import InputSpec
     from ...core.labels import Labels
     from ...core.samples import ForwardPass, Samples, Supervision
 
@@ -40,7 +41,7 @@ class Spec:
     def streams(self) -> tuple[str, ...]:
         return (LABELLED, COMPLETE)
 
-    def build(self, supervision: Supervision, labels: Labels, network: nn.Module) -> Distillation:
+    def build(self, supervision: Supervision, labels: Labels, network: nn.Module, inputs: InputSpec) -> Distillation:
         """``network`` is the teacher, too."""
         return Distillation(self, supervision, labels.exclusive, network)
 

@@ -11,6 +11,7 @@ from ...core.samples import LABELLED
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ...core.inputs import InputSpec
     from ...core.labels import Labels
     from ...core.samples import ForwardPass, Samples, Supervision
 
@@ -23,8 +24,8 @@ class Spec:
     def streams(self) -> tuple[str, ...]:
         return (LABELLED,)
 
-    def build(self, supervision: Supervision, labels: Labels, network: nn.Module) -> Supervised:
-        """``supervision`` is the loss at all scales; ``labels`` and ``network`` are not needed."""
+    def build(self, supervision: Supervision, labels: Labels, network: nn.Module, inputs: InputSpec) -> Supervised:
+        """``supervision`` is the loss at all scales; the rest is not needed."""
         return Supervised(supervision)
 
 
