@@ -22,6 +22,7 @@ from .pool import Pool
 from .resampling import patient_numbers
 from .scores import NUMBER, summarise
 from .tables import aligned
+from .temperature import Recalibration
 
 Members = tuple[str, ...]
 WEIGHED, STAPLED = ", weighed by label", ", STAPLE"
@@ -70,6 +71,8 @@ class Selection:
     """Of the members of the chosen model; no entry where mirroring is not allowed."""
     scores: CrossValidation
     """Of the chosen model, each case with the postprocessing that was learned without its fold."""
+    recalibration: Recalibration | None = None
+    """What temperatures do to its probabilities; None: they were not learned."""
 
     @property
     def chosen(self) -> Compared:

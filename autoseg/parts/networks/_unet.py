@@ -20,6 +20,7 @@ PIECE_BYTES = 1 << 28  # of feature maps in float32 at a time, from which logits
 SLOPE = 0.01  # of the leaky ReLU, as in Isensee et al. 2021
 CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+DROPOUT: dict[int, Callable[..., nn.Module]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 
 
 class Block(nn.Module):
@@ -55,6 +56,9 @@ class UNet(nn.Module):
             for count, kernel, blocks in zip(features, spec.kernels, spec.blocks_decoder)
         )
         self.heads = nn.ModuleList(convolution(count, heads, 1) for count in features[:-1])
+        drop = DROPOUT[spec.dimensions]
+        self.dropout = nn.ModuleList(drop(spec.dropout) if drops else nn.Identity() for drops in spec.drops)
+        """Of each stage, for what it hands on; it has no weights."""
         self.apply(start)
 
     @property
@@ -80,15 +84,16 @@ class UNet(nn.Module):
     def _encoded(self, images: Tensor, *beside: Tensor) -> list[Tensor]:
         """``_down``; every stage is handed what is ``beside`` the maps."""
         skips = [laid_out(images)]
-        for encode in self.encoder:
-            skips.append(encode(skips[-1], *beside))
+        for encode, drop in zip(self.encoder, self.dropout):
+            skips.append(drop(encode(skips[-1], *beside)))
         return skips[1:]
 
     def _decoded(self, skips: list[Tensor], *beside: Tensor) -> list[Tensor]:
         """``_up`` from the maps of the encoder, which are gone afterwards."""
         decoded = [skips.pop()]
         for level in reversed(range(len(self.decoder))):
-            decoded.append(self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1), *beside))
+            maps = self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1), *beside)
+            decoded.append(self.dropout[level](maps))
         return decoded[1:]
 
 
