@@ -4,7 +4,9 @@ Of every case, the negative log-likelihood of its reference is summed for each h
 It is convex in 1/T, and sums of cases are those of folds: so the temperatures that all cases teach, and those that a
 fold's cases are judged with, which all other folds teach, come from the same tables.
 
-Probabilities that were kept in 8 bits are 0 below 1/510; the label that a voxel has counts as that probable there.
+Probabilities that were kept in 8 bits are 0 below 1/510. So the likelihood is that of a voxel's label among those with
+another probability, in voxels that have one of these: conditional on what is known, it finds the same temperatures. A
+voxel of which a network was surely wrong has no say.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.temperature import EDGE, LEAST, MOST, stretched
+from ..core.temperature import LEAST, MOST, stretched
 from .calibration import Bins
 
 GRID = np.geomspace(LEAST, MOST, 41)
@@ -50,15 +52,13 @@ def likelihoods_of_exclusive(chances: np.ndarray, truth: np.ndarray, decided: np
 
     ``chances`` are (heads, voxels), ``truth`` and ``decided`` (voxels,) heads.
     """
-    heads, every = len(chances), np.arange(len(truth))
-    doubtful = chances[truth, every] < 1  # of the others it is 0
-    chances, truth, decided = chances[:, doubtful].astype(float), truth[doubtful], decided[doubtful]
+    heads, own = len(chances), chances[truth, np.arange(len(truth))]
+    doubtful = (own > 0) & (own < 1)
+    chances, own, decided = chances[:, doubtful].astype(float), own[doubtful].astype(float), decided[doubtful]
     found = np.zeros((heads, len(GRID)))
-    if not len(truth):
+    if not len(own):
         return found
-    every = np.arange(len(truth))
-    chances[truth, every] = np.maximum(chances[truth, every], np.exp(-EDGE))
-    true = np.log(chances[truth, every])
+    true = np.log(own)
     most = int((chances > 0).sum(0).max())  # labels that a voxel may have: few of many
     with np.errstate(divide="ignore"):
         logs = np.log(np.partition(chances, heads - most, axis=0)[heads - most :])
@@ -72,12 +72,10 @@ def likelihoods_of_exclusive(chances: np.ndarray, truth: np.ndarray, decided: np
 
 def likelihoods_of_region(chances: np.ndarray, belongs: np.ndarray) -> np.ndarray:
     """Negative log-likelihoods (GRID,) of voxels (voxels,), which belong to a region, or a mask, or do not."""
-    doubtful = chances != belongs
+    doubtful = (chances > 0) & (chances < 1)
     chances, belongs = chances[doubtful].astype(float), belongs[doubtful]
-    with np.errstate(divide="ignore"):
-        logits = np.log(chances) - np.log1p(-chances)
+    logits = np.log(chances) - np.log1p(-chances)
     right = np.where(belongs, logits, -logits)
-    right = np.where(np.isinf(right), -EDGE, right)  # surely wrong, as far as 8 bits can tell
     return np.array([np.logaddexp(0, -stretched(right, 1 / each)).sum() for each in GRID])
 
 

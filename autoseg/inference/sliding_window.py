@@ -75,8 +75,8 @@ class SlidingWindow:
 
         Networks see ``batch_size`` patches at a time on a GPU. ``whole`` allows to read all slices at once, or several
         times. ``members_of`` are labels of which it is asked how far the networks, on mirror images and in patches that
-        overlap, disagree; ``pairs`` counts where they decide alike. Of ``samples`` of its dropout the mean probability is
-        what a network says, and each is a member.
+        overlap, disagree; ``pairs`` counts where they decide alike. With ``samples`` of its dropout, a network says
+        their mean probability, and each is a member.
         """
         self.heads = heads
         self._flat = len(patch_size) == 2
