@@ -73,16 +73,9 @@ def predict(
     )
     story.refuse_among_images(paths, folder)
     cases, refused = images_to_predict(loaded, paths, given.optional_text(modality, "modality"))
-    options = PredictOptions(tta, step, mc_dropout, calibrated)
+    how = PredictOptions(tta, step, mc_dropout, calibrated)
     done = story.predict(
-        loaded,
-        cases,
-        folder,
-        options=options,
-        outputs=wanted,
-        existing=existing,
-        refused=refused,
-        volumes=bool(volumes),
+        loaded, cases, folder, options=how, outputs=wanted, existing=existing, refused=refused, volumes=bool(volumes)
     )
     if report:
         report_after(folder, 1 if loaded.settings.memory else loaded.settings.threads)

@@ -165,6 +165,7 @@ def report(selection: Selection) -> str:
         verdict = "pays" if test.pays else "does not pay"
         what = f"Dice {_signed(test.difference)} on {test.difference.cases} cases for {test.passes} times the work"
         lines.append(f"mirroring {verdict} for {name}: {what}")
+    lines += [selection.recalibration.told()] if selection.recalibration else []
     lines.append(f"chosen: {selection.chosen.name}; Dice {_interval(selection.scores.overall['dice'])}")
     return "\n".join(lines)
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
 from ..core.temperature import LEAST, MOST, stretched
-from .calibration import Bins
+from .calibration import Bins, expected_error
 
 GRID = np.geomspace(LEAST, MOST, 41)
 ONE = 20  # where GRID is 1
@@ -45,6 +46,15 @@ class Recalibration:
     def temperatures(self) -> dict[str, float]:
         """Those that the model gets."""
         return self.learned if self.kept else {}
+
+    def told(self) -> str:
+        """In a line."""
+        errors = [[expected_error(bins, 1) or 0.0 for bins in each.values()] for each in (self.before, self.after)]
+        before, after = map(fmean, errors)
+        change = f"calibration error on held-out cases {before:.3f} before, {after:.3f} after"
+        if not self.kept:
+            return f"temperatures: none, they make held-out cases no likelier; {change}"
+        return f"temperatures: {', '.join(f'{name} {each:.2f}' for name, each in self.learned.items())}; {change}"
 
 
 def likelihoods_of_exclusive(chances: np.ndarray, truth: np.ndarray, decided: np.ndarray) -> np.ndarray:

@@ -109,7 +109,8 @@ def _selected(
     selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
     quality = selected_quality(files, trained[members[0]].plan, cases, compared[0], pool, summary, threads)
     _write_model(files, dataset, {name: trained[name] for name in members}, selection, quality)
-    write_selection(files.selection, replace(selection, recalibration=quality.recalibration))
+    selection = replace(selection, recalibration=quality.recalibration)
+    write_selection(files.selection, selection)
     note_made(files.selected_made)
     return selection
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from ..core.labels import Labels
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..data.label_maps import read_label_map
-from ..evaluation.calibration import Bins, binned, expected_error, pooled
+from ..evaluation.calibration import Bins, binned, pooled
 from ..evaluation.learn import parts
 from ..evaluation.pool import Pool
 from ..evaluation.resampling import patient_numbers
@@ -35,7 +34,6 @@ from ..preprocessing.spatial import not_resampled
 from .calibrate import has_label
 from .compare import Members, Unseen, slabs_of, summed
 
-LOG = logging.getLogger("autoseg")
 CODES = 255  # steps of the probabilities that are counted
 
 
@@ -81,19 +79,7 @@ def recalibration(cases: Sequence[Unseen], model: Combined, workers: int) -> Rec
     counted = list(ordered_map(lambda both: _bins(*both, model), list(zip(cases, taught)), workers))
     labels = list(model.labels.foreground)
     bins = [{name: pooled(case[when][name] for case in counted) for name in labels} for when in range(2)]
-    found = Recalibration(names_with(learned(tables, whose), names), after < before, before, after, *bins)
-    LOG.info("%s", told(found))
-    return found
-
-
-def told(found: Recalibration) -> str:
-    """In a line."""
-    errors = [[expected_error(bins, 1) or 0.0 for bins in each.values()] for each in (found.before, found.after)]
-    before, after = map(np.mean, errors)
-    change = f"calibration error on held-out cases {before:.3f} before, {after:.3f} after"
-    if not found.kept:
-        return f"temperatures: none, they make held-out cases no likelier; {change}"
-    return f"temperatures: {', '.join(f'{name} {each:.2f}' for name, each in found.learned.items())}; {change}"
+    return Recalibration(names_with(learned(tables, whose), names), after < before, before, after, *bins)
 
 
 def _likelihoods(case: Unseen, *, model: Combined) -> np.ndarray:

@@ -21,11 +21,10 @@ from autoseg.core.labels import Labels
 from autoseg.core.records import from_json, read_json, to_json
 from autoseg.errors import ModelError, UsageError
 from autoseg.evaluation.calibration import expected_error
-from autoseg.evaluation.selection import Selection
+from autoseg.evaluation.selection import Selection, report
 from autoseg.inference.model import Model
 from autoseg.inference.options import PredictOptions
 from autoseg.pipeline.select import select
-from autoseg.pipeline.temperatures import told
 from autoseg.plan import Plan
 from autoseg.reporting.sections.selected_calibration import SECTION
 from autoseg.reporting.source import open_source
@@ -47,10 +46,11 @@ def likeliest_for_background() -> float:
     return minimize_scalar(lambda each: np.logaddexp(0, -signed / each).sum(), bounds=(0.2, 5), method="bounded").x
 
 
-def test_temperatures_are_learned_told_and_stored(files: DatasetFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_temperatures_are_learned_told_and_stored(files: DatasetFolder) -> None:
     """Where organ is decided, most voxels are background: so it gets the highest temperature that there is."""
-    select(files, configurations=["2d"], mirroring=False, settings=SETTINGS)
-    found = read_json(files.selection / "selection.json", Selection).recalibration
+    selection = select(files, configurations=["2d"], mirroring=False, settings=SETTINGS)
+    assert selection.recalibration == read_json(files.selection / "selection.json", Selection).recalibration
+    found = selection.recalibration
     assert found is not None and found.kept and found.nll_after < found.nll_before
     assert found.learned == {"background": pytest.approx(likeliest_for_background(), rel=0.02), "organ": 5.0}
     errors = [expected_error(bins["organ"], 1) for bins in (found.before, found.after)]
@@ -59,10 +59,8 @@ def test_temperatures_are_learned_told_and_stored(files: DatasetFolder, capsys: 
     assert sum(found.before["organ"].hits) == sum((reference(number) > 0).sum() for number in range(16))
     bundle = read_bundle(files.selected)
     assert bundle.manifest.temperatures == found.learned
-    assert f"organ {found.learned['organ']:.2f}" in card(bundle) and f"organ {found.learned['organ']:.2f}" in told(
-        found
-    )
-    assert "calibration error on held-out cases" in capsys.readouterr().err
+    assert "organ 5.00" in card(bundle) and "organ 5.00" in found.told()
+    assert found.told() in report(selection) and "on held-out cases" in found.told()
     (table,) = SECTION.blocks(open_source(files))
     assert table.rows[0][:2] == ("organ", found.learned["organ"]) and "do not change" in table.note
     assert main(["report", NAME, "--workspace", str(files.root.parent)]) == 0
@@ -70,13 +68,10 @@ def test_temperatures_are_learned_told_and_stored(files: DatasetFolder, capsys: 
 
 
 def test_an_ensembles_are_learned_of_its_mean(files: DatasetFolder) -> None:
-    select(files, mirroring=False, settings=SETTINGS)
-    found = read_json(files.selection / "selection.json", Selection)
-    assert len(found.chosen.members) == 2 and found.recalibration is not None
-    alone = select(files, configurations=["2d"], mirroring=False, settings=SETTINGS)
-    assert alone.recalibration is None  # what is returned is what was compared; the file knows more
-    of_one = read_json(files.selection / "selection.json", Selection).recalibration
-    assert of_one is not None and of_one.learned != found.recalibration.learned
+    both = select(files, mirroring=False, settings=SETTINGS)
+    assert len(both.chosen.members) == 2 and both.recalibration is not None
+    alone = select(files, configurations=["2d"], mirroring=False, settings=SETTINGS).recalibration
+    assert alone is not None and alone.learned != both.recalibration.learned
 
 
 def test_nothing_is_shown_where_nothing_was_learned(files: DatasetFolder) -> None:
