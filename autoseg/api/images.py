@@ -30,6 +30,8 @@ def predict(
     outputs: Sequence[str | Output] = (),
     tta: str = "auto",
     step: float = 0.5,
+    mc_dropout: int = 0,
+    calibrated: bool = False,
     existing: str = "refuse",
     volumes: bool = False,
     report: bool = True,
@@ -49,6 +51,8 @@ def predict(
     ``probabilities`` (``uint8``, ``uint16`` or ``float32``) and other ``outputs``, by name (``"uncertainty"``) or as
     objects of your own, are written beside the label maps where asked for. ``tta`` is ``auto``, ``none`` or ``full``
     (mirror images of every patch are averaged), ``step`` the distance between patches as a share of the patch.
+    ``mc_dropout`` is the number of samples of its dropout that each network is asked for (0: dropout is off), and
+    ``calibrated`` corrects probabilities and their entropy by the temperatures that the model holds.
     ``volumes`` writes ``volumes.csv``, in ml. ``quality.csv`` tells how good each is likely to be; ``report`` writes a
     page, ``report.html``, and never fails. Raises ModelError, UsageError or UnknownPartError.
     """
@@ -69,16 +73,9 @@ def predict(
     )
     story.refuse_among_images(paths, folder)
     cases, refused = images_to_predict(loaded, paths, given.optional_text(modality, "modality"))
-    options = PredictOptions(tta, step)
+    how = PredictOptions(tta, step, mc_dropout, calibrated)
     done = story.predict(
-        loaded,
-        cases,
-        folder,
-        options=options,
-        outputs=wanted,
-        existing=existing,
-        refused=refused,
-        volumes=bool(volumes),
+        loaded, cases, folder, options=how, outputs=wanted, existing=existing, refused=refused, volumes=bool(volumes)
     )
     if report:
         report_after(folder, 1 if loaded.settings.memory else loaded.settings.threads)

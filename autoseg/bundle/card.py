@@ -38,6 +38,7 @@ def card(trained: Trained, manifest: Manifest | None = None) -> str:
         *([("ensemble", _ensemble(manifest))] if len(manifest.configurations) > 1 else []),
         ("mirroring", "; ".join(_mirroring(plan, name, manifest.mirroring.get(name)) for name in manifest.ensemble)),
         ("postprocessing", "; ".join(map(correction, manifest.postprocessing)) or "none"),
+        ("temperatures", ", ".join(f"{name} {each:.2f}" for name, each in manifest.temperatures.items()) or "none"),
         ("licence", manifest.licence or "none named"),
         ("citation", manifest.citation or "none named"),
         *_scores(manifest),

@@ -11,6 +11,7 @@ from ..core.dice_line import DiceLine
 from ..core.estimate import Estimate
 from ..core.fusion import COMBINED, MEAN, STAPLE
 from ..core.names import path_name, short
+from ..core.temperature import refuse_wrong
 from ..corrections import Correction
 from ..data.training_ranges import TrainingRanges
 
@@ -96,6 +97,8 @@ class Manifest:
     their probabilities, or by STAPLE of what they decide, which knows no weights."""
     predicted_dice: dict[str, DiceLine] = field(default_factory=dict)
     """Label to how the Dice of a prediction follows from its agreement with itself; empty: not known."""
+    temperatures: dict[str, float] = field(default_factory=dict)
+    """Head to the temperature that calibrates its probabilities (``core.temperature``); empty: not known."""
     training: TrainingRanges | None = None
     """What the training cases were like; None: not known."""
     files: dict[str, StoredFile] = field(default_factory=dict)
@@ -115,6 +118,7 @@ class Manifest:
             found = short(self.ensemble, 300)
             raise ValueError(f"the weights of the ensemble must be above 0 and sum to 1, found {found}")
         self._check_label_weights()
+        refuse_wrong(self.temperatures)
         if self.combined not in COMBINED or (self.combined == STAPLE and (self.label_weights or len(weights) < 2)):
             raise ValueError(
                 f"combined must be {MEAN}, or {STAPLE} for several configurations without label_weights; found "

@@ -58,6 +58,7 @@ def add_flags(command: ArgumentParser) -> None:
         metavar="SHARE",
         help="distance of patches, in patches (default: 0.5)",
     )
+    _add_certainty(command)
     _flags.add_report(command)
     _flags.add_machine(command)
     _flags.add_memory(command)
@@ -89,6 +90,22 @@ def _add_modality(command: ArgumentParser) -> None:
         type=_flags.word,
         metavar="CHANNEL",
         help="of images whose names do not say it, for a model that takes one per case (default: by their values)",
+    )
+
+
+def _add_certainty(command: ArgumentParser) -> None:
+    """How sure of a voxel the model says it is."""
+    command.add_argument(
+        "--mc-dropout",
+        type=_flags.whole(1, 1000),
+        default=0,
+        metavar="N",
+        help="average over N samples of the dropout that the model was trained with (default: dropout is off)",
+    )
+    command.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="correct probabilities and uncertainty by the temperatures that select learned",
     )
 
 
@@ -136,7 +153,7 @@ def run(options: Namespace) -> int:
         cases,
         options.output,
         outputs=outputs,
-        options=PredictOptions(options.tta, options.step),
+        options=PredictOptions(options.tta, options.step, options.mc_dropout, options.calibrated),
         existing=options.existing,
         refused=refused,
         volumes=options.volumes,

@@ -22,6 +22,7 @@ from .pool import Pool
 from .resampling import patient_numbers
 from .scores import NUMBER, summarise
 from .tables import aligned
+from .temperature import Recalibration
 
 Members = tuple[str, ...]
 WEIGHED, STAPLED = ", weighed by label", ", STAPLE"
@@ -70,6 +71,8 @@ class Selection:
     """Of the members of the chosen model; no entry where mirroring is not allowed."""
     scores: CrossValidation
     """Of the chosen model, each case with the postprocessing that was learned without its fold."""
+    recalibration: Recalibration | None = None
+    """What temperatures do to its probabilities; None: they were not learned."""
 
     @property
     def chosen(self) -> Compared:
@@ -162,6 +165,7 @@ def report(selection: Selection) -> str:
         verdict = "pays" if test.pays else "does not pay"
         what = f"Dice {_signed(test.difference)} on {test.difference.cases} cases for {test.passes} times the work"
         lines.append(f"mirroring {verdict} for {name}: {what}")
+    lines += [selection.recalibration.told()] if selection.recalibration else []
     lines.append(f"chosen: {selection.chosen.name}; Dice {_interval(selection.scores.overall['dice'])}")
     return "\n".join(lines)
 

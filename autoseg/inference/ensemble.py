@@ -29,7 +29,7 @@ from .accumulator import Space
 from .entropy import disagreement_between
 from .fold_pairs import FoldPairs
 from .memory import Need
-from .options import PredictOptions
+from .options import DEFAULT, PredictOptions
 from .predictor import Predictor, Slabs
 from .readout import Slab
 from .sliding_window import ANYWHERE
@@ -80,8 +80,10 @@ class Ensemble(Predictor[PreparedTogether]):
         """The first member's: channels, labels and orientation are those of all."""
         return self.members[0].task
 
-    def need_of_networks(self, geometry: Geometry, disagreement: bool = False) -> Need:
-        first, *others = (member.need_of_networks(geometry, disagreement) for member in self.members)
+    def need_of_networks(
+        self, geometry: Geometry, disagreement: bool = False, options: PredictOptions = DEFAULT
+    ) -> Need:
+        first, *others = (member.need_of_networks(geometry, disagreement, options) for member in self.members)
         for other in others:
             first = first.beside(other)
         if self.combined == STAPLE:
@@ -90,6 +92,10 @@ class Ensemble(Predictor[PreparedTogether]):
 
     def passes(self, options: PredictOptions) -> int:
         return sum(member.passes(options) for member in self.members)
+
+    @property
+    def has_dropout(self) -> bool:
+        return any(member.has_dropout for member in self.members)
 
     def problem_without(self, absent: Collection[int]) -> str | None:
         """None as long as one of the members does without."""

@@ -78,9 +78,10 @@ class Need:
 NOTHING = Need(0, 0, 0)
 
 
-def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = None) -> Need:
+def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = None, sampled: bool = False) -> Need:
     """For an image of this size, were nothing cropped away. ``values`` are summed per voxel; None: one per head.
 
+    ``sampled``: networks are asked for samples of their dropout, whose probabilities are summed for each patch.
     Raises DatasetError for more voxels than can be counted.
     """
     configuration, transposed = task.configuration, transpose(task, geometry)
@@ -103,7 +104,7 @@ def need(geometry: Geometry, task: Task, run: Resolved, values: int | None = Non
         reading=4 * voxels * ((READING + filters) * channels + FILTERING * filters),
         fixed=4 * (seen + joined) * z * y * x
         + labels
-        + 2 * output
+        + (4 if sampled else 2) * output
         + working_bytes(configuration, summed, run)
         + 2 * slab,
         window=4 * summed * max(height, patch[0]) * max(y, patch[1]) * max(x, patch[2]),

@@ -20,6 +20,7 @@ from ..core.clock import Clock
 from ..core.files import named_path
 from ..core.fusion import STAPLE
 from ..core.geometry import Geometry, Image
+from ..core.names import short
 from ..core.staple import staple_problem
 from ..corrections import Correction
 from ..errors import ModelError
@@ -32,6 +33,7 @@ from .accumulator import Space
 from .ensemble import Ensemble
 from .fold_pairs import FoldPairs
 from .inputs import all_inputs
+from .mc_dropout import Samples, has_dropout
 from .memory import Need, need, need_of_disagreement
 from .networks import read_network, refuse_too_large
 from .options import DEFAULT, PredictOptions
@@ -92,6 +94,8 @@ class Model(Predictor[PreparedCase]):
             return replace(members[0], postprocessing=manifest.postprocessing, trained=trained)
         weights = tuple(manifest.ensemble.values())
         of_heads = tuple(manifest.label_weights[name] for name in manifest.ensemble if manifest.label_weights)
+        if unknown := set(manifest.temperatures) - set(trained.plan.labels.head_names):
+            raise ModelError(f"{trained.path}: temperatures names {short(sorted(unknown))}, which the plan does not")
         if of_heads and len(of_heads[0]) != trained.plan.labels.heads:
             raise ModelError(
                 f"{trained.path}: label_weights has weights for {len(of_heads[0])} labels, the plan has "
@@ -117,16 +121,30 @@ class Model(Predictor[PreparedCase]):
     def configuration(self) -> Configuration:
         return self.task.configuration
 
-    def need_of_networks(self, geometry: Geometry, disagreement: bool = False) -> Need:
-        readout = Readout.of(self.networks, self.task.labels.heads)
+    def need_of_networks(
+        self, geometry: Geometry, disagreement: bool = False, options: PredictOptions = DEFAULT
+    ) -> Need:
+        sampled = bool(self._samples(options))
+        readout = None if sampled else Readout.of(self.networks, self.task.labels.heads)
         run, values = resolve(self.settings, predicting=True), readout.weight.shape[1] if readout else None
-        needed = need(geometry, self.task, run, values)
+        needed = need(geometry, self.task, run, values, sampled)
         if self.previous is not None:
-            needed = needed.together(self.previous.need(geometry))
+            needed = needed.together(self.previous.need(geometry, options=options))
         return needed.with_output(need_of_disagreement(needed.window, self.task, values)) if disagreement else needed
 
     def passes(self, options: PredictOptions) -> int:
-        return len(self.networks) * 2 ** len(options.mirror_axes(self.task.mirrored, self.mirroring_pays))
+        mirrored = 2 ** len(options.mirror_axes(self.task.mirrored, self.mirroring_pays))
+        return len(self.networks) * mirrored * (self._samples(options) or 1)
+
+    @property
+    def has_dropout(self) -> bool:
+        """Of this stage or one before it."""
+        earlier = self.previous is not None and self.previous.has_dropout
+        return earlier or any(map(has_dropout, self.networks))
+
+    def _samples(self, options: PredictOptions) -> int:
+        """How many of each network; none of networks without dropout, all of which would be alike."""
+        return options.mc_dropout if any(map(has_dropout, self.networks)) else 0
 
     def problem_without(self, absent: Collection[int]) -> str | None:
         problem = self.task.problem_without(absent)
@@ -185,11 +203,12 @@ class Model(Predictor[PreparedCase]):
         pairs: FoldPairs | None = None,
     ) -> SlidingWindow:
         _, resampling = prepared.record.split()
+        labels, count = self.task.labels, self._samples(options)
         return SlidingWindow(
             self.networks,
             self._inputs(prepared, options, space, clock),
             self.configuration.patch_size,
-            heads=self.task.labels.heads,
+            heads=labels.heads,
             batch_size=self.configuration.batch_size,
             mirror_axes=options.mirror_axes(self.task.mirror_axes, self.mirroring_pays),
             step=options.step,
@@ -198,8 +217,9 @@ class Model(Predictor[PreparedCase]):
             space=space,
             whole=whole or needs_whole(resampling, self.configuration.resampler),
             clock=clock,
-            members_of=self.task.labels if disagreement else None,
+            members_of=labels if disagreement else None,
             pairs=None if pairs is None else pairs.window(len(self.networks)),
+            samples=Samples(count, self.settings.seed, labels, len(self.networks)) if count else None,
         )
 
     def _inputs(self, prepared: PreparedCase, options: PredictOptions, space: Space, clock: Clock | None) -> np.ndarray:

@@ -15,9 +15,10 @@ from ..bundle.trained import Trained
 from ..core.clock import Clock
 from ..core.geometry import Geometry, Image
 from ..core.names import short
+from ..core.temperature import Temperatures
 from ..corrections import Correction, corrected
 from ..data.dataset import Case
-from ..errors import ModelError, NotFiniteError
+from ..errors import ModelError, NotFiniteError, UsageError
 from ..preprocessing.estimates import NOT_KEPT, Estimates
 from ..preprocessing.spatial import SpatialRecord
 from ..settings import Resolved, RunSettings, resolve
@@ -68,21 +69,52 @@ class Predictor(ABC, Generic[OnGrid]):
     trained: Trained | None
     """Where it was read from; None for one that was made in memory."""
 
-    def need(self, geometry: Geometry, outputs: Outputs | None = None, in_file: bool = True) -> Need:
+    def need(
+        self,
+        geometry: Geometry,
+        outputs: Outputs | None = None,
+        in_file: bool = True,
+        options: PredictOptions = DEFAULT,
+    ) -> Need:
         """What an image of this size takes of main memory; of ``outputs`` as ``Output.need`` says."""
         wanted = outputs or {}
-        needed = self.need_of_networks(geometry, asks_disagreement(wanted))
+        needed = self.need_of_networks(geometry, asks_disagreement(wanted), options)
         for output in wanted.values():
             needed = needed.with_output(output.need(self.task, geometry, in_file))
         return needed.corrected(geometry) if self.postprocessing else needed
 
     @abstractmethod
-    def need_of_networks(self, geometry: Geometry, disagreement: bool = False) -> Need:
+    def need_of_networks(
+        self, geometry: Geometry, disagreement: bool = False, options: PredictOptions = DEFAULT
+    ) -> Need:
         """What it takes to decide an image of this size, and to see how far members disagree."""
+
+    @property
+    @abstractmethod
+    def has_dropout(self) -> bool:
+        """Whether any of the networks has dropout, of which samples can be asked for."""
+
+    def refuse(self, options: PredictOptions) -> None:
+        """Raises UsageError where this model cannot do what ``options`` ask for."""
+        if options.mc_dropout and not self.has_dropout:
+            raise UsageError(
+                "the model has no dropout of which samples could be taken; train one with it, for example "
+                "`autoseg train DATASET 0 --set network.dropout=0.2`"
+            )
+        if options.calibrated and not self.temperatures:
+            raise UsageError(
+                "the model has no temperatures to calibrate with; `autoseg select` learns them from a cross-validation"
+            )
+
+    @property
+    def temperatures(self) -> Temperatures:
+        """Of its heads, as the cross-validation taught them; empty: not known."""
+        return {} if self.trained is None else self.trained.manifest.temperatures
 
     @abstractmethod
     def passes(self, options: PredictOptions) -> int:
-        """How many predictions of networks, on an image and its mirror images, are averaged in every voxel."""
+        """How many predictions of networks, on an image and its mirror images, are averaged in every voxel. Each
+        sample of dropout is one."""
 
     def prepare(self, image: Image, given: Mapping[str, Any] | None = None, estimates: Estimates = NOT_KEPT) -> OnGrid:
         """The image on the network's grid. Raises ModelError when channels are missing or voxels are not numbers.
@@ -136,6 +168,8 @@ class Predictor(ABC, Generic[OnGrid]):
         affine: np.ndarray | None = None,
         tta: str = "auto",
         step: float = STEP,
+        mc_dropout: int = 0,
+        calibrated: bool = False,
         outputs: Sequence[str | Output] = (),
         given: Mapping[str, Any] | None = None,
     ) -> Any:
@@ -145,13 +179,13 @@ class Predictor(ABC, Generic[OnGrid]):
         in mm along (z, y, x) or ``affine`` (4, 4) from voxel (x, y, z) to mm, as nibabel's, the path of an image file
         or a sequence of paths, one per channel. A list of images or arrays, one per channel, may hold None for one that
         is missing, if the model was planned for that. Of a model that takes one modality per case, the image of one
-        channel may come alone, and is told by its values. ``tta`` and ``step`` are those of ``PredictOptions``. Paths
-        and an ``Image`` give a ``Prediction``; where further ``outputs`` are asked for, as in ``segment``, every image
-        does. ``given`` is that of ``prepare``: points of a user, for example. Raises ModelError when channels are
-        wrong.
+        channel may come alone, and is told by its values. ``tta``, ``step``, ``mc_dropout`` and ``calibrated`` are
+        those of ``PredictOptions``. Paths and an ``Image`` give a ``Prediction``; where further ``outputs`` are asked
+        for, as in ``segment``, every image does. ``given`` is that of ``prepare``: points of a user, for example.
+        Raises ModelError when channels are wrong, UsageError where the model cannot do what is asked for.
         """
         read, give_back = opened(image, spacing, affine, self.task.channel_sources, self.task.alignment)
-        found = self._segmented(read, PredictOptions(tta, step), chosen(outputs), given)
+        found = self._segmented(read, PredictOptions(tta, step, mc_dropout, calibrated), chosen(outputs), given)
         return found if outputs else give_back(found)
 
     def segment(
@@ -179,10 +213,12 @@ class Predictor(ABC, Generic[OnGrid]):
         self, read: Image, options: PredictOptions, wanted: Outputs, given: Mapping[str, Any] | None
     ) -> Prediction:
         """``segment`` for an image whose channels lie on one grid."""
+        self.refuse(options)
         read = placed(read, self.task, "the image")
         if blind := self.left_out(read.absent):
             LOG.warning("the image lacks channels of %s, left out of the ensemble", ", ".join(blind))
-        space = Space(self.need(read.geometry, wanted, in_file=False).room(budget(self.settings.memory)))
+        needed = self.need(read.geometry, wanted, in_file=False, options=options)
+        space = Space(needed.room(budget(self.settings.memory)))
         return self.decide(self.prepare(read, given), options, wanted, space=space)
 
     def decide(
@@ -207,7 +243,8 @@ class Predictor(ABC, Generic[OnGrid]):
 
         def written(run: Resolved) -> Prediction:
             pairs = FoldPairs(self.task.labels) if any(output.fold_pairs for output in wanted.values()) else None
-            context = OutputContext(self.task, prepared.geometry, prepared.record, case, folder, pairs)
+            temperatures = self.temperatures if options.calibrated else {}
+            context = OutputContext(self.task, prepared.geometry, prepared.record, case, folder, pairs, temperatures)
             slabs = self.slabs(prepared, options, run, space, clock, asked, pairs)
             return write_outputs(slabs, context, wanted, clock)
 

@@ -8,7 +8,8 @@ is thick, whatever the height of the image.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import product, takewhile
+from contextlib import nullcontext
+from itertools import cycle, product, takewhile
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..settings import Resolved
 from .accumulator import CHUNK_BYTES, Accumulator, Space
 from .entropy import sums_per_voxel
 from .fold_pairs import WindowPairs
+from .mc_dropout import MeanOfSamples, Samples, Thinned
 from .members import SUMMED_BYTES, Members
 from .mirroring import mirrorings
 from .options import STEP
@@ -66,20 +68,23 @@ class SlidingWindow:
         clock: Clock | None = None,
         members_of: Labels | None = None,
         pairs: WindowPairs | None = None,
+        samples: Samples | None = None,
     ) -> None:
         """``image`` is (channels, z, y, x) float32; ``patch_size`` has two entries for networks that see slices,
         each with its neighbours to make ``slices`` per channel; the border slices come again beyond the image.
 
         Networks see ``batch_size`` patches at a time on a GPU. ``whole`` allows to read all slices at once, or several
         times. ``members_of`` are labels of which it is asked how far the networks, on mirror images and in patches that
-        overlap, disagree; ``pairs`` counts where they decide alike.
+        overlap, disagree; ``pairs`` counts where they decide alike. With ``samples`` of its dropout, a network says
+        their mean probability, and each is a member.
         """
         self.heads = heads
         self._flat = len(patch_size) == 2
         patch: Shape = (1, *patch_size) if self._flat else tuple(patch_size)  # type: ignore[assignment]
         self.shape: Shape = image.shape[1:]
         self._networks, self._run, self._clock = networks, run, clock or Clock()
-        self.readout = None if whole else Readout.of(networks, heads)
+        self._samples = samples
+        self.readout = None if whole or samples else Readout.of(networks, heads)
         self._places = self.readout.maps if self.readout else [slice(0, heads)] * len(networks)
         self._share = 1 / (1 if self.readout else len(networks))
         self._values = self._places[-1].stop
@@ -165,11 +170,10 @@ class SlidingWindow:
             batch = [jobs[index] for index in some]
             patches = torch.stack([self._patch(tile).flip(_spatial(flips)) for tile, flips in batch])
             decisions: list[list[Tensor]] = [[] for _ in batch]
-            for number, (network, place) in enumerate(zip(self._networks, self._places)):
-                for (tile, flips), values, decided in zip(batch, self._computed(network, patches), decisions):
-                    turned = tuple(axis + self._flat for axis in flips)
-                    self._window.add(tile, values, turned, share, place)
-                    self._add_member(number, tile, values, turned)
+            for number, place in enumerate(self._places):
+                said = self._said(number, patches, batch)
+                for (tile, flips), values, decided in zip(batch, said, decisions):
+                    self._window.add(tile, values, self._turned(flips), share, place)
                     if self._pairs is not None and not flips:
                         decided.append(self._pairs.decided(values, self._logits_of[number]))
             for (tile, _), decided in zip(batch, decisions):
@@ -177,48 +181,69 @@ class SlidingWindow:
                     self._pairs.add(tile, decided)
         self._next += len(group)
 
-    def _add_member(self, number: int, tile: Tile, values: Tensor, turned: tuple[int, ...]) -> None:
+    def _turned(self, flips: Sequence[int]) -> tuple[int, ...]:
+        """Axes of a patch as axes of (z, y, x)."""
+        return tuple(axis + self._flat for axis in flips)
+
+    def _said(self, number: int, patches: Tensor, jobs: Sequence[tuple[Tile, Sequence[int]]] = ()) -> list[Tensor]:
+        """What the network with this number says about each patch, see ``_computed``: of samples their mean.
+
+        Each of them is a member where ``jobs`` say where the patches lie, and along which axes they are mirrored; one
+        patch may stand for several that are alike.
+        """
+        if self._samples is None:
+            values = self._computed(self._networks[number], patches)
+            self._add_members(number, values, jobs)
+            return values
+        mean = MeanOfSamples(self._samples)
+        for seed in self._samples.seeds[number]:
+            values = self._computed(self._networks[number], patches, seed)
+            self._add_members(number, values, jobs)
+            mean.add(values)
+        return mean.logits()
+
+    def _add_members(self, number: int, values: Sequence[Tensor], jobs: Sequence[tuple[Tile, Sequence[int]]]) -> None:
         if self._members is not None:
-            share = 1 / (len(self._networks) * len(self._flips))
-            self._members.add(number, tile, values, turned, share)
+            share = 1 / (len(self._networks) * len(self._flips) * (self._samples.count if self._samples else 1))
+            for (tile, flips), each in zip(jobs, cycle(values)):
+                self._members.add(number, tile, each, self._turned(flips), share)
 
     def _add_uniform_members(self, tile: Tile) -> None:
         """Computed anew for each such patch: to keep them would take memory for every network."""
         if self._members is not None:
-            for number, network in enumerate(self._networks):
-                (values,) = self._computed(network, self._patch(tile)[None])
-                for flips in self._flips:
-                    self._add_member(number, tile, values, tuple(axis + self._flat for axis in flips))
+            for number in range(len(self._networks)):
+                self._said(number, self._patch(tile)[None], [(tile, flips) for flips in self._flips])
 
     def _patch(self, tile: Tile) -> Tensor:
         """(channels, z, y, x), or (channels * slices, y, x)."""
         patch = self._image[(slice(None),) + tile.box.slices]
         return patch.squeeze(1).movedim(-1, 1).flatten(0, 1) if self._flat else patch
 
-    def _computed(self, network: Any, patches: Tensor) -> list[Tensor]:
+    def _computed(self, network: Any, patches: Tensor, seed: int | None = None) -> list[Tensor]:
         """Per patch its finest logits as (z, y, x, heads), or maps if they are read out later.
 
-        Fewer patches at a time where memory does not suffice.
+        Fewer patches at a time where memory does not suffice. ``seed`` is that of a sample of the network's dropout.
         """
-        finest = self._tried(network, patches)
+        finest = self._tried(network, patches, seed)
         if finest is None:
             give_back_unused(self._run.device)
             if len(patches) == 1:
                 raise MemoryError(f"there is not enough memory for a patch of {tuple(patches.shape[2:])} voxels")
             halves = patches.tensor_split(2)
             self._batch = min(self._batch, len(halves[0]))  # from now on
-            return [values for half in halves for values in self._computed(network, half)]
+            return [values for half in halves for values in self._computed(network, half, seed)]
         if finest.shape[2:] != patches.shape[2:] or (not self.readout and finest.shape[1] != self.heads):
             found, wanted = tuple(finest.shape[1:]), (self.heads, *patches.shape[2:])
             raise ModelError(f"the network gives logits of shape {found} for a patch, {wanted} are wanted")
         return list((finest.unsqueeze(2) if self._flat else finest).movedim(1, -1))
 
-    def _tried(self, network: Any, patches: Tensor) -> Tensor | None:
+    def _tried(self, network: Any, patches: Tensor, seed: int | None) -> Tensor | None:
         """What the network says; None where memory does not suffice, once all that it had computed until then is gone:
         while an error is handled, it keeps that alive."""
-        run = self._run
+        run, sampling = self._run, nullcontext() if seed is None else Thinned(seed)
+        autocast = torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None)
         try:
-            with torch.inference_mode(), torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
+            with torch.inference_mode(), autocast, sampling:
                 there = patches.to(run.device)
                 return network.maps(there) if self.readout else network(there)[0]
         except (RuntimeError, MemoryError) as error:
@@ -238,9 +263,9 @@ class SlidingWindow:
         key = patch.flatten(1)[:, 0].numpy().tobytes()
         if key not in self._known:
             totals: list[Tensor] = []
-            for network in self._networks:
-                values = self._computed(network, patch[None])[0].float()
-                turned = [values.flip(tuple(axis + self._flat for axis in flips)) for flips in self._flips]
+            for number in range(len(self._networks)):
+                values = self._said(number, patch[None])[0].float()
+                turned = [values.flip(self._turned(flips)) for flips in self._flips]
                 totals.append(torch.stack(turned).sum(0))
             total = torch.cat(totals, -1) if self.readout else torch.stack(totals).sum(0)
             self._known[key] = total * (self._share / len(self._flips))

@@ -66,7 +66,7 @@ def count_bins(stored: StoredProbabilities, reference: np.ndarray, labels: Label
         codes, there = stored.read(rows).numpy(), inner[rows]
         annotated = None if labels.ignore is None else there != labels.ignore
         for number, name in enumerate(names):
-            code, has = codes[before + number], _has(there, name, labels)
+            code, has = codes[before + number], has_label(there, name, labels)
             if annotated is not None:
                 code, has = code[annotated], has[annotated]
             _count(counts[number, 0], code.reshape(-1))
@@ -74,7 +74,7 @@ def count_bins(stored: StoredProbabilities, reference: np.ndarray, labels: Label
     return {name: binned(*each) for name, each in zip(names, counts)}
 
 
-def _has(values: np.ndarray, name: str, labels: Labels) -> np.ndarray:
+def has_label(values: np.ndarray, name: str, labels: Labels) -> np.ndarray:
     """Which voxels of the user's values are of the label."""
     if isinstance(labels, MaskLabels):
         return (values & values.dtype.type(labels.bit(name))) != 0

@@ -17,6 +17,7 @@ from ..plan import Plan
 from ..workspace import DatasetFolder
 from .compare import Members, Unseen, slabs_of, summed
 from .model_quality import ModelQuality, ranges_in, seen
+from .temperatures import Combined, recalibration
 
 
 def selected_quality(
@@ -30,13 +31,14 @@ def selected_quality(
 ) -> ModelQuality:
     """Of the model that was selected, whose scores of all ``cases`` are ``summary``.
 
-    STAPLE, whose certainty is not that of networks, has no lines.
+    STAPLE, whose certainty is not that of networks, has no lines and no temperatures.
     """
     ranges = ranges_in(files, plan)
     if chosen.stapled:
         return ModelQuality({}, ranges)
     table = agreements(cases, chosen.members, plan.labels, pool, workers)
-    return ModelQuality(learn(seen(table, summary)), ranges)
+    found = recalibration(cases, Combined(chosen.members, plan.labels, pool), workers)
+    return ModelQuality(learn(seen(table, summary)), ranges, found)
 
 
 def agreements(

@@ -14,6 +14,7 @@ from ..errors import AutosegError
 from ..evaluation.predicted_dice import Seen, learn
 from ..evaluation.quality_table import QUALITY, QualityTable, read_quality
 from ..evaluation.scores import Summary
+from ..evaluation.temperature import Recalibration
 from ..plan import Plan
 from ..run_folder import RunFolder
 from ..workspace import DatasetFolder
@@ -29,6 +30,8 @@ class ModelQuality:
     """Label to how its Dice follows from its agreement; empty: not known."""
     training: TrainingRanges | None = None
     """None: not known."""
+    recalibration: Recalibration | None = None
+    """What temperatures do to its probabilities, where that was learned now."""
 
 
 def quality_of(trained: Trained | None) -> ModelQuality:

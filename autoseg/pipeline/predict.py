@@ -65,10 +65,11 @@ def predict(
     whoever wrote it, or cannot be used. Where ``folder`` is autoseg's own, what is written need not be ``recorded``.
     Channels that are ``withheld``, counted from 0, are missing to the networks; their files still place the others.
     ``estimates`` say for cases of a workspace where it keeps what filters find slowly.
-    Raises UsageError when a result would replace an image.
+    Raises UsageError when a result would replace an image, or the model cannot do what ``options`` ask for.
     """
     if existing not in EXISTING:
         raise UsageError(f"existing {existing!r} is unknown; choose one of {', '.join(EXISTING)}")
+    model.refuse(options)
     start, wanted = time.monotonic(), outputs or chosen()
     if asks_disagreement(wanted) and model.passes(options) == 1:
         LOG.warning("one network that sees no mirror images disagrees with itself only where patches overlap")

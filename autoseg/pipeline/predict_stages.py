@@ -137,7 +137,7 @@ class Stages:
         """``workers`` cases are predicted at once, as far as memory allows."""
 
         def decided(case: Prepared) -> Prediction:
-            needed, budget = self.model.need(case.geometry, self.outputs), self.gate.budget
+            needed, budget = self.model.need(case.geometry, self.outputs, options=self.options), self.gate.budget
             _share_threads(self.model.settings.threads, min(workers, budget // max(1, needed.total(budget))))
             for path in self._streamed(attempt.key):
                 self._begin(path)
@@ -222,7 +222,7 @@ class Stages:
         key, alignment, image = case.key, self.model.task.alignment, self.image(case.key)
         header = read_header(image)
         refuse_unwritable(self.target(key), header.geometry)
-        needed = self.model.need(header.geometry, self.outputs)
+        needed = self.model.need(header.geometry, self.outputs, options=self.options)
         if alignment is not None:
             others = [read_header(path) for path in case.image_files if path != image or alignment.registers]
             needed = replace(needed, reading=needed.reading + bytes_beside(header, others, alignment))

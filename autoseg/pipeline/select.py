@@ -109,6 +109,7 @@ def _selected(
     selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
     quality = selected_quality(files, trained[members[0]].plan, cases, compared[0], pool, summary, threads)
     _write_model(files, dataset, {name: trained[name] for name in members}, selection, quality)
+    selection = replace(selection, recalibration=quality.recalibration)
     write_selection(files.selection, selection)
     note_made(files.selected_made)
     return selection
@@ -290,6 +291,7 @@ def _write_model(
         mirroring=mirroring,
         scores=selection.scores,
         predicted_dice=quality.lines,
+        temperatures=quality.recalibration.temperatures if quality.recalibration else {},
         training=quality.training,
         licence=dataset.licence,
         citation=dataset.citation,

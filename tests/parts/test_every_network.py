@@ -116,6 +116,20 @@ def test_there_is_a_network_for_slices_or_for_volumes(name: str) -> None:
 
 
 @every_network
+def test_its_dropout_leaves_out_other_maps_each_time_it_trains(name: str, dimensions: int) -> None:
+    network, patch, channels = given(name, dimensions)
+    if not hasattr(network, "dropout"):
+        pytest.skip(f"{name} has no dropout")
+    one = network.with_fields(dropout=0.5).build(InputSpec.of_image(channels), HEADS)
+    images = torch.randn(1, channels, *patch)
+    with torch.no_grad():
+        first, again = (one.train()(images)[0] for _ in range(2))
+        assert not torch.equal(first, again)
+        first, again = (one.eval()(images)[0] for _ in range(2))
+        assert torch.equal(first, again)
+
+
+@every_network
 def test_it_gives_logits_of_its_patch_and_gradients_to_every_weight(name: str, dimensions: int) -> None:
     """In every precision that the processor computes, of a batch of one."""
     network, images = built(name, dimensions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from ...core.family import Family
 from ...core.geometry import Geometry
+from ...core.temperature import Temperatures
 from ...data.dataset import Case
 from ...errors import ModelError, UsageError
 from ...preprocessing.spatial import SpatialRecord, not_resampled
@@ -47,6 +48,8 @@ class OutputContext:
     """Where files are written; None: nowhere, results stay in main memory."""
     pairs: FoldPairs | None = None
     """Where folds are compared; None: no output wants it."""
+    temperatures: Temperatures = field(default_factory=dict)
+    """By which probabilities are calibrated; empty: they are taken as they are."""
 
     @property
     def image(self) -> Path | None:

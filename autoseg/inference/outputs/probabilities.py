@@ -14,6 +14,7 @@ from ...task import Task
 from ..memory import Need, slab_bytes
 from ..prediction import Prediction
 from ..readout import Slab
+from ..temperature import calibrated
 from . import Output, OutputContext
 from ._channels import Channels
 
@@ -25,7 +26,7 @@ WORKING = 4  # arrays of the size of a slab: logits, probabilities, and what is 
 @dataclass(frozen=True)
 class Spec(Output):
     """``probabilities/<case>.nii.gz``: one channel per label, background first and all together one, or per region,
-    each on its own. They are those before the label map is corrected."""
+    each on its own. They are those before the label map is corrected, calibrated where that is asked for."""
 
     kind: str = "uint8"
     """Of the numbers in the file."""
@@ -51,7 +52,7 @@ class Spec(Output):
 
 class _Writer:
     def __init__(self, context: OutputContext, kind: str) -> None:
-        self._labels = context.task.labels
+        self._labels, self._temperatures = context.task.labels, context.temperatures
         step = 1 / np.iinfo(kind).max if np.dtype(kind).kind == "u" else 1.0
         self._found = Channels.empty(list(self._labels.head_names), context.geometry.shape, kind, step, context.folder)
         if self._labels.exclusive:
@@ -60,8 +61,9 @@ class _Writer:
         self._inner = context.inner(self._found.stored)
 
     def take(self, rows: slice, slab: Slab) -> None:
-        chances = self._labels.probabilities(slab.logits())
-        self._inner[:, rows] = self._found.coded(chances.movedim(-1, 0).cpu().numpy())
+        for z, logits in zip(range(rows.start, rows.stop), slab.logits()):
+            chances = self._labels.probabilities(calibrated(logits, self._labels, self._temperatures))
+            self._inner[:, z] = self._found.coded(chances.movedim(-1, 0).cpu().numpy())
         self._found.release()
 
     def close(self) -> Channels:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ._normalisation import InstanceNorm
 from ._slices import slices_of, volumes_of, with_neighbours
 from ._stages import UNetSpec
-from ._unet import CONVOLUTION, Block, UNet, _computed_finely, activate, stage, start
+from ._unet import CONVOLUTION, Block, UNet, logits_of, activate, stage, start
 
 if TYPE_CHECKING:
     from .h_denseunet import Spec
@@ -37,7 +37,7 @@ class HDenseUNet(UNet):
     def forward(self, images: Tensor) -> list[Tensor]:
         of_slices, seen = self._seen_in_slices(images)
         decoded = self._fused(images, of_slices, seen)
-        logits = [_computed_finely(head, maps) for head, maps in zip(self.heads, decoded[::-1])]
+        logits = [logits_of(head, maps) for head, maps in zip(self.heads, decoded[::-1])]
         return [logits[0], seen, *logits[1:]]
 
     def _up(self, images: Tensor) -> list[Tensor]:
@@ -46,7 +46,7 @@ class HDenseUNet(UNet):
     def _seen_in_slices(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The finest maps of the 2-D half (B, features, z, y, x), and the logits that it makes of them."""
         depth, maps = images.shape[2], self.slices.maps(slices_of(with_neighbours(images)))
-        return volumes_of(maps, depth), volumes_of(_computed_finely(self.slices.last, maps), depth).contiguous()
+        return volumes_of(maps, depth), volumes_of(logits_of(self.slices.last, maps), depth).contiguous()
 
     def _fused(self, images: Tensor, of_slices: Tensor, seen: Tensor) -> list[Tensor]:
         decoded = super()._up(torch.cat((images, seen.sigmoid()), 1))

@@ -54,7 +54,7 @@ class KiUNet(UNet):
         maps, fine = self.encoder[0](laid_out(images)), images
         skips, finer = [maps], []
         for level, encode in enumerate([*self.encoder][1:]):
-            maps = encode(maps)
+            maps = self.dropout[level + 1](encode(maps))
             if level < len(self.over):
                 fine = self.over[level](fine)
                 size = [edge * step for edge, step in zip(fine.shape[2:], self.strides[level])]
@@ -67,7 +67,7 @@ class KiUNet(UNet):
         """The U-Net's way up and the branch's way back, from their maps of each stage, which are gone afterwards."""
         decoded, fine = [skips.pop()], finer.pop()
         for level in reversed(range(len(self.decoder))):
-            maps = self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1))
+            maps = self.dropout[level](self.decoder[level](torch.cat((self.up[level](decoded[-1]), skips.pop()), 1)))
             if level < len(self.back):
                 fine = self.back[level](fine)
                 if level == 0:

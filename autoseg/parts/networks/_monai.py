@@ -13,7 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.overrides import TorchFunctionMode
 
 from ._normalisation import InstanceNorm
-from ._unet import CONVOLUTION, _computed_finely
+from ._unet import CONVOLUTION, logits_of
 
 
 class Headed(nn.Module):
@@ -31,7 +31,7 @@ class Headed(nn.Module):
         return maps
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return [_computed_finely(self.last, self.maps(images))]
+        return [logits_of(self.last, self.maps(images))]
 
 
 class DeeplyHeaded(nn.Module):
@@ -57,7 +57,7 @@ class DeeplyHeaded(nn.Module):
 
     def logits(self, scales: Sequence[Tensor]) -> list[Tensor]:
         """Of the feature maps of all scales, finest first."""
-        return [_computed_finely(head, maps) for head, maps in zip(self.heads, scales)]
+        return [logits_of(head, maps) for head, maps in zip(self.heads, scales)]
 
 
 class PatchNorm(InstanceNorm):

@@ -43,9 +43,10 @@ class MultiEncoderUNet(UNet):
     def _down(self, images: Tensor) -> list[Tensor]:
         maps = [laid_out(torch.cat([images[:, begin:end] for begin, end in parts], 1)) for parts in self.seen]
         skips = []
-        for level, fuse in enumerate(self.fusions):  # stage by stage: of each, one set of maps is kept for the decoder
+        # stage by stage: of each, one set of maps is kept for the decoder
+        for level, (fuse, drop) in enumerate(zip(self.fusions, self.dropout)):
             maps = [encoder[level](each) for encoder, each in zip(self.encoder, maps)]  # type: ignore[index]
-            skips.append(fuse(maps))
+            skips.append(drop(fuse(maps)))
         return skips
 
 

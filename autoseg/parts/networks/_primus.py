@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ._normalisation import InstanceNorm
 from ._transformer import Transformer
-from ._unet import CONVOLUTION, TRANSPOSED, _computed_finely, activate, laid_out, start
+from ._unet import CONVOLUTION, TRANSPOSED, logits_of, activate, laid_out, start
 
 if TYPE_CHECKING:
     from .primus import Spec
@@ -30,7 +30,7 @@ class Primus(nn.Module):
         self.transformer = Transformer(spec.width, spec.layers, spec.attention_heads)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return [_computed_finely(self.last, self.maps(images))]
+        return [logits_of(self.last, self.maps(images))]
 
     def maps(self, images: Tensor) -> Tensor:
         """The finest feature maps (B, features, *patch)."""

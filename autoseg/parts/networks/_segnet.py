@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ._unet import CONVOLUTION, Block, Scales, laid_out, stage, start
+from ._unet import CONVOLUTION, Block, Scales, dropout, laid_out, stage, start
 
 if TYPE_CHECKING:
     from .segnet import Spec
@@ -33,18 +33,19 @@ class SegNet(Scales):
             for count, kernel, blocks in zip(features, kernels, spec.blocks_decoder)
         )
         self.heads = nn.ModuleList(CONVOLUTION[spec.dimensions](count, heads, 1) for count in features[:-1])
+        self.dropout = dropout(spec)
         self.apply(start)
 
     def _up(self, images: Tensor) -> list[Tensor]:
         maps, places = self.encoder[0](laid_out(images)), []
-        for encode, stride in zip([*self.encoder][1:], self.strides):
+        for encode, drop, stride in zip([*self.encoder][1:], [*self.dropout][1:], self.strides):
             maps, lay = pooled(maps, stride)
             places.append(lay)
-            maps = encode(maps)
+            maps = drop(encode(maps))
         decoded = []
         for level in reversed(range(len(self.decoder))):
             maps = unpooled(self.narrow[level](maps), places.pop(), self.strides[level])
-            maps = self.decoder[level](maps)
+            maps = self.dropout[level](self.decoder[level](maps))
             decoded.append(maps)
         return decoded
 

@@ -71,6 +71,17 @@ class UNetSpec(EncoderSpec):
 
     blocks_decoder: tuple[int, ...]
     """Convolutions of each stage on the way up: one entry fewer, since the coarsest stage has no way up."""
+    dropout: float = 0.0
+    """Chance of every feature map of the deeper half of the stages to be left out of a training step. Above 0, a
+    prediction can sample networks (Monte Carlo dropout). Whole maps, as neighbouring voxels of a map say the same
+    (Tompson et al. 2015, arXiv 1411.4280); deep stages only, as dropout in all of them holds training back (Kendall et
+    al. 2015, arXiv 1511.02680)."""
+
+    @property
+    def drops(self) -> tuple[bool, ...]:
+        """Of each stage, whether its feature maps are subject to dropout."""
+        stages = len(self.features)
+        return tuple(self.dropout > 0 and stage >= stages // 2 for stage in range(stages))
 
     @property
     def blocks(self) -> int:
@@ -109,6 +120,8 @@ def check(spec: EncoderSpec) -> None:
     bounded(spec, "features", least=1, most=1 << 16)
     bounded(spec, "strides", least=1, most=1 << 10)
     bounded(spec, *(name for name in wanted if name.startswith("blocks")), least=1, most=100)
+    if up:
+        bounded(spec, "dropout", least=0, below=1)
     refuse_too_many(weights(spec), "features, kernels and blocks")
 
 

@@ -20,6 +20,7 @@ PIECE_BYTES = 1 << 28  # of feature maps in float32 at a time, from which logits
 SLOPE = 0.01  # of the leaky ReLU, as in Isensee et al. 2021
 CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+DROPOUT: dict[int, Callable[..., nn.Module]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 
 
 class Block(nn.Module):
@@ -77,6 +78,7 @@ class UNet(Scales):
             for count, kernel, blocks in zip(features, spec.kernels, spec.blocks_decoder)
         )
         self.heads = nn.ModuleList(convolution(count, heads, 1) for count in features[:-1])
+        self.dropout = dropout(spec)
         self.apply(start)
 
     def _up(self, images: Tensor) -> list[Tensor]:
@@ -89,13 +91,14 @@ class UNet(Scales):
 
     def _encoded(self, images: Tensor, *beside: Tensor) -> list[Tensor]:
         """``_down``; every stage is handed what is ``beside`` the maps."""
-        return encoded(self.encoder, images, *beside)
+        return encoded(self.encoder, images, *beside, drops=self.dropout)
 
     def _decoded(self, skips: list[Tensor], *beside: Tensor) -> list[Tensor]:
         """``_up`` from the maps of the encoder, which are gone afterwards."""
         decoded = [skips.pop()]
         for level in reversed(range(len(self.decoder))):
-            decoded.append(self.decoder[level](self._joined(level, decoded[-1], skips.pop()), *beside))
+            maps = self.decoder[level](self._joined(level, decoded[-1], skips.pop()), *beside)
+            decoded.append(self.dropout[level](maps))
         return decoded[1:]
 
     def _joined(self, level: int, coarse: Tensor, skip: Tensor) -> Tensor:
@@ -103,12 +106,21 @@ class UNet(Scales):
         return torch.cat((self.up[level](coarse), skip), 1)
 
 
-def encoded(encoder: nn.ModuleList, images: Tensor, *beside: Tensor) -> list[Tensor]:
-    """The feature maps of every stage of an encoder, finest first."""
+def encoded(
+    encoder: nn.ModuleList, images: Tensor, *beside: Tensor, drops: nn.ModuleList | None = None
+) -> list[Tensor]:
+    """The feature maps of every stage of an encoder, finest first; ``drops`` is the dropout of each."""
     skips = [laid_out(images)]
-    for encode in encoder:
-        skips.append(encode(skips[-1], *beside))
+    for level, encode in enumerate(encoder):
+        maps = encode(skips[-1], *beside)
+        skips.append(drops[level](maps) if drops is not None else maps)
     return skips[1:]
+
+
+def dropout(spec: UNetSpec) -> nn.ModuleList:
+    """Of each stage, for what it hands on; it has no weights."""
+    drop = DROPOUT[spec.dimensions]
+    return nn.ModuleList(drop(spec.dropout) if drops else nn.Identity() for drops in spec.drops)
 
 
 def laid_out(images: Tensor) -> Tensor:
