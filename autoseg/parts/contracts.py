@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from .baseline_contract import Baseline as Baseline
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn, optim
