@@ -13,7 +13,6 @@ EXAMPLES = (
     "autoseg parts losses",
     "autoseg parts networks -d Hippocampus",
 )
-NETWORKS = "networks"
 
 
 def add_flags(command: ArgumentParser) -> None:
@@ -30,30 +29,25 @@ def add_flags(command: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    from ..core.names import short
-    from ..core.part_list import families, parts_of
+    from ..core.part_list import chosen_family, families, parts_of
     from ..pipeline.part_table import part_table
 
-    known = families()
-    if options.family is not None and options.family not in known:
-        raise UsageError(f"there is no family {short(options.family)!r}; choose one of {', '.join(known)}")
-    if options.dataset is None and options.configuration is not None:
-        raise UsageError("-c names a configuration of a plan: give -d DATASET, too")
+    chosen = [chosen_family(options.family)] if options.family else list(families())
     if options.dataset is not None:
         return _costs(options)
-    chosen = [options.family] if options.family else list(known)
+    if options.configuration is not None:
+        raise UsageError("-c names a configuration of a plan: give -d DATASET, too")
     found = [part for family in chosen for part in parts_of(family)]
     options.console.result(part_table(found), parts=found)
 
 
 def _costs(options: Namespace) -> None:
     from ..core.part_list import parts_of
-    from ..pipeline.network_costs import network_costs
+    from ..pipeline.network_costs import network_costs, refuse_other_family
     from ..pipeline.part_table import cost_table
 
-    if options.family != NETWORKS:
-        raise UsageError("-d DATASET says what networks cost: write `autoseg parts networks -d DATASET`")
-    names = [part.name for part in parts_of(NETWORKS)]
+    refuse_other_family(options.family)
+    names = [part.name for part in parts_of(options.family)]
     files = _options.dataset_folder(options, writing=True)
     configuration, costs = network_costs(files, names, options.configuration, _options.settings(options))
     title = f"{files.root.name}, {configuration}, on this machine"

@@ -184,6 +184,8 @@ class Hints:
     """Probability (labels, *grid) of the label at this place, whatever the intensities."""
     sizes: np.ndarray
     """Voxels (labels,) that a label is expected to have."""
+    given: np.ndarray | None = None
+    """Seeds that somebody has set, as ``seeds`` gives them."""
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -202,10 +204,12 @@ class Hints:
         """Int32 (*grid): number of a label plus 1 where it is surest, 0 where nothing is said.
 
         Of each label so many voxels as ``share`` of its usual size, those of the highest probability. Of the background
-        all whose probability is ``sure``, but at least a tenth of the image.
+        all whose probability is ``sure``, but at least a tenth of the image. Those that somebody has set come first.
         """
         from scipy.ndimage import gaussian_filter
 
+        if self.given is not None:
+            return self.given
         chances = np.stack([gaussian_filter(each, 1) for each in self.probabilities])
         limit = min(sure, float(np.quantile(chances[0], 0.9)))
         found = (chances[0] >= limit).astype(np.int32)

@@ -12,6 +12,9 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from ..errors import UsageError
+from .names import short
+
 PARTS = "autoseg.parts"
 BESIDE = {"outputs": "autoseg.inference.outputs", "planners": "autoseg.planners"}
 """Families that lie elsewhere."""
@@ -50,6 +53,13 @@ def families() -> dict[str, str]:
     """Name to package, sorted."""
     there = {module.name: f"{PARTS}.{module.name}" for module in _modules(PARTS) if module.ispkg}
     return dict(sorted({**there, **BESIDE}.items()))
+
+
+def chosen_family(name: str) -> str:
+    """``name``, if there is such a family. Raises UsageError."""
+    if name not in families():
+        raise UsageError(f"there is no family {short(name)!r}; choose one of {', '.join(families())}")
+    return name
 
 
 def parts_of(family: str) -> list[ListedPart]:

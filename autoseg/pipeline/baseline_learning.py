@@ -114,7 +114,7 @@ def _fitted(
 
     def tried(candidate: Any) -> tuple[float, Any]:
         spec = candidate.fitted(cases)
-        return _mean_dice(spec, cases), spec
+        return mean_dice(spec, cases), spec
 
     found = list(progress(ordered_map(tried, candidates, workers), len(candidates), "trying settings"))
     score, best = max(found, key=lambda each: each[0])
@@ -143,7 +143,8 @@ def _labelled(
     return LabelledImage(case.image[(slice(None), *some)], spacing, case.truth[some], case.labels, None)
 
 
-def _mean_dice(spec: Any, cases: Sequence[LabelledImage]) -> float:
+def mean_dice(spec: Any, cases: Sequence[LabelledImage]) -> float:
+    """Over labels that occur, of the voxels of all cases together."""
     labels = cases[0].labels
     counted = np.zeros((labels, labels), np.int64)
     for case in cases:

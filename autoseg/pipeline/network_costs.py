@@ -12,14 +12,21 @@ from ..configuration import NETWORKS
 from ..core.mishaps import explained
 from ..core.names import short
 from ..core.progress import progress
-from ..errors import AutosegError
+from ..errors import AutosegError, UsageError
 from ..settings import RunSettings
 from ..task import Task
 from ..workspace import DatasetFolder
 from .bench import TimingBench
 
 LOG = logging.getLogger("autoseg")
+FAMILY = "networks"
 BYTES_PER_PARAMETER = 4  # of weights in training
+
+
+def refuse_other_family(family: str | None) -> None:
+    """Raises UsageError for what costs nothing by itself."""
+    if family != FAMILY:
+        raise UsageError("with a dataset it is networks that are listed, with what they cost: name this family")
 
 
 @dataclass(frozen=True)

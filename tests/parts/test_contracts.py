@@ -42,6 +42,7 @@ from autoseg.parts.inputs import prior
 from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet, unpaired_unet
 from autoseg.parts.normalizers import ct, histogram
 from autoseg.parts.postprocessors import minimum_size
+from autoseg.pipeline.baseline import BASELINES
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
 from autoseg.training.deep_supervision import DeepSupervision
@@ -60,6 +61,7 @@ FAMILIES: dict[type, Family] = {
     contracts.Schedule: SCHEDULES,
     contracts.Metric: METRICS,
     contracts.Postprocessor: POSTPROCESSORS,
+    contracts.Baseline: BASELINES,
 }
 PARTS = [(contract, family, name) for contract, family in FAMILIES.items() for name in family]
 SIZES: dict[str, Any] = {"features": (4, 8), "kernels": ((3, 3, 3),) * 2, "strides": ((1, 1, 1), (2, 2, 2)),
