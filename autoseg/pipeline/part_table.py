@@ -6,10 +6,13 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from ..core.amounts import bytes_text
 from ..core.part_list import ListedPart
-from .network_costs import NetworkCost
+
+if TYPE_CHECKING:
+    from .network_costs import NetworkCost
 
 WIDEST = 100
 GAP = 2

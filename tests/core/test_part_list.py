@@ -32,9 +32,8 @@ def test_the_table_fits_and_nothing_heavy_is_imported(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100 and {"losses", "networks", "planners"} <= {*lines}
     assert max(map(len, part_table(parts_of("losses"), 60).splitlines())) <= 60
-    code = (
-        "import sys; from autoseg.cli import main; main(['parts']); print(sorted({'torch', 'numpy'} & {*sys.modules}))"
-    )
+    shown = "print(sorted({'torch', 'numpy'} & {*sys.modules}))"
+    code = f"import sys; from autoseg.cli import main; main(['parts']); {shown}"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "[]"
 
@@ -76,22 +75,17 @@ def test_packages_of_an_extra_that_are_lacking_are_named(monkeypatch: pytest.Mon
     part_list._lacking.cache_clear()
 
 
-def test_papers_are_found_in_docstrings() -> None:
-    assert sources_in(
-        'Loss (Lin et al. 2017), as Taha and Hanbury, "Metrics for\nimages", BMC Medical Imaging 2015'
-    ) == (
-        "Lin et al. 2017",
-        "Taha and Hanbury 2015",
-    )
-    assert sources_in("(Dou et al. 2020, arXiv 2001.03111), BraTS 2018, at CVPR 2005") == (
-        "Dou et al. 2020",
-        "arXiv 2001.03111",
-    )
-    assert sources_in("Caselles, Kimmel and Sapiro 1997; Otsu 1979") == (
-        "Caselles, Kimmel and Sapiro 1997",
-        "Otsu 1979",
-    )
-    assert (
-        first_sentence("Dice (Lin et al. 2017) of v2.8.1 alone. More\nof it.")
-        == "Dice (Lin et al. 2017) of v2.8.1 alone"
-    )
+@pytest.mark.parametrize(
+    ("text", "sources"),
+    [
+        ('Taha and Hanbury, "Metrics for\nimages", BMC Medical Imaging 2015', ("Taha and Hanbury 2015",)),
+        ("(Dou et al. 2020, arXiv 2001.03111), BraTS 2018, at CVPR 2005", ("Dou et al. 2020", "arXiv 2001.03111")),
+        ("Caselles, Kimmel and Sapiro 1997; Otsu 1979", ("Caselles, Kimmel and Sapiro 1997", "Otsu 1979")),
+    ],
+)
+def test_papers_are_found_in_docstrings(text: str, sources: tuple[str, ...]) -> None:
+    assert sources_in(text) == sources
+
+
+def test_the_first_sentence_ends_at_its_end() -> None:
+    assert first_sentence("Dice (Lin et al. 2017) of v2.8.1.\nMore\nof it.") == "Dice (Lin et al. 2017) of v2.8.1"

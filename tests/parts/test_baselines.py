@@ -38,6 +38,7 @@ REACHED = {  # Dice of the bright ball, of whose voxels 8 % are taken for others
     "threshold": 0.75,
     "watershed": 0.8,
 }
+SLOW = {name: pytest.mark.slow for name in ("canny_fill", "gmm", "threshold")}
 
 
 def ball(seed: int, shape: tuple[int, ...] = (20, 32, 32)) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +68,7 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("shape", [(20, 32, 32), (32, 32)], ids=["3-D", "2-D"])
-@pytest.mark.parametrize("name", list(BASELINES))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in BASELINES])
 def test_a_method_finds_a_bright_ball_in_noise(name: str, shape: tuple[int, ...]) -> None:
     known = evidence_of(range(4), shape)
     case = hinted(9, known, shape)
@@ -83,6 +84,7 @@ def test_a_method_finds_a_bright_ball_in_noise(name: str, shape: tuple[int, ...]
     assert dice(found == 1, case.truth == 1) > REACHED[name] - 0.05 * (len(shape) == 2)
 
 
+@pytest.mark.slow
 def test_of_two_labels_each_is_found_where_it_lies() -> None:
     """Both are as bright; only their places differ."""
 
@@ -126,6 +128,7 @@ def test_otsus_threshold_is_simpleitks() -> None:
     assert not threshold.Spec(classes=2, labels=(0, 1)).segment(np.ones_like(image), SPACING, None).any()
 
 
+@pytest.mark.slow
 def test_a_mixture_and_k_means_are_scikit_learns() -> None:
     from sklearn.cluster import KMeans
     from sklearn.mixture import GaussianMixture

@@ -80,6 +80,7 @@ def record_of(files: DatasetFolder, name: str, fold: str = "0") -> BaselineRecor
     return read_json(files.baseline(name, fold).record, BaselineRecord)
 
 
+@pytest.mark.slow
 def test_the_command_writes_label_maps_and_the_scores_of_evaluate(
     files: DatasetFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +100,7 @@ def test_the_command_writes_label_maps_and_the_scores_of_evaluate(
     assert not list(files.root.rglob(".writing-*"))
 
 
+@pytest.mark.slow
 def test_every_case_is_segmented_by_what_other_cases_taught(files: DatasetFolder) -> None:
     found = baseline(files, "k_means", channels=["T1"], settings=SETTINGS)
     assert {*found.summary.cases} == {*files.read_dataset().keys} and {*found.records} == {"0", "1"}
@@ -109,6 +111,7 @@ def test_every_case_is_segmented_by_what_other_cases_taught(files: DatasetFolder
     assert found.summary.labels["left"]["dice"].mean + found.summary.labels["right"]["dice"].mean < 1.2  # as bright
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["threshold", "region_growing"])
 def test_labels_of_validation_cases_teach_nothing(tmp_path: Path, name: str) -> None:
     """Theirs are exchanged, then those of the training cases: only this changes what is learned and predicted."""
@@ -144,6 +147,7 @@ def test_labels_of_validation_cases_teach_nothing(tmp_path: Path, name: str) -> 
     assert not same(learned("third")[1], arrays)
 
 
+@pytest.mark.slow
 def test_what_was_done_is_kept_and_what_is_damaged_done_again(files: DatasetFolder) -> None:
     def done(**more: Any) -> dict[str, int]:
         baseline(files, "watershed", folds=["0"], settings=SETTINGS, **more)
@@ -166,12 +170,11 @@ def test_what_was_done_is_kept_and_what_is_damaged_done_again(files: DatasetFold
     assert record_of(files, "watershed").method.seeds == 0.1
 
 
+@pytest.mark.slow
 def test_a_method_of_one_channel_takes_the_one_that_tells_labels_apart(files: DatasetFolder) -> None:
     baseline(files, "threshold", folds=["0"], settings=SETTINGS)
-    assert record_of(files, "threshold").telling[0] == 0 and record_of(files, "threshold").asked.channels == (
-        "T1",
-        "noise",
-    )
+    first = record_of(files, "threshold")
+    assert first.telling[0] == 0 and first.asked.channels == ("T1", "noise")
     poor = baseline(files, "threshold", folds=["0"], channels=["noise"], settings=SETTINGS)
     assert record_of(files, "threshold").asked.channels == ("noise",)
     assert poor.summary.dice < 0.3
@@ -195,6 +198,7 @@ def test_what_cannot_be_is_told_at_once(
     assert told in capsys.readouterr().err and not files.all_baselines.exists()
 
 
+@pytest.mark.slow
 def test_reports_compare_methods_as_configurations(files: DatasetFolder) -> None:
     for name in ("threshold", "region_growing"):
         changes = {"threshold": ["classes=2"], "region_growing": ["seeds=0.3", "spread=2"]}[name]
@@ -205,11 +209,10 @@ def test_reports_compare_methods_as_configurations(files: DatasetFolder) -> None
     assert {row[0] for row in table.rows} == {"baseline threshold"}
 
 
-@pytest.mark.parametrize("example", ["regions", "masks", "rgb_2d"])
+@pytest.mark.parametrize("example", ["overlapping_regions", "overlapping_masks", "rgb_2d", "scribbles_ignore"])
 @pytest.mark.parametrize("name", ["gmm", "region_growing"])
 def test_labels_of_every_kind_are_written_as_the_dataset_has_them(tmp_path: Path, example: str, name: str) -> None:
-    found = next(path for path in EXAMPLES.glob("*.json") if path.stem.startswith(example))
-    dataset = make(found, tmp_path / "Dataset902_Noise")
+    dataset = make(EXAMPLES / f"{example}.json", tmp_path / "Dataset902_Noise")
     files = placed(dataset, tmp_path / "workspace")
     record = baseline(files, name, folds=["0"], settings=SETTINGS).records["0"]
     key = next(iter(record.seconds))
