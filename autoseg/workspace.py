@@ -136,7 +136,8 @@ class DatasetFolder:
         return self.root / "baselines"
 
     def baseline(self, method: str, fold: str) -> BaselineFolder:
-        return BaselineFolder(self.all_baselines / named(method, "method") / named(f"{FOLD}{fold}", "fold"))
+        root = self.all_baselines / named(method, "method")
+        return BaselineFolder(root / named(f"{FOLD}{fold}", "fold"), self.trusted)
 
     def baselines(self) -> dict[str, list[RunFolder]]:
         """Methods that have segmented something, sorted, with their folds."""

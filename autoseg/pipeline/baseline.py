@@ -205,7 +205,7 @@ class _Run:
         asked = Asked(self.method, names, self.split.train, self.split.validation, _stamp(self.dataset, keys))
         if self.folder.record.exists() and self.folder.evidence.exists():
             try:
-                record = read_json(self.folder.record, BaselineRecord)
+                record = read_json(self.folder.record, BaselineRecord, self.folder.trusted)
                 if record.asked == asked:
                     return record, _read_evidence(self.folder, record.labels)
                 LOG.info("%s was asked for other settings, channels or cases: it is done anew", self.folder.root)
