@@ -72,8 +72,8 @@ def tally(
     from scipy.ndimage import find_objects
 
     bins, found = binned(image), {}
-    there, numbered = np.unique(truth, return_inverse=True)
-    numbered = numbered.reshape(truth.shape).astype(np.int32) + 1
+    there, inverse = np.unique(truth, return_inverse=True)
+    numbered: np.ndarray = inverse.reshape(truth.shape).astype(np.int32) + 1
     for number, (index, box) in enumerate(zip(there.tolist(), find_objects(numbered)), 1):
         if index == ignored:
             continue
@@ -137,7 +137,8 @@ class Evidence:
         """Where in an image of this shape any label is looked for, and a cell around it."""
         from .geometry import bounding_slices
 
-        cells = bounding_slices((self.places[1:] > RARE).any(0))
+        looked_for: np.ndarray = self.places[1:].max(0, initial=0) > RARE
+        cells = bounding_slices(looked_for)
         if cells is None:
             return tuple(slice(0, size) for size in shape)
         return tuple(

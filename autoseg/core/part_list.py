@@ -91,7 +91,8 @@ def _listed(family: str, name: str, path: Path) -> ListedPart:
     said = ast.get_docstring(tree) or ""
     spec = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Spec"]
     of_spec = "".join(ast.get_docstring(node) or "" for node in spec)
-    extra = next(filter(None, (_constant(node.body, EXTRA) for node in (tree, *spec))), None)
+    bodies = [tree.body, *(node.body for node in spec)]
+    extra = next(filter(None, (_constant(body, EXTRA) for body in bodies)), None)
     lacking = _lacking(extra) if extra else ()
     return ListedPart(family, name, first_sentence(said), sources_in(f"{said}\n\n{of_spec}"), extra, lacking)
 

@@ -1,4 +1,4 @@
-"""What a classical method promises; ``contracts`` has it with those of the other families."""
+"""What a classical method promises: the Protocol of the family ``baselines``, as ``contracts`` has those of others."""
 
 from __future__ import annotations
 

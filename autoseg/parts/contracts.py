@@ -1,4 +1,5 @@
-"""What a part of each family promises: one Protocol per family. Nothing else is asked of a part.
+"""What a part of each family promises: one Protocol per family (of classical methods: ``baseline_contract``). Nothing
+else is asked of a part.
 
 A part is a file of its family's folder that defines ``Spec``, a frozen dataclass whose fields are its settings; a
 reader is the file itself. Arrays are (channels, z, y, x), vectors (z, y, x), lengths mm, unless said otherwise.
@@ -11,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
-
-from .baseline_contract import Baseline as Baseline
 
 if TYPE_CHECKING:
     import numpy as np

@@ -140,7 +140,7 @@ def _labelled(
         return case
     some = tuple(slice(None, None, step) for step in steps)
     spacing = tuple(edge * step for edge, step in zip(case.spacing, steps))
-    return LabelledImage(case.image[(slice(None), *some)], spacing, case.truth[some], case.labels, None)
+    return LabelledImage(case.image[(slice(None),) + some], spacing, case.truth[some], case.labels, None)
 
 
 def mean_dice(spec: Any, cases: Sequence[LabelledImage]) -> float:

@@ -78,7 +78,7 @@ class Window:
             factors = (1,) * len(everything)
             return cls(view.given_to(method, telling, view.image), view.spacing, everything, factors, None)
         box = evidence.box(view.shape)
-        part = view.image[(slice(None), *box)]
+        part = view.image[(slice(None),) + box]
         factors = coarsening(part.shape[1:], view.spacing, method.largest // len(evidence.indices))
         coarse = np.stack([block_means(channel, factors) for channel in part])
         spacing = tuple(edge * factor for edge, factor in zip(view.spacing, factors))

@@ -61,7 +61,7 @@ def refine(
         size = " x ".join(str(along.stop - along.start) for along in box)
         raise UsageError(f"{name} does not take {size} voxels with {len(there)} labels at a time; cut the image out")
     hints = _hints(view, numbers, known, box, reach if background is None else None)
-    part = view.given_to(method, range(len(names)), view.image[(slice(None), *box)])
+    part = view.given_to(method, range(len(names)), view.image[(slice(None),) + box])
     found = numbers.copy() if background is None else np.zeros_like(numbers)
     found[box] = method.candidates()[0].segment(part, view.spacing, hints)
     written = np.array([0 if value == background else value for value in there])
@@ -97,7 +97,7 @@ def _hints(view: View, numbers: np.ndarray, known: np.ndarray, box: tuple[slice,
 
     unknown = int(numbers.max()) + 1
     learned = Evidence.of([tally(view.image, np.where(known, numbers, unknown), view.spacing, (), unknown)])
-    part: Any = view.image[(slice(None), *box)]
+    part: Any = view.image[(slice(None),) + box]
     likelihoods = learned.hints(part, view.spacing, (), box, view.shape).likelihoods
     of_label = [numbers[box] == number for number in range(unknown)]
     if reach is not None:
