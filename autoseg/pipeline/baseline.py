@@ -44,7 +44,15 @@ from .evaluate import Scorer, score_pairs
 from .validated import is_scored
 
 LOG = logging.getLogger("autoseg")
-BASELINES = Family("autoseg.parts.baselines", "Spec")
+DEFAULTS: dict[str, Any] = {
+    "largest": None,
+    "slice_by_slice": False,
+    "one_channel": False,
+    "candidates": lambda self: (self,),
+    "fitted": lambda self, cases: self,
+}
+"""What a method has that leaves out one of these."""
+BASELINES = Family("autoseg.parts.baselines", "Spec", DEFAULTS)
 BYTES_PER_VOXEL = 24  # and channel
 BYTES_PER_VALUE = 40  # of voxels times labels that a method takes at a time
 VERSION = 1  # raise it when what is learned, or done with it, changes
