@@ -44,9 +44,9 @@ def changed(plan: Plan, changes: Sequence[str], trusted: tuple[str, ...] = ()) -
         path = _path(field.strip(), plan.configurations)
         if not equals or not all(path):
             raise UsageError(f"{short(change)!r} is no change; write FIELD=VALUE, for example batch_size=4")
-        _refuse_other_network(plan, path, _value(text), trusted)
+        _refuse_other_network(plan, path, value_of(text), trusted)
         if path[0] in SETTABLE:
-            record = _Change(_value(text)).within(record, path)
+            record = _Change(value_of(text)).within(record, path)
         else:
             record["configurations"] = _configurations(record["configurations"], path, text.strip(), trusted)
     checked: Plan = from_json(Plan, record, where="plan", trusted=trusted)
@@ -90,7 +90,7 @@ def _configurations(
     known = [name for name in fields if name not in TOLD]
     if path[0] not in known:
         raise _unknown(path[0], [*known, *SETTABLE, *(f"{name}.FIELD" for name in configurations)])
-    change = _Change(_value(text), PARTS.get(path[0]), trusted)
+    change = _Change(value_of(text), PARTS.get(path[0]), trusted)
     if not named and path == ["patch_size"] and isinstance(change.value, list):
         alike = [name for name in names if len(configurations[name]["patch_size"]) == len(change.value)]
         names = alike or names
@@ -173,10 +173,10 @@ def _unknown(field: str, known: Iterable[str], where: str = "") -> UsageError:
     )
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """JSON where it is JSON that a file may hold, else a list where there are commas, else the text."""
     text = text.strip()
     try:
         return parse_json(text.encode("utf-8", "surrogatepass"), "a change")
     except RecordError:
-        return [_value(item) for item in text.split(",") if item.strip()] if "," in text else text
+        return [value_of(item) for item in text.split(",") if item.strip()] if "," in text else text

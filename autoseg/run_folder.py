@@ -122,6 +122,21 @@ class RunFolder:
             ) from None
 
 
+@dataclass(frozen=True)
+class BaselineFolder(RunFolder):
+    """What a classical method learned on the training cases of a fold, and how it segments the others."""
+
+    @property
+    def record(self) -> Path:
+        """What was asked for and learned."""
+        return self.root / "baseline.json"
+
+    @property
+    def evidence(self) -> Path:
+        """How bright labels were in training cases and where they lay."""
+        return self.root / "evidence.npz"
+
+
 def folds_in(folder: Path, trusted: tuple[str, ...] = ()) -> list[RunFolder]:
     """The folds in ``runs/<configuration>``, sorted."""
     return [RunFolder(path, trusted) for path in sorted(folder.glob(f"{FOLD}*")) if path.is_dir()]

@@ -16,6 +16,7 @@ workspace/
             checkpoints/  log.txt  metrics.csv  validation/
             status.json                         what `autoseg status` shows
             stop                                made by you: training is brought to a good end at once
+        baselines/<method>/fold_0/              a classical method: baseline.json  evidence.npz  validation/
         selected/                               the model that `autoseg select` chose, as a bundle
     models/<name>/                              bundles that were installed
 """
@@ -34,7 +35,7 @@ from .data.fingerprint import Fingerprint
 from .data.folds import Folds
 from .errors import RecordError, WorkspaceError
 from .plan import Plan
-from .run_folder import FOLD, RunFolder, folds_in, named
+from .run_folder import FOLD, BaselineFolder, RunFolder, folds_in, named
 
 _MENDS = {
     "dataset.json": "To write it anew, run `autoseg plan_and_preprocess` with the folder of the images",
@@ -128,6 +129,20 @@ class DatasetFolder:
     def folds_of(self, configuration: str) -> list[RunFolder]:
         """What was trained of a configuration, finished or not, sorted."""
         return folds_in(self.runs(configuration), self.trusted)
+
+    @property
+    def all_baselines(self) -> Path:
+        """A folder for every classical method that has segmented something."""
+        return self.root / "baselines"
+
+    def baseline(self, method: str, fold: str) -> BaselineFolder:
+        root = self.all_baselines / named(method, "method")
+        return BaselineFolder(root / named(f"{FOLD}{fold}", "fold"), self.trusted)
+
+    def baselines(self) -> dict[str, list[RunFolder]]:
+        """Methods that have segmented something, sorted, with their folds."""
+        found = sorted(path for path in self.all_baselines.glob("*") if path.is_dir() and _is_named(path.name))
+        return {path.name: folds_in(path) for path in found}
 
     @property
     def selection(self) -> Path:

@@ -125,6 +125,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "label_map": FILES,
     "dataset": WORDS,
     "shell": ("", "sh", LONG),
+    "name": PARTS,
+    "family": ("", "hats", "../x", "_helpers", "a\x1b", LONG),
     "fold": ("-1", "0x1", "٣", "1.5", "01", "", "99", "../x", str(10**30), "9" * 5000, LONG),
     "kind": (*PARTS, "x.json", "/dev/null.json"),
     "source": FILES,
@@ -137,11 +139,12 @@ VALUES: dict[str, tuple[str, ...]] = {
 }
 """A flag's or argument's name to values that are refused wherever it occurs."""
 FINE = {"--licence", "--citation", "source of install"}  # any text
-NOT_IN_A_WORKSPACE = ("convert", "evaluate", "demo", "completion", "plot", "mesh")
+NOT_IN_A_WORKSPACE = ("convert", "evaluate", "demo", "completion", "parts", "plot", "mesh")
 FINE |= {f"--workspace of {command}" for command in NOT_IN_A_WORKSPACE}
 GIVEN = {
     "dataset": NAME, "fold": "0", "kind": "msd", "source": "raw", "target": "new", "program": "nnunet", "model": NAME,
-    "reference": "raw", "predictions": "raw", "folder": "demo", "shell": "bash",
+    "reference": "raw", "predictions": "raw", "folder": "demo", "shell": "bash", "name": "threshold",
+    "family": "networks",
     "image": "raw/demo_000.nii.gz", "label_map": "raw/demo_000.nii.gz",
 }  # fmt: skip
 REQUIRED = {"predict": ["-i", "raw", "-o", "out"], "plot": ["-o", "out.png"], "mesh": ["-o", "out.stl"]}

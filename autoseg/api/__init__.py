@@ -1,5 +1,6 @@
 """The commands as plain functions for notebooks: the same code, with paths and names as arguments."""
 
+from .baselines import baseline, list_parts, refine
 from .datasets import check, convert, plan_and_preprocess
 from .images import evaluate, predict
 from .machine import doctor
@@ -8,6 +9,7 @@ from .pictures import mesh, plot
 from .trainings import report, select, status, train
 
 __all__ = [
+    "baseline",
     "check",
     "convert",
     "doctor",
@@ -16,12 +18,14 @@ __all__ = [
     "import_model",
     "info",
     "install",
+    "list_parts",
     "load_model",
     "mesh",
     "newest_model",
     "plan_and_preprocess",
     "plot",
     "predict",
+    "refine",
     "report",
     "select",
     "status",

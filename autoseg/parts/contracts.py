@@ -1,4 +1,5 @@
-"""What a part of each family promises: one Protocol per family. Nothing else is asked of a part.
+"""What a part of each family promises: one Protocol per family (of classical methods: ``baseline_contract``). Nothing
+else is asked of a part.
 
 A part is a file of its family's folder that defines ``Spec``, a frozen dataclass whose fields are its settings; a
 reader is the file itself. Arrays are (channels, z, y, x), vectors (z, y, x), lengths mm, unless said otherwise.

@@ -90,11 +90,11 @@ def _validated(source: Source) -> Predictions:
     """What each configuration predicts of cases that its networks had not seen."""
     found: dict[str, dict[str, LabelFiles]] = {}
     ending, labels = source.dataset.file_ending, source.dataset.labels
-    for name in source.runs():
-        for fold, summary in source.summaries(name)[0].items():
-            folder = source.files.run(name, fold).validation
-            for key in summary.cases:
-                found.setdefault(key, {})[name] = files_in(folder, key, ending, labels)
+    for name, runs in source.scored().items():
+        for run in runs:
+            summary = source.summaries(name)[0].get(run.fold)
+            for key in summary.cases if summary else ():
+                found.setdefault(key, {})[name] = files_in(run.validation, key, ending, labels)
     return found
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 _FOLDERS = re.compile(r"(?<![^\s('\"=])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"<>]+)+[/\\](?=[^/\\\s])")
+BASELINE = "baseline "  # before the name of a method: no configuration is called so
 PER_ROW = 250  # characters in tables and plots of one label of a case by a configuration
 WITHOUT_PICTURES = 1_500_000  # characters beside those of pictures and volumes
 OFTEN_SHOWN = 7  # cases of a configuration
@@ -77,6 +78,16 @@ class Source:
         shown = {name: [run for run in runs if self._is_shown(name, run.fold)] for name, runs in found.items()}
         return {name: runs for name, runs in shown.items() if runs}
 
+    def scored(self) -> dict[str, list[RunFolder]]:
+        """These, and after them classical methods, whose validation cases are scored likewise."""
+        methods = {f"{BASELINE}{name}": runs for name, runs in self.files.baselines().items()}
+        shown = {name: [run for run in runs if self._is_shown(name, run.fold)] for name, runs in methods.items()}
+        return self.runs() | {name: runs for name, runs in shown.items() if runs}
+
+    def run(self, name: str, fold: str) -> RunFolder:
+        """Of what was ``scored``."""
+        return next(run for run in self.scored()[name] if run.fold == fold)
+
     def summaries(self, configuration: str) -> tuple[dict[str, Summary], list[str]]:
         """Fold to the scores of its validation cases, and what is wrong with scores that cannot be read."""
         if configuration not in self._summaries:
@@ -85,7 +96,7 @@ class Source:
 
     def _read_summaries(self, configuration: str) -> tuple[dict[str, Summary], list[str]]:
         found, wrong = {}, []
-        for run in self.runs().get(configuration, []):
+        for run in self.scored().get(configuration, []):
             if run.scores.exists():
                 try:
                     found[run.fold] = read_json(run.scores, Summary)
@@ -95,7 +106,7 @@ class Source:
 
     def room_of_one_volume(self) -> int:
         """Characters: each case of each configuration gets as much."""
-        share = MOST_VOLUMES // (OFTEN_SHOWN * max(1, len(self.runs())))
+        share = MOST_VOLUMES // (OFTEN_SHOWN * max(1, len(self.scored())))
         return min(share, self.room_of_volumes, self.room)
 
     def told(self, error: Exception) -> str:
@@ -136,7 +147,7 @@ def without_folders(text: str, folders: Sequence[str]) -> str:
 def open_source(files: DatasetFolder, **options: object) -> Source:
     """Raises WorkspaceError or RecordError where not even the dataset is known."""
     source = Source(files, files.read_dataset(), **options)  # type: ignore[arg-type]
-    rows = len(source.dataset.cases) * len(source.dataset.labels.foreground) * max(1, len(source.runs()))
+    rows = len(source.dataset.cases) * len(source.dataset.labels.foreground) * max(1, len(source.scored()))
     source.room = max(0, source.room - max(0, PER_ROW * rows - WITHOUT_PICTURES))
     return source
 

@@ -18,6 +18,7 @@ from autoseg.cli import parser
 from autoseg.pipeline.demo import NAME, make_dataset
 
 COMMANDS = {
+    "baseline": autoseg.baseline,
     "check": autoseg.check,
     "convert": autoseg.convert,
     "doctor": autoseg.doctor,
@@ -27,6 +28,7 @@ COMMANDS = {
     "info": autoseg.info,
     "install": autoseg.install,
     "mesh": autoseg.mesh,
+    "parts": autoseg.list_parts,
     "plan_and_preprocess": autoseg.plan_and_preprocess,
     "plot": autoseg.plot,
     "predict": autoseg.predict,
@@ -68,6 +70,7 @@ CALLED_IN = {
 }
 HOW = {"help", "quiet", "json"}  # a command speaks
 ONLY_COMMANDS = {
+    "baseline": autoseg.baseline,
     ("plan_and_preprocess", "explain"): "prints the reasons, which the plan holds",
     ("status", "watch"): "prints again and again",
     ("train", "devices"): "starts commands",

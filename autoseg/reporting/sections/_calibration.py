@@ -34,7 +34,7 @@ def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[
     cases: list[dict[str, Bins]] = []
     without: list[str] = []
     for fold, summary in summaries.items():
-        path = source.files.run(name, fold).calibration
+        path = source.run(name, fold).calibration
         if not path.exists():
             without.append(f"fold {fold}, which an earlier version validated")
             continue

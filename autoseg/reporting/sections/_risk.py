@@ -37,7 +37,7 @@ def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[
     found: QualityTable = {}
     without = []
     for fold, summary in summaries.items():
-        path = source.files.run(name, fold).validation / QUALITY
+        path = source.run(name, fold).validation / QUALITY
         if not path.exists():
             without.append(f"fold {fold}, whose predictions were not measured")
             continue

@@ -44,7 +44,7 @@ def blocks(source: Source) -> list[Block]:
 
 def _validated(source: Source) -> dict[str, Summary]:
     found = {}
-    for name in source.runs():
+    for name in source.scored():
         whole = pooled(source.summaries(name)[0], source.folds.patients if source.folds else {})
         if whole is not None and "dice" in whole.overall:
             found[name] = whole

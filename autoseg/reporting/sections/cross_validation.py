@@ -47,11 +47,11 @@ Tables = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 def blocks(source: Source) -> list[Block]:
     """Of every configuration."""
     found: list[Block] = []
-    for name in source.runs():
+    for name in source.scored():
         summaries, wrong = source.summaries(name)
         shown: list[Block] = [*map(Notice, wrong), *(_configuration(source, name, summaries) if summaries else [])]
         found += [Heading(name), *shown] if shown else []
-    if not found and source.runs():
+    if not found and source.scored():
         return [Notice("No fold has been validated yet; that happens at the end of its training.")]
     return found
 
@@ -59,7 +59,7 @@ def blocks(source: Source) -> list[Block]:
 def made_of(source: Source) -> list[Path]:
     """What validation has left, and what is looked up for it."""
     files = source.files
-    runs = [run for runs in source.runs().values() for run in runs]
+    runs = [run for runs in source.scored().values() for run in runs]
     of_runs = [path for run in runs for path in (run.scores, run.calibration, run.validation / QUALITY)]
     return [files.dataset, files.fingerprint, files.folds, *of_runs]
 
@@ -220,7 +220,7 @@ def _pictures(source: Source, name: str, whole: Summary, fold_of: Mapping[str, s
     ranked, known = case_dice(whole), {case.key: case for case in source.dataset.cases}
     shown, gone = [], []
     for key, why in telling(list(ranked)).items():
-        folder = source.files.run(name, fold_of[key]).validation
+        folder = source.run(name, fold_of[key]).validation
         if key not in known:
             gone.append(key)
             continue
