@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -131,6 +131,14 @@ def without_folders(text: str, folders: Sequence[str]) -> str:
     for folder in folders:
         text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
     return _FOLDERS.sub("", text)
+
+
+def of_folds(reasons: Mapping[str, str]) -> str:
+    """Folds of which something is missing, and why; those with one reason together."""
+    folds: dict[str, list[str]] = {}
+    for fold, why in reasons.items():
+        folds.setdefault(why, []).append(fold)
+    return "; ".join(f"fold{'s' * (len(each) > 1)} {', '.join(each)} ({why})" for why, each in folds.items())
 
 
 def open_source(files: DatasetFolder, **options: object) -> Source:

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from browsing import WITH_BROWSER, click, complaints, emulate, opened
+from browsing import WITH_BROWSER, click, complaints, emulate, opened, screenshot
 
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels
@@ -199,6 +199,7 @@ def test_what_is_left_in_front_and_up_in_the_patient_is_seen_there_with_its_labe
             assert (int(where["x"] > 0.5), int(where["y"] > 0.5)) == (column, row), name
         assert abs(bright["x"] - label["x"]) < 0.02 and abs(bright["y"] - label["y"]) < 0.02
     assert complaints(browser) == [] and browser.execute_script("return window.broken") is None
+    screenshot(browser, f"viewer_{case}_light_1280")
 
 
 def test_wheel_keys_and_sliders_scroll_through_slices(browser, page) -> None:
@@ -331,6 +332,7 @@ def test_fingers_set_the_crosshair_and_enlarge_on_a_phone(browser, page) -> None
     touch("touchEnd")
     assert found(browser, axial)["sum"] != before["sum"]
     assert axial.value_of_css_property("touch-action") == "none"
+    screenshot(browser, "viewer_oblique_light_360")
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
     assert complaints(browser) == []
 
@@ -361,6 +363,7 @@ def test_every_control_of_an_open_viewer_has_a_name_and_can_be_reached(browser, 
         "return document.getElementById(arguments[0]).textContent", canvas.get_attribute("aria-describedby")
     )
     assert "arrow keys" in help_text
+    screenshot(browser, "viewer_flipped_dark_1280")
 
 
 def told_instead(browser, path: Path, case: str) -> str:
