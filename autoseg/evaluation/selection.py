@@ -24,6 +24,7 @@ from .scores import NUMBER, summarise
 from .tables import aligned
 
 Members = tuple[str, ...]
+RECORD = "selection.json"
 WEIGHED, STAPLED = ", weighed by label", ", STAPLE"
 
 
@@ -117,7 +118,7 @@ def write_selection(folder: Path, selection: Selection) -> None:
     from pandas import DataFrame, Index
 
     remove_unfinished(folder)
-    write_json(folder / "selection.json", selection)
+    write_json(folder / RECORD, selection)
     labels = list(selection.chosen.labels)
     rows = []
     for model in selection.compared:

@@ -16,6 +16,7 @@ from ..data.fingerprint import Fingerprint
 from ..data.folds import Folds
 from ..errors import AutosegError, RecordError, WorkspaceError
 from ..evaluation.scores import Summary
+from ..evaluation.selection import RECORD, Selection
 from ..pipeline.status import RunLine, all_runs
 from ..plan import Plan
 from ..run_folder import RunFolder
@@ -63,6 +64,12 @@ class Source:
     @cached_property
     def plan(self) -> Plan | None:
         return self._read(self.files.plan, self.files.read_plan)
+
+    @cached_property
+    def selection(self) -> Selection | None:
+        """What `select` has compared."""
+        path = self.files.selection / RECORD
+        return self._read(path, lambda: read_json(path, Selection))
 
     @cached_property
     def lines(self) -> list[RunLine]:
