@@ -1,4 +1,4 @@
-"""What `select` has compared stands on the page: ensembles, too, with the numbers of selection.csv, in one comparison."""
+"""What `select` has compared stands on the page, ensembles too, with the numbers of selection.csv."""
 
 from __future__ import annotations
 

@@ -9,16 +9,17 @@ import nibabel
 import numpy as np
 import pytest
 from browsing import WITH_BROWSER, click, complaints, emulate, opened, screenshot
+from packed_case import packed_case
 
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.data.dataset import Case
 from autoseg.data.images import read_case
 from autoseg.data.label_maps import read_label_map
-from autoseg.reporting.blocks import Section
+from autoseg.reporting.blocks import CasePicture, Pictures, Section
 from autoseg.reporting.packed import Volume
 from autoseg.reporting.page import Page, write
-from autoseg.reporting.volumes import viewer, volume
+from autoseg.reporting.pictures import ERRORS, legend
 
 pytestmark = WITH_BROWSER
 HOSTILE = "</script><img src=x onerror=window.broken=1>"
@@ -67,7 +68,7 @@ def patient(folder: Path, key: str, matrix: np.ndarray) -> Volume:
     absent = np.zeros_like(image.array[:1])
     image = replace(image, array=np.concatenate([image.array, absent]), absent=(2,))
     reference, _ = read_label_map((Path(paths[2]),), LABELS)
-    return volume(
+    return packed_case(
         f"{key} {HOSTILE}",
         image,
         ["T1", f"T2 {HOSTILE}", "FLAIR"],
@@ -75,7 +76,6 @@ def patient(folder: Path, key: str, matrix: np.ndarray) -> Volume:
         reference=reference,
         prediction=np.zeros_like(reference),
         most=10_000_000,
-        told="a told thing",
     )
 
 
@@ -84,7 +84,7 @@ def photograph() -> Volume:
     array[..., 2:8, 3:9] = 200
     labels = (array[0] > 0).astype(np.uint8)
     image = Image(array, Geometry.plain_2d((20, 30)))
-    return volume("photograph", image, ["grey"], LABELS, reference=labels, most=10_000_000)
+    return packed_case("photograph", image, ["grey"], LABELS, reference=labels, most=10_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("viewer")
     cases = [patient(folder, "flipped", FLIPPED), patient(folder, "oblique", PERMUTED), photograph()]
     damaged = replace(cases[2], case="damaged", layers=(replace(cases[2].layers[0], data="AAAA"),))
-    block = viewer("Looked through", [*cases, damaged], LABELS)
+    shown = tuple(CasePicture(case.case, "a told thing", (), case) for case in (*cases, damaged))
+    block = Pictures("Looked through", shown, legend(LABELS), ERRORS)
     write(folder / "page.html", Page("Viewer", "", "1", (Section("one", "One", (block,)),)))
     return folder / "page.html"
 
