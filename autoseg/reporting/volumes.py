@@ -53,8 +53,9 @@ def pack(
     """What is drawn of a case, all slices of it; None where ``most``, the characters that it may take in the page, hold
     nothing worth a look.
 
-    ``channels`` are their names; those that the case lacks are left out. ``first`` and ``last`` are the names of the drawing's reference and errors, ``nothing`` says where there are none.
-    Opened at the slices with the most labelled voxels or, ``at_errors``, with the most errors.
+    ``channels`` are their names; those that the case lacks are left out. ``first`` and ``last`` are the names of the
+    drawing's reference and errors, ``nothing`` says where there are none. Opened at the slices with the most labelled
+    voxels or, ``at_errors``, with the most errors.
     """
     numbers = ((first, drawing.reference), ("prediction", drawing.prediction), (last, drawing.errors))
     layers = {name: each for name, each in numbers if each is not None}
