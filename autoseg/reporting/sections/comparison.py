@@ -32,6 +32,8 @@ OF_DIFFERENCES = (
     Column("p", number=True, hint="Wilcoxon's signed-rank test, two-sided"),
     Column("verdict"),
 )
+CHOSEN: tuple[Cell, ...] = (*[None] * 6, "chosen")
+"""In the place of its differences."""
 TESTED = (
     "p is not corrected for the number of comparisons, and the best was chosen on these same cases, which favours it."
 )
@@ -90,10 +92,10 @@ def _selected(source: Source, selected: Selection) -> list[Block]:
         *OF_DIFFERENCES,
         *(Column(f"Dice of {label}", number=True) for label in labels),
     )
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for model in selected.compared:
         dice, against = model.dice, model.to_chosen
-        cells = (None,) * 6 + ("chosen",) if against is None else _difference(against)
+        cells = CHOSEN if against is None else _difference(against)
         means = (number(model.labels[label].mean) for label in labels)
         rows.append((model.name, number(dice.mean), number(dice.low), number(dice.high), *cells, *means))
     more = f" The first {MOST_COLUMNS} of {len(chosen.labels)} labels." if len(chosen.labels) > MOST_COLUMNS else ""
