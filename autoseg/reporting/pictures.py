@@ -105,6 +105,7 @@ def drawing_of(
     there = labels.encode(reference)
     found = None if prediction is None else labels.encode(prediction)
     seen = _seen(labels)
+    coloured = not image.absent and max(colours, default=0) < len(image.array)
     errors = marks if found is None else _errors(there, found, seen, labels.ignore_index)
 
     def turn(array: np.ndarray) -> np.ndarray:
@@ -118,7 +119,7 @@ def drawing_of(
         turned_spacing(image.geometry),
         planes(image.geometry),
         ERRORS if marks is None else UNSURE,
-        tuple(turn(image.array[place]) for place in colours if not image.absent),
+        tuple(turn(image.array[place]) for place in colours) if coloured else (),
     )
 
 

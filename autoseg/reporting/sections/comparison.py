@@ -1,4 +1,7 @@
-"""Which configuration is better, on the cases that all of them have validated: differences, their intervals, a test."""
+"""Which configuration is better, on the cases that all of them have validated: differences, their intervals, a test.
+
+Once `select` has run, what it has compared: configurations and ensembles.
+"""
 
 from __future__ import annotations
 
