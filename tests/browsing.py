@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,8 @@ WITH_BROWSER = pytest.mark.skipif(
     not (BROWSER and DRIVER and importlib.util.find_spec("selenium")),
     reason="pages are not tested: there is no Chromium, or no selenium, here",
 )
+SCREENSHOTS = os.environ.get("AUTOSEG_SCREENSHOTS")
+PIECE = 1800  # pixels of height
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars")
 
 
@@ -56,3 +60,20 @@ def click(browser: Chrome, element) -> None:
 def complaints(browser: Chrome) -> list[dict]:
     """Errors and warnings since the last call."""
     return [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")]
+
+
+def screenshot(browser: Chrome, name: str) -> None:
+    """The whole page as it is, in pieces that can be looked at, where AUTOSEG_SCREENSHOTS names a folder for them."""
+    if not SCREENSHOTS:
+        return
+    folder = Path(SCREENSHOTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    browser.execute_script("window.scrollTo(0, 0)")
+    width, height = browser.execute_script(
+        "const { scrollWidth, scrollHeight } = document.documentElement; return [scrollWidth, scrollHeight]"
+    )
+    for number, top in enumerate(range(0, height, PIECE), 1):
+        clip = {"x": 0, "y": top, "width": width, "height": min(PIECE, height - top), "scale": 1}
+        options = {"format": "png", "clip": clip, "captureBeyondViewport": True}
+        taken = browser.execute_cdp_cmd("Page.captureScreenshot", options)
+        (folder / f"{name}_{number:02d}.png").write_bytes(base64.b64decode(taken["data"]))

@@ -30,6 +30,7 @@ LABELS = {"background": 0, "organ": 1, f"a {HOSTILE}": 2}
 CONFIGURATION = "3d_fullres"
 CASES = [*(f"case_{number:02d}" for number in range(9)), "x&amp;'y\u00e9 (1)"]
 SHAPE, SPACING = (10, 24, 20), (3.0, 1.0, 1.0)
+GEOMETRY = Geometry.plain(SHAPE, SPACING)
 
 
 def pixels(address: str) -> np.ndarray:
@@ -49,10 +50,10 @@ def label_map(size: int) -> np.ndarray:
 def make_raw(folder: Path) -> Path:
     random = np.random.default_rng(0)
     for number, key in enumerate(CASES):
-        labels, geometry = label_map(number), Geometry.plain(SHAPE, SPACING)
+        labels = label_map(number)
         image = 100 * labels + random.normal(size=SHAPE) + 10 * number
-        write_channels(image[None].astype(np.float32), geometry, folder / "imagesTr" / f"{key}_0000.nii.gz")
-        write_labels(labels, geometry, folder / "labelsTr" / f"{key}.nii.gz")
+        write_channels(image[None].astype(np.float32), GEOMETRY, folder / "imagesTr" / f"{key}_0000.nii.gz")
+        write_labels(labels, GEOMETRY, folder / "labelsTr" / f"{key}.nii.gz")
     description = {"channel_names": {"0": f"T1 {HOSTILE}"}, "labels": LABELS, "file_ending": ".nii.gz"}
     (folder / "dataset.json").write_text(json.dumps(description))
     return folder
@@ -71,6 +72,7 @@ def make_fold(
     fold: str,
     configuration: str = CONFIGURATION,
     predict: Callable[[str], np.ndarray] = predicted,
+    geometry: Geometry = GEOMETRY,
 ) -> None:
     """What a training leaves, with predictions that are known."""
     dataset, plan = files.read_dataset(), files.read_plan()
@@ -94,7 +96,7 @@ def make_fold(
     pairs = {}
     for key in files.read_folds().named(fold).validation:
         paths = files_in(run.validation, key, dataset.file_ending, dataset.labels)
-        write_label_map(predict(key), Geometry.plain(SHAPE, SPACING), paths, dataset.labels)
+        write_label_map(predict(key), geometry, paths, dataset.labels)
         pairs[key] = (dataset.case(key).label_files, paths)
     score_pairs(pairs, Scorer(dataset.labels), run.validation, patients=files.read_folds().patients)
 

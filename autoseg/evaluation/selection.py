@@ -25,6 +25,7 @@ from .tables import aligned
 from .temperature import Recalibration
 
 Members = tuple[str, ...]
+RECORD = "selection.json"
 WEIGHED, STAPLED = ", weighed by label", ", STAPLE"
 
 
@@ -120,7 +121,7 @@ def write_selection(folder: Path, selection: Selection) -> None:
     from pandas import DataFrame, Index
 
     remove_unfinished(folder)
-    write_json(folder / "selection.json", selection)
+    write_json(folder / RECORD, selection)
     labels = list(selection.chosen.labels)
     rows = []
     for model in selection.compared:

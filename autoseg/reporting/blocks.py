@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Union
 
 from ..evaluation.scores import NUMBER
-from .packed import Viewer, Volume
+from .packed import Volume
 from .pairs import Matrix, Pairs
 
 Cell = Union[str, float, None]
@@ -283,10 +283,10 @@ class Pictures:
     """And in the last one, in the colours of ``errors``."""
 
 
-Drawn = (Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures, Viewer)
+Drawn = (Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures)
 """What the script draws; the others are written into the page."""
 Words = Union[Heading, Text, Notice, Facts]
-Block = Union[Words, Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures, Viewer]
+Block = Union[Words, Table, Lines, Swarm, Scatter, Ranges, Pairs, Matrix, Parts, UNet, Pictures]
 
 
 @dataclass(frozen=True)

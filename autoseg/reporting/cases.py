@@ -21,12 +21,13 @@ from ..data.images import read_case
 from ..data.label_maps import read_label_map
 from ..errors import AutosegError
 from .blocks import Block, CasePicture, Pictures
-from .pictures import ERRORS, drawing_of, legend, picture, shown_channel
+from .pictures import ERRORS, colours_of, drawing_of, how_seen, legend, picture, shown_channel
 from .room import fitting
 from .source import Source
 from .volumes import pack
 
 COUNTED_AT_ONCE = 1 << 22  # voxels
+PIXELS = "pixels"
 MOST_COUNTED = 1 << 16  # values from 0 on, each of which has a counter
 
 
@@ -40,7 +41,7 @@ class Shown(NamedTuple):
 
 
 def voxel_size(spacing: Sequence[float]) -> float:
-    """ml; mm2 where there is one slice whose spacing says that it is a picture."""
+    """In the unit of ``unit_of``."""
     if is_flat(spacing):
         return spacing[1] * spacing[2]
     return math.prod(spacing) / CUBIC_MM_PER_ML
@@ -50,9 +51,16 @@ def is_flat(spacing: Sequence[float]) -> bool:
     return math.isclose(spacing[0], SLICE_SPACING_2D * max(spacing[1:]), rel_tol=1e-5)
 
 
+def unit_of(spacing: Sequence[float]) -> str:
+    """ml; of one slice mm2, and pixels where they have no length, as in pictures."""
+    if not is_flat(spacing):
+        return "ml"
+    return PIXELS if spacing[1] == spacing[2] == 1 else "mm\N{SUPERSCRIPT TWO}"
+
+
 def unit(cases: Sequence[CaseFingerprint]) -> str:
-    """Of ``voxel_size``."""
-    return "mm\N{SUPERSCRIPT TWO}" if cases and is_flat(cases[0].spacing) else "ml"
+    """Of all cases."""
+    return unit_of(cases[0].spacing) if cases else "ml"
 
 
 def counts(label_map: np.ndarray, labels: Labels) -> dict[str, int]:
@@ -78,8 +86,9 @@ def pictures(source: Source, title: str, chosen: Sequence[Shown], note: str) -> 
     drawn, notices = fitting(results, source)
     if not drawn:
         return notices
+    told = f"{note}{how_seen(source.dataset.labels)}"
     marked = ERRORS if any(shown.prediction is not None for shown in chosen) else ()
-    return [Pictures(title, tuple(drawn), legend(source.dataset.labels), marked, note), *notices]
+    return [Pictures(title, tuple(drawn), legend(source.dataset.labels), marked, told), *notices]
 
 
 def _draw(shown: Shown, source: Source) -> CasePicture | str:
@@ -88,7 +97,7 @@ def _draw(shown: Shown, source: Source) -> CasePicture | str:
         image = read_case(case, source.dataset.alignment)
         reference, _ = read_label_map(case.label_files, labels, image.geometry)
         prediction = None if shown.prediction is None else read_label_map(shown.prediction, labels)[0]
-        drawing = drawing_of(image, reference, prediction, labels)
+        drawing = drawing_of(image, reference, prediction, labels, colours=colours_of(source.dataset.channels))
         told = f"{shown.told}{_channel(source, image)}"
         drawn = picture(case.key, told, drawing, labels, at_errors=shown.at_errors)
         most = source.room_of_one_volume()
@@ -101,4 +110,4 @@ def _draw(shown: Shown, source: Source) -> CasePicture | str:
 def _channel(source: Source, image: Image) -> str:
     """Which channel is seen, where there are several."""
     channels = source.dataset.channels
-    return f"; the image is {channels[shown_channel(image)]}" if len(channels) > 1 else ""
+    return f"; the image is {channels[shown_channel(image)]}" if len(channels) > 1 and not colours_of(channels) else ""

@@ -7,7 +7,6 @@ that order, compressed (zlib, RFC 1950) and written in base64.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from .planes import Plane
 
@@ -47,7 +46,6 @@ class Volume:
     """One case."""
 
     case: str
-    told: str
     shown: str
     """Which of the file's voxels are one here."""
     shape: tuple[int, int, int]
@@ -63,17 +61,3 @@ class Volume:
     def characters(self) -> int:
         """Of its data."""
         return sum(len(each.data) for each in self.channels) + sum(len(each.data) for each in self.layers)
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Cases to be looked through, slice by slice; each is unpacked when it is opened."""
-
-    KIND: ClassVar[str] = "viewer"
-    title: str
-    cases: tuple[Volume, ...]
-    legend: tuple[tuple[str, str], ...]
-    """Label to its colour."""
-    errors: tuple[tuple[str, str], ...] = ()
-    """Kind of error to its colour; empty where nothing is compared."""
-    note: str = ""

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.geometry import Image
 from ..core.labels import Labels
 from ..errors import DatasetError
-from ..evaluation.picture import fullest, label_colours, shades, window
+from ..evaluation.picture import COLOURS, fullest, label_colours, shades, window
 from .blocks import CasePicture, View
 from .planes import Plane, planes, turned, turned_spacing
 
@@ -23,6 +23,7 @@ ERRORS = (("missed", "#4D7CFF"), ("added", "#FF4B2B"), ("another label", "#F0E44
 UNSURE = (("0.25 to 0.5 bits", "#F0E442"), ("0.5 to 0.9 bits", "#FF8C1A"), ("0.9 bits and more", "#FF1F6B"))
 """Entropy of a voxel: one bit is the toss of a coin between two labels."""
 BITS = (0.25, 0.5, 0.9)
+COLOUR_NAMES = (("r", "g", "b"), ("red", "green", "blue"))
 NOT_ANNOTATED = "#FFFFFF"
 FILLED = 255
 
@@ -32,7 +33,7 @@ class Drawing:
     """What is drawn of one case, turned (z, y, x)."""
 
     grey: np.ndarray
-    """The image."""
+    """The image, one channel of it."""
     reference: np.ndarray
     """Number of the label that is seen, from 1; 0: background; one more than there are labels: not annotated."""
     prediction: np.ndarray | None
@@ -41,6 +42,8 @@ class Drawing:
     planes: tuple[Plane, ...]
     marked: tuple[tuple[str, str], ...] = ERRORS
     """What numbers of ``errors`` mean, and their colours."""
+    colours: tuple[np.ndarray, ...] = ()
+    """Red, green and blue of a picture in colour, turned likewise."""
 
 
 def legend(labels: Labels) -> tuple[tuple[str, str], ...]:
@@ -50,9 +53,26 @@ def legend(labels: Labels) -> tuple[tuple[str, str], ...]:
 
 def picture(case: str, told: str, drawing: Drawing, labels: Labels, *, at_errors: bool = False) -> CasePicture:
     """Slices with the most labelled voxels or, ``at_errors``, with the most errors where there are any."""
-    between = window(drawing.grey)
+    between = window(np.stack(drawing.colours) if drawing.colours else drawing.grey)
     views = tuple(_view(drawing, plane, between, labels, at_errors) for plane in drawing.planes)
     return CasePicture(case, told, views)
+
+
+def how_seen(labels: Labels) -> str:
+    """What to know of the colours of labels in a picture."""
+    told = "" if labels.KIND == "exclusive" else " Where labels overlap, the last in the list is seen."
+    repeated = len(labels.foreground) > len(COLOURS)
+    again = f" Colours repeat after {len(COLOURS)} labels; the viewer names the one under its crosshair."
+    return told + (again if repeated else "")
+
+
+def colours_of(channels: Sequence[str]) -> tuple[int, ...]:
+    """Which channels are red, green and blue; none where they do not say so."""
+    names = [name.strip().lower() for name in channels]
+    for three in COLOUR_NAMES:
+        if all(names.count(name) == 1 for name in three):
+            return tuple(names.index(name) for name in three)
+    return ()
 
 
 def shown_channel(image: Image) -> int:
@@ -71,12 +91,13 @@ def drawing_of(
     prediction: np.ndarray | None,
     labels: Labels,
     marks: np.ndarray | None = None,
+    colours: tuple[int, ...] = (),
 ) -> Drawing:
     """What is drawn of a case: a reference, or what stands in its place, and a prediction if there is one.
 
     ``marks`` (z, y, x), numbers of ``UNSURE`` from 1, take the place of errors. Label maps hold the user's values
-    (z, y, x) as in the file. Raises DatasetError where they are not of the image's size or hold a value that no label
-    has.
+    (z, y, x) as in the file. ``colours`` are the channels that are red, green and blue, if any. Raises DatasetError
+    where label maps are not of the image's size or hold a value that no label has.
     """
     for name, label_map in (("reference", reference), ("prediction", prediction), ("uncertainty", marks)):
         if label_map is not None and label_map.shape != image.array.shape[1:]:
@@ -84,6 +105,7 @@ def drawing_of(
     there = labels.encode(reference)
     found = None if prediction is None else labels.encode(prediction)
     seen = _seen(labels)
+    coloured = not image.absent and max(colours, default=0) < len(image.array)
     errors = marks if found is None else _errors(there, found, seen, labels.ignore_index)
 
     def turn(array: np.ndarray) -> np.ndarray:
@@ -97,6 +119,7 @@ def drawing_of(
         turned_spacing(image.geometry),
         planes(image.geometry),
         ERRORS if marks is None else UNSURE,
+        tuple(turn(image.array[place]) for place in colours) if coloured else (),
     )
 
 
@@ -129,8 +152,9 @@ def _view(drawing: Drawing, plane: Plane, between: tuple[float, float], labels: 
     wanted = drawing.errors if at_errors and drawing.errors is not None and drawing.errors.any() else drawn
     index = fullest(wanted != 0, plane.axis)
     step = -(-max(plane.cut(drawing.grey, index).shape) // MOST_PIXELS)
-    grey = _smaller(_grey(plane.cut(drawing.grey, index), between), step)
-    height, width = grey.shape
+    seen = drawing.colours or (drawing.grey,)
+    pieces = [_smaller(_grey(plane.cut(each, index), between), step) for each in seen]
+    height, width = pieces[0].shape
 
     def mapped(volume: np.ndarray) -> np.ndarray:
         piece = plane.cut(volume, index)
@@ -147,7 +171,7 @@ def _view(drawing: Drawing, plane: Plane, between: tuple[float, float], labels: 
         height=height,
         aspect=float(f"{width * across[1] / (height * across[0]):.6g}"),
         letters=plane.letters,
-        image=_png(grey, None),
+        image=_png(np.stack(pieces, -1) if drawing.colours else pieces[0], None),
         reference=_png(reference, colours),
         outline=outline(reference),
         prediction=None if drawing.prediction is None else _png(mapped(drawing.prediction), colours),
@@ -178,7 +202,8 @@ def _smaller(piece: np.ndarray, step: int) -> np.ndarray:
 
 
 def _png(pixels: np.ndarray, colours: Sequence[str] | None) -> str:
-    """Of shades, or of numbers of ``colours``, from 1, with 0 for nothing: as the address that holds the file."""
+    """The address that holds the file: of shades, of red, green and blue (rows, columns, 3), or of numbers of
+    ``colours``, from 1, with 0 for nothing."""
     from PIL import Image as PillowImage
 
     if colours is None:

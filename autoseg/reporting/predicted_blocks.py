@@ -18,7 +18,8 @@ from ..errors import AutosegError
 from ..evaluation.quality_table import Quality
 from ..parts.readers import read_file
 from .blocks import Block, CasePicture, Column, Facts, Notice, Pictures, Section, Table, Text, number
-from .pictures import UNSURE, drawing_of, legend, picture, unsure
+from .cases import PIXELS
+from .pictures import UNSURE, colours_of, drawing_of, how_seen, legend, picture, unsure
 from .predicted_cases import MeasuredCase, bytes_of, measure
 from .predictions import PredictionsSource
 from .room import MOST_VOLUMES, TOLD, fitting, some
@@ -76,8 +77,8 @@ def _quality(source: PredictionsSource, measured: Sequence[MeasuredCase], wrong:
         facts.append(("unlike the training data", counted(flagged, "case")))
     blocks: list[Block] = [Facts(tuple(facts)), *_told(source, measured, wrong)]
     if any(source.quality.get(each.case.key) for each in measured):
-        blocks += [Text(text) for text in _explained(source)]
         blocks.append(_quality_table(source, measured))
+        blocks += [Text(text) for text in _explained(source)]
         if record.lines:
             blocks.append(_line_table(source))
     rows = [(each.case.key, *what) for each in measured for what in each.unlike]
@@ -174,7 +175,8 @@ def _line_table(source: PredictionsSource) -> Table:
 def _volumes(source: PredictionsSource, measured: Sequence[MeasuredCase]) -> list[Block]:
     if not measured:
         return []
-    unit = "mm\N{SUPERSCRIPT TWO}" if all(each.flat for each in measured) else "ml"
+    units = {each.unit for each in measured}
+    unit = units.pop() if len(units) == 1 else "ml"
     size, labels, parts = f"{'area' if unit != 'ml' else 'volume'} ({unit})", [], []
     for each in measured:
         for label, found in each.labels.items():
@@ -196,7 +198,7 @@ def _volumes(source: PredictionsSource, measured: Sequence[MeasuredCase]) -> lis
         *key,
         Column("rank", number=True),
         Column(size, number=True),
-        Column("longest diameter (mm)", number=True),
+        Column(f"longest diameter ({PIXELS if unit == PIXELS else 'mm'})", number=True),
         Column(channel, number=True),
     )
     return [
@@ -215,6 +217,7 @@ def _pictures(source: PredictionsSource, chosen: Sequence[MeasuredCase]) -> list
         return notices
     marked = UNSURE if any(view.errors for each in drawn for view in each.views) else ()
     note = "Slices with the most labelled voxels, or the most uncertain ones where uncertainty was written."
+    note += how_seen(source.record.labels)
     title = f"The {counted(len(drawn), 'case')} with the lowest predicted quality"
     colours = legend(source.record.labels)
     return [Pictures(title, tuple(drawn), colours, marked, note, "prediction", "uncertainty"), *notices]
@@ -228,7 +231,7 @@ def _draw(measured: MeasuredCase, source: PredictionsSource) -> CasePicture | st
         found, _ = read_label_map(files_in(source.folder, case.key, record.file_ending, record.labels), record.labels)
         marks = unsure(np.asarray(read_file(uncertainty)[0][0])) if uncertainty.is_file() else None
         told = "; ".join(_reasons(measured, source)) or "nothing about it is doubtful"
-        drawing = drawing_of(image, found, None, record.labels, marks)
+        drawing = drawing_of(image, found, None, record.labels, marks, colours=colours_of(record.channels))
         drawn = picture(case.key, told, drawing, record.labels, at_errors=True)
         most = min(MOST_VOLUMES // DRAWN, source.room_of_volumes)
         layers = {"first": "prediction", "last": "uncertainty", "nothing": "little"}

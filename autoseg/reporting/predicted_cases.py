@@ -19,7 +19,7 @@ from ..data.training_ranges import Unlike, unlike
 from ..errors import AutosegError
 from ..inspection.channels import channel_fingerprint
 from ..parts.readers import read_header
-from .cases import is_flat, voxel_size
+from .cases import unit_of, voxel_size
 from .pictures import shown_channel
 from .predictions import PredictionsSource
 
@@ -32,7 +32,7 @@ class Component:
     """Voxels of one label that touch, at corners at least."""
 
     volume: float
-    """ml; mm2 in a picture."""
+    """In the unit of the case."""
     diameter_mm: float
     """Between the centres of the two voxels that lie farthest apart."""
     mean: float | None
@@ -44,7 +44,7 @@ class MeasuredLabel:
     """Of one label in one case."""
 
     volume: float
-    """ml; mm2 in a picture."""
+    """In the unit of the case."""
     components: int
     largest: tuple[Component, ...]
 
@@ -54,8 +54,8 @@ class MeasuredCase:
     """One case that has a label map."""
 
     case: Case
-    flat: bool
-    """Whether it is a picture."""
+    unit: str
+    """Of its volumes."""
     labels: dict[str, MeasuredLabel]
     unlike: tuple[Unlike, ...]
     """What about it is unlike the training data."""
@@ -94,7 +94,7 @@ def measure(case: Case, source: PredictionsSource) -> MeasuredCase | str:
         every = f"in each of {known.training.cases} cases"
         missing = [name for name in known.training.labels if name in measured and not measured[name].components]
         found += [Unlike(f"label {name}", "not predicted", every) for name in missing]
-    return MeasuredCase(case, is_flat(geometry.spacing), measured, tuple(found), notice)
+    return MeasuredCase(case, unit_of(geometry.spacing), measured, tuple(found), notice)
 
 
 def _image(case: Case, source: PredictionsSource, shape: tuple[int, ...]) -> tuple[Image | None, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..data.fingerprint import Fingerprint
 from ..data.folds import Folds
 from ..errors import AutosegError, RecordError, WorkspaceError
 from ..evaluation.scores import Summary
+from ..evaluation.selection import RECORD, Selection
 from ..pipeline.status import RunLine, all_runs
 from ..plan import Plan
 from ..run_folder import RunFolder
@@ -64,6 +65,12 @@ class Source:
     @cached_property
     def plan(self) -> Plan | None:
         return self._read(self.files.plan, self.files.read_plan)
+
+    @cached_property
+    def selection(self) -> Selection | None:
+        """What `select` has compared."""
+        path = self.files.selection / RECORD
+        return self._read(path, lambda: read_json(path, Selection))
 
     @cached_property
     def lines(self) -> list[RunLine]:
@@ -142,6 +149,14 @@ def without_folders(text: str, folders: Sequence[str]) -> str:
     for folder in folders:
         text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
     return _FOLDERS.sub("", text)
+
+
+def of_folds(reasons: Mapping[str, str]) -> str:
+    """Folds of which something is missing, and why; those with one reason together."""
+    folds: dict[str, list[str]] = {}
+    for fold, why in reasons.items():
+        folds.setdefault(why, []).append(fold)
+    return "; ".join(f"fold{'s' * (len(each) > 1)} {', '.join(each)} ({why})" for why, each in folds.items())
 
 
 def open_source(files: DatasetFolder, **options: object) -> Source:

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..core.geometry import Image
-from ..core.labels import Labels
 from ..core.modality_guess import CT, guess_modality, named_modality
 from ..core.regular import regular
 from ..evaluation.picture import fullest
-from .packed import Viewer, Volume, VolumeChannel, VolumeLayer
-from .pictures import ERRORS, Drawing, drawing_of, legend
+from .packed import Volume, VolumeChannel, VolumeLayer
+from .pictures import Drawing
 from .planes import planes, turned, turned_spacing
 
 DENSEST = 0.3  # characters per voxel and channel: where packing begins to look for what fits
@@ -39,38 +38,6 @@ CT_WINDOWS = (
 LEAST_CT = 100.0  # Hounsfield units between the percentiles of what is no longer normalised
 
 
-def volume(
-    case: str,
-    image: Image,
-    channels: Sequence[str],
-    labels: Labels,
-    *,
-    reference: np.ndarray | None = None,
-    prediction: np.ndarray | None = None,
-    most: int,
-    told: str = "",
-) -> Volume | None:
-    """A case with its reference, its prediction, or both and the errors; None where ``most`` holds nothing.
-
-    Label maps hold the user's values, (z, y, x) as in the file; ``most`` is the characters that all may take in the
-    page. Channels that the case lacks are left out. Raises DatasetError where a label map is not of the image's size or
-    holds a value that no label has.
-    """
-    seen = reference if reference is not None else prediction
-    if seen is None:
-        raise ValueError("there is no label map to look at")
-    drawing = drawing_of(image, seen, None if reference is None else prediction, labels)
-    first = "prediction" if reference is None else "reference"
-    return pack(case, image, drawing, channels, most=most, told=told, first=first)
-
-
-def viewer(title: str, volumes: Iterable[Volume], labels: Labels, note: str = "") -> Viewer:
-    """The block that shows them."""
-    cases = tuple(volumes)
-    compared = any(layer.marked for case in cases for layer in case.layers)
-    return Viewer(title, cases, legend(labels), ERRORS if compared else (), note)
-
-
 def pack(
     case: str,
     image: Image,
@@ -78,16 +45,17 @@ def pack(
     channels: Sequence[str],
     *,
     most: int,
-    told: str = "",
     first: str = "reference",
     last: str = "errors",
     nothing: str = "none",
     at_errors: bool = False,
 ) -> Volume | None:
-    """As ``volume``, of what is drawn of the case.
+    """What is drawn of a case, all slices of it; None where ``most``, the characters that it may take in the page, hold
+    nothing worth a look.
 
-    ``first`` and ``last`` are the names of the drawing's reference and errors, ``nothing`` says where there are none.
-    Opened at the slices with the most labelled voxels or, ``at_errors``, with the most errors.
+    ``channels`` are their names; those that the case lacks are left out. ``first`` and ``last`` are the names of the
+    drawing's reference and errors, ``nothing`` says where there are none. Opened at the slices with the most labelled
+    voxels or, ``at_errors``, with the most errors.
     """
     numbers = ((first, drawing.reference), ("prediction", drawing.prediction), (last, drawing.errors))
     layers = {name: each for name, each in numbers if each is not None}
@@ -101,7 +69,6 @@ def pack(
         small = {name: smaller_labels(each, factors) for name, each in layers.items()}
         found = Volume(
             case=case,
-            told=told,
             shown=_shown(factors, spacing, image.geometry.dimensions),
             shape=_three(small[first].shape),
             spacing=_rounded(factor * length for factor, length in zip(factors, spacing)),

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browsing import WITH_BROWSER, click, complaints, emulate, opened
+from browsing import WITH_BROWSER, click, complaints, emulate, opened, screenshot
 from compared import make_other
+from kinds_of_data import KINDS, make_kind
 from reported import CASES, CONFIGURATION, NAME
 
 import autoseg
@@ -18,6 +19,10 @@ from autoseg.reporting.story import page_of
 from autoseg.workspace import DatasetFolder, Workspace
 
 pytestmark = WITH_BROWSER
+DRAWN = """
+return [...document.querySelectorAll('[data-block]')].map(each => each.querySelector('svg, table, button') !== null)
+"""
+"""Of every place for a block, whether it was filled."""
 PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}
 
 
@@ -53,16 +58,37 @@ def test_a_page_is_drawn_without_errors_in_both_themes_and_on_a_phone(browser, p
     emulate(browser, theme=theme, width=width)
     opened(browser, pages[page])
     assert complaints(browser) == []
-    drawn = browser.execute_script(
-        """return [...document.querySelectorAll('[data-block]')].map(
-            each => each.querySelector('svg, table, button') !== null)"""
-    )
+    drawn = browser.execute_script(DRAWN)
     assert drawn and all(drawn)
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == PAPER[theme]
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
     assert [name for name in loaded if not name.startswith("data:")] == []
     assert browser.execute_script("return window.broken") is None
+    screenshot(browser, f"{page}_{theme}_{width}")
+
+
+@pytest.fixture(scope="module", params=[*KINDS])
+def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp(request.param)
+    write(folder / "page.html", page_of(open_source(make_kind(request.param, folder))))
+    return request.param, folder / "page.html"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_every_kind_of_data_is_drawn_in_both_themes_and_on_a_phone(browser, kind, width, theme) -> None:
+    name, page = kind
+    emulate(browser, theme=theme, width=width)
+    opened(browser, page)
+    drawn = browser.execute_script(DRAWN)
+    assert drawn and all(drawn) and complaints(browser) == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    click(browser, browser.find_element("css selector", ".look > button"))
+    size = figure(browser, "Dice against size")
+    assert len(size.find_elements("css selector", "svg text[text-anchor=middle]")) > 2, "an axis without a number"
+    screenshot(browser, f"{name}_{theme}_{width}")
 
 
 def test_images_of_the_page_can_be_decoded(browser, pages) -> None:
@@ -213,6 +239,7 @@ def test_what_is_beyond_scores_is_drawn_and_can_be_used(browser, live) -> None:
         opened(browser, live)
         browser.execute_script("document.getElementById('live').click()")  # it stays as it is
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        screenshot(browser, f"comparison_{theme}_{width}")
     matrix = figure(browser, "Confusion between labels")
     cells = matrix.find_elements("css selector", "tbody td")
     shares = [float(cell.get_attribute("data-value")) for cell in cells]

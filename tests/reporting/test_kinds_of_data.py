@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from example_datasets import EXAMPLES, make
+from kinds_of_data import make_kind
+from reported import pixels
 
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
-from autoseg.reporting.blocks import Notice, Pictures, Swarm
+from autoseg.reporting.blocks import Notice, Pictures, Scatter, Swarm, Table, Text
 from autoseg.reporting.page import Page, json_in_page, render
 from autoseg.reporting.source import Source, open_source
 from autoseg.reporting.story import page_of
@@ -73,3 +75,31 @@ def test_of_very_many_labels_the_rarest_are_drawn(tmp_path: Path) -> None:
     page = page_of(opened(raw, tmp_path / "workspace"))
     sizes = next(block for block in blocks(page, Swarm) if block.title.startswith("Size per label (ml)"))
     assert len(sizes.choices[0].groups) == 40 and "The rarest 40 of" in sizes.note
+
+
+@pytest.mark.slow
+def test_colour_pictures_are_drawn_in_colour_and_measured_in_pixels(tmp_path: Path) -> None:
+    page = page_of(open_source(make_kind("fundus", tmp_path)))
+    for section in ("cross_validation", "dataset"):
+        (pictures,) = blocks(page, Pictures, section)
+        red, green, blue = pixels(pictures.cases[0].views[0].image)[40:56, 50:70].reshape(-1, 3).mean(0)
+        assert red > green + 30 > blue + 60 and "the image is" not in pictures.cases[0].told
+    (means,) = (table for table in blocks(page, Table, "cross_validation") if table.title == "Scores per label")
+    assert not [column.name for column in means.columns if column.name.endswith("ml")]
+    assert "A pixel of these pictures counts as 1 mm." in means.note
+    (scatter,) = blocks(page, Scatter, "cross_validation")
+    assert scatter.x == "size in the reference (pixels)"
+    sizes = {block.title: [choice.name for choice in block.choices] for block in blocks(page, Swarm)}
+    assert sizes["Grids"] == ["size (voxels)", "size without empty borders (voxels)"]
+    assert sizes["Size per label in the validation cases of each fold"] == ["vessel (pixels)"]
+    (told,) = blocks(page, Text, "cross_validation")
+    assert "Intervals" not in told.text, "two cases have no interval"
+
+
+@pytest.mark.slow
+def test_pictures_say_how_many_and_overlapping_labels_are_seen(tmp_path: Path) -> None:
+    (atlas,) = blocks(page_of(open_source(make_kind("atlas", tmp_path / "atlas"))), Pictures, "cross_validation")
+    assert "Colours repeat after 7 labels" in atlas.note and "overlap" not in atlas.note
+    assert atlas.cases[0].told.count("structure") == 5 and "(lowest of 30: structure" in atlas.cases[0].told
+    (masks,) = blocks(page_of(open_source(make_kind("masks", tmp_path / "masks"))), Pictures, "cross_validation")
+    assert "Where labels overlap, the last in the list is seen." in masks.note and "repeat" not in masks.note

@@ -8,17 +8,18 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from browsing import WITH_BROWSER, click, complaints, emulate, opened
+from browsing import WITH_BROWSER, click, complaints, emulate, opened, screenshot
+from packed_case import packed_case
 
 from autoseg.core.geometry import Geometry, Image
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.data.dataset import Case
 from autoseg.data.images import read_case
 from autoseg.data.label_maps import read_label_map
-from autoseg.reporting.blocks import Section
+from autoseg.reporting.blocks import CasePicture, Pictures, Section
 from autoseg.reporting.packed import Volume
 from autoseg.reporting.page import Page, write
-from autoseg.reporting.volumes import viewer, volume
+from autoseg.reporting.pictures import ERRORS, legend
 
 pytestmark = WITH_BROWSER
 HOSTILE = "</script><img src=x onerror=window.broken=1>"
@@ -67,7 +68,7 @@ def patient(folder: Path, key: str, matrix: np.ndarray) -> Volume:
     absent = np.zeros_like(image.array[:1])
     image = replace(image, array=np.concatenate([image.array, absent]), absent=(2,))
     reference, _ = read_label_map((Path(paths[2]),), LABELS)
-    return volume(
+    return packed_case(
         f"{key} {HOSTILE}",
         image,
         ["T1", f"T2 {HOSTILE}", "FLAIR"],
@@ -75,7 +76,6 @@ def patient(folder: Path, key: str, matrix: np.ndarray) -> Volume:
         reference=reference,
         prediction=np.zeros_like(reference),
         most=10_000_000,
-        told="a told thing",
     )
 
 
@@ -84,7 +84,7 @@ def photograph() -> Volume:
     array[..., 2:8, 3:9] = 200
     labels = (array[0] > 0).astype(np.uint8)
     image = Image(array, Geometry.plain_2d((20, 30)))
-    return volume("photograph", image, ["grey"], LABELS, reference=labels, most=10_000_000)
+    return packed_case("photograph", image, ["grey"], LABELS, reference=labels, most=10_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("viewer")
     cases = [patient(folder, "flipped", FLIPPED), patient(folder, "oblique", PERMUTED), photograph()]
     damaged = replace(cases[2], case="damaged", layers=(replace(cases[2].layers[0], data="AAAA"),))
-    block = viewer("Looked through", [*cases, damaged], LABELS)
+    shown = tuple(CasePicture(case.case, "a told thing", (), case) for case in (*cases, damaged))
+    block = Pictures("Looked through", shown, legend(LABELS), ERRORS)
     write(folder / "page.html", Page("Viewer", "", "1", (Section("one", "One", (block,)),)))
     return folder / "page.html"
 
@@ -199,6 +200,7 @@ def test_what_is_left_in_front_and_up_in_the_patient_is_seen_there_with_its_labe
             assert (int(where["x"] > 0.5), int(where["y"] > 0.5)) == (column, row), name
         assert abs(bright["x"] - label["x"]) < 0.02 and abs(bright["y"] - label["y"]) < 0.02
     assert complaints(browser) == [] and browser.execute_script("return window.broken") is None
+    screenshot(browser, f"viewer_{case}_light_1280")
 
 
 def test_wheel_keys_and_sliders_scroll_through_slices(browser, page) -> None:
@@ -331,6 +333,7 @@ def test_fingers_set_the_crosshair_and_enlarge_on_a_phone(browser, page) -> None
     touch("touchEnd")
     assert found(browser, axial)["sum"] != before["sum"]
     assert axial.value_of_css_property("touch-action") == "none"
+    screenshot(browser, "viewer_oblique_light_360")
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
     assert complaints(browser) == []
 
@@ -361,6 +364,7 @@ def test_every_control_of_an_open_viewer_has_a_name_and_can_be_reached(browser, 
         "return document.getElementById(arguments[0]).textContent", canvas.get_attribute("aria-describedby")
     )
     assert "arrow keys" in help_text
+    screenshot(browser, "viewer_flipped_dark_1280")
 
 
 def told_instead(browser, path: Path, case: str) -> str:

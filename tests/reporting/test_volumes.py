@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from packed_case import packed_case
 from reported import NAME
 
 import autoseg
@@ -22,11 +23,11 @@ from autoseg.data.label_maps import read_label_map
 from autoseg.errors import DatasetError
 from autoseg.reporting.blocks import Notice, Pictures
 from autoseg.reporting.packed import Volume
-from autoseg.reporting.pictures import ADDED, ERRORS, MISSED, OTHER, drawing_of
+from autoseg.reporting.pictures import ADDED, MISSED, OTHER, drawing_of
 from autoseg.reporting.room import MOST_VOLUMES
 from autoseg.reporting.source import OFTEN_SHOWN, open_source
 from autoseg.reporting.story import page_of
-from autoseg.reporting.volumes import CT_WINDOWS, joined, pack, viewer, volume
+from autoseg.reporting.volumes import CT_WINDOWS, joined, pack
 from autoseg.workspace import DatasetFolder
 
 LABELS = ExclusiveLabels({"background": 0, "organ": 5, "lesion": 2}, ignore=9)
@@ -63,7 +64,9 @@ def test_what_is_packed_comes_back() -> None:
     array, reference = drawn()
     _, prediction = drawn(seed=1)
     prediction[prediction == 9] = 0
-    packed = volume("case", image_of(array), ["T1"], LABELS, reference=reference, prediction=prediction, most=PLENTY)
+    packed = packed_case(
+        "case", image_of(array), ["T1"], LABELS, reference=reference, prediction=prediction, most=PLENTY
+    )
     assert packed.shape == SHAPE and packed.spacing == (2.0, 1.0, 1.0)
     step = (array.max() - array.min()) / 255
     assert np.abs(values(packed) - array).max() <= 0.51 * step and packed.channels[0].beyond == (False, False)
@@ -76,17 +79,14 @@ def test_what_is_packed_comes_back() -> None:
     expected[(prediction != reference) & (reference == 0)] = ADDED
     expected[reference == 9] = 0
     assert np.array_equal(numbers(packed, "errors"), expected)
-    block = viewer("Cases", [packed], LABELS)
-    assert [name for name, _ in block.legend] == ["lesion", "organ", "not annotated"] and block.errors == ERRORS
 
 
 def test_a_prediction_alone_is_called_so() -> None:
     array, prediction = drawn()
-    packed = volume("case", image_of(array), ["T1"], LABELS, prediction=prediction, most=PLENTY)
+    packed = packed_case("case", image_of(array), ["T1"], LABELS, prediction=prediction, most=PLENTY)
     assert [layer.name for layer in packed.layers] == ["prediction"]
-    assert not viewer("Cases", [packed], LABELS).errors
     with pytest.raises(DatasetError, match="voxels"):
-        volume("case", image_of(array), ["T1"], LABELS, prediction=prediction[1:], most=PLENTY)
+        packed_case("case", image_of(array), ["T1"], LABELS, prediction=prediction[1:], most=PLENTY)
 
 
 def test_what_is_marked_may_be_other_than_errors() -> None:
@@ -108,7 +108,7 @@ def test_what_is_marked_may_be_other_than_errors() -> None:
 def test_single_bright_voxels_do_not_make_all_steps_coarse_and_it_is_told() -> None:
     array, reference = drawn((20, 30, 40))
     array[0, 0, 0] = 1e6
-    packed = volume("case", image_of(array), ["T1"], LABELS, reference=reference, most=PLENTY)
+    packed = packed_case("case", image_of(array), ["T1"], LABELS, reference=reference, most=PLENTY)
     assert packed.channels[0].beyond == (False, True)
     assert np.abs(values(packed) - array)[array < 1e6].max() < 0.5
 
@@ -116,7 +116,7 @@ def test_single_bright_voxels_do_not_make_all_steps_coarse_and_it_is_told() -> N
 def test_hounsfield_units_are_finest_in_soft_tissue_and_have_windows() -> None:
     """Steps of 3 HU from -200 to 300: half of one is what a value may be off."""
     array = np.linspace(-1024, 1500, math.prod(SHAPE)).reshape(SHAPE)
-    packed = volume("case", image_of(array), ["CT"], LABELS, reference=drawn()[1], most=PLENTY)
+    packed = packed_case("case", image_of(array), ["CT"], LABELS, reference=drawn()[1], most=PLENTY)
     off = np.abs(values(packed) - array)
     assert packed.channels[0].beyond == (False, False)
     assert off[(array > -200) & (array < 300)].max() < 1.51 and off.max() < 18.5
@@ -128,7 +128,7 @@ def test_hounsfield_units_are_finest_in_soft_tissue_and_have_windows() -> None:
 @pytest.mark.parametrize(("name", "scale"), [("T1", 1000.0), ("CT", 1.0)])
 def test_what_is_no_ct_or_no_longer_has_its_unit_gets_no_windows_of_ct(name: str, scale: float) -> None:
     array, reference = drawn()
-    packed = volume("case", image_of(scale * array / 140), [name], LABELS, reference=reference, most=PLENTY)
+    packed = packed_case("case", image_of(scale * array / 140), [name], LABELS, reference=reference, most=PLENTY)
     assert [window[0] for window in packed.channels[0].windows] == ["most of the image", "whole range"]
     assert "HU" not in packed.channels[0].told
 
@@ -136,7 +136,7 @@ def test_what_is_no_ct_or_no_longer_has_its_unit_gets_no_windows_of_ct(name: str
 def test_channels_that_a_case_lacks_are_not_offered() -> None:
     array, reference = drawn()
     image = image_of(array, 0 * array, 2 * array, absent=(1,))
-    packed = volume("case", image, ["T1", "T2", "FLAIR"], LABELS, reference=reference, most=PLENTY)
+    packed = packed_case("case", image, ["T1", "T2", "FLAIR"], LABELS, reference=reference, most=PLENTY)
     assert [channel.name for channel in packed.channels] == ["T1", "FLAIR"]
     assert values(packed, 1).max() == pytest.approx(2 * array.max(), rel=1e-3)
 
@@ -145,7 +145,7 @@ def test_channels_that_a_case_lacks_are_not_offered() -> None:
 def test_images_that_say_nothing_can_be_packed(fill: float) -> None:
     reference = drawn()[1]
     array = np.full(SHAPE, fill)
-    packed = volume("case", image_of(array), ["T1"], LABELS, reference=reference, most=PLENTY)
+    packed = packed_case("case", image_of(array), ["T1"], LABELS, reference=reference, most=PLENTY)
     (_, low), (_, high) = packed.channels[0].steps
     assert high > low and all(width > 0 for _, width, _ in packed.channels[0].windows)
     if fill == 7.0:
@@ -155,7 +155,7 @@ def test_images_that_say_nothing_can_be_packed(fill: float) -> None:
 def test_more_labels_than_a_byte_holds_take_two() -> None:
     labels = ExclusiveLabels({"background": 0} | {f"label {value}": value for value in range(1, 400)})
     reference = np.arange(math.prod(SHAPE), dtype=np.uint16).reshape(SHAPE) % 400
-    packed = volume("case", image_of(drawn()[0]), ["T1"], labels, reference=reference, most=PLENTY)
+    packed = packed_case("case", image_of(drawn()[0]), ["T1"], labels, reference=reference, most=PLENTY)
     assert np.array_equal(numbers(packed, "reference"), reference)
 
 
@@ -166,7 +166,9 @@ def test_a_case_is_made_smaller_until_it_fits_and_labels_stay_on_the_image() -> 
     reference[12:25, 33:61, 20:47] = 5
     array = np.random.default_rng(0).normal(size=shape) + 100 * (reference == 5)
     most = 100_000
-    packed = volume("case", image_of(array, spacing=(2.0, 1.0, 0.5)), ["T1"], LABELS, reference=reference, most=most)
+    packed = packed_case(
+        "case", image_of(array, spacing=(2.0, 1.0, 0.5)), ["T1"], LABELS, reference=reference, most=most
+    )
     assert packed.characters <= most and packed.characters > most / 10
     factors = [round(small / length) for small, length in zip(packed.spacing, (2.0, 1.0, 0.5))]
     assert packed.shape == tuple(size // factor for size, factor in zip(shape, factors))
@@ -183,9 +185,9 @@ def test_a_case_is_made_smaller_until_it_fits_and_labels_stay_on_the_image() -> 
 def test_what_would_be_too_small_to_see_is_left_out() -> None:
     array = np.random.default_rng(0).normal(size=(40, 90, 100))
     reference = np.zeros(array.shape, np.uint8)
-    assert volume("case", image_of(array), ["T1"], LABELS, reference=reference, most=2000) is None
+    assert packed_case("case", image_of(array), ["T1"], LABELS, reference=reference, most=2000) is None
     small, labels = drawn()
-    assert volume("case", image_of(small), ["T1"], LABELS, reference=labels, most=100) is None
+    assert packed_case("case", image_of(small), ["T1"], LABELS, reference=labels, most=100) is None
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_voxels_are_joined_where_they_are_shortest(shape, spacing, most, factors
 def test_pixels_of_a_picture_are_told_without_millimetres() -> None:
     image = Image(np.zeros((3, 1, 8, 10), np.float32), Geometry.plain_2d((8, 10)))
     labels = np.zeros((1, 8, 10), np.uint8)
-    packed = volume("case", image, ["R", "G", "B"], LABELS, reference=labels, most=PLENTY)
+    packed = packed_case("case", image, ["R", "G", "B"], LABELS, reference=labels, most=PLENTY)
     assert packed.shown == "Shown at 1 x 1 pixels: all that the file holds."
     assert [plane.name for plane in packed.planes] == ["image"] and packed.planes[0].letters is None
 
@@ -226,7 +228,7 @@ def test_a_file_that_lies_obliquely_is_turned_as_its_header_says(tmp_path: Path)
     labels = ExclusiveLabels({"background": 0, "bright": 1})
     image = read_case(Case.of_files("case", [str(paths[0])], str(paths[1])))
     reference, _ = read_label_map((paths[1],), labels)
-    packed = volume("case", image, ["T1"], labels, reference=reference, most=PLENTY)
+    packed = packed_case("case", image, ["T1"], labels, reference=reference, most=PLENTY)
     theirs = np.asarray(nibabel.as_closest_canonical(nibabel.load(paths[0])).dataobj)[::-1, ::-1].T
     assert np.abs(values(packed) - theirs).max() < 0.51 / 255
     assert np.array_equal(numbers(packed, "reference"), theirs > 0.5)

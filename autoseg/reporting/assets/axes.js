@@ -29,6 +29,7 @@ function logarithmic(low, high, from, to) {
     const found = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1)
       for (const factor of [1, 2, 5]) { const value = factor * 10 ** power; if (value >= low * 0.999 && value <= high * 1.001) found.push(Number(value.toPrecision(3))); }
+    if (found.length < 2) return steps(low, high, count).filter((value) => value > 0);
     const tens = found.filter((value) => Number.isInteger(Math.log10(value)) || Math.abs(Math.log10(value) % 1) < 1e-9);
     const taken = found.length > count && tens.length > 1 ? tens : found;
     const every = Math.ceil(taken.length / Math.max(1, count));

@@ -2,7 +2,7 @@
 
 const DRAWN = {
   table: drawTable, lines: drawLines, swarm: drawSwarm, scatter: drawScatter, ranges: drawRanges, pairs: drawPairs, matrix: drawMatrix,
-  parts: drawParts, unet: drawUNet, pictures: drawPictures, viewer: drawViewer,
+  parts: drawParts, unet: drawUNet, pictures: drawPictures,
 };
 
 function remembered(value) {

@@ -3,14 +3,6 @@
 const BROWSERS = "This browser cannot unpack the case: DecompressionStream is missing, which Chrome and Edge have since version 80, Firefox since 113 and Safari since 16.4.";
 let viewers = 0;
 
-function drawViewer(figure, block) {
-  figure.append(colours("Labels", block.legend));
-  if (block.errors.length) figure.append(colours("Errors", block.errors));
-  if (block.note) figure.append(note(block));
-  for (const volume of block.cases) figure.append(html("div", { class: "case" }, html("h4", {}, volume.case),
-    volume.told ? html("p", { class: "note" }, volume.told) : null, lookThrough(volume, block)));
-}
-
 // A button that opens the volume, and closes it again, which frees its memory.
 function lookThrough(volume, block) {
   const place = html("div", {}), button = html("button", { type: "button" });

@@ -9,7 +9,7 @@ from ...errors import RecordError
 from ...evaluation.calibration import BINS, Bins, Calibration, expected_error, overconfidence, pooled
 from ...evaluation.scores import Summary
 from ..blocks import Block, Cell, Column, Curves, Lines, Notice, Series, Table, number
-from ..source import Source
+from ..source import Source, of_folds
 
 MOST_LABELS = 7  # in one plot, beside the diagonal
 CURE = "run `autoseg train` for it again, which counts what is kept"
@@ -21,7 +21,7 @@ def calibrated(source: Source, name: str, summaries: Mapping[str, Summary]) -> l
     cases, without = _read(source, name, summaries)
     found: list[Block] = []
     if without:
-        found.append(Notice(f"Calibration is not known of {'; '.join(without)}: {CURE}."))
+        found.append(Notice(f"Calibration is not known of {of_folds(without)}: {CURE}."))
     labels = {label: pooled(case[label] for case in cases if label in case) for label in _names(cases)}
     known = {label: bins for label, bins in labels.items() if sum(bins.voxels)}
     if not known:
@@ -29,22 +29,22 @@ def calibrated(source: Source, name: str, summaries: Mapping[str, Summary]) -> l
     return [_errors(known, len(cases)), _bins(known), _diagram(known), *found]
 
 
-def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Bins]], list[str]]:
+def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Bins]], dict[str, str]]:
     """What validation counted in each case, and of which folds it is missing."""
     cases: list[dict[str, Bins]] = []
-    without: list[str] = []
+    without: dict[str, str] = {}
     for fold, summary in summaries.items():
         path = source.run(name, fold).calibration
         if not path.exists():
-            without.append(f"fold {fold}, which an earlier version validated")
+            without[fold] = "validated by an earlier version"
             continue
         try:
             counted = read_json(path, Calibration).cases
         except RecordError as error:
-            without.append(f"fold {fold} ({source.told(error)}; remove that file)")
+            without[fold] = f"{source.told(error)}; remove that file"
             continue
         if counted.keys() != summary.cases.keys():
-            without.append(f"fold {fold} (calibration.json is of other cases than scores.json; remove that file)")
+            without[fold] = "calibration.json is of other cases than scores.json; remove that file"
             continue
         cases += counted.values()
     return cases, without

@@ -11,7 +11,7 @@ from ...evaluation.predicted_dice import Seen, learn, risk_coverage
 from ...evaluation.quality_table import QUALITY, QualityTable, read_quality
 from ...evaluation.scores import Summary
 from ..blocks import Block, Cell, Column, Curves, Lines, Notice, Series, Table, number, numbers
-from ..source import Source
+from ..source import Source, of_folds
 
 MOST_POINTS = 300  # of a line
 FEWEST = 3  # cases of a label
@@ -21,7 +21,7 @@ TITLE = "Risk against coverage"
 def accepted(source: Source, name: str, whole: Summary, summaries: Mapping[str, Summary]) -> list[Block]:
     """Of one configuration; ``whole`` are all cases of its folds, whose scores are ``summaries``."""
     quality, without = _read(source, name, summaries)
-    found: list[Block] = [Notice(f"{TITLE} leaves out {'; '.join(without)}.")] if without else []
+    found: list[Block] = [Notice(f"{TITLE} leaves out {of_folds(without)}.")] if without else []
     seen = {label: _seen(label, quality, whole) for label in whole.labels}
     shown = {label: cases for label, cases in seen.items() if len(cases) >= FEWEST}
     if not shown:
@@ -32,19 +32,19 @@ def accepted(source: Source, name: str, whole: Summary, summaries: Mapping[str, 
     return [_curves(shown), _table(shown, unpredicted), *found]
 
 
-def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[QualityTable, list[str]]:
+def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[QualityTable, dict[str, str]]:
     """Of all folds, and of which there is none, with the reason."""
     found: QualityTable = {}
-    without = []
+    without: dict[str, str] = {}
     for fold, summary in summaries.items():
         path = source.run(name, fold).validation / QUALITY
         if not path.exists():
-            without.append(f"fold {fold}, whose predictions were not measured")
+            without[fold] = "predictions were not measured"
             continue
         try:
             found |= {key: rows for key, rows in read_quality(path).items() if key in summary.cases}
         except RecordError as error:
-            without.append(f"fold {fold} ({source.told(error)})")
+            without[fold] = source.told(error)
     return found, without
 
 

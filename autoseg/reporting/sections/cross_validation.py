@@ -12,7 +12,7 @@ from ...data.label_maps import files_in
 from ...evaluation.quality_table import QUALITY
 from ...evaluation.scores import Summary, summarise
 from ..blocks import Block, Column, Group, Groups, Heading, Notice, Points, Scatter, Swarm, Table, Text, number
-from ..cases import Shown, pictures, unit, voxel_size
+from ..cases import PIXELS, Shown, pictures, unit, voxel_size
 from ..source import Source
 from . import Part
 from ._calibration import calibrated
@@ -20,6 +20,8 @@ from ._confusion import confused
 from ._risk import accepted
 
 WORST = 5
+ORDINALS = ("first", "second", "third", "fourth", "fifth")
+MOST_TOLD = 5  # labels of a case in words
 INTERVAL = ("95 % from", "95 % to")
 MOST_LABELS = 40  # in one plot
 NAMES = {
@@ -71,7 +73,7 @@ def _configuration(source: Source, name: str, summaries: Mapping[str, Summary]) 
     fold_of = {key: fold for fold, summary in summaries.items() for key in summary.cases}
     return [
         Text(_told(source, summaries, whole)),
-        _means(whole),
+        _means(whole, _is_picture(source, whole)),
         _swarm(whole),
         *_against_volume(source, whole),
         *confused(source, name),
@@ -120,11 +122,12 @@ def _told(source: Source, summaries: Mapping[str, Summary], whole: Summary) -> s
     which = f"{len(summaries)} of {count} folds" if count else f"{len(summaries)} folds"
     patients = len(set(whole.patients.values()))
     whose = f" of {patients} patients" if patients else ""
-    by = "resample patients" if patients else "resample cases, each taken for a patient"
     dice = whole.overall.get("dice")
     mean = f" The mean Dice over labels is {_interval(dice)}." if dice and dice.mean is not None else ""
     cases = f"{len(whole.cases)} case{'s' * (len(whole.cases) > 1)}{whose}"
-    return f"{which} validated: {cases} that the networks had not seen.{mean} Intervals {by}."
+    by = "resample patients" if patients else "resample cases, each taken for a patient"
+    intervals = f" Intervals {by}." if dice and dice.low is not None else ""
+    return f"{which} validated: {cases} that the networks had not seen.{mean}{intervals}"
 
 
 def _interval(estimate: Estimate) -> str:
@@ -133,8 +136,14 @@ def _interval(estimate: Estimate) -> str:
     return f"{estimate.mean:.3f} (95 % interval {estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def _means(whole: Summary) -> Table:
-    metrics = [name for name in whole.overall if not name.endswith("_voxels")]
+def _is_picture(source: Source, whole: Summary) -> bool:
+    """Whether pixels have no length."""
+    measured = source.fingerprint.cases if source.fingerprint else {}
+    return unit([measured[key] for key in whole.cases if key in measured]) == PIXELS
+
+
+def _means(whole: Summary, picture: bool) -> Table:
+    metrics = _measured(whole)
     columns = [Column("label"), Column("cases", number=True)]
     for metric in metrics:
         columns.append(Column(called(metric), number=True, hint=HINTS.get(called(metric), "")))
@@ -148,7 +157,14 @@ def _means(whole: Summary) -> Table:
             row += [number(each.low), number(each.high)] if metric == "dice" else []
         rows.append(tuple(row))
     note = "Means over cases, and the ends of the 95 % interval of the Dice."
+    note += " A pixel of these pictures counts as 1 mm." if picture else ""
     return Table("Scores per label", tuple(columns), tuple(rows), note, filtered=False)
+
+
+def _measured(whole: Summary) -> list[str]:
+    """Metrics that say something beside voxels; pictures, for example, have no ml."""
+    known = [name for name, each in whole.overall.items() if each.mean is not None or name == "dice"]
+    return [name for name in known if not name.endswith("_voxels")] or list(whole.overall)
 
 
 def _drawn_labels(whole: Summary) -> tuple[list[str], str]:
@@ -162,9 +178,7 @@ def _drawn_labels(whole: Summary) -> tuple[list[str], str]:
 def _swarm(whole: Summary) -> Swarm:
     choices = []
     labels, told = _drawn_labels(whole)
-    for metric in whole.overall:
-        if metric.endswith("_voxels"):
-            continue
+    for metric in _measured(whole):
         groups = tuple(_group(whole.cases, label, metric) for label in labels)
         share = metric.startswith(SHARES)
         distance = metric.endswith("_mm")
@@ -212,7 +226,7 @@ def telling(ranked: Sequence[str]) -> dict[str, str]:
     if len(ranked) > 2:
         chosen.setdefault(ranked[len(ranked) // 2], "median")
     for place, key in enumerate(ranked[:WORST]):
-        chosen.setdefault(key, "worst" if place == 0 else f"{place + 1}. worst")
+        chosen.setdefault(key, "worst" if place == 0 else f"{ORDINALS[place]} worst")
     return chosen
 
 
@@ -224,10 +238,7 @@ def _pictures(source: Source, name: str, whole: Summary, fold_of: Mapping[str, s
         if key not in known:
             gone.append(key)
             continue
-        each = ", ".join(
-            f"{label} {row['dice']:.3f}" for label, row in whole.cases[key].items() if row["dice"] is not None
-        )
-        told = f"{why}: mean Dice {ranked[key]:.3f} ({each}), fold {fold_of[key]}"
+        told = f"{why}: mean Dice {ranked[key]:.3f} ({_dice_told(whole.cases[key])}), fold {fold_of[key]}"
         files = files_in(folder, key, source.dataset.file_ending, source.dataset.labels)
         shown.append(Shown(known[key], told, files, why not in ("best", "median")))
     note = (
@@ -236,6 +247,14 @@ def _pictures(source: Source, name: str, whole: Summary, fold_of: Mapping[str, s
     )
     notices = [Notice(f"Not among the dataset's cases any more: {', '.join(gone)}")] if gone else []
     return [*pictures(source, "Best, median and worst cases", shown, note), *notices]
+
+
+def _dice_told(case: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Of every label or, of many, of those with the lowest."""
+    known = {label: dice for label, row in case.items() if (dice := row["dice"]) is not None}
+    told = sorted(known, key=lambda label: known[label])[:MOST_TOLD] if len(known) > MOST_TOLD else list(known)
+    which = f"lowest of {len(known)}: " if len(told) < len(known) else ""
+    return which + ", ".join(f"{label} {known[label]:.3f}" for label in told)
 
 
 def _cases(whole: Summary, fold_of: Mapping[str, str]) -> Table:

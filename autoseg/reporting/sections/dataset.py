@@ -12,7 +12,7 @@ from ...errors import AutosegError
 from ...pipeline.check import check
 from ...settings import RunSettings
 from ..blocks import Block, Cell, Column, Facts, Group, Groups, Notice, Ranges, Spans, Swarm, Table, number
-from ..cases import Shown, is_flat, pictures, unit
+from ..cases import PIXELS, Shown, is_flat, pictures, unit
 from ..counted import counted
 from ..source import Source
 from . import Part
@@ -114,6 +114,8 @@ def _grids(fingerprint: Fingerprint) -> Swarm:
         groups("field of view (mm)", field),
         groups("size without empty borders (voxels)", {key: case.cropped_shape for key, case in cases.items()}),
     )
+    if unit(list(cases.values())) == PIXELS:
+        return Swarm("Grids", choices[1::2], "In pixels: x counts columns, y rows.")
     return Swarm("Grids", choices, "Axes as they lie in the files: x is the first axis of a NIfTI file, z its third.")
 
 
@@ -185,8 +187,8 @@ def _balance(folds: Folds, measured: Sizes, of: str) -> Swarm:
             groups.append(
                 Group(f"fold {place}", tuple(number(measured[key][label] or None) for key in keys), tuple(keys))
             )
-        choices.append(Groups(label, tuple(groups), log=True))
-    return Swarm(f"Size per label in the validation cases of each fold ({of})", tuple(choices))
+        choices.append(Groups(f"{label} ({of})", tuple(groups), log=True))
+    return Swarm("Size per label in the validation cases of each fold", tuple(choices))
 
 
 def _pictures(source: Source, measured: Sizes, of: str) -> list[Block]:

@@ -29,7 +29,7 @@ def blocks(source: Source) -> list[Block]:
         return [] if source.damaged else [Notice("Nothing was planned yet; run `autoseg plan_and_preprocess`.")]
     names = sorted(plan.configurations, key=lambda name: name != plan.default)
     shown = [name for name in names if source.configuration in (None, name)]
-    found: list[Block] = [Facts((("planner", plan.planner), ("taken unless another is named", plan.default)))]
+    found: list[Block] = [Facts((("planner", plan.planner), ("default configuration", plan.default)))]
     if plan.draft:
         found.append(
             Notice("A draft: network, patch and batch are decided when the first training measures its machine.")
