@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ._normalisation import InstanceNorm
 from ._slices import slices_of, volumes_of, with_neighbours
 from ._stages import UNetSpec
-from ._unet import CONVOLUTION, Block, UNet, logits_of, activate, stage, start
+from ._unet import CONVOLUTION, Block, UNet, activate, logits_of, stage, start
 
 if TYPE_CHECKING:
     from .h_denseunet import Spec

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ._normalisation import InstanceNorm
 from ._transformer import Transformer
-from ._unet import CONVOLUTION, TRANSPOSED, logits_of, activate, laid_out, start
+from ._unet import CONVOLUTION, TRANSPOSED, activate, laid_out, logits_of, start
 
 if TYPE_CHECKING:
     from .primus import Spec
