@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 STEP = 32  # all axes are halved five times
 MOST_POOLS = 4
 SIZES = ((1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3))

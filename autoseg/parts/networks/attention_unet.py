@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
+
 
 @dataclass(frozen=True)
 class Spec(ZooSpec):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 STEP = 16
 DEPTHS = 3  # resolutions: a half, a quarter and an eighth of the image's
 OPERATIONS = {2: ("skip", "conv"), 3: ("skip", "conv", "conv_zy", "conv_zx", "conv_yx")}

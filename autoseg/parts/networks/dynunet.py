@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 FEWEST_STAGES = 3
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 WIDTHS = (4, 8, 16)
 STAGES = 3  # kernels are dilated by 1, 2 and 4
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 WIDTH = 32
 HALVINGS = 4
 SIZES = (

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 GROUPS = 8  # of the group normalisation, as in the paper
 WIDTHS = (8, 16, 32)
 DOWN = (1, 2, 2, 4)  # residual blocks of each stage, as in the paper

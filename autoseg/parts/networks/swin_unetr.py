@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 STAGES = 4  # of the transformer
 STEP = 32  # a patch becomes tokens of two voxels, which are joined two by two after each stage
 UNIT = 12  # feature maps come in multiples of it, so that every stage divides into its attention heads

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 STAGES = 5
 WIDTHS = (8, 16, 32)
 

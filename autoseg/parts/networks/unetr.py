@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 TOKEN = 16  # voxels along each axis
 LAYERS = 12  # of the transformer, of which every third is handed to the decoder
 MOST_TOKENS = 1 << 15

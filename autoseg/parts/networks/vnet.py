@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+EXTRA = "zoo"
 WIDTHS = (4, 8, 16)
 CONVOLUTIONS = (1, 2, 3, 3, 3)  # of each stage, as in the paper
 

@@ -16,6 +16,7 @@ from ...errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ...core.inputs import InputSpec
     from ...core.labels import Labels
     from ...core.samples import ForwardPass, Samples, Supervision
 
@@ -38,7 +39,7 @@ class Spec:
     def streams(self) -> tuple[str, ...]:
         return (LABELLED,)
 
-    def build(self, supervision: Supervision, labels: Labels, network: nn.Module) -> Regularised:
+    def build(self, supervision: Supervision, labels: Labels, network: nn.Module, inputs: InputSpec) -> Regularised:
         """Raises UsageError for a network without an autoencoder."""
         rebuilding = next((module for module in network.modules() if hasattr(module, "rebuilds")), None)
         if rebuilding is None:
