@@ -18,6 +18,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,11 @@ from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
 from autoseg.run_folder import RunFolder
 from autoseg.settings import Resolved, RunSettings, computes
-from autoseg.training.accounting import step_memory
+from autoseg.training.accounting import IN_UPDATE, step_memory
 from autoseg.training.cases import CaseInMemory
 
 EDGES = (16, 32, 64, 128)  # voxels along the axes of the patch that is asked for
+ENOUGH_VOXELS = {2: 48**2, 3: 32**3}  # of a patch whose feature maps take more than the weights
 HEADS = 3
 CPU = torch.device("cpu")
 PRECISIONS = ["float32", *(["bfloat16"] if computes(torch.bfloat16) else [])]
@@ -202,12 +204,15 @@ def test_its_memory_is_what_torch_allocates(name: str, dimensions: int, small_pl
         pytest.skip("oneDNN's needs were measured with AVX-512 and bfloat16 instructions only")
     before = planned(small_plan, name, dimensions)
     configuration = before.configuration()[1]
-    factor = 5 - dimensions if max(configuration.patch_size) <= 16 else 1
-    enlarged = tuple(edge * factor for edge in configuration.patch_size)
+    enlarged = configuration.patch_size
+    while prod(enlarged) < ENOUGH_VOXELS[dimensions]:
+        enlarged = tuple(2 * edge for edge in enlarged)
     plan = replace(before, configurations={before.default: replace(configuration, patch_size=enlarged)})
     _, state, step, batch = begun(plan, "float32" if dimensions == 2 else "bfloat16")
     counted = step_memory(plan.task(), step.resolved, THREADS)
-    assert counted.peak == pytest.approx(allocated(state, step, batch, counted), rel=0.1)
+    # Where weights are most of it, an update counts: for it there is room that not every optimizer needs.
+    update = counted.optimizer + IN_UPDATE * counted.weights
+    assert counted.peak == pytest.approx(max(update, allocated(state, step, batch, counted)), rel=0.1)
 
 
 def cases(channels: int, shape: tuple[int, ...]) -> dict[str, CaseInMemory]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -53,8 +53,8 @@ class Lattice(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps of every resolution, finest first, to as many."""
-        found = list(maps)
-        for block in self.cells:
+        found, blocks = list(maps), cast(Any, self.cells)
+        for block in blocks:
             reached: list[list[Tensor]] = [[] for _ in found]
             for (source, target), cell in zip(PATHS, block):
                 reached[target].append(cell(found[source], None))

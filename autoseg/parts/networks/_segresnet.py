@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -59,14 +59,15 @@ class SegResNetVAE(Headed):
 
     def maps(self, images: Tensor) -> Tensor:
         """The finest feature maps (B, features, *patch)."""
-        coarsest, skips = self.network.encode(images)
+        network: Any = self.network
+        coarsest, skips = network.encode(images)
         if self.rebuilds and self.training:
             self.rebuilt = self._rebuilt(images, coarsest)
-        maps: Tensor = self.network.decode(coarsest, skips[::-1])
+        maps: Tensor = network.decode(coarsest, skips[::-1])
         return maps
 
     def _rebuilt(self, images: Tensor, coarsest: Tensor) -> Tensor:
-        network = self.network
+        network: Any = self.network
         if tuple(images.shape[2:]) != self.patch_size:
             raise UsageError(
                 f"the autoencoder of segresnet_vae rebuilds patches of {self.patch_size} voxels, found "

@@ -41,7 +41,7 @@ class Spec:
 
     def build(self, supervision: Supervision, labels: Labels, network: nn.Module, inputs: InputSpec) -> Regularised:
         """Raises UsageError for a network without an autoencoder."""
-        rebuilding = next((module for module in network.modules() if hasattr(module, "rebuilds")), None)
+        rebuilding: Any = next((module for module in network.modules() if hasattr(module, "rebuilds")), None)
         if rebuilding is None:
             raise UsageError(
                 "objective vae is for a network that rebuilds its image: plan with --network segresnet_vae"
