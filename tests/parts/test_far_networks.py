@@ -302,6 +302,7 @@ def test_both_halves_of_an_h_denseunet_are_seen_and_learn(separable: bool) -> No
     assert (first.each if separable else first.convolution).in_channels == 1 + 2, "the image and what slices say"
 
 
+@pytest.mark.slow
 def test_the_light_form_has_fewer_weights() -> None:
     whole = h_denseunet.Spec.ladder((1.0,) * 3, (32,) * 3)[0]
     light = replace(whole, separable=True)
@@ -313,6 +314,7 @@ def test_the_light_form_has_fewer_weights() -> None:
 # Sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_gpu_cannot_compute_deterministically_is_deformable_convolution_alone(name: str) -> None:
     network = NETWORKS.load(name).ladder((1.0,) * 3, (32,) * 3)[0]
