@@ -17,15 +17,22 @@ from autoseg.bundle.bundle import read_bundle
 from autoseg.bundle.card import card
 from autoseg.bundle.manifest import Manifest
 from autoseg.cli import main
-from autoseg.core.labels import Labels
+from autoseg.core.geometry import Box, Geometry
+from autoseg.core.labels import ExclusiveLabels, Labels, RegionLabels
+from autoseg.core.masks import MaskLabels
 from autoseg.core.records import from_json, read_json, to_json
+from autoseg.data.label_maps import write_label_map
 from autoseg.errors import ModelError, UsageError
 from autoseg.evaluation.calibration import expected_error
 from autoseg.evaluation.selection import Selection, report
 from autoseg.inference.model import Model
 from autoseg.inference.options import PredictOptions
+from autoseg.inference.stored_probabilities import storing
+from autoseg.pipeline.compare import Unseen
 from autoseg.pipeline.select import select
+from autoseg.pipeline.temperatures import Combined, recalibration
 from autoseg.plan import Plan
+from autoseg.preprocessing.spatial import spatial_record
 from autoseg.reporting.sections.selected_calibration import SECTION
 from autoseg.reporting.source import open_source
 from autoseg.workspace import DatasetFolder
@@ -126,3 +133,44 @@ def test_a_model_without_temperatures_says_so(small_plan: Plan, tmp_path: Path, 
         Model.read(tmp_path / "model.zip", settings=SETTINGS).predict(
             sitk.GetImageFromArray(image().array[0]), calibrated=True
         )
+
+
+KINDS = [
+    ExclusiveLabels({"background": 4, "organ": 7, "lesion": 9}, ignore=11),
+    RegionLabels({"whole": (1, 2), "core": (2,)}, (1, 2), ignore=3),
+    MaskLabels(("one", "two"), in_channels=True),
+]
+
+
+@pytest.mark.parametrize("labels", KINDS, ids=lambda labels: labels.KIND)
+def test_planted_temperatures_of_every_kind_of_labels_are_found(labels: Labels, tmp_path: Path) -> None:
+    """References are drawn from probabilities, and what is kept are those of logits twice as large."""
+    grid = Geometry.plain((12, 20, 20), (2.0, 2.0, 2.0))
+    record = spatial_record(grid.shape, grid.spacing, (0, 1, 2), Box.whole(grid.shape), (2.0, 2.0, 2.0))
+    random, cases = np.random.default_rng(0), []
+    for number in range(6):
+        logits = torch.from_numpy(random.normal(0, 1, (*grid.shape, labels.heads)).astype(np.float32))
+        chances = labels.probabilities(logits).numpy()
+        if isinstance(labels, ExclusiveLabels):
+            values = np.array(labels.values)[(chances.cumsum(-1) < random.random((*grid.shape, 1))).sum(-1).clip(0, 2)]
+        elif isinstance(labels, RegionLabels):  # the core may only lie inside; the whole is drawn from what it has
+            logits[..., 1] = -30  # surely none, and none there
+            values = (random.random(grid.shape) < chances[..., 0]).astype(int)
+        else:
+            values = ((random.random(chances.shape) < chances) * [1, 2]).sum(-1)
+        if labels.ignore is not None:
+            values[:2] = labels.ignore
+            logits[:2] = -logits[:2]  # what is not annotated would teach another
+        kept, reference = tmp_path / f"{number}.b2nd", tmp_path / f"{number}.nii.gz"
+        with storing(kept, record, grid, labels) as take:
+            take(slice(0, 12), 2 * logits)
+        write_label_map(values.astype(np.uint8), grid, (reference,), labels)
+        cases.append(Unseen(f"{number}", number % 2, f"{number}", (reference,), {"a": kept}))
+    found = recalibration(cases, Combined(("a",), labels, None), 1)
+    assert found is not None and found.kept and set(found.learned) == set(labels.head_names)
+    learned = {name: each for name, each in found.learned.items() if name != "core"}
+    assert list(learned.values()) == [pytest.approx(2, rel=0.06)] * len(learned)
+    for name in learned.keys() & set(labels.foreground):
+        before, after = (expected_error(bins[name], 1) or 0 for bins in (found.before, found.after))
+        assert after < 0.02 < 0.05 < before
+        assert sum(found.before[name].voxels) == 6 * 20 * 20 * (12 if labels.ignore is None else 10)
