@@ -20,7 +20,7 @@ from autoseg.configuration import NETWORKS
 from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.samples import Samples
-from autoseg.errors import MissingPackageError, UsageError
+from autoseg.errors import MissingPackageError, RecordError, UsageError
 from autoseg.inference.memory import working_bytes
 from autoseg.inference.sliding_window import patches_at_once
 from autoseg.parts.losses import dice_ce
@@ -80,6 +80,7 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
         (segresnet, {"blocks_down": (1, 2)}, "blocks_up must have one entry fewer"),
         (segresnet, {"blocks_down": (10**9, 1, 1, 1)}, "blocks_down must be at most 100"),
         (segresnet_vae, {"patch_size": (16, 16, 20)}, "patch_size must be a multiple of"),
+        (segresnet_vae, {"patch_size": (1 << 30,) * 3}, "patch_size asks for more than 2e[+]09 voxels"),
         (segresnet_vae, {"latent": 1 << 30}, "latent must be at most"),
         (unet_plus_plus, {"features": (4, 8)}, "there must be|must have 5 entries"),
         (vnet, {"width": 0}, "width must be at least"),
@@ -104,6 +105,36 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
 def test_impossible_fields_are_refused(kind: Any, fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         kind.Spec(**fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (swin_unetr, {"window": 32}),
+        (segresnet_vae, {"patch_size": (1024,) * 3}),
+        (dints, {"width": 1024}),
+        (attention_unet, {"features": (4096,) * 9, "strides": ((1,) * 3, *((2,) * 3,) * 8)}),
+        (dynunet, {"features": (4096,) * 3, "kernels": ((15,) * 3,) * 3}),
+    ],
+)
+def test_more_weights_than_anybody_has_are_refused_before_they_are_made(kind: Any, fields: dict[str, Any]) -> None:
+    """Each field is within its limits; together they would take 30 GB or more."""
+    with pytest.raises(RecordError, match=r"^network: .* ask for \S+ weights, more than 4e[+]09"):
+        kind.Spec(**fields).build(ONE, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (attention_unet, {"strides": ((1,) * 99999,) * 4}),
+        (dints, {"cells": ("conv" * 99999,)}),
+        (segresnet_vae, {"patch_size": (8,) * 99999}),
+    ],
+)
+def test_what_is_said_of_fields_is_short(kind: Any, fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError) as said:
+        kind.Spec(**fields)
+    assert len(str(said.value)) < 400
 
 
 @pytest.mark.parametrize(
