@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Normal, kl_divergence
 from torch.nn.modules.batchnorm import _NormBase
 
+from autoseg.bundle.manifest import Manifest
+from autoseg.bundle.write import write_bundle
+from autoseg.cli import main
 from autoseg.configuration import NETWORKS
 from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels
@@ -42,6 +47,7 @@ from autoseg.parts.networks import (
 from autoseg.parts.networks._monai import SmallMapsConv3d
 from autoseg.parts.networks._zoo import ZooSpec, halvings
 from autoseg.parts.objectives import vae
+from autoseg.plan import Plan
 from autoseg.planning.rungs import chosen
 from autoseg.settings import Resolved, computes
 from autoseg.training.accounting import _Ledger
@@ -69,6 +75,31 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
         chosen(name, kind, ("MR",), None)
     with pytest.raises(MissingPackageError, match="monai"):
         kind().build(ONE, 2)
+
+
+def test_a_model_without_its_packages_says_how_to_install_them(
+    small_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, before = small_plan.configuration()
+    network = segresnet.Spec(3, 8, (1, 1), (1,))
+    plan = replace(small_plan, configurations={name: replace(before, network=network)})
+    weights = plan.task().network().state_dict()
+    bundle = str(tmp_path / "model.zip")
+    write_bundle(
+        tmp_path / "model.zip", Manifest("Any", {name: ("0",)}, {name: 1.0}), plan, {name: {"0": save(weights)}}
+    )
+    monkeypatch.setattr("autoseg.parts.networks._zoo.find_spec", lambda name: None)
+    at = ["--workspace", str(tmp_path / "workspace")]
+    for words in (
+        ["info", bundle],
+        ["install", bundle],
+        ["predict", "-m", bundle, "-i", bundle, "-o", str(tmp_path / "out")],
+    ):
+        capsys.readouterr()
+        assert main([*words, *at]) == 2
+        said = capsys.readouterr().err
+        assert 'monai is not installed: pip install "autoseg[zoo]"' in said and "Traceback" not in said
+        assert len(said) < 1000
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,10 @@ def test_what_is_written_wrongly_is_refused_at_once(text: str, said: str) -> Non
         (
             "modular_unet:blok=dense",
             modular_unet.Spec,
-            "'blok' to choose; did you mean block[?] Known are block",
+            "'blok' to choose; did you mean block[?] Known are dropout, block",
         ),
-        ("modular_unet:features=4", modular_unet.Spec, "no field 'features' to choose. Known are block, encoder"),
-        ("plain_unet:block=dense", plain_unet.Spec, "'block' to choose: the patch decides all of them"),
+        ("modular_unet:features=4", modular_unet.Spec, "no field 'features' to choose. Known are dropout, block"),
+        ("plain_unet:block=dense", plain_unet.Spec, "'block' to choose. Known are dropout"),
         ("modular_unet:block=3", modular_unet.Spec, "--network modular_unet: block: expected str, found 3"),
         ("segresnet:dimensions=2", segresnet.Spec, "'dimensions' to choose. Known are width, blocks_down"),
         ("modular_unet:block=dense,norm", modular_unet.Spec, "block: expected str, found"),
