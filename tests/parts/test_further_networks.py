@@ -19,7 +19,7 @@ from torch.nn import functional
 from autoseg.core.inputs import InputGroup, InputSpec
 from autoseg.inference.memory import working_bytes
 from autoseg.inference.sliding_window import patches_at_once
-from autoseg.parts.networks import deeplabv3plus, fcn, kiunet, plain_unet, r2unet, saunet, segnet
+from autoseg.parts.networks import conv_lstm_unet, deeplabv3plus, fcn, kiunet, plain_unet, r2unet, saunet, segnet
 from autoseg.parts.networks._deeplabv3plus import AtrousBlock, PyramidPooling
 from autoseg.parts.networks._interpolation import resized
 from autoseg.parts.networks._kiunet import CrossResidualFusion
@@ -416,3 +416,27 @@ def test_r2unet_and_saunet_are_the_plain_u_net_of_their_rung_with_other_blocks()
     for kind in (r2unet.Spec, saunet.Spec, kiunet.Spec, segnet.Spec):
         ladder = kind.ladder((1.0,) * 3, (64,) * 3)
         assert [(size.features, size.strides) for size in ladder] == [(size.features, size.strides) for size in plain]
+
+
+VOXEL, LARGE = (1, 1, 1), (15, 15, 15)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (plain_unet, {"features": (20000, 500), "kernels": (VOXEL, LARGE)}),
+        (segnet, {"features": (20000, 500), "kernels": (VOXEL, LARGE)}),
+        (kiunet, {"features": (20000, 4), "kernels": (VOXEL, LARGE), "over_features": (300,)}),
+        (deeplabv3plus, {"features": (4000, 500), "kernels": (VOXEL, LARGE), "rates": (VOXEL,) * 16}),
+        (deeplabv3plus, {"features": (4, 4000, 4), "kernels": (LARGE, VOXEL, VOXEL)}),
+        (conv_lstm_unet, {"features": (30000, 2), "kernels": (VOXEL, VOXEL)}),
+    ],
+)
+def test_wide_stages_beside_large_kernels_are_too_many_weights(kind: Any, fields: dict[str, Any]) -> None:
+    """Each stage by itself would not be; between them would lie 30 GB or more."""
+    stages = len(fields["features"])
+    sizes = {"strides": (VOXEL, *((1, 2, 2),) * (stages - 1)), "blocks_encoder": (1,) * stages}
+    if issubclass(kind.Spec, UNetSpec):
+        sizes["blocks_decoder"] = (1,) * (stages - 1)
+    with pytest.raises(ValueError, match=r"ask for \S+ weights, more than 4e[+]09"):
+        kind.Spec(**sizes, **fields)

@@ -20,9 +20,9 @@ from torch.nn import functional
 from autoseg.core.inputs import InputSpec
 from autoseg.parts.networks import modular_unet, plain_unet
 from autoseg.parts.networks._attention import ATTENTION, Channel, Mixed, NonLocal, Spatial
-from autoseg.parts.networks._bins import in_bins, to_voxels
 from autoseg.parts.networks._blocks import BLOCKS, Dense, Inception, Plain, RecurrentResidual, Residual, Separable
 from autoseg.parts.networks._context import CONTEXT, Aspp, HybridDilated, PyramidPooling, block_maxima
+from autoseg.parts.networks._interpolation import in_bins, resized
 from autoseg.parts.networks._norms import ACTIVATIONS, NORMS, Style
 from autoseg.parts.networks._residual_unet import ResidualBlock
 from autoseg.parts.networks._switches import ENCODERS, SWITCHES, weights
@@ -281,7 +281,7 @@ def test_bins_and_back_are_torchs_pooling_and_interpolation(
     larger = tuple(max(pair) for pair in zip(size, other))
     mode = "bilinear" if dimensions == 2 else "trilinear"
     expected = functional.interpolate(maps, larger, mode=mode, align_corners=False)
-    torch.testing.assert_close(to_voxels(maps, larger), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(resized(maps, larger), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("block", [(2, 2, 2), (3, 5, 1), (5, 2, 4)])

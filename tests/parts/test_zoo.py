@@ -7,20 +7,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Normal, kl_divergence
 from torch.nn.modules.batchnorm import _NormBase
 
+from autoseg.bundle.manifest import Manifest
+from autoseg.bundle.write import write_bundle
+from autoseg.cli import main
 from autoseg.configuration import NETWORKS
 from autoseg.core.inputs import InputSpec
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.samples import Samples
-from autoseg.errors import MissingPackageError, UsageError
+from autoseg.errors import MissingPackageError, RecordError, UsageError
 from autoseg.inference.memory import working_bytes
 from autoseg.inference.sliding_window import patches_at_once
 from autoseg.parts.losses import dice_ce
@@ -42,6 +47,7 @@ from autoseg.parts.networks import (
 from autoseg.parts.networks._monai import SmallMapsConv3d
 from autoseg.parts.networks._zoo import ZooSpec, halvings
 from autoseg.parts.objectives import vae
+from autoseg.plan import Plan
 from autoseg.planning.rungs import chosen
 from autoseg.settings import Resolved, computes
 from autoseg.training.accounting import _Ledger
@@ -71,6 +77,31 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
         kind().build(ONE, 2)
 
 
+def test_a_model_without_its_packages_says_how_to_install_them(
+    small_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, before = small_plan.configuration()
+    network = segresnet.Spec(3, 8, (1, 1), (1,))
+    plan = replace(small_plan, configurations={name: replace(before, network=network)})
+    weights = plan.task().network().state_dict()
+    bundle = str(tmp_path / "model.zip")
+    write_bundle(
+        tmp_path / "model.zip", Manifest("Any", {name: ("0",)}, {name: 1.0}), plan, {name: {"0": save(weights)}}
+    )
+    monkeypatch.setattr("autoseg.parts.networks._zoo.find_spec", lambda name: None)
+    at = ["--workspace", str(tmp_path / "workspace")]
+    for words in (
+        ["info", bundle],
+        ["install", bundle],
+        ["predict", "-m", bundle, "-i", bundle, "-o", str(tmp_path / "out")],
+    ):
+        capsys.readouterr()
+        assert main([*words, *at]) == 2
+        said = capsys.readouterr().err
+        assert 'monai is not installed: pip install "autoseg[zoo]"' in said and "Traceback" not in said
+        assert len(said) < 1000
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "said"),
     [
@@ -80,6 +111,7 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
         (segresnet, {"blocks_down": (1, 2)}, "blocks_up must have one entry fewer"),
         (segresnet, {"blocks_down": (10**9, 1, 1, 1)}, "blocks_down must be at most 100"),
         (segresnet_vae, {"patch_size": (16, 16, 20)}, "patch_size must be a multiple of"),
+        (segresnet_vae, {"patch_size": (1 << 30,) * 3}, "patch_size asks for more than 2e[+]09 voxels"),
         (segresnet_vae, {"latent": 1 << 30}, "latent must be at most"),
         (unet_plus_plus, {"features": (4, 8)}, "there must be|must have 5 entries"),
         (vnet, {"width": 0}, "width must be at least"),
@@ -104,6 +136,36 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
 def test_impossible_fields_are_refused(kind: Any, fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         kind.Spec(**fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (swin_unetr, {"window": 32}),
+        (segresnet_vae, {"patch_size": (1024,) * 3}),
+        (dints, {"width": 1024}),
+        (attention_unet, {"features": (4096,) * 9, "strides": ((1,) * 3, *((2,) * 3,) * 8)}),
+        (dynunet, {"features": (4096,) * 3, "kernels": ((15,) * 3,) * 3}),
+    ],
+)
+def test_more_weights_than_anybody_has_are_refused_before_they_are_made(kind: Any, fields: dict[str, Any]) -> None:
+    """Each field is within its limits; together they would take 30 GB or more."""
+    with pytest.raises(RecordError, match=r"^network: .* ask for \S+ weights, more than 4e[+]09"):
+        kind.Spec(**fields).build(ONE, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (attention_unet, {"strides": ((1,) * 99999,) * 4}),
+        (dints, {"cells": ("conv" * 99999,)}),
+        (segresnet_vae, {"patch_size": (8,) * 99999}),
+    ],
+)
+def test_what_is_said_of_fields_is_short(kind: Any, fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError) as said:
+        kind.Spec(**fields)
+    assert len(str(said.value)) < 400
 
 
 @pytest.mark.parametrize(

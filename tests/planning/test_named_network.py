@@ -14,7 +14,7 @@ from autoseg.configuration import NETWORKS
 from autoseg.core.fusion import Fusion
 from autoseg.core.records import from_json, to_json
 from autoseg.errors import UsageError
-from autoseg.parts.networks import modular_unet, multi_encoder_unet, plain_unet
+from autoseg.parts.networks import dints, modular_unet, multi_encoder_unet, plain_unet, segresnet, unetr
 from autoseg.plan import Plan
 from autoseg.planning.constraints import PlanConstraints
 from autoseg.planning.memory import elements_per_voxel
@@ -36,13 +36,20 @@ def test_a_name_comes_with_fields_or_without() -> None:
     assert values_of(text, modular_unet.Spec) == (("block", "dense"), ("norm", "batch"))
 
 
+@pytest.mark.parametrize("cells", ["conv,skip", '["conv", "skip"]'])
+def test_a_list_is_written_as_for_a_change(cells: str) -> None:
+    found = values_of(f"dints:width=8,cells={cells},width=8".removesuffix(",width=8"), dints.Spec)
+    assert found == (("width", 8), ("cells", ("conv", "skip")))
+    assert values_of(f"dints:cells={cells},width=8", dints.Spec) == (("cells", ("conv", "skip")), ("width", 8))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("modular_unet:", "'' is no field with a value; write NAME:FIELD=VALUE"),
         ("modular_unet:block", "'block' is no field with a value"),
         ("modular_unet:block=", "'block=' is no field with a value"),
-        ("modular_unet:block=dense,,norm=batch", "'' is no field with a value"),
+        ("modular_unet:block=dense,,norm=batch", "'block=dense,' is no field with a value"),
         ("modular_unet:block=dense,block=plain", "block is given twice"),
     ],
 )
@@ -57,11 +64,14 @@ def test_what_is_written_wrongly_is_refused_at_once(text: str, said: str) -> Non
         (
             "modular_unet:blok=dense",
             modular_unet.Spec,
-            "'blok' to choose; did you mean block[?] Known are block",
+            "'blok' to choose; did you mean block[?] Known are dropout, block",
         ),
-        ("modular_unet:features=4", modular_unet.Spec, "no field 'features' to choose. Known are block, encoder"),
-        ("plain_unet:block=dense", plain_unet.Spec, "'block' to choose: the patch decides all of them"),
+        ("modular_unet:features=4", modular_unet.Spec, "no field 'features' to choose. Known are dropout, block"),
+        ("plain_unet:block=dense", plain_unet.Spec, "'block' to choose. Known are dropout"),
         ("modular_unet:block=3", modular_unet.Spec, "--network modular_unet: block: expected str, found 3"),
+        ("segresnet:dimensions=2", segresnet.Spec, "'dimensions' to choose. Known are width, blocks_down"),
+        ("modular_unet:block=dense,norm", modular_unet.Spec, "block: expected str, found"),
+        ("unetr:grid=1,1", unetr.Spec, "'grid' to choose"),
         ("multi_encoder_unet:groups=1", multi_encoder_unet.Spec, "groups: expected a list"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._bins import in_bins
+from ._interpolation import in_bins
 from ._switches import KEYS, non_local_stages
 from ._unet import CONVOLUTION
 

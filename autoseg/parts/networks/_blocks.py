@@ -100,7 +100,7 @@ class Inception(nn.Module):
 class RecurrentResidual(nn.Module):
     """A projection, and added to it two convolutions that each see, again and again, their input and what they gave.
 
-    The unit of R2U-Net (Alom et al. 2018).
+    The unit of R2U-Net (Alom et al. 2018), but that one kernel sees both; in ``r2unet`` each has its own, as there.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: Vector, stride: Vector, style: Style) -> None:

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ._bins import in_bins, to_voxels
 from ._blocks import Plain
+from ._interpolation import in_bins, resized
 from ._norms import Style
 from ._unet import CONVOLUTION
 
@@ -69,7 +69,7 @@ class PyramidPooling(nn.Module):
         size, beside = maps.shape[2:], [maps]
         for reduce, bins in zip(self.reduce, BINS):
             pooled = in_bins(maps, [min(bins, edge) for edge in size])
-            beside.append(to_voxels(self.activate(reduce(pooled)), size))
+            beside.append(resized(self.activate(reduce(pooled)), size))
         mixed: Tensor = self.mix(torch.cat(beside, 1))
         return mixed
 
@@ -87,7 +87,7 @@ class ResidualMultiKernelPooling(nn.Module):
         size, beside = maps.shape[2:], [maps]
         for reduce, edge in zip(self.reduce, POOLED):
             largest = block_maxima(maps, [min(edge, there) for there in size])
-            beside.append(to_voxels(reduce(largest), size))
+            beside.append(resized(reduce(largest), size))
         mixed: Tensor = self.mix(torch.cat(beside, 1))
         return mixed
 

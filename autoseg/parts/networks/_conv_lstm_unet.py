@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from ._slices import slices_of, volumes_of
 from ._unet import CONVOLUTION, UNet, stage, start
+from .conv_lstm_unet import KERNEL
 
 if TYPE_CHECKING:
     from .conv_lstm_unet import Spec
 
-KERNEL = 3
 FORGET = 1.0  # bias of the forget gate at first: what is known is kept (Jozefowicz et al. 2015)
 
 

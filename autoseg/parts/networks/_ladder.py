@@ -31,9 +31,9 @@ def ladder(
     most_stages: int | None = None,
 ) -> tuple[UNetSpec, ...]:
     """See ``contracts.Network.ladder``; blocks as in ``unet``. Raises ValueError for a patch that cannot be halved."""
-    topology = halvings(spacing, patch_size, most_stages)
+    found = topology(spacing, patch_size, most_stages)
     return tuple(
-        unet(kind, topology, features(width, most, topology.stages), blocks_encoder, blocks_decoder)
+        unet(kind, found, features(width, most, found.stages), blocks_encoder, blocks_decoder)
         for width, most in WIDTHS[len(spacing)]
     )
 
@@ -51,12 +51,12 @@ def encoder_ladder(kind: type[Spec], topology: Topology, blocks_encoder: tuple[i
     )
 
 
-def halvings(spacing: Sequence[float], patch_size: Sequence[float], most_stages: int | None = None) -> Topology:
+def topology(spacing: Sequence[float], patch_size: Sequence[float], most_stages: int | None = None) -> Topology:
     """As often as the patch can be halved; where no axis can, without the finest; one stage where that fails, too."""
-    topology = find_topology(spacing, patch_size, SMALLEST_EDGE, most_stages)
-    if topology.stages == 1:
-        topology = find_topology(spacing, patch_size, SMALLEST_EDGE, most_stages, pass_over=True)
-    return topology
+    found = find_topology(spacing, patch_size, SMALLEST_EDGE, most_stages)
+    return (
+        found if found.is_possible else find_topology(spacing, patch_size, SMALLEST_EDGE, most_stages, pass_over=True)
+    )
 
 
 def unet(

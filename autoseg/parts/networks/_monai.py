@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.overrides import TorchFunctionMode
 
+from ...errors import RecordError
 from ._normalisation import InstanceNorm
+from ._stages import refuse_too_many
 from ._unet import CONVOLUTION, logits_of
+
+
+def refuse_too_many_weights(make: Callable[[], nn.Module]) -> None:
+    """Raises RecordError where what ``make`` makes has more weights than anybody has: counted without making them."""
+    probe = torch.empty(0)
+    if probe.is_meta or type(probe) is not Tensor:  # in a block in which tensors have no data
+        return
+    with torch.device("meta"):
+        count = sum(tensor.numel() for tensor in make().state_dict().values())
+    try:
+        refuse_too_many(count, "the fields of this network")
+    except ValueError as error:
+        raise RecordError(f"network: {error}") from None
 
 
 class Headed(nn.Module):

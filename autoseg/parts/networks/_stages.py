@@ -133,8 +133,9 @@ def refuse_too_many(count: int, fields: str) -> None:
 
 def weights(spec: EncoderSpec) -> int:
     """Roughly, of all convolutions."""
-    sizes = [prod(kernel) for kernel in spec.kernels]
-    down = sum(n * maps**2 * size for n, maps, size in zip(spec.blocks_encoder, spec.features, sizes))
+    sizes, before = [prod(kernel) for kernel in spec.kernels], (0, *spec.features)
+    stages = zip(spec.blocks_encoder, before, spec.features, sizes)
+    down = sum((inputs + n * maps) * maps * size for n, inputs, maps, size in stages)
     decoder = spec.blocks_decoder if isinstance(spec, UNetSpec) else ()
     up = sum((n + 1) * maps**2 * size for n, maps, size in zip(decoder, spec.features, sizes))
     steps = sum(a * b * prod(stride) for a, b, stride in zip(spec.features, spec.features[1:], spec.strides[1:]))

@@ -9,7 +9,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from ...core.names import short
-from ._stages import MOST_WEIGHTS
+from ._stages import refuse_too_many
 
 if TYPE_CHECKING:
     from .modular_unet import Spec
@@ -43,8 +43,7 @@ def check(spec: Spec) -> None:
     fewest = min(spec.features[:-1] if spec.block_down != "inception" else spec.features)
     if "inception" in (spec.block, spec.block_down) and fewest < PATHS:
         raise ValueError(f"block inception needs {PATHS} feature maps in every stage that has it, found {fewest}")
-    if (count := weights(spec)) > MOST_WEIGHTS:
-        raise ValueError(f"features, kernels and blocks ask for {count:.1g} weights, more than {MOST_WEIGHTS:.1g}")
+    refuse_too_many(weights(spec), "features, kernels and blocks")
 
 
 def block_down(spec: Spec) -> str:

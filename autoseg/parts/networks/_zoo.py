@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, ClassVar
 from ...core.bounds import bounded
 from ...errors import MissingPackageError
 from ._ladder import SMALLEST_EDGE
-from ._topology import Topology, find_topology
+from ._ladder import topology as topology_of
+from ._topology import Topology
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ...core.inputs import InputSpec
 
 EXTRA = "zoo"  # of setup.cfg
@@ -54,6 +57,19 @@ class ZooSpec:
                 f'{"are" if len(missing) > 1 else "is"} not installed: pip install "autoseg[{EXTRA}]"'
             )
 
+    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
+        """See ``contracts.Network``. Raises MissingPackageError where MONAI is not installed, and RecordError where its
+        fields ask for more weights than anybody has, before these are made."""
+        self.need_packages()
+        from ._monai import refuse_too_many_weights
+
+        refuse_too_many_weights(lambda: self.made(inputs.seen, heads))
+        return self.made(inputs.seen, heads)
+
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """``build``, once its packages are there."""
+        raise NotImplementedError
+
 
 def halvings(patch_size: Sequence[int], most: int) -> int:
     """How often a patch may be halved, at most ``most`` times.
@@ -81,9 +97,7 @@ def refuse_small(patch_size: Sequence[int], step: int, why: str) -> None:
 def topology(spacing: Sequence[float], patch_size: Sequence[int]) -> Topology:
     """For networks whose axes are halved as often as each is fine and long, like nnU-Net's. Raises ValueError where
     none can be halved."""
-    found = find_topology(spacing, patch_size, SMALLEST_EDGE)
-    if not found.is_possible:
-        found = find_topology(spacing, patch_size, SMALLEST_EDGE, pass_over=True)
+    found = topology_of(spacing, patch_size)
     if not found.is_possible:
         raise ValueError(f"it needs at least two stages, so an axis of {3 * SMALLEST_EDGE} voxels")
     return found

@@ -13,8 +13,6 @@ from ._zoo import MOST_BLOCKS, ZooSpec, check_stages, refuse_small
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...core.inputs import InputSpec
-
 EXTRA = "zoo"
 STEP = 32  # all axes are halved five times
 MOST_POOLS = 4
@@ -64,9 +62,8 @@ class Spec(ZooSpec):
         pools = max(1, *(count for count in range(1, MOST_POOLS + 1) if 8 << count <= inside))
         return tuple(cls(3, layers, pools) for layers in SIZES)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI is not installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale."""
         from ._ahnet import AHNet
 
-        return AHNet(self, inputs.seen, heads)
+        return AHNet(self, channels, heads)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.bounds import bounded
+from ...core.names import short
 from . import _ladder
 from ._stages import divisor
 from ._zoo import MOST_FEATURES, ZooSpec, check_stages, topology
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from ...core.inputs import InputSpec
 
 EXTRA = "zoo"
 
@@ -35,7 +34,9 @@ class Spec(ZooSpec):
         bounded(self, "features", least=2, most=MOST_FEATURES)
         bounded(self, "strides", least=1, most=2)
         if any(len(stride) != self.dimensions for stride in self.strides) or max(self.strides[0]) > 1:
-            raise ValueError(f"strides need {self.dimensions} entries each, the first all ones, found {self.strides}")
+            raise ValueError(
+                f"strides need {self.dimensions} entries each, the first all ones, found {short(self.strides)}"
+            )
 
     @property
     def divisor(self) -> tuple[int, ...]:
@@ -56,9 +57,8 @@ class Spec(ZooSpec):
             for width, most in _ladder.WIDTHS[axes]
         )
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI is not installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale."""
         from ._attention_unet import attention_unet
 
-        return attention_unet(self, inputs.seen, heads)
+        return attention_unet(self, channels, heads)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ...core.inputs import InputSpec
 
+KERNEL = 3  # of the LSTM, voxels along y and x
 VOLUMES = "a conv_lstm_unet is for volumes: its LSTM goes from slice to slice"
 
 
@@ -37,6 +38,8 @@ class Spec(_stages.UNetSpec):
             raise ValueError(
                 f"features: the two directions of the LSTM share the finest, an even number, not {self.features[0]}"
             )
+        of_lstm = 2 * 3 * self.features[0] ** 2 * KERNEL**2  # of the four gates of both directions
+        _stages.refuse_too_many(_stages.weights(self) + of_lstm, "features, kernels and blocks")
 
     @property
     def of_slices(self) -> plain_unet.Spec:
@@ -54,7 +57,7 @@ class Spec(_stages.UNetSpec):
         """See ``_ladder``: the slices of the patch decide. Raises ValueError for a patch that is a slice."""
         if len(spacing) != 3:
             raise ValueError(VOLUMES)
-        flat = _ladder.halvings(spacing[1:], patch_size[1:])
+        flat = _ladder.topology(spacing[1:], patch_size[1:])
         strides, kernels = (tuple((1, *axes) for axes in each) for each in (flat.strides, flat.kernels))
         return tuple(
             _ladder.unet(cls, Topology(strides, kernels, ()), _ladder.features(width, most, flat.stages), (2,), 2)

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from ...core.bounds import bounded
 from . import _ladder
-from ._stages import EncoderSpec
+from ._stages import EncoderSpec, refuse_too_many, weights
 from ._topology import Topology, find_topology
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class Spec(EncoderSpec):
             raise ValueError(f"rates: each needs {self.dimensions} entries, one per axis")
         bounded(self, "rates", least=1, most=1 << 10)
         bounded(self, "low_level", least=0, most=len(self.features) - 2)
+        pyramid = self.features[-1] * prod(self.kernels[-1]) + self.width
+        decoder = (2 * self.width + self.low_level_width) * prod(self.kernels[self.low_level])
+        count = weights(self) + self.width * (len(self.rates) * pyramid + decoder)
+        refuse_too_many(count, "features, kernels, blocks and rates")
 
     @classmethod
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
@@ -80,4 +84,4 @@ class Spec(EncoderSpec):
 
 def _topology(spacing: Sequence[float], patch_size: Sequence[float]) -> Topology:
     topology = find_topology(spacing, patch_size, COARSEST_EDGE, MOST_STAGES)
-    return topology if topology.is_possible else _ladder.halvings(spacing, patch_size)
+    return topology if topology.is_possible else _ladder.topology(spacing, patch_size)

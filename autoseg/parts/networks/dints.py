@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.bounds import bounded
+from ...core.names import short
 from ._zoo import ZooSpec, refuse_small
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from ...core.inputs import InputSpec
 
 EXTRA = "zoo"
 STEP = 16
@@ -39,7 +38,9 @@ class Spec(ZooSpec):
         if not 1 <= len(self.cells) <= 24:
             raise ValueError(f"cells: there must be 1 to 24 blocks, found {len(self.cells)}")
         if set(self.cells) - set(OPERATIONS[self.dimensions]):
-            raise ValueError(f"cells must be some of {', '.join(OPERATIONS[self.dimensions])}, found {self.cells}")
+            raise ValueError(
+                f"cells must be some of {', '.join(OPERATIONS[self.dimensions])}, found {short(self.cells)}"
+            )
 
     @property
     def divisor(self) -> tuple[int, ...]:
@@ -62,9 +63,8 @@ class Spec(ZooSpec):
         refuse_small(patch_size, STEP // 2, "it halves the patch three times")
         return tuple(cls(len(patch_size), width) for width in WIDTHS)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI is not installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale."""
         from ._dints import dints
 
-        return dints(self, inputs.seen, heads)
+        return dints(self, channels, heads)

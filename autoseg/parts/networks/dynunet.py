@@ -15,8 +15,6 @@ from ._zoo import MOST_FEATURES, ZooSpec, check_stages, topology
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...core.inputs import InputSpec
-
 EXTRA = "zoo"
 FEWEST_STAGES = 3
 
@@ -66,9 +64,8 @@ class Spec(ZooSpec):
             for width, most in _ladder.WIDTHS[axes]
         )
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``. Raises MissingPackageError where MONAI is not installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``."""
         from ._dynunet import dynunet
 
-        return dynunet(self, inputs.seen, heads)
+        return dynunet(self, channels, heads)

@@ -39,7 +39,7 @@ class Spec(EncoderSpec):
     @classmethod
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:
         """See ``_ladder``: the patch decides how often which axis is halved."""
-        return _ladder.encoder_ladder(cls, _ladder.halvings(spacing, patch_size), (2,))
+        return _ladder.encoder_ladder(cls, _ladder.topology(spacing, patch_size), (2,))
 
     @property
     def finest_scored(self) -> int:

@@ -13,8 +13,6 @@ from ._zoo import MOST_BLOCKS, MOST_FEATURES, ZooSpec
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...core.inputs import InputSpec
-
 EXTRA = "zoo"
 WIDTHS = (4, 8, 16)
 STAGES = 3  # kernels are dilated by 1, 2 and 4
@@ -56,9 +54,8 @@ class Spec(ZooSpec):
             raise ValueError(f"its kernels are {1 + (1 << STAGES)} voxels wide: it needs an axis of {1 << STAGES}")
         return tuple(cls(len(patch_size), width) for width in WIDTHS)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI is not installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale."""
         from ._highresnet import highresnet
 
-        return highresnet(self, inputs.seen, heads)
+        return highresnet(self, channels, heads)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from ...core.bounds import bounded
 from . import _ladder
-from ._stages import MOST_WEIGHTS, UNetSpec
+from ._stages import UNetSpec, refuse_too_many
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,11 +47,8 @@ class Spec(UNetSpec):
         if not 1 <= len(self.over_features) <= stages:
             raise ValueError(f"over_features: there must be 1 to {stages} stages, found {len(self.over_features)}")
         bounded(self, "over_features", least=1, most=1 << 16)
-        size = prod(max(kernel) for kernel in zip(*self.kernels))
-        if sum(4 * max(over, own) * over * size for over, own in zip(self.over_features, self.features[1:])) > (
-            MOST_WEIGHTS
-        ):
-            raise ValueError(f"over_features and kernels ask for more than {MOST_WEIGHTS:.1g} weights")
+        size, widest = prod(max(kernel) for kernel in zip(*self.kernels)), max(*self.features, *self.over_features)
+        refuse_too_many(4 * size * widest * sum(self.over_features), "over_features, features and kernels")
 
     @classmethod
     def ladder(cls, spacing: Sequence[float], patch_size: Sequence[float]) -> tuple[Spec, ...]:

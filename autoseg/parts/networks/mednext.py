@@ -15,8 +15,6 @@ from ._zoo import MOST_BLOCKS, MOST_FEATURES, ZooSpec, check_stages, halvings
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...core.inputs import InputSpec
-
 EXTRA = "zoo"
 WIDTH = 32
 HALVINGS = 4
@@ -79,9 +77,8 @@ class Spec(ZooSpec):
         axes, stages = len(patch_size), halvings(patch_size, HALVINGS) + 1
         return tuple(cls(axes, WIDTH, blocks[:stages], expansion[:stages]) for blocks, expansion in SIZES)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``. Raises MissingPackageError where MONAI is not installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``."""
         from ._mednext import mednext
 
-        return mednext(self, inputs.seen, heads)
+        return mednext(self, channels, heads)

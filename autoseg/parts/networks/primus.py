@@ -84,7 +84,7 @@ class Spec:
 
         Raises ValueError for a patch that cannot be cut into several tokens.
         """
-        topology = _ladder.halvings(spacing, patch_size, STAGES)
+        topology = _ladder.topology(spacing, patch_size, STAGES)
         if topology.stages == 1:
             raise ValueError(
                 f"patch_size {','.join(f'{edge:g}' for edge in patch_size)} is too small to be cut into tokens, which "

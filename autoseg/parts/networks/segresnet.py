@@ -13,8 +13,6 @@ from ._zoo import MOST_BLOCKS, MOST_FEATURES, ZooSpec, check_stages, halvings
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...core.inputs import InputSpec
-
 EXTRA = "zoo"
 GROUPS = 8  # of the group normalisation, as in the paper
 WIDTHS = (8, 16, 32)
@@ -64,9 +62,8 @@ class Spec(ZooSpec):
         steps = halvings(patch_size, len(DOWN) - 1)
         return tuple(cls(len(patch_size), width, DOWN[: steps + 1], (1,) * steps) for width in WIDTHS)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI is not installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale."""
         from ._segresnet import segresnet
 
-        return segresnet(self, inputs.seen, heads)
+        return segresnet(self, channels, heads)

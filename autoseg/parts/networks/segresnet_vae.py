@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 from ...core.bounds import LARGEST_SIZE, bounded
+from ...core.names import short
 from . import segresnet
 from ._zoo import halvings
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from ...core.inputs import InputSpec
 
 EXTRA = "zoo"
 
@@ -31,11 +31,13 @@ class Spec(segresnet.Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         bounded(self, "patch_size", least=1, most=LARGEST_SIZE)
+        if prod(self.patch_size) > LARGEST_SIZE:
+            raise ValueError(f"patch_size asks for more than {LARGEST_SIZE:.1g} voxels")
         bounded(self, "latent", least=1, most=1 << 12)
         if len(self.patch_size) != self.dimensions or any(
             edge % step for edge, step in zip(self.patch_size, self.divisor)
         ):
-            raise ValueError(f"patch_size must be a multiple of {self.divisor}, found {self.patch_size}")
+            raise ValueError(f"patch_size must be a multiple of {self.divisor}, found {short(self.patch_size)}")
 
     @property
     def divisor(self) -> tuple[int, ...]:
@@ -55,9 +57,8 @@ class Spec(segresnet.Spec):
             for width in segresnet.WIDTHS
         )
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI is not installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale."""
         from ._segresnet import SegResNetVAE
 
-        return SegResNetVAE(self, inputs.seen, heads)
+        return SegResNetVAE(self, channels, heads)

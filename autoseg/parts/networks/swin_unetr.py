@@ -13,8 +13,6 @@ from ._zoo import MOST_BLOCKS, MOST_FEATURES, ZooSpec, check_stages, refuse_smal
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...core.inputs import InputSpec
-
 EXTRA = "zoo"
 STAGES = 4  # of the transformer
 STEP = 32  # a patch becomes tokens of two voxels, which are joined two by two after each stage
@@ -72,10 +70,8 @@ class Spec(ZooSpec):
         refuse_small(patch_size, STEP, "it halves the patch five times")
         return tuple(cls(len(patch_size), width) for width in WIDTHS)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI or einops is not
-        installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale."""
         from ._swin_unetr import swin_unetr
 
-        return swin_unetr(self, inputs.seen, heads)
+        return swin_unetr(self, channels, heads)

@@ -13,8 +13,6 @@ from ._zoo import MOST_FEATURES, ZooSpec, check_stages, refuse_small
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...core.inputs import InputSpec
-
 EXTRA = "zoo"
 STAGES = 5
 WIDTHS = (8, 16, 32)
@@ -53,12 +51,11 @@ class Spec(ZooSpec):
         refuse_small(patch_size, 1 << (STAGES - 1), "it halves the patch four times")
         return tuple(cls(len(patch_size), tuple(width << stage for stage in range(STAGES))) for width in WIDTHS)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``. Raises MissingPackageError where MONAI is not installed.
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``.
 
         The logits of the shallowest decoder are there twice: training gives the last scale of a list no weight.
         """
-        self.need_packages()
         from ._unet_plus_plus import UNetPlusPlus
 
-        return UNetPlusPlus(self, inputs.seen, heads)
+        return UNetPlusPlus(self, channels, heads)

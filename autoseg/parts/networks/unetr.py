@@ -14,8 +14,6 @@ from ._zoo import MOST_FEATURES, ZooSpec, refuse_small
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...core.inputs import InputSpec
-
 EXTRA = "zoo"
 TOKEN = 16  # voxels along each axis
 LAYERS = 12  # of the transformer, of which every third is handed to the decoder
@@ -75,10 +73,8 @@ class Spec(ZooSpec):
         grid = tuple(-(-edge // TOKEN) for edge in patch_size)
         return tuple(cls(len(patch_size), width, hidden, heads, grid) for width, hidden, heads in SIZES)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI or einops is not
-        installed."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale."""
         from ._unetr import unetr
 
-        return unetr(self, inputs.seen, heads)
+        return unetr(self, channels, heads)

@@ -76,10 +76,8 @@ class Spec(ZooSpec):
             )
         return next(count for count in range(channels, self.width + 1) if self.width % count == 0)
 
-    def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``; logits of one scale. Raises MissingPackageError where MONAI is not installed, and
-        ValueError for more channels than ``width``."""
-        self.need_packages()
+    def made(self, channels: int, heads: int) -> nn.Module:
+        """See ``ZooSpec``; logits of one scale. Raises ValueError for more channels than ``width``."""
         from ._vnet import vnet
 
-        return vnet(self, inputs.seen, self.padded(inputs.seen), heads)
+        return vnet(self, channels, self.padded(channels), heads)
