@@ -32,7 +32,7 @@ def has_dropout(network: nn.Module) -> bool:
     return any(isinstance(module, LAYERS) and module.p > 0 for module in network.modules())
 
 
-class Samples:
+class DropoutSamples:
     """Of each network of one configuration."""
 
     def __init__(self, count: int, seed: int, labels: Labels, networks: int) -> None:
@@ -47,7 +47,7 @@ class Samples:
 class MeanOfSamples:
     """The mean of their probabilities, as logits: one batch of patches is all that is kept of them."""
 
-    def __init__(self, samples: Samples) -> None:
+    def __init__(self, samples: DropoutSamples) -> None:
         self._labels, self._share = samples.labels, 1 / samples.count
         self._chances: list[Tensor] = []
 

@@ -33,7 +33,7 @@ from .accumulator import Space
 from .ensemble import Ensemble
 from .fold_pairs import FoldPairs
 from .inputs import all_inputs
-from .mc_dropout import Samples, has_dropout
+from .mc_dropout import DropoutSamples, has_dropout
 from .memory import Need, need, need_of_disagreement
 from .networks import read_network, refuse_too_large
 from .options import DEFAULT, PredictOptions
@@ -81,6 +81,8 @@ class Model(Predictor[PreparedCase]):
         trained = read_trained(named_path(path, "the model"), folds, trusted)
         torch.set_num_threads(settings.threads)  # torch counts the machine's cores, not those a container may use
         manifest = trained.manifest
+        if unknown := set(manifest.temperatures) - set(trained.plan.labels.head_names):
+            raise ModelError(f"{trained.path}: temperatures names {short(sorted(unknown))}, which the plan does not")
         if manifest.exact and settings.precision == "auto" and resolve(settings).device.type == "cpu":
             settings = replace(settings, precision="float32")
         needed = dict.fromkeys(stage for name in manifest.ensemble for stage in trained.plan.stages(name))
@@ -94,8 +96,6 @@ class Model(Predictor[PreparedCase]):
             return replace(members[0], postprocessing=manifest.postprocessing, trained=trained)
         weights = tuple(manifest.ensemble.values())
         of_heads = tuple(manifest.label_weights[name] for name in manifest.ensemble if manifest.label_weights)
-        if unknown := set(manifest.temperatures) - set(trained.plan.labels.head_names):
-            raise ModelError(f"{trained.path}: temperatures names {short(sorted(unknown))}, which the plan does not")
         if of_heads and len(of_heads[0]) != trained.plan.labels.heads:
             raise ModelError(
                 f"{trained.path}: label_weights has weights for {len(of_heads[0])} labels, the plan has "
@@ -219,7 +219,7 @@ class Model(Predictor[PreparedCase]):
             clock=clock,
             members_of=labels if disagreement else None,
             pairs=None if pairs is None else pairs.window(len(self.networks)),
-            samples=Samples(count, self.settings.seed, labels, len(self.networks)) if count else None,
+            samples=DropoutSamples(count, self.settings.seed, labels, len(self.networks)) if count else None,
         )
 
     def _inputs(self, prepared: PreparedCase, options: PredictOptions, space: Space, clock: Clock | None) -> np.ndarray:

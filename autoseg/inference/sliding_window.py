@@ -26,7 +26,7 @@ from ..settings import Resolved
 from .accumulator import CHUNK_BYTES, Accumulator, Space
 from .entropy import sums_per_voxel
 from .fold_pairs import WindowPairs
-from .mc_dropout import MeanOfSamples, Samples, Thinned
+from .mc_dropout import DropoutSamples, MeanOfSamples, Thinned
 from .members import SUMMED_BYTES, Members
 from .mirroring import mirrorings
 from .options import STEP
@@ -68,7 +68,7 @@ class SlidingWindow:
         clock: Clock | None = None,
         members_of: Labels | None = None,
         pairs: WindowPairs | None = None,
-        samples: Samples | None = None,
+        samples: DropoutSamples | None = None,
     ) -> None:
         """``image`` is (channels, z, y, x) float32; ``patch_size`` has two entries for networks that see slices,
         each with its neighbours to make ``slices`` per channel; the border slices come again beyond the image.

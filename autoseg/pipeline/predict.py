@@ -22,7 +22,7 @@ from ..errors import UsageError
 from ..inference.attempt import Attempt
 from ..inference.memory import Gate, budget
 from ..inference.options import DEFAULT, PredictOptions
-from ..inference.outputs import AGREEMENT, Outputs, chosen
+from ..inference.outputs import AGREEMENT, LABEL_MAP, Outputs, chosen
 from ..inference.predictor import Predictor, asks_disagreement
 from ..inference.report import PredictReport
 from ..preprocessing.estimates import Estimates
@@ -73,6 +73,8 @@ def predict(
     start, wanted = time.monotonic(), outputs or chosen()
     if asks_disagreement(wanted) and model.passes(options) == 1:
         LOG.warning("one network that sees no mirror images disagrees with itself only where patches overlap")
+    if options.calibrated and wanted.keys() <= {LABEL_MAP, AGREEMENT}:
+        LOG.warning("calibration changes no label map; ask for --probabilities or --also uncertainty, too")
     if filters := names_of_filters(model.task.configuration, model.task.channels):
         slowly = "" if estimates else "; this takes its time"
         LOG.info("images are filtered first (%s), as those of the training were%s", filters, slowly)

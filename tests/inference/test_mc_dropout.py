@@ -1,4 +1,4 @@
-"""Samples of dropout are networks of their own, alike whenever they are asked, whose mean probability counts."""
+"""DropoutSamples of dropout are networks of their own, alike whenever they are asked, whose mean probability counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autoseg.errors import UsageError
 from autoseg.inference import sliding_window
 from autoseg.inference.accumulator import Space
 from autoseg.inference.entropy import disagreement, summand
-from autoseg.inference.mc_dropout import Samples, Thinned, has_dropout
+from autoseg.inference.mc_dropout import DropoutSamples, Thinned, has_dropout
 from autoseg.inference.model import Model
 from autoseg.inference.options import PredictOptions
 from autoseg.inference.outputs import chosen
@@ -45,7 +45,7 @@ def dropped(seed: int, heads: int, dropout: float = 0.5) -> nn.Module:
 
 
 def window(networks: list[nn.Module], array: np.ndarray, labels: Labels, count: int, **more) -> SlidingWindow:
-    samples = Samples(count, 3, labels, len(networks))
+    samples = DropoutSamples(count, 3, labels, len(networks))
     settings = {"heads": labels.heads, "batch_size": 2, "run": RUN, "members_of": labels, "samples": samples}
     return SlidingWindow(networks, array, (8, 8, 8), **settings, mirror_axes=more.pop("mirror_axes", (2,)), **more)
 
@@ -105,7 +105,7 @@ def test_the_mean_of_probabilities_counts_and_each_sample_is_a_member(labels: La
         for number, each in enumerate(networks):
             for axes in ((), (4,)):
                 chances = []
-                for seed in Samples(3, 3, labels, 2).seeds[number]:
+                for seed in DropoutSamples(3, 3, labels, 2).seeds[number]:
                     with Thinned(seed):
                         logits = each(torch.from_numpy(array)[None].flip(axes))[0].flip(axes)[0].movedim(0, -1)
                     chances.append(labels.probabilities(logits))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import distributed, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Normal, kl_divergence
 from torch.nn.modules.batchnorm import _NormBase
@@ -52,6 +52,7 @@ from autoseg.planning.rungs import chosen
 from autoseg.settings import Resolved, computes
 from autoseg.training.accounting import _Ledger
 from autoseg.training.deep_supervision import DeepSupervision
+from autoseg.training.process_group import ProcessGroup
 
 ZOO = [name for name in NETWORKS if issubclass(NETWORKS.load(name), ZooSpec)]
 ONE = InputSpec.of_image(1)
@@ -322,7 +323,7 @@ def test_every_decoder_of_unet_plus_plus_learns() -> None:
 def test_the_autoencoder_is_measured_in_training_only_and_as_the_formula_says() -> None:
     network = built(segresnet_vae.Spec(2, 8, (1, 1), (1,), (16, 16), latent=5))
     images = torch.randn(2, 1, 16, 16)
-    vae.Spec().build(None, None, network)  # type: ignore[arg-type]
+    vae.Spec().build(None, None, network, ONE)  # type: ignore[arg-type]
     network(images)
     assert network.rebuilt is None
     network.train()(images)
@@ -338,7 +339,21 @@ def test_the_autoencoder_is_measured_in_training_only_and_as_the_formula_says() 
     with pytest.raises(UsageError, match="rebuilds patches of"):
         network(torch.randn(1, 1, 16, 32))
     with pytest.raises(UsageError, match="--network segresnet_vae"):
-        vae.Spec().build(None, None, nn.Identity())  # type: ignore[arg-type]
+        vae.Spec().build(None, None, nn.Identity(), ONE)  # type: ignore[arg-type]
+
+
+def test_several_processes_find_the_weights_that_rebuild_the_image(tmp_path: Path) -> None:
+    """One process that prepares for others: torch finds weights that learn by what the network returns."""
+    network = built(segresnet_vae.Spec(2, 8, (1, 1), (1,), (16, 16), latent=5)).train()
+    vae.Spec().build(None, None, network, ONE)  # type: ignore[arg-type]
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'met'}", rank=0, world_size=1)
+    try:
+        shared = ProcessGroup(0, 2).data_parallel(network)
+        (logits,) = shared(torch.randn(2, 1, 16, 16))
+        (logits.sum() + network.rebuilt.sum()).backward()
+    finally:
+        distributed.destroy_process_group()
+    assert all(weight.grad.any() for weight in network.network.vae_fc1.parameters())
 
 
 SIZES = {2: (256, 256), 3: (32, 64, 64)}

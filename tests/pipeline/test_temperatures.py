@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 from cross_validated import NAME, SETTINGS, files, logits, reference
 from scipy.optimize import minimize_scalar
-from small_models import EXCLUSIVE, REGIONS, image, predict, prepared
+from small_models import EXCLUSIVE, REGIONS, bundle, image, plan_of, predict, prepared
 
 from autoseg.bundle.bundle import read_bundle
 from autoseg.bundle.card import card
@@ -83,6 +83,11 @@ def test_an_ensembles_are_learned_of_its_mean(files: DatasetFolder) -> None:
 
 def test_nothing_is_shown_where_nothing_was_learned(files: DatasetFolder) -> None:
     assert not SECTION.blocks(open_source(files))
+    files.selection.mkdir(exist_ok=True)
+    (files.selection / "selection.json").write_text("{", encoding="utf-8")
+    source = open_source(files)
+    assert not SECTION.blocks(source) and "selection.json" in source.damaged[0]
+    (files.selection / "selection.json").unlink()
     said = from_json(Manifest, {key: value for key, value in to_json(a_manifest()).items() if key != "temperatures"})
     assert said.temperatures == {}  # a bundle of before
 
@@ -98,9 +103,11 @@ def test_other_temperatures_are_refused(value: float) -> None:
 
 
 def test_temperatures_of_other_heads_are_refused(small_plan: Plan, tmp_path: Path) -> None:
-    prepared(small_plan, EXCLUSIVE, tmp_path, temperatures={"spleen": 2.0})
-    with pytest.raises(ModelError, match=r"temperatures names .*spleen.*, which the plan does not"):
-        Model.read(tmp_path / "model.zip")
+    for number, ensemble in enumerate([{"2d": 1.0}, {"3d_fullres": 0.5, "2d": 0.5}]):
+        plan, wrong = plan_of(small_plan, EXCLUSIVE), {"spleen": 2.0}
+        made = bundle(tmp_path / f"{number}.zip", plan, ensemble, temperatures=wrong)
+        with pytest.raises(ModelError, match=r"temperatures names .*spleen.*, which the plan does not"):
+            Model.read(made)
 
 
 @pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS], ids=["exclusive", "regions"])
@@ -123,6 +130,15 @@ def test_probabilities_and_entropy_are_calibrated_where_asked_and_nothing_else(
     expected = roots / roots.sum(0) if labels is EXCLUSIVE else roots[0] / roots.sum(0)
     torch.testing.assert_close(after[:, between], expected[:, between], atol=1e-4, rtol=1e-3)
     assert (other["entropy"] >= one["entropy"] - 2e-3).all() and other["entropy"].mean() > one["entropy"].mean()
+
+
+def test_calibration_that_nothing_shows_is_told(small_plan: Plan, tmp_path: Path, capsys) -> None:
+    prepared(small_plan, EXCLUSIVE, tmp_path, temperatures={"organ": 2.0})
+    said = []
+    for more in ([], ["--also", "uncertainty", "--overwrite"]):
+        assert predict(tmp_path, "--calibrated", "--no-report", *more) == 0
+        said.append("calibration changes no label map" in capsys.readouterr().err)
+    assert said == [True, False]
 
 
 def test_a_model_without_temperatures_says_so(small_plan: Plan, tmp_path: Path, capsys) -> None:

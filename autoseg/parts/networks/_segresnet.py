@@ -63,6 +63,8 @@ class SegResNetVAE(Headed):
         coarsest, skips = network.encode(images)
         if self.rebuilds and self.training:
             self.rebuilt = self._rebuilt(images, coarsest)
+            # Torch looks for the weights that several processes learn among those which what is returned depends on.
+            coarsest = coarsest + 0.0 * self.rebuilt.sum()
         maps: Tensor = network.decode(coarsest, skips[::-1])
         return maps
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...core.records import read_json
 from ...evaluation.calibration import BINS, expected_error, overconfidence
-from ...evaluation.selection import Selection
+from ...evaluation.selection import RECORD
 from ..blocks import Block, Cell, Column, Table, number
 from ..source import Source
 from . import Part
@@ -15,9 +14,8 @@ FOUND = f"of voxels where the label has more than 1/{BINS}"
 
 
 def blocks(source: Source) -> list[Block]:
-    """Nothing where no model was selected, or no temperatures were learned for it."""
-    (path,) = made_of(source)
-    found = read_json(path, Selection) if path.exists() else None
+    """Nothing where no model was selected, no temperatures were learned for it, or one configuration is shown."""
+    found = source.selection if source.configuration is None else None
     learned = None if found is None else found.recalibration
     if found is None or learned is None:
         return []
@@ -33,10 +31,10 @@ def blocks(source: Source) -> list[Block]:
         (
             label,
             number(learned.learned.get(label)),
-            *(number(measure(bins[label], 1)) for measure in (expected_error, overconfidence) for bins in both),
+            *(number(measure(bins, 1)) for measure in (expected_error, overconfidence) for bins in (before, after)),
         )
-        for both in [(learned.before, learned.after)]
-        for label in learned.before
+        for label, before in learned.before.items()
+        if (after := learned.after.get(label))
     ]
     verdict = (
         "`predict --calibrated` applies the temperatures; label maps do not change."
@@ -52,7 +50,7 @@ def blocks(source: Source) -> list[Block]:
 
 def made_of(source: Source) -> list[Path]:
     """What `autoseg select` has left."""
-    return [source.files.selection / "selection.json"]
+    return [source.files.selection / RECORD]
 
 
 SECTION = Part(17, "Calibration of the selected model", blocks, made_of)
