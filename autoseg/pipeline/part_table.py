@@ -50,7 +50,7 @@ def cost_table(costs: Sequence[NetworkCost], width: int | None = None) -> str:
         rows.append(
             [
                 cost.name,
-                cost.size or "as planned",
+                cost.size or ("-" if cost.parameters is None else "as planned"),
                 " x ".join(map(str, cost.patch_size)),
                 "-" if cost.parameters is None else _millions(cost.parameters),
                 "-" if cost.bytes is None else bytes_text(cost.bytes),
