@@ -62,8 +62,8 @@ def learn(method: Any, dataset: Dataset, keys: Sequence[str], channels: Sequence
     """Of the training cases ``keys`` alone; ``channels`` are those that are looked at. Raises DatasetError."""
     tallied = _spread(keys, MOST_TALLIED)
     look = partial(_tallied, dataset=dataset, channels=channels)
-    run = partial(_fitting, dataset=dataset, channels=channels, method=method, workers=workers)
-    found = list(progress(run(look, tallied), len(tallied), "looking at training cases"))
+    looked = _fitting(look, tallied, dataset=dataset, channels=channels, method=method, workers=workers)
+    found = list(progress(looked, len(tallied), "looking at training cases"))
     if not any(index for each in found for index in each):
         raise DatasetError(f"none of the {len(tallied)} training cases that were looked at has any label")
     evidence = Evidence.of(found)

@@ -301,7 +301,8 @@ def test_images_of_nan_and_training_cases_of_which_nothing_is_annotated(files: D
     for key in ("case_0", "case_1"):
         path = dataset.case(key).image_files[0]
         rewritten(path, np.full_like(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), np.nan))
-    found = baseline(files, "watershed", folds=["0"], channels=["T1"], changes=["seeds=0.3", "sigma=1"], settings=SETTINGS)
+    fixed: dict[str, Any] = {"folds": ["0"], "changes": ["seeds=0.3", "sigma=1"], "settings": SETTINGS}
+    found = baseline(files, "watershed", channels=["T1"], **fixed)
     assert {*found.summary.cases} == {"case_0", "case_2", "case_4"}
     write_json(files.dataset, replace(dataset, labels=replace(dataset.labels, ignore=9)))
     for key in ("case_1", "case_3", "case_5"):
@@ -309,7 +310,7 @@ def test_images_of_nan_and_training_cases_of_which_nothing_is_annotated(files: D
         assert path is not None
         rewritten(path, np.full((12, 24, 40), 9, np.uint8))
     with pytest.raises(DatasetError, match="none of the 3 training cases that were looked at has any label"):
-        baseline(files, "watershed", folds=["0"], settings=SETTINGS)
+        baseline(files, "watershed", **fixed)
 
 
 @pytest.mark.slow
