@@ -87,14 +87,20 @@ def first_sentence(text: str) -> str:
 
 
 def _listed(family: str, name: str, path: Path) -> ListedPart:
-    tree = ast.parse((path if path.exists() else path.with_suffix("") / "__init__.py").read_text(encoding="utf-8"))
+    try:
+        tree = ast.parse((path if path.exists() else path.with_suffix("") / "__init__.py").read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:  # one that somebody is writing
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        return ListedPart(family, name, f"cannot be read: {getattr(error, 'msg', error)}{where}", (), None, ())
     said = ast.get_docstring(tree) or ""
     spec = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Spec"]
     of_spec = "".join(ast.get_docstring(node) or "" for node in spec)
     bodies = [tree.body, *(node.body for node in spec)]
     extra = next(filter(None, (_constant(body, EXTRA) for body in bodies)), None)
     lacking = _lacking(extra) if extra else ()
-    return ListedPart(family, name, first_sentence(said), sources_in(f"{said}\n\n{of_spec}"), extra, lacking)
+    return ListedPart(
+        family, name, first_sentence(said) or "no description", sources_in(f"{said}\n\n{of_spec}"), extra, lacking
+    )
 
 
 def _constant(body: list[ast.stmt], name: str) -> str | None:

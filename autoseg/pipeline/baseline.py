@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from statistics import median
 from typing import Any
@@ -34,12 +34,11 @@ from ..data.folds import Fold
 from ..data.label_maps import files_in, read_label_map, write_label_map
 from ..errors import AutosegError, RecordError, UsageError
 from ..evaluation.scores import Summary, summarise
-from ..parts.readers import read_header
 from ..run_folder import BaselineFolder
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
-from .baseline_learning import Lesson, learn, read
-from .baseline_view import segmented
+from .baseline_learning import Lesson, learn, needed, read
+from .baseline_view import segmented, values_of
 from .evaluate import Scorer, score_pairs
 from .validated import is_scored
 
@@ -53,8 +52,6 @@ DEFAULTS: dict[str, Any] = {
 }
 """What a method has that leaves out one of these."""
 BASELINES = Family("autoseg.parts.baselines", "Spec", DEFAULTS)
-BYTES_PER_VOXEL = 24  # and channel
-BYTES_PER_VALUE = 40  # of voxels times labels that a method takes at a time
 VERSION = 1  # raise it when what is learned, or done with it, changes
 
 
@@ -151,10 +148,11 @@ def baseline(
 def with_settings(method: Any, changes: Sequence[str]) -> Any:
     """The method with ``FIELD=VALUE`` for each. Raises UsageError."""
     record = to_json(method)
+    open_ = [each.name for each in fields(method) if not each.metadata.get("learned")]
     for change in changes:
         name, equals, text = (word.strip() for word in change.partition("="))
-        if not equals or name not in record:
-            known = ", ".join(record)
+        if not equals or name not in open_:
+            known = ", ".join(open_)
             raise UsageError(f"--set {short(change)!r}: write FIELD=VALUE; this method has the fields {known}")
         record[name] = value_of(text)
     try:
@@ -190,9 +188,9 @@ class _Run:
         if todo and self.folder.scores.exists():
             self.folder.scores.unlink()
         lesson = Lesson(record.method, evidence, record.telling, record.corrections, record.tallied, record.tried)
-        room = available_bytes() / 2
         segment = partial(self._segment, lesson=lesson)
-        done = ordered_map(segment, todo, self.threads, 0, size=self._bytes, room=room)
+        taken = partial(needed, dataset=self.dataset, channels=len(self.channels), method=self.method)
+        done = ordered_map(segment, todo, self.threads, 0, size=taken, room=available_bytes() / 2)
         for key, seconds in zip(todo, progress(done, len(todo), title)):
             record.seconds[key] = float(f"{seconds:.3g}")
             write_json(self.folder.record, record, durable=False, sealed=True)
@@ -219,6 +217,7 @@ class _Run:
                 LOG.info("%s was asked for other settings, channels or cases: it is done anew", self.folder.root)
             except RecordError as error:
                 LOG.warning("%s; it is learned anew", error)
+        self.folder.record.unlink(missing_ok=True)  # first: it is not of what is learned now
         shutil.rmtree(self.folder.validation, ignore_errors=True)
         start = time.perf_counter()
         lesson = learn(self.method, self.dataset, self.split.train, self.channels, self.threads)
@@ -254,14 +253,9 @@ class _Run:
         start, labels, case = time.perf_counter(), self.dataset.labels, self.dataset.case(key)
         view = read(case, self.dataset, self.channels)
         indices = segmented(view, lesson.method, lesson.evidence, lesson.telling)
-        label_map = corrected(np.asarray(labels.values)[indices], lesson.corrections, labels, view.geometry)
+        label_map = corrected(values_of(labels)[indices], lesson.corrections, labels, view.geometry)
         write_label_map(label_map, view.geometry, self._files(key), labels, case.grid_file(self.dataset.alignment))
         return time.perf_counter() - start
-
-    def _bytes(self, key: str) -> float:
-        """About what segmenting a case holds."""
-        shape = read_header(self.dataset.case(key).grid_file(self.dataset.alignment)).geometry.shape
-        return math.prod(shape) * BYTES_PER_VOXEL * len(self.channels) + BYTES_PER_VALUE * (self.method.largest or 0)
 
     def _files(self, key: str) -> Any:
         return files_in(self.folder.validation, key, self.dataset.file_ending, self.dataset.labels)

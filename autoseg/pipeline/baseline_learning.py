@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..core.evidence import Evidence, LabelledImage, Tally, tally
 from ..core.labels import Labels
+from ..core.machine import available_bytes
 from ..core.parallel import ordered_map
 from ..core.progress import progress
 from ..corrections import POSTPROCESSORS, Correction
@@ -21,12 +23,16 @@ from ..data.label_maps import read_label_map
 from ..errors import DatasetError
 from ..evaluation.counts import dice
 from ..evaluation.learn import Held, chosen
-from .baseline_view import View, Window, coarsening, segmented
+from ..parts.readers import read_header
+from .baseline_view import View, Window, coarsening, segmented, values_of
 
+Found = TypeVar("Found")
 LOG = logging.getLogger("autoseg")
 MOST_TALLIED = 40  # training cases whose labels are looked at
 MOST_TRIED = 6  # of these, on which settings and corrections are tried
 LARGEST_TRIED = 1 << 22  # voxels of a case on which settings are tried: of larger ones every second, third, ...
+BYTES_PER_VOXEL = 24  # for labels, and as many for each channel
+BYTES_PER_VALUE = 40  # of voxels times labels that a method takes at a time
 MOST_CORRECTED = 12  # labels of which each is corrected by itself; of more all are taken together
 
 
@@ -56,16 +62,37 @@ def learn(method: Any, dataset: Dataset, keys: Sequence[str], channels: Sequence
     """Of the training cases ``keys`` alone; ``channels`` are those that are looked at. Raises DatasetError."""
     tallied = _spread(keys, MOST_TALLIED)
     look = partial(_tallied, dataset=dataset, channels=channels)
-    found = list(progress(ordered_map(look, tallied, workers), len(tallied), "looking at training cases"))
-    evidence = Evidence.of(found)
-    if len(evidence.indices) < 2:
+    looked = _fitting(look, tallied, dataset=dataset, channels=channels, method=method, workers=workers)
+    found = list(progress(looked, len(tallied), "looking at training cases"))
+    if not any(index for each in found for index in each):
         raise DatasetError(f"none of the {len(tallied)} training cases that were looked at has any label")
+    evidence = Evidence.of(found)
     telling = evidence.telling()
     tried = _spread(tallied, MOST_TRIED)
     without = {key: _without(found, tallied.index(key), evidence) for key in tried}
     fitted = _fitted(method, dataset, channels, telling, without, workers)
     corrections = _corrections(fitted, dataset, channels, telling, without, workers)
     return Lesson(fitted, evidence, tuple(telling), corrections, tuple(tallied), tuple(tried))
+
+
+def needed(key: str, *, dataset: Dataset, channels: int, method: Any) -> float:
+    """About how many bytes looking at a case, or segmenting it, holds."""
+    shape = read_header(dataset.case(key).grid_file(dataset.alignment)).geometry.shape
+    return math.prod(shape) * BYTES_PER_VOXEL * (1 + channels) + BYTES_PER_VALUE * (method.largest or 0)
+
+
+def _fitting(
+    function: Callable[[str], Found],
+    keys: Iterable[str],
+    *,
+    dataset: Dataset,
+    channels: Sequence[int],
+    method: Any,
+    workers: int,
+) -> Iterator[Found]:
+    """``function`` of every case, of as many at a time as fit into memory."""
+    taken = partial(needed, dataset=dataset, channels=len(channels), method=method)
+    return ordered_map(function, keys, workers, 0, size=taken, room=available_bytes() / 2)
 
 
 def read(case: Case, dataset: Dataset, channels: Sequence[int]) -> View:
@@ -109,7 +136,7 @@ def _fitted(
     def labelled(key: str) -> LabelledImage:
         return _labelled(_training_case(key, dataset, channels), method, without[key], telling, dataset.labels)
 
-    cases = list(ordered_map(labelled, without, workers))
+    cases = list(_fitting(labelled, without, dataset=dataset, channels=channels, method=method, workers=workers))
     candidates = method.candidates()
 
     def tried(candidate: Any) -> tuple[float, Any]:
@@ -169,10 +196,11 @@ def _corrections(
 
     def predicted(key: str) -> Held:
         found = _training_case(key, dataset, channels)
-        label_map = np.asarray(labels.values)[segmented(found.view, method, without[key], telling)]
+        label_map = values_of(labels)[segmented(found.view, method, without[key], telling)]
         return Held(label_map, found.truth, found.view.geometry, 0, key)
 
-    cases = list(progress(ordered_map(predicted, without, workers), len(without), "trying corrections"))
+    made = _fitting(predicted, without, dataset=dataset, channels=channels, method=method, workers=workers)
+    cases = list(progress(made, len(without), "trying corrections"))
     names: list[str | None] = list(labels.foreground)
     steps: list[Correction] = []
     for name in names if len(names) <= MOST_CORRECTED else [None]:

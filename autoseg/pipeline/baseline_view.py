@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.evidence import Evidence, Hints, LabelledImage, scaled
 from ..core.geometry import Geometry, Image
+from ..core.labels import Labels
 
 ORIENTATION = "RAS"
 HOUNSFIELD = ("ct",)  # names of channels in HU
@@ -114,7 +115,12 @@ def segmented(view: View, method: Any, evidence: Evidence, telling: Sequence[int
     """Label indices (z, y, x), as the file has them."""
     window = Window.of(view, method, evidence, telling)
     numbers = window.enlarged(method.segment(window.image, window.spacing, window.hints), view.shape)
-    return view.back(np.array(evidence.indices)[numbers])
+    return view.back(_smallest(evidence.indices)[numbers])
+
+
+def values_of(labels: Labels) -> np.ndarray:
+    """The user's value of each label index."""
+    return _smallest(labels.values)
 
 
 def coarsening(shape: Sequence[int], spacing: Sequence[float], most: int) -> tuple[int, ...]:
@@ -139,6 +145,11 @@ def block_means(array: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     split = [length for size, factor in zip(padded.shape, factors) for length in (size // factor, factor)]
     means: np.ndarray = padded.reshape(split).mean(axis=tuple(range(1, 2 * len(factors), 2)), dtype=np.float32)
     return means
+
+
+def _smallest(numbers: Sequence[int]) -> np.ndarray:
+    """In the smallest type that holds them: maps of whole volumes are made of it."""
+    return np.array(numbers, np.result_type(*(np.min_scalar_type(number) for number in (min(numbers), max(numbers)))))
 
 
 def _turned(array: np.ndarray, geometry: Geometry) -> np.ndarray:

@@ -19,6 +19,7 @@ from .baseline_view import View
 from .replaced import refuse_existing
 
 BORDER = 3.0  # times its standard deviation is as far as a border is looked for
+DEEP = 0.998  # of a place whose distance from a flat border is ``reach``
 
 
 def refine(
@@ -64,6 +65,8 @@ def refine(
     part = view.given_to(method, range(len(names)), view.image[(slice(None),) + box])
     found = numbers.copy() if background is None else np.zeros_like(numbers)
     found[box] = method.candidates()[0].segment(part, view.spacing, hints)
+    kept = known if background is not None else _deep(hints, found.shape, box)
+    found[kept] = numbers[kept]  # whatever the method makes of them
     written = np.array([0 if value == background else value for value in there])
     write_labels(view.back(written[found]), geometry, output, label_map)
     return output
@@ -89,6 +92,13 @@ def _box(mask: np.ndarray, view: View, reach: float, whole: bool) -> tuple[slice
         slice(max(0, along.start - margin), min(size, along.stop + margin))
         for along, size, margin in zip(found, mask.shape, (math.ceil(2 * reach / edge) + 1 for edge in view.spacing))
     )
+
+
+def _deep(hints: Hints, shape: Sequence[int], box: tuple[slice, ...]) -> np.ndarray:
+    """Bool (*shape): what lies too far from all borders to change."""
+    found = np.ones(shape, bool)
+    found[box] = hints.places.max(0) > DEEP
+    return found
 
 
 def _hints(view: View, numbers: np.ndarray, known: np.ndarray, box: tuple[slice, ...], reach: float | None) -> Hints:

@@ -66,6 +66,23 @@ def test_a_part_says_which_extra_it_needs(tmp_path: Path, monkeypatch: pytest.Mo
     assert 'needs pip install "autoseg[zoo]"' in part_table([found], 100)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(b"def (", "cannot be read: invalid syntax, line 1"), (b"a\0b", "cannot be read"), (b"\xff", "cannot be read"),
+     (b"", "no description")],
+)  # fmt: skip
+def test_a_part_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, told: str
+) -> None:
+    (tmp_path / "broken.py").write_bytes(text)
+    (tmp_path / "whole.py").write_text('"""A whole one."""')
+    monkeypatch.setattr(part_list, "_folder", lambda package: tmp_path)
+    monkeypatch.setattr(part_list, "families", lambda: {"losses": "autoseg.parts.losses"})
+    listed = parts_of("losses")
+    assert [part.name for part in listed] == ["broken", "whole"] and listed[0].what.startswith(told)
+    assert [line.split()[0] for line in part_table(listed, 100).splitlines()] == ["losses", "broken", "whole"]
+
+
 def test_packages_of_an_extra_that_are_lacking_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     part_list._lacking.cache_clear()
     lines = ["numpy>=1", 'numpy>=1; extra == "zoo"', 'nowhere-9>=1; extra == "zoo"', 'other-9; extra == "dev"']

@@ -185,7 +185,9 @@ def test_a_method_of_one_channel_takes_the_one_that_tells_labels_apart(files: Da
     [
         (["snakes", NAME], "choose one of canny_fill"),
         (["threshold", NAME, "--channel", "FLAIR"], "there is no channel 'FLAIR'"),
-        (["threshold", NAME, "--set", "colour=3"], "this method has the fields classes, labels"),
+        (["threshold", NAME, "--set", "colour=3"], "this method has the fields classes\n"),
+        (["k_means", NAME, "--set", "centres=[[0.5]]"], "this method has the fields classes\n"),
+        (["threshold", NAME, "--set", "classes=9"], "classes must be at most 5"),
         (["threshold", NAME, "--set", "classes=1"], "classes must be at least 2"),
         (["threshold", NAME, "-f", "7"], "there is no fold 7"),
         (["threshold", NAME, "-f", "all"], "give a number"),
@@ -285,3 +287,73 @@ def test_a_case_without_any_of_the_channels_is_named(files: DatasetFolder) -> No
     write_json(files.dataset, replace(dataset, cases=(dataset.cases[0], lacking, *dataset.cases[2:])))
     with pytest.raises(DatasetError, match="case 'case_1' has none of the channels"):
         baseline(files, "threshold", folds=["0"], channels=["T1"], settings=SETTINGS)
+
+
+@pytest.mark.slow
+def test_images_of_nan_and_training_cases_of_which_nothing_is_annotated(files: DatasetFolder) -> None:
+    dataset = files.read_dataset()
+
+    def rewritten(path: Path, array: np.ndarray) -> None:
+        image = sitk.GetImageFromArray(array)
+        image.CopyInformation(sitk.ReadImage(str(path)))
+        sitk.WriteImage(image, str(path))
+
+    for key in ("case_0", "case_1"):
+        path = dataset.case(key).image_files[0]
+        rewritten(path, np.full_like(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), np.nan))
+    fixed: dict[str, Any] = {"folds": ["0"], "changes": ["seeds=0.3", "sigma=1"], "settings": SETTINGS}
+    found = baseline(files, "watershed", channels=["T1"], **fixed)
+    assert {*found.summary.cases} == {"case_0", "case_2", "case_4"}
+    write_json(files.dataset, replace(dataset, labels=replace(dataset.labels, ignore=9)))
+    for key in ("case_1", "case_3", "case_5"):
+        path = dataset.case(key).label_files[0]
+        assert path is not None
+        rewritten(path, np.full((12, 24, 40), 9, np.uint8))
+    with pytest.raises(DatasetError, match="none of the 3 training cases that were looked at has any label"):
+        baseline(files, "watershed", **fixed)
+
+
+@pytest.mark.slow
+def test_what_was_learned_of_something_else_is_not_kept_when_learning_anew_is_cut_short(
+    files: DatasetFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of the first call must not lie beside evidence of the second."""
+    fixed: dict[str, Any] = {"folds": ["0"], "changes": ["seeds=0.3", "spread=2"], "settings": SETTINGS}
+    baseline(files, "region_growing", channels=["T1"], **fixed)
+    folder = files.baseline("region_growing", "0")
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("autoseg.pipeline.baseline.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            baseline(files, "region_growing", channels=["noise"], **fixed)
+    assert folder.evidence.exists() and not folder.record.exists()
+
+
+@pytest.mark.slow
+def test_refining_leaves_seeds_and_what_lies_deep_as_they_are(tmp_path: Path) -> None:
+    """Whatever the image says: here a method that finds nothing at all."""
+    random = np.random.default_rng(0)
+    array = np.zeros((8, 24, 24), np.uint8)
+    array[:, 6:18, 6:18] = 5
+    noise = random.normal(0, 1, array.shape).astype(np.float32)
+    noise[:, 10:14, 10:14] = 30
+    for name, values in (("image", noise), ("rough", array)):
+        sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / f"{name}.nii.gz"))
+
+    def refined(method: str, label_map: str, **more: Any) -> np.ndarray:
+        output = tmp_path / f"{method}_{label_map}.nii.gz"
+        autoseg.refine(tmp_path / "image.nii.gz", tmp_path / f"{label_map}.nii.gz", output, method=method, **more)
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(output)))
+
+    for method in ("canny_fill", "region_growing"):
+        found = refined(method, "rough", reach=3.0)
+        assert (found[:, 10:14, 10:14] == 5).all() and not found[:, :2].any()
+    seeds = np.where(array == 0, 9, 0).astype(np.uint8)
+    seeds[:, 11:13, 11:13] = 5
+    sitk.WriteImage(sitk.GetImageFromArray(seeds), str(tmp_path / "seeds.nii.gz"))
+    for method in ("canny_fill", "level_set"):
+        found = refined(method, "seeds", background=9)
+        assert (found[seeds == 5] == 5).all() and not found[seeds == 9].any()

@@ -45,6 +45,12 @@ def test_the_comparison_is_that_of_select_once_it_has_run(files: DatasetFolder) 
         assert (found["verdict"] == "chosen") == (row[0] == selection.chosen.name)
     assert files.selection / "selection.json" in made_of(source)
     assert not blocks(open_source(files, configuration="2d"))
+    for fold in ("0", "1"):
+        shutil.copytree(files.run("2d", fold).validation, files.baseline("gmm", fold).validation)
+    found = blocks(open_source(files))
+    assert found[:2] == [told, table] and not any(isinstance(block, Notice) for block in found)
+    (beside,) = (block for block in found[2:] if isinstance(block, Table))
+    assert "baseline gmm" in {row[0] for row in beside.rows} | {beside.columns[3].name.removeprefix("Dice of ")}
 
 
 @pytest.mark.slow

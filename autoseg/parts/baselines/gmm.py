@@ -7,7 +7,7 @@ image begin. Which class is which label is learned. It knows no place. Channels 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -29,9 +29,9 @@ class Spec:
 
     classes: int | None = None
     """None: 2 to 5 are tried."""
-    centres: tuple[tuple[float, ...], ...] = ()
+    centres: tuple[tuple[float, ...], ...] = field(default=(), metadata={"learned": True})
     """Scaled intensities (classes, channels) where those of an image begin; learned."""
-    labels: tuple[int, ...] = ()
+    labels: tuple[int, ...] = field(default=(), metadata={"learned": True})
     """Number of the label of each class; learned."""
 
     def __post_init__(self) -> None:

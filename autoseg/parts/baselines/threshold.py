@@ -7,14 +7,17 @@ label, and how many classes there are, is learned. It knows no place: everything
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 
+from ...core.bounds import bounded
 from ...core.evidence import Hints, LabelledImage
 from ._classes import counts, labels_of
 from ._settings import candidates, refuse_impossible
+
+MOST_CLASSES = 5  # thresholds between more take hours: each combination of them is tried
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class Spec:
 
     classes: int | None = None
     """None: 2, 3 and 4 are tried."""
-    labels: tuple[int, ...] = ()
+    labels: tuple[int, ...] = field(default=(), metadata={"learned": True})
     """Number of the label of each class, from dark to bright; learned."""
 
     def __post_init__(self) -> None:
         refuse_impossible(self)
+        if self.classes is not None:
+            bounded(self, "classes", most=MOST_CLASSES)
 
     def candidates(self) -> tuple[Spec, ...]:
         return candidates(self, classes=(2, 3, 4))

@@ -52,11 +52,13 @@ def blocks(source: Source) -> list[Block]:
     if selected is None or len(selected.compared) < 2:
         return _compared(wholes)
     singles = {name for model in selected.compared for name in model.members}
-    if later := [name for name in wholes if name not in singles | set(selected.missing)]:
+    if later := [name for name in source.runs() if name in wholes and name not in singles | set(selected.missing)]:
         told = f"`autoseg select` has not compared {', '.join(later)}; run it again to compare ensembles, too."
         return [*_compared(wholes), Notice(told)]
-    plots = [block for block in _compared(wholes) if isinstance(block, Pairs)]
-    return [*_selected(source, selected), *plots]
+    beside = _compared(wholes)
+    if wholes.keys() <= source.runs().keys():  # select says all but the plots; it does not know classical methods
+        beside = [block for block in beside if isinstance(block, Pairs)]
+    return [*_selected(source, selected), *beside]
 
 
 def _compared(wholes: Mapping[str, Summary]) -> list[Block]:
