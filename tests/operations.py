@@ -16,17 +16,21 @@ NOT_DETERMINISTIC = (
 
 
 class Operations(TorchDispatchMode):
-    """Mutable: their names."""
+    """Mutable: their names, and which of them torch refuses on a GPU where it is to be deterministic."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: set[str] = set()
-
-    @property
-    def not_deterministic(self) -> set[str]:
-        """Those that torch refuses on a GPU where it is to be deterministic."""
-        return {name for name in self.names if name.startswith(NOT_DETERMINISTIC)}
+        self.not_deterministic: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(func.overloadpacket.__name__)
+        name = func.overloadpacket.__name__
+        self.names.add(name)
+        if name.startswith(NOT_DETERMINISTIC) and not _of_each_voxel(name, args):
+            self.not_deterministic.add(name)
         return func(*args, **(kwargs or {}))
+
+
+def _of_each_voxel(name: str, args: Any) -> bool:
+    """Whether a likelihood is not summed: torch refuses its sums and means only, which add in any order."""
+    return name.startswith("nll_loss") and args[4 if name.endswith("backward") else 3] == 0

@@ -64,6 +64,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--checkpoint-every": TIMES,
     "--epochs": (*WHOLE, "0"),
     "--patience": WHOLE,
+    "--mc-dropout": (*NUMBERS, "-1", "1.5", "1000000"),
     "--step": (*NUMBERS, "0", "1.01", "inf", "1e-9", "-0.5"),
     "--slices": (*WHOLE, "0", "2", str(10**9 + 1)),
     "--tolerance": (*NUMBERS[:5], "inf", "1e999"),

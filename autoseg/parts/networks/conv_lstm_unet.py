@@ -50,6 +50,7 @@ class Spec(_stages.UNetSpec):
             tuple(stride[1:] for stride in self.strides),
             self.blocks_encoder,
             self.blocks_decoder,
+            self.dropout,
         )
 
     @classmethod
