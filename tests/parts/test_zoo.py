@@ -5,6 +5,7 @@ That they keep the contract is tested with all others in ``test_every_network``.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -75,6 +76,12 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
         chosen(name, kind, ("MR",), None)
     with pytest.raises(MissingPackageError, match="monai"):
         kind().build(ONE, 2)
+
+
+def test_a_monai_that_lacks_the_network_is_to_be_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "monai.networks.nets.segresnet", None)
+    with pytest.raises(MissingPackageError, match=r'cannot be imported .*pip install --upgrade "autoseg\[zoo\]"'):
+        segresnet.Spec().build(ONE, 2)
 
 
 def test_a_model_without_its_packages_says_how_to_install_them(
