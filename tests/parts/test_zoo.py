@@ -149,7 +149,7 @@ def test_impossible_fields_are_refused(kind: Any, fields: dict[str, Any], said: 
     ("kind", "fields"),
     [
         (swin_unetr, {"window": 32}),
-        (segresnet_vae, {"patch_size": (1024,) * 3}),
+        (segresnet_vae, {"patch_size": (1024,) * 3, "latent": 4096}),
         (dints, {"width": 1024}),
         (attention_unet, {"features": (4096,) * 9, "strides": ((1,) * 3, *((2,) * 3,) * 8)}),
         (dynunet, {"features": (4096,) * 3, "kernels": ((15,) * 3,) * 3}),
