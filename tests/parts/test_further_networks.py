@@ -247,7 +247,7 @@ def test_a_finer_branch_that_does_not_fit_the_u_net_is_refused(over: tuple[int, 
 
 
 def test_a_finer_branch_of_too_many_weights_is_refused() -> None:
-    with pytest.raises(ValueError, match="over_features and kernels ask for more than"):
+    with pytest.raises(ValueError, match="over_features, features and kernels ask for"):
         spec_of(kiunet.Spec, 3, over_features=(1 << 15,))
 
 
