@@ -247,7 +247,7 @@ def test_a_finer_branch_that_does_not_fit_the_u_net_is_refused(over: tuple[int, 
 
 
 def test_a_finer_branch_of_too_many_weights_is_refused() -> None:
-    with pytest.raises(ValueError, match="over_features and kernels ask for more than"):
+    with pytest.raises(ValueError, match="over_features, features and kernels ask for"):
         spec_of(kiunet.Spec, 3, over_features=(1 << 15,))
 
 
@@ -435,7 +435,7 @@ VOXEL, LARGE = (1, 1, 1), (15, 15, 15)
 def test_wide_stages_beside_large_kernels_are_too_many_weights(kind: Any, fields: dict[str, Any]) -> None:
     """Each stage by itself would not be; between them would lie 30 GB or more."""
     stages = len(fields["features"])
-    sizes = {"strides": (VOXEL, *((1, 2, 2),) * (stages - 1)), "blocks_encoder": (1,) * stages}
+    sizes: dict[str, Any] = {"strides": (VOXEL, *((1, 2, 2),) * (stages - 1)), "blocks_encoder": (1,) * stages}
     if issubclass(kind.Spec, UNetSpec):
         sizes["blocks_decoder"] = (1,) * (stages - 1)
     with pytest.raises(ValueError, match=r"ask for \S+ weights, more than 4e[+]09"):

@@ -5,6 +5,7 @@ That they keep the contract is tested with all others in ``test_every_network``.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -78,6 +79,12 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
         kind().build(ONE, 2)
 
 
+def test_a_monai_that_lacks_the_network_is_to_be_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "monai.networks.nets.segresnet", None)
+    with pytest.raises(MissingPackageError, match=r'cannot be imported .*pip install --upgrade "autoseg\[zoo\]"'):
+        segresnet.Spec().build(ONE, 2)
+
+
 def test_a_model_without_its_packages_says_how_to_install_them(
     small_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,7 +150,7 @@ def test_impossible_fields_are_refused(kind: Any, fields: dict[str, Any], said: 
     ("kind", "fields"),
     [
         (swin_unetr, {"window": 32}),
-        (segresnet_vae, {"patch_size": (1024,) * 3}),
+        (segresnet_vae, {"patch_size": (1024,) * 3, "latent": 4096}),
         (dints, {"width": 1024}),
         (attention_unet, {"features": (4096,) * 9, "strides": ((1,) * 3, *((2,) * 3,) * 8)}),
         (dynunet, {"features": (4096,) * 3, "kernels": ((15,) * 3,) * 3}),

@@ -12,6 +12,7 @@ from math import ceil, log2
 from typing import TYPE_CHECKING, ClassVar
 
 from ...core.bounds import bounded
+from ...core.names import short
 from ...errors import MissingPackageError
 from ._ladder import SMALLEST_EDGE
 from ._ladder import topology as topology_of
@@ -58,13 +59,19 @@ class ZooSpec:
             )
 
     def build(self, inputs: InputSpec, heads: int) -> nn.Module:
-        """See ``contracts.Network``. Raises MissingPackageError where MONAI is not installed, and RecordError where its
-        fields ask for more weights than anybody has, before these are made."""
+        """See ``contracts.Network``. Raises MissingPackageError where MONAI is not installed or too old, and
+        RecordError where its fields ask for more weights than anybody has, before these are made."""
         self.need_packages()
         from ._monai import refuse_too_many_weights
 
-        refuse_too_many_weights(lambda: self.made(inputs.seen, heads))
-        return self.made(inputs.seen, heads)
+        try:
+            refuse_too_many_weights(lambda: self.made(inputs.seen, heads))
+            return self.made(inputs.seen, heads)
+        except ImportError as error:
+            raise MissingPackageError(
+                f"this network is built of MONAI's, which cannot be imported ({short(str(error))}): "
+                f'pip install --upgrade "autoseg[{EXTRA}]"'
+            ) from None
 
     def made(self, channels: int, heads: int) -> nn.Module:
         """``build``, once its packages are there."""

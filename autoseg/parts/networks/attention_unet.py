@@ -1,4 +1,4 @@
-"""Attention U-Net: gates weigh what a shortcut hands on by what coarser stages have seen, 2-D or 3-D (Oktay et al.
+"""Attention U-Net: gates weigh skip connections by what coarser stages have seen, 2-D or 3-D (Oktay et al.
 2018, arXiv 1804.03999). MONAI's."""
 
 from __future__ import annotations

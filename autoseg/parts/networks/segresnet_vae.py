@@ -31,13 +31,13 @@ class Spec(segresnet.Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         bounded(self, "patch_size", least=1, most=LARGEST_SIZE)
-        if prod(self.patch_size) > LARGEST_SIZE:
-            raise ValueError(f"patch_size asks for more than {LARGEST_SIZE:.1g} voxels")
         bounded(self, "latent", least=1, most=1 << 12)
         if len(self.patch_size) != self.dimensions or any(
             edge % step for edge, step in zip(self.patch_size, self.divisor)
         ):
             raise ValueError(f"patch_size must be a multiple of {self.divisor}, found {short(self.patch_size)}")
+        if prod(self.patch_size) > LARGEST_SIZE:
+            raise ValueError(f"patch_size asks for more than {LARGEST_SIZE:.1g} voxels")
 
     @property
     def divisor(self) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ class Spec(ZooSpec):
     convolutions: tuple[int, ...] = CONVOLUTIONS
     """Of each stage, on the way down and up; the first has one."""
     dropout: float = 0.5
-    """Share of the feature maps that the two coarsest decoders and all shortcuts lose in training."""
+    """Share of the feature maps that the two coarsest decoders and all skip connections lose in training."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
