@@ -71,10 +71,7 @@ def predict(
         raise UsageError(f"existing {existing!r} is unknown; choose one of {', '.join(EXISTING)}")
     model.refuse(options)
     start, wanted = time.monotonic(), outputs or chosen()
-    if asks_disagreement(wanted) and model.passes(options) == 1:
-        LOG.warning("one network that sees no mirror images disagrees with itself only where patches overlap")
-    if options.calibrated and wanted.keys() <= {LABEL_MAP, AGREEMENT}:
-        LOG.warning("calibration changes no label map; ask for --probabilities or --also uncertainty, too")
+    _warn_of_little_use(model, wanted, options)
     if filters := names_of_filters(model.task.configuration, model.task.channels):
         slowly = "" if estimates else "; this takes its time"
         LOG.info("images are filtered first (%s), as those of the training were%s", filters, slowly)
@@ -105,6 +102,13 @@ def predict(
     if volumes:
         _write_volumes(stages, [key for key in by_key if key not in report.failed])
     return report
+
+
+def _warn_of_little_use(model: Predictor[Any], wanted: Outputs, options: PredictOptions) -> None:
+    if asks_disagreement(wanted) and model.passes(options) == 1:
+        LOG.warning("one network that sees no mirror images disagrees with itself only where patches overlap")
+    if options.calibrated and wanted.keys() <= {LABEL_MAP, AGREEMENT}:
+        LOG.warning("calibration changes no label map; ask for --probabilities or --also uncertainty, too")
 
 
 def _write_volumes(stages: Stages, keys: Sequence[str]) -> None:
