@@ -80,7 +80,7 @@ def test_a_part_that_cannot_be_read_hides_no_other(
     monkeypatch.setattr(part_list, "families", lambda: {"losses": "autoseg.parts.losses"})
     listed = parts_of("losses")
     assert [part.name for part in listed] == ["broken", "whole"] and listed[0].what.startswith(told)
-    assert [line.split()[0] for line in part_table(listed, 100).splitlines()] == ["losses", "broken", "whole"]
+    assert [line.split()[0] for line in part_table(listed, 400).splitlines()] == ["losses", "broken", "whole"]
 
 
 def test_packages_of_an_extra_that_are_lacking_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
