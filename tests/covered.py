@@ -54,6 +54,7 @@ COVERED = {
     "parts/readers/*tiff*": "parts/readers/test_pictures.py",
     "parts/schedules/*": "parts/test_optimizers_and_schedules.py",
     "pipeline/baseline_learning.py": "pipeline/test_baseline.py",
+    "pipeline/comparable.py": "pipeline/test_select.py",
     "pipeline/check.py": "api/test_api.py",
     "pipeline/found_grids.py": "pipeline/test_convert.py",
     "pipeline/kept_agreement.py": "pipeline/test_model_quality.py",

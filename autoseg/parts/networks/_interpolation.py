@@ -6,6 +6,7 @@ Torch's own interpolation and adaptive pooling have gradients on a GPU that are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ def in_bins(maps: Tensor, bins: Sequence[int]) -> Tensor:
 
 
 def _along_axes(maps: Tensor, size: Sequence[int], made: Callable[[int, int, torch.device | None], Tensor]) -> Tensor:
-    with torch.autocast(maps.device.type, enabled=False):
+    known = torch.amp.is_autocast_available(maps.device.type)  # not for tensors without values
+    with torch.autocast(maps.device.type, enabled=False) if known else nullcontext():
         for axis, new in enumerate(size, start=2):
             if maps.shape[axis] != new:
                 weights = made(maps.shape[axis], new, maps.device).to(maps.dtype)
