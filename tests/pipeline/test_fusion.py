@@ -87,7 +87,7 @@ def test_a_bundle_predicts_what_its_network_predicts(
 ) -> None:
     axes = len(patch)
     network = multi_encoder_unet.Spec(
-        (4, 8), ((3,) * axes,) * 2, ((1,) * axes, (2,) * axes), (1, 1), (1,), method, ((0, 2), (1,))
+        (4, 8), ((3,) * axes,) * 2, ((1,) * axes, (2,) * axes), (1, 1), (1,), fusion=method, groups=((0, 2), (1,))
     )
     one = small_plan.configurations["3d_fullres"]
     spacing = (2.0, 2.0, 2.0) if axes == 3 else (None, 2.0, 2.0)

@@ -22,7 +22,7 @@ def state(seed=0, network=NETWORK):
     torch.manual_seed(seed)
     built = network.build(InputSpec.of_image(1), 2)
     optimizer, scaler = Sgd().build(built.parameters()), torch.amp.GradScaler("cpu", enabled=False)
-    return TrainingState(built, optimizer, scaler, Objective().build(None, None, built))
+    return TrainingState(built, optimizer, scaler, Objective().build(None, None, built, None))
 
 
 def advance(one):
