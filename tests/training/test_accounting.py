@@ -43,7 +43,7 @@ SEVERAL: dict[str, Any] = {
     "channels": 3,
     "patch_size": (8, 16, 16),
     "network": multi_encoder_unet.Spec(
-        (16, 32), ((1, 3, 3), (3, 3, 3)), ((1, 1, 1), (1, 2, 2)), (2, 2), (2,), "attention"
+        (16, 32), ((1, 3, 3), (3, 3, 3)), ((1, 1, 1), (1, 2, 2)), (2, 2), (2,), fusion="attention"
     ),
 }
 
