@@ -110,4 +110,5 @@ def _draw(shown: Shown, source: Source) -> CasePicture | str:
 def _channel(source: Source, image: Image) -> str:
     """Which channel is seen, where there are several."""
     channels = source.dataset.channels
-    return f"; the image is {channels[shown_channel(image)]}" if len(channels) > 1 and not colours_of(channels) else ""
+    shown = colours_of(channels) or (shown_channel(image),)
+    return f"; the image is {', '.join(channels[number] for number in shown)}" if len(channels) > len(shown) else ""

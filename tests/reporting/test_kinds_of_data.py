@@ -45,7 +45,9 @@ def test_every_example_has_a_page(example: Path, tmp_path: Path) -> None:
     labels = [*dataset.labels.foreground, *(["not annotated"] if dataset.labels.ignore is not None else [])]
     assert [name for name, _ in pictures.legend] == labels
     assert len(pictures.cases[0].views) == (1 if example.stem == "rgb_2d" or "infrared" in example.stem else 3)
-    assert ("; the image is " in pictures.cases[0].told) == (len(dataset.channels) > 1)
+    all_of_it = len(dataset.channels) == 1 or example.stem == "rgb_2d"
+    assert ("; the image is " in pictures.cases[0].told) == (not all_of_it)
+    assert "infrared" not in example.stem or "; the image is R, G, B" in pictures.cases[0].told
 
 
 def test_channels_that_cases_lack_are_counted(tmp_path: Path) -> None:
