@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import conv3d
 
 from autoseg.parts.networks import _convolution
@@ -69,3 +70,14 @@ def test_other_layers_are_torchs(layer):
     maps = torch.randn(2, layer.in_channels, 20, 8, 8)
     with torch.no_grad():
         assert torch.equal(layer(maps), torch.nn.Conv3d.forward(layer, maps))
+
+
+def test_a_convolution_without_values_leaves_none_for_the_next() -> None:
+    """Where memory is counted, tensors have shapes only."""
+    maps, weight, bias = drawn(7)
+    _convolution._combinations.cache_clear()
+    with torch.no_grad():
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            in_blocks(torch.empty_like(maps), weight, bias)
+        exact = conv3d(maps, weight, bias, padding=1)
+        torch.testing.assert_close(in_blocks(maps, weight, bias), exact, rtol=0, atol=5e-4)

@@ -53,7 +53,7 @@ def in_blocks(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     batch, channels, depth, *plane = maps.shape
     outputs, pixels = len(weight), prod(plane)
     block = min(range(1, LONGEST + 1), key=lambda length: ceil(depth / length) * (length + 2))
-    combine, combine_kernel, combine_products = _combinations(block)
+    combine, combine_kernel, combine_products = map(torch.from_numpy, _combinations(block))
     kernels = combine_kernel @ weight.permute(2, 0, 3, 4, 1).flatten(1)
     kernels = kernels.view(-1, outputs, 3, 3, channels).movedim(-1, 2)
     planes = maps.movedim(1, -1).reshape(batch, depth, pixels * channels)
@@ -78,9 +78,9 @@ def in_blocks(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 @lru_cache
-def _combinations(block: int) -> tuple[Tensor, Tensor, Tensor]:
+def _combinations(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What combines ``block + 2`` planes (points, planes), the planes of a kernel (points, 3) and the products
-    (planes, points)."""
+    (planes, points), in float32. No tensors: one that was made where torch only counts memory has no values."""
     points, degrees = np.array(POINTS[: block + 1]), np.arange(block + 2)
     planes, kernel, products = np.eye(block + 2), np.eye(block + 2, 3), np.eye(block, block + 2)
     for index, point in enumerate(points):
@@ -89,4 +89,4 @@ def _combinations(block: int) -> tuple[Tensor, Tensor, Tensor]:
         kernel[index] = point ** degrees[:3] / np.prod(point - others)
         products[:, index] = point ** degrees[:block]
     planes[-1], kernel[-1], products[:, -1] = polyfromroots(points), (0, 0, 1), degrees[:block] == block - 1
-    return tuple(torch.from_numpy(matrix).float() for matrix in (planes, kernel, products))  # type: ignore[return-value]
+    return planes.astype(np.float32), kernel.astype(np.float32), products.astype(np.float32)
