@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from typing import get_type_hints
+from typing import TYPE_CHECKING, get_type_hints
 
-from ..changes import value_of
 from ..core.names import short
 from ..core.records import from_json
 from ..errors import RecordError, UsageError
-from ..parts.contracts import Network
+
+if TYPE_CHECKING:
+    from ..parts.contracts import Network
 
 Values = tuple[tuple[str, object], ...]
 DECIDED = frozenset(("dimensions", "features", "kernels", "strides", "grid", "patch_size"))
@@ -44,6 +45,8 @@ def values_of(text: str, kind: type[Network]) -> Values:
 
     Raises UsageError for a field that the network has not, and for a value that is none.
     """
+    from ..changes import value_of  # it knows all of a plan, and commands read flags before they need one
+
     hints, found = get_type_hints(kind), []
     known = [
         field.name
