@@ -34,7 +34,7 @@ from autoseg.bundle.manifest import Manifest
 from autoseg.bundle.write import write_bundle
 from autoseg.configuration import NETWORKS
 from autoseg.core.inputs import InputSpec
-from autoseg.errors import StoppedError
+from autoseg.errors import MissingPackageError, StoppedError
 from autoseg.inference.model import Model
 from autoseg.inference.sliding_window import SlidingWindow
 from autoseg.parts.contracts import Network
@@ -73,9 +73,13 @@ def given(name: str, dimensions: int) -> tuple[Network, tuple[int, ...], int]:
     assert found is not None
     network, patch = found
     for channels in (1, 2):
-        with suppress(ValueError):
+        try:
             network.check_inputs(InputSpec.of_image(channels))
-            return network, patch, channels
+        except MissingPackageError:
+            raise
+        except ValueError:
+            continue
+        return network, patch, channels
     raise AssertionError(f"{name} takes images neither of one channel nor of two")
 
 
