@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ from autoseg.training.process_group import ProcessGroup
 ZOO = [name for name in NETWORKS if issubclass(NETWORKS.load(name), ZooSpec)]
 ONE = InputSpec.of_image(1)
 AFFINE = ("instance", {"affine": True})
+needs_monai = pytest.mark.skipif(find_spec("monai") is None, reason="monai is not installed")
 
 
 def built(spec: Any, channels: int = 1, heads: int = 3) -> Any:
@@ -79,12 +81,14 @@ def test_without_the_packages_it_is_said_how_to_install_them(name: str, monkeypa
         kind().build(ONE, 2)
 
 
+@needs_monai
 def test_a_monai_that_lacks_the_network_is_to_be_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "monai.networks.nets.segresnet", None)
     with pytest.raises(MissingPackageError, match=r'cannot be imported .*pip install --upgrade "autoseg\[zoo\]"'):
         segresnet.Spec().build(ONE, 2)
 
 
+@needs_monai
 def test_a_model_without_its_packages_says_how_to_install_them(
     small_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +258,7 @@ def test_upkern_enlarges_kernels_and_copies_all_else() -> None:
         upkern(weights, built(plain_unet.Spec((4, 8), ((3, 3),) * 2, ((1, 1), (2, 2)), (1, 1), (1,))))
 
 
+@needs_monai
 def test_mednext_is_monais() -> None:
     from monai.networks.nets.mednext import MedNeXt
 
@@ -271,6 +276,7 @@ def test_mednext_is_monais() -> None:
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+@needs_monai
 def test_dynunet_is_monais() -> None:
     from monai.networks.nets.dynunet import DynUNet
 
@@ -285,6 +291,7 @@ def test_dynunet_is_monais() -> None:
     torch.testing.assert_close(ours(images)[0], reference(images), rtol=1e-4, atol=1e-5)
 
 
+@needs_monai
 def test_unetr_is_monais_and_takes_patches_of_other_sizes() -> None:
     from monai.networks.nets.unetr import UNETR
 
