@@ -51,7 +51,7 @@ def tubed_skeletons(masks: Tensor) -> Tensor:
         tube = np.zeros_like(mask)
         (found,) = find_objects(mask.view(np.uint8))
         box = tuple(slice(max(0, edge.start - 1), edge.stop + 1) for edge in found)  # an edge of 1 is none to it
-        inside = mask[box]
+        inside = np.ascontiguousarray(mask[box])  # older scikit-image reads nothing else
         tube[box] = binary_dilation(skeletonize(inside), iterations=TUBE) & inside
         return tube
 
