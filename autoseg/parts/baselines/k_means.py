@@ -6,54 +6,20 @@ class is which label is learned. It knows no place. Channels that a case lacks c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.evidence import Hints, LabelledImage
-from ._classes import counts, first_centres, in_blocks, labels_of, sample
-from ._settings import candidates, refuse_impossible
-
-ROUNDS = 50
+from ._class_spec import ROUNDS, ClassSpec
+from ._classes import in_blocks, sample
 
 
 @dataclass(frozen=True)
-class Spec:
+class Spec(ClassSpec):
     """Of all channels, in 3-D."""
 
-    largest: ClassVar[int | None] = None
-    slice_by_slice: ClassVar[bool] = False
-    one_channel: ClassVar[bool] = False
-
-    classes: int | None = None
-    """None: 2 to 5 are tried."""
-    centres: tuple[tuple[float, ...], ...] = field(default=(), metadata={"learned": True})
-    """Scaled intensities (classes, channels) where those of an image begin; learned."""
-    labels: tuple[int, ...] = field(default=(), metadata={"learned": True})
-    """Number of the label of each class; learned."""
-
-    def __post_init__(self) -> None:
-        refuse_impossible(self)
-
-    def candidates(self) -> tuple[Spec, ...]:
-        return candidates(self, classes=(3, 2, 4, 5))
-
-    def fitted(self, cases: Sequence[LabelledImage]) -> Spec:
-        from ._mixture import k_means
-
-        assert self.classes is not None
-        points = sample([case.image for case in cases])
-        centres = k_means(points, first_centres(points, self.classes), ROUNDS)
-        begun = replace(self, centres=tuple(map(tuple, centres.tolist())))
-        pairs = ((begun._classes(case.image), case.truth) for case in cases)
-        return replace(begun, labels=labels_of(counts(pairs, self.classes, cases[0].labels)))
-
-    def segment(self, image: np.ndarray, spacing: Sequence[float], hints: Hints | None) -> np.ndarray:
-        return np.array(self.labels, np.int32)[self._classes(image)]
-
-    def _classes(self, image: np.ndarray) -> np.ndarray:
+    def classes_of(self, image: np.ndarray) -> np.ndarray:
+        """See ``ClassSpec``."""
         from scipy.cluster.vq import vq
 
         from ._mixture import k_means
