@@ -23,6 +23,7 @@ from ..evaluation.resampling import patient_numbers
 from ..evaluation.scores import summarise
 from ..inference.model import Model
 from ..inference.options import PredictOptions
+from ..preprocessing.estimates import Estimates
 from ..run_folder import RunFolder
 from ..settings import RunSettings
 from .predict import predict
@@ -38,11 +39,13 @@ def measure_mirroring(
     *,
     patients: Mapping[str, str],
     settings: RunSettings,
+    estimates: Mapping[str, Estimates],
 ) -> MirroringTest:
     """Compares predictions without mirroring with those that validation made with it.
 
     ``folds`` are runs of one configuration and their validation cases; of many cases some of every fold are taken.
-    ``patients``: case to patient, empty where each case is one. Raises ModelError when a case cannot be predicted.
+    ``patients``: case to patient, empty where each case is one. ``estimates``: see ``predict``. Raises ModelError when
+    a case cannot be predicted.
     """
     sample = _sample({fold: keys for fold, (_, keys) in folds.items()})
     files: dict[str, tuple[LabelFiles, ...]] = {}
@@ -55,7 +58,7 @@ def measure_mirroring(
             model = Model.read(run.root, settings=settings, trusted=run.trusted)
             passes = 2 ** len(model.task.mirrored)
             LOG.info("without mirroring: %s %s", model.task.name, run.root.name)
-            report = predict(model, cases, Path(scratch), options=PredictOptions(tta="none"))
+            report = predict(model, cases, Path(scratch), options=PredictOptions(tta="none"), estimates=estimates)
             if report.failed:
                 raise ModelError(f"cases could not be predicted without mirroring: {', '.join(report.failed)}")
             for case in cases:

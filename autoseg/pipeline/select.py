@@ -42,6 +42,7 @@ from .missing import seen
 from .model_quality import ModelQuality
 from .pooling import learned_pool
 from .subset_scores import Decide, scores_of_subsets
+from .train_fold import kept_estimates
 
 LOG = logging.getLogger("autoseg")
 
@@ -93,6 +94,7 @@ def _selected(
             dataset,
             patients=splits.patients,
             settings=settings,
+            estimates=kept_estimates(files, tasks[name]),
         )
         for name in members
         if mirroring and tasks[name].mirrored

@@ -38,6 +38,11 @@ from .validation_monitor import validation_monitor
 LOG = logging.getLogger("autoseg")
 
 
+def kept_estimates(files: DatasetFolder, task: Task) -> dict[str, Estimates]:
+    """Case to where the workspace keeps what its filters find slowly; nothing where nothing is filtered."""
+    return estimates_of(files.estimates, files.read_fingerprint()) if any(task.configuration.filters) else {}
+
+
 @dataclass(frozen=True)
 class FoldRun:
     """One fold of one configuration: what is trained, on what, where."""
@@ -58,9 +63,8 @@ class FoldRun:
 
     @cached_property
     def estimates(self) -> dict[str, Estimates]:
-        """Case to where the workspace keeps what its filters find slowly; nothing where nothing is filtered."""
-        filtered = any(self.task.configuration.filters)
-        return estimates_of(self.files.estimates, self.files.read_fingerprint()) if filtered else {}
+        """See ``kept_estimates``."""
+        return kept_estimates(self.files, self.task)
 
     @property
     def folder(self) -> RunFolder:

@@ -24,7 +24,7 @@ from autoseg.settings import RunSettings
 pytestmark = pytest.mark.slow
 
 WISHES = ["--bias-correction", "T1", "--filter", "T2=median", "--normalizer", "T2=histogram"]
-QUICK = ["--set", "filters.0.0.iterations=[3,3]", "--set", "network.features=[4,8,8]"]
+QUICK = ["--set", "filters.0.0.iterations=[3,3]", "--set", "network.features=[4,8,8]", "--set", "mirror_axes=[2]"]
 SHORT = ["--epochs", "1", "--set", "training.iterations_per_epoch=2", "--device", "cpu", "--threads", "1"]
 
 
@@ -124,6 +124,9 @@ def test_validation_takes_the_fields_that_preparing_found(
     monkeypatch.setattr(n4.Spec, "estimate", never)
     assert call(root, "train", NAME, "0", "-c", "3d_fullres", *SHORT) == 0
     assert scores.read_bytes() == before
+    assert call(root, "select", NAME, "--folds", "0", "--no-report") == 0
+    selection = json.loads((root / "workspace" / NAME / "selection" / "selection.json").read_text())
+    assert selection["mirroring"]["3d_fullres"]["passes"] > 1
 
 
 def test_cases_are_prepared_anew_when_filters_change_and_only_then(trained: Path, tmp_path: Path) -> None:
