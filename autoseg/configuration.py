@@ -13,7 +13,7 @@ from .core.bounds import LARGEST_SIZE, LONGEST, bounded
 from .core.family import Family
 from .core.geometry import LARGEST_SPACING, SMALLEST_SPACING
 from .core.missing import MissingChannels
-from .core.names import path_name, short
+from .core.names import path_name, short, shown_name
 from .core.samples import COMPLETE, STREAMS
 from .parts.contracts import (
     Augmentation,
@@ -90,6 +90,24 @@ class TrainingRules:
     def of_before(value: dict[str, Any]) -> dict[str, Any]:
         """``oversampling`` was called ``foreground``."""
         return {"oversampling" if name == "foreground" else name: item for name, item in value.items()}
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Weights of another model that a training began with (fine-tuning)."""
+
+    source: str
+    """Name of that model."""
+    digest: str
+    """SHA-256 of the file with its weights."""
+    encoder_rate: float = 1.0
+    """Share of the learning rate at which the encoder's weights learn that were taken; 0: not at all."""
+    fresh: tuple[str, ...] = ()
+    """Weights of the network that had no counterpart and began at random."""
+
+    def __post_init__(self) -> None:
+        shown_name(self.source, "source")
+        bounded(self, "encoder_rate", least=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -171,6 +189,8 @@ class Configuration:
     """Channels that a case may lack, and how training withholds them; None: every case has all."""
     channels: tuple[int, ...] | None = None
     """Of the images, counted from 0, those that the network sees and needs; None: all. Cases are prepared with all."""
+    initial: InitialWeights | None = None
+    """What the training began with; None: random weights."""
     cost: StepCost | None = None
     """None: it was not asked for, or a value was changed since."""
     reasons: tuple[str, ...] = ()

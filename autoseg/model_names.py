@@ -44,6 +44,11 @@ def find_model(name: str, workspace: Workspace, configuration: str | None = None
     return newest_model(workspace, dataset, configuration)
 
 
+def plans_or_model(path: Path, workspace: Workspace) -> Path:
+    """What decisions are taken from: a plans file of nnU-Net, or a model as ``find_model`` knows it."""
+    return path if path.suffix == ".json" else find_model(str(path), workspace)
+
+
 @dataclass(frozen=True)
 class KnownModel:
     """What ``predict`` can be asked for by name."""

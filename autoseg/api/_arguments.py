@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..alignment.record import AlignmentRequest
     from ..data.folds import FoldRules
     from ..data.layouts.names import Names
+    from ..pipeline.donor import Donors
     from ..pipeline.make_plan import PlanRequest
     from ..planning.constraints import PlanConstraints
     from ..settings import RunSettings
@@ -104,14 +105,31 @@ def plan_request(
     target: str | None,
     changes: Sequence[str],
     settings: RunSettings | None,
-    trusted: tuple[str, ...],
+    root: Workspace,
 ) -> PlanRequest:
     """By whom and of what is planned. Raises UsageError where ``plans`` is no path."""
+    from ..model_names import plans_or_model
     from ..pipeline.make_plan import PlanRequest
     from ..settings import RunSettings
 
-    nnunet = optional_path(plans, "plans")
-    return PlanRequest(planner, nnunet, asked, target, changes, settings or RunSettings(), trusted)
+    taken = optional_path(plans, "plans")
+    decided = None if taken is None else plans_or_model(taken, root)
+    return PlanRequest(planner, decided, asked, target, changes, settings or RunSettings(), root.trusted)
+
+
+def donors(init: object, encoder_rate: object, root: Workspace) -> Donors | None:
+    """What a training begins with. Raises UsageError."""
+    from ..model_names import find_model
+    from ..pipeline.donor import Donors
+
+    model = optional_path(init, "init")
+    if model is None:
+        if encoder_rate is not None:
+            raise UsageError("encoder_rate is about weights that init takes; name a model with init")
+        return None
+    given = 1.0 if encoder_rate is None else encoder_rate
+    rate = number(given, "encoder_rate", "a number from 0 to 1", lambda found: 0 <= found <= 1)
+    return Donors(find_model(str(model), root), rate, root.trusted)
 
 
 def constraints(

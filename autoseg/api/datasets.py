@@ -124,10 +124,10 @@ def plan_and_preprocess(
     """Checks, measures, plans and prepares the dataset in ``folder``; returns the plan.
 
     Unless plan or machine are spoken of, it is a draft that ``train`` completes on its own machine. ``planner`` None
-    takes `measured`, unless ``plans`` is nnU-Net's ``nnUNetPlans.json``. ``group`` is a regular expression that names
-    the patient in a case name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does; ``stratify`` is
-    ``"labels"`` or such a table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in mm replaces the
-    median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
+    takes `measured`, unless ``plans`` is nnU-Net's ``nnUNetPlans.json`` or a model. ``group`` is a regular expression
+    that names the patient in a case name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does;
+    ``stratify`` is ``"labels"`` or such a table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in
+    mm replaces the median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
     many, ``network`` names the part to plan instead of the planner's own networks, if need be with
     values of its fields (``"modular_unet:block=dense,norm=group"``). ``bias_correction`` are channels to
     be corrected by N4 (``["FLAIR"]``, or ``"all"``), ``filters`` and ``normalizers`` map channels to names of parts
@@ -150,8 +150,8 @@ def plan_and_preprocess(
 
     of_channels = bias_correction, filters, normalizers, missing_channels, require, fusion, groups
     constraints = given.constraints(spacing, mirror, slices, memory, minutes, network, *of_channels)
-    request = given.plan_request(planner, plans, constraints, target, changes, settings, trusted)
     root, folds = given.workspace_in(workspace, trusted), given.fold_rules(group, group_file, stratify)
+    request = given.plan_request(planner, plans, constraints, target, changes, settings, root)
     table, names = given.optional_text(modality_file, "modality_file"), given.names(channels, labels)
     raw, grid = given.path(folder, "the dataset's folder"), given.alignment(align, reference)
     planned = story.plan_and_preprocess(

@@ -29,6 +29,8 @@ def train(
     patience: int | None = None,
     changes: Sequence[str] = (),
     extend: bool = False,
+    init: str | Path | None = None,
+    encoder_rate: float | None = None,
     report: bool = True,
     settings: RunSettings | None = None,
     trusted: tuple[str, ...] = (),
@@ -40,8 +42,9 @@ def train(
     alone, or with ``extend`` trained on until ``epochs`` or ``minutes`` in all. ``folds`` chooses among those of
     ``"cv"``. A checkpoint is written every ``checkpoint_minutes``; training ends well after ``patience`` epochs without
     a better Dice on whole validation cases (0: never). ``dataset`` is a path, or a name or number known to the
-    workspace; ``changes`` are those of ``--set`` (``["batch_size=4"]``). ``report`` writes the dataset's page at the
-    end, and never fails. Raises TrainingError, WorkspaceError or UsageError.
+    workspace; ``changes`` are those of ``--set`` (``["batch_size=4"]``). ``init`` is a model whose weights a training
+    begins with; those of the encoder learn at ``encoder_rate`` of the learning rate (0: not at all). ``report`` writes
+    the dataset's page at the end, and never fails. Raises TrainingError, WorkspaceError or UsageError.
     """
     from ..dataset_names import find_dataset
     from ..errors import UsageError
@@ -70,6 +73,7 @@ def train(
         only=given.fold_names(folds),
         at_end=_report_of(files, settings) if report else None,
         folder=found.folder,
+        donors=given.donors(init, encoder_rate, root),
         settings=settings,
     )
 

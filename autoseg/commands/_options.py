@@ -33,6 +33,7 @@ def request(options: Namespace) -> PlanRequest:
     """What the planning flags say."""
     from dataclasses import fields
 
+    from ..model_names import plans_or_model
     from ..pipeline.make_plan import PlanRequest
     from ..planning.constraints import PlanConstraints, fusions_of
 
@@ -43,7 +44,7 @@ def request(options: Namespace) -> PlanRequest:
     asked["fusion"], asked["beside"] = fusions_of(options.fusion, options.groups)
     return PlanRequest(
         planner=options.planner,
-        plans=options.plans,
+        plans=None if options.plans is None else plans_or_model(options.plans, workspace(options)),
         constraints=PlanConstraints(**asked),
         target=options.target,
         changes=options.changes,

@@ -19,7 +19,11 @@ def add_planning(command: argparse.ArgumentParser) -> None:
     decided = command.add_mutually_exclusive_group()
     decided.add_argument("--planner", type=word, metavar="NAME", help="a file of planners/ (default: measured)")
     decided.add_argument(
-        "--from", type=path, dest="plans", metavar="FILE", help="take nnU-Net's decisions: nnUNetPlans.json"
+        "--from",
+        type=path,
+        dest="plans",
+        metavar="FILE|MODEL",
+        help="take the decisions of nnU-Net, nnUNetPlans.json, or of a trained model",
     )
     _add_folding(command)
     command.add_argument(

@@ -9,6 +9,7 @@ from ..errors import UsageError
 from . import _flags, _options
 
 if TYPE_CHECKING:
+    from ..pipeline.donor import Donors
     from ..pipeline.fold_processes import FoldProcesses
     from ..pipeline.train_fold import FoldRun
     from ..plan import Plan
@@ -19,6 +20,7 @@ EXAMPLES = (
     "autoseg train path/to/my_dataset 0 --time 2h",
     "autoseg train Hippocampus cv --devices cuda:0,cuda:1",
     "autoseg train Hippocampus 0 --extend --time 12h",
+    "autoseg train Hippocampus 0 --init other_model --encoder-rate 0.1",
 )
 
 
@@ -58,6 +60,18 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
         "--extend", action="store_true", help="train a finished fold on, until --epochs or --time in all"
     )
+    command.add_argument(
+        "--init",
+        type=_flags.word,
+        metavar="MODEL",
+        help="begin with the weights of this model (bundle, installed one, trained folds) or checkpoint of nnU-Net",
+    )
+    command.add_argument(
+        "--encoder-rate",
+        type=_flags.number(0, 1),
+        metavar="X",
+        help="with --init: share of the learning rate for the encoder's weights, 0 to keep them (default: 1)",
+    )
     _flags.add_report(command)
     _flags.add_changes(command)
     _flags.add_machine(command, seed=True)
@@ -91,10 +105,23 @@ def run(options: Namespace) -> None:
         fold_processes=_fold_processes(options) if options.devices else None,
         at_end=None if options.only else _options.report_at_end(options, files),
         folder=folder,
+        donors=_donors(options),
         settings=_options.settings(options),
     )
     trainings = [line for line in runs_of(files) if line.configuration == model.name]
     options.console.result("", model=model, trainings=trainings)
+
+
+def _donors(options: Namespace) -> Donors | None:
+    from ..model_names import find_model
+    from ..pipeline.donor import Donors
+
+    if options.init is None:
+        if options.encoder_rate is not None:
+            raise UsageError("--encoder-rate is about weights that --init takes; name a model with --init")
+        return None
+    rate = 1.0 if options.encoder_rate is None else options.encoder_rate
+    return Donors(find_model(options.init, _options.workspace(options)), rate, tuple(options.trust))
 
 
 def _fold_processes(options: Namespace) -> FoldProcesses:

@@ -48,7 +48,7 @@ def from_nnunet(stored: Mapping[str, Any], configuration: Configuration, where: 
     Raises ModelError naming weights that are missing, or that are there and have no place in the network.
     """
     prefix = CASCADE if configuration.previous is not None else ""
-    plain = {_without_prefix(name): name for name in stored if not COPY.search(name)}
+    plain = {plain_name(name): name for name in stored if not COPY.search(name)}
     wanted = names(configuration.network)
     missing = sorted(theirs for theirs in wanted.values() if theirs not in plain)
     surplus = sorted(set(plain) - set(wanted.values()) - set(copies(wanted.values())))
@@ -122,7 +122,8 @@ def _block(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
     yield f"{ours}.norm", f"{theirs}.norm"
 
 
-def _without_prefix(name: str) -> str:
+def plain_name(name: str) -> str:
+    """As nnU-Net's network calls it itself."""
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name

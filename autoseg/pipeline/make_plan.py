@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..bundle.trained import read_trained
 from ..changes import changed
 from ..configuration import NETWORKS, Configuration
 from ..core.amounts import bytes_text
@@ -26,6 +27,7 @@ from ..planning.intensities import decide_intensities, read_wishes
 from ..planning.measured import MeasuringPlanner
 from ..planning.middle import with_middle
 from ..planning.named_network import part_of, values_of
+from ..planning.of_model import ModelPlan
 from ..planning.reasons import alignment
 from ..planning.rungs import chosen, count_sizes
 from ..planning.search import Bench
@@ -37,6 +39,7 @@ from .changed_bench import ChangedBench
 LOG = logging.getLogger("autoseg")
 PLANNERS = Family("autoseg.planners", "PLANNER")
 DEFAULT_PLANNER = "measured"
+REFERENCE = "plain_unet"  # nnU-Net's rules, of which a model's plan takes what depends on the images
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class PlanRequest:
     planner: str | None = None
     """None: the default one."""
     plans: Path | None = None
-    """nnU-Net's plans file, whose decisions are taken instead of a planner's."""
+    """nnU-Net's plans file, or a trained model, whose decisions are taken instead of a planner's."""
     constraints: PlanConstraints = NO_CONSTRAINTS
     """Come before the planner's rules."""
     target: str | None = None
@@ -172,7 +175,7 @@ def planner_of(request: PlanRequest, channels: Sequence[str] | None = None) -> A
     """
     asked = request.constraints
     if request.plans is not None:
-        planner: Any = PlansFile(request.plans)
+        planner: Any = _taken_from(request.plans, request.trusted)
         for each in asked.single:
             each.refuse_network(request.plans.name)
         return planner
@@ -191,6 +194,15 @@ def planner_of(request: PlanRequest, channels: Sequence[str] | None = None) -> A
     if channels is not None:
         subsets(asked.fusion, channels, asked.beside)
     return planner
+
+
+def _taken_from(path: Path, trusted: tuple[str, ...]) -> PlansFile | ModelPlan:
+    """In the place of a planner: nnU-Net's plans file, or a trained model. Raises ModelError where it is neither."""
+    if path.suffix == ".json":
+        return PlansFile(path)
+    trained = read_trained(path, trusted=trusted)
+    best = next(iter(trained.manifest.ensemble))
+    return ModelPlan(replace(trained.plan, default=best), trained.manifest.name, PLANNERS.load(REFERENCE))
 
 
 def _bench(request: PlanRequest, kept: Path | None) -> Bench:

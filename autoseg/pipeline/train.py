@@ -25,6 +25,7 @@ from ..training.process_group import ProcessGroup, process_group_of
 from ..workspace import DatasetFolder
 from . import announce
 from .cascade import bring_to_grid, tell_first, unfinished
+from .donor import Donors, begun_with
 from .finish_plan import finish_plan, measure_here, prepare_missing, prepare_new
 from .fold_processes import FoldProcesses
 from .make_plan import refuse_early
@@ -50,6 +51,7 @@ def train(
     fold_processes: FoldProcesses | None = None,
     at_end: Callable[[], None] | None = None,
     folder: Path | None = None,
+    donors: Donors | None = None,
     settings: RunSettings | None = None,
 ) -> Path:
     """Trains ``fold`` (``0``-``4``, ``all``, or ``cv`` for all folds in turn) and returns the model's folder.
@@ -58,12 +60,15 @@ def train(
     until the length that is asked for where ``extend`` is True. ``epochs`` or ``seconds`` replace the plan's length,
     ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
     for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
-    that are wanted; ``fold_processes`` trains them side by side; ``at_end`` is called once all are trained. A dataset
+    that are wanted; ``fold_processes`` trains them side by side; ``at_end`` is called once all are trained. A training
+    begins with the weights of ``donors``; the earlier stages of a cascade do not. A dataset
     that was never prepared is read from ``folder`` first (None: that is refused); this machine is measured where the
     plan is a draft, and missing cases are prepared. Raises TrainingError, UsageError, DatasetError or WorkspaceError.
     """
     with process_group_of(settings or RunSettings()) as (group, settings):
         _refuse_devices(fold_processes, group, settings)
+        if donors is not None:
+            donors.refuse_early(files)
         if folder is not None:
             group.on_main(partial(prepare_new, files, folder, fold, settings))
         (dataset, folds), drafted = _read_usable(files), files.read_plan()
@@ -81,9 +86,14 @@ def train(
         def run_of(plan: Plan, name: str) -> FoldRun:
             return FoldRun(files, plan, name, splits[name], settings, group)
 
+        def wanted_run(name: str) -> FoldRun:
+            begun = begun_with(stages[-1], files.run(stages[-1].default, name))
+            donor, plan = donors.of(stages[-1], name) if donors else (None, begun)
+            return replace(run_of(plan, name), donor=donor)
+
         length = TrainingLength(seconds, checkpoint_every, extend)
         run_all = fold_processes or partial(_in_turn, length=length, dataset=dataset)
-        wanted = [run_of(stages[-1], name) for name in names]
+        wanted = [wanted_run(name) for name in names]
         cases = _all_prepared(stages, wanted)
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
             missing = unfinished(files, earlier, folds, settings.threads)

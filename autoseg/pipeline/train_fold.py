@@ -29,6 +29,7 @@ from ..training.batches import training_sampler, validation_sampler
 from ..training.budget import Budget
 from ..training.cases import ReadableCase
 from ..training.fit import CHECKPOINT_SECONDS, Course, fit
+from ..training.initial import Donor
 from ..training.process_group import SINGLE_PROCESS, ProcessGroup, refuse_small_batch
 from ..training.state import TrainingState, iteration_of, keep_newest, resume, save_weights, start
 from ..workspace import DatasetFolder
@@ -56,6 +57,8 @@ class FoldRun:
     settings: RunSettings
     group: ProcessGroup = SINGLE_PROCESS
     """The processes that train it together."""
+    donor: Donor | None = None
+    """The network that it begins with."""
 
     @cached_property
     def task(self) -> Task:
@@ -103,7 +106,7 @@ def train_fold(run: FoldRun, length: TrainingLength, status: StatusFile | None =
     _refuse_folders(folder)
     _refuse_another_plan(run)
     cases = _prepared(run)
-    state = start(task, run.settings)
+    state = start(task, run.settings, run.donor)
     budget = Budget.of(task.configuration, length.seconds)
     if resume(state, folder.checkpoints):
         parts = f", each batch in {state.parts} parts since memory was too little" if state.parts > 1 else ""

@@ -24,6 +24,7 @@ from ..settings import RunSettings, resolve
 from ..task import Task
 from .checkpoint import DamagedError, first_line, read_checkpoint, run_of, write_checkpoint
 from .deep_supervision import DeepSupervision
+from .initial import Donor, fitted, slow_encoder
 
 LOG = logging.getLogger("autoseg")
 KEPT = 2  # checkpoints; should the newest turn out damaged, the one before it is taken
@@ -86,12 +87,18 @@ class TrainingState:
         return self.network if self.average is None else cast(nn.Module, self.average.module)
 
 
-def start(task: Task, settings: RunSettings) -> TrainingState:
-    """A training at its beginning: weights depend on the seed only, the network lies on the device."""
+def start(task: Task, settings: RunSettings, donor: Donor | None = None) -> TrainingState:
+    """A training at its beginning: weights depend on the seed only, or come from a ``donor`` as far as they fit; the
+    network lies on the device. Raises UsageError for a donor that is another network."""
     resolved = resolve(settings)
     torch.manual_seed(int(generator(settings.seed, "weights").integers(2**63)))
-    configuration, network = task.configuration, task.network().to(resolved.device)
+    configuration, network = task.configuration, task.network()
+    if donor is not None:
+        network.load_state_dict(fitted(task, network, donor).weights, strict=False)
+    network = network.to(resolved.device)
     optimizer = configuration.optimizer.build(network.parameters())
+    if (initial := configuration.initial) is not None:
+        slow_encoder(network, optimizer, initial.fresh, initial.encoder_rate)
     float16 = resolved.dtype == torch.float16
     scaler = torch.amp.GradScaler(resolved.device.type, enabled=float16)
     decay = configuration.training.ema_decay
