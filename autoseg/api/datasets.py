@@ -127,8 +127,8 @@ def plan_and_preprocess(
     takes `measured`, unless ``plans`` is nnU-Net's ``nnUNetPlans.json`` or a model. ``group`` is a regular expression
     that names the patient in a case name, ``group_file`` a table (``FILE.csv`` or ``FILE.csv:COLUMN``) that does;
     ``stratify`` is ``"labels"`` or such a table of sites, to be spread evenly over the folds. ``spacing`` (z, y, x) in
-    mm replaces the median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices`` plans 2.5d with so
-    many, ``network`` names the part to plan instead of the planner's own networks, if need be with
+    mm replaces the median of the cases, ``mirror`` are axes (0 = z) along which images may be mirrored, ``slices``
+    plans 2.5d with so many, ``network`` names the part to plan instead of the planner's own networks, if need be with
     values of its fields (``"modular_unet:block=dense,norm=group"``). ``bias_correction`` are channels to
     be corrected by N4 (``["FLAIR"]``, or ``"all"``), ``filters`` and ``normalizers`` map channels to names of parts
     (``{"T1": ["median"]}``, ``{"PET": "pet_suv"}``). ``missing_channels`` plans for cases that lack any channel but

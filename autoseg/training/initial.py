@@ -104,16 +104,15 @@ def slow_encoder(network: nn.Module, optimizer: optim.Optimizer, fresh: Sequence
         for weight in slowed:
             weight.requires_grad_(False)
     elif rate < 1:
-        before = list[Tensor]()
+        step = optimizer.step
 
-        def remember(*_: Any) -> None:
-            before[:] = [weight.detach().clone() for weight in slowed]
-
-        def hold_back(*_: Any) -> None:
+        def slower(*given: Any) -> Any:  # its own hooks would do, but those of a step within a step run twice
+            before = [weight.detach().clone() for weight in slowed]
+            result = step(*given)
             torch._foreach_lerp_([weight.detach() for weight in slowed], before, 1.0 - rate)
+            return result
 
-        optimizer.register_step_pre_hook(remember)
-        optimizer.register_step_post_hook(hold_back)
+        optimizer.step = slower  # type: ignore[method-assign]
 
 
 def _axes(task: Task) -> dict[str, tuple[tuple[int, bool], ...]]:
