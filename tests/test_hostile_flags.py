@@ -64,6 +64,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--checkpoint-every": TIMES,
     "--epochs": (*WHOLE, "0"),
     "--patience": WHOLE,
+    "--init": NAMES,
+    "--encoder-rate": (*NUMBERS, "-0.1", "1.01", "inf"),
     "--mc-dropout": (*NUMBERS, "-1", "1.5", "1000000"),
     "--step": (*NUMBERS, "0", "1.01", "inf", "1e-9", "-0.5"),
     "--slices": (*WHOLE, "0", "2", str(10**9 + 1)),

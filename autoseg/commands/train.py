@@ -19,7 +19,6 @@ EXAMPLES = (
     "autoseg train Hippocampus 0",
     "autoseg train path/to/my_dataset 0 --time 2h",
     "autoseg train Hippocampus cv --devices cuda:0,cuda:1",
-    "autoseg train Hippocampus 0 --extend --time 12h",
     "autoseg train Hippocampus 0 --init other_model --encoder-rate 0.1",
 )
 
@@ -60,6 +59,13 @@ def add_flags(command: ArgumentParser) -> None:
     command.add_argument(
         "--extend", action="store_true", help="train a finished fold on, until --epochs or --time in all"
     )
+    _add_init(command)
+    _flags.add_report(command)
+    _flags.add_changes(command)
+    _flags.add_machine(command, seed=True)
+
+
+def _add_init(command: ArgumentParser) -> None:
     command.add_argument(
         "--init",
         type=_flags.word,
@@ -72,9 +78,6 @@ def add_flags(command: ArgumentParser) -> None:
         metavar="X",
         help="with --init: share of the learning rate for the encoder's weights, 0 to keep them (default: 1)",
     )
-    _flags.add_report(command)
-    _flags.add_changes(command)
-    _flags.add_machine(command, seed=True)
 
 
 def devices(text: str) -> tuple[str, ...]:

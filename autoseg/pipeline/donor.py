@@ -13,11 +13,11 @@ from ..bundle.trained import Trained, read_trained
 from ..bundle.weights import read_weights
 from ..configuration import InitialWeights
 from ..errors import UsageError
-from ..interop.nnunet_initial import is_checkpoint, read_checkpoint
 from ..plan import Plan
 from ..run_folder import RunFolder
 from ..training.initial import PREFIX, Donor, entries_of, fitted
 from ..workspace import DatasetFolder
+from .donor_checkpoint import is_checkpoint, read_checkpoint
 
 LOG = logging.getLogger("autoseg")
 MOST_NAMED = 4  # weights in a line of the log
@@ -49,8 +49,8 @@ class Donors:
         """The model, where it is one of autoseg's. Raises ModelError."""
         return read_trained(self.path, trusted=self.trusted)
 
-    def of(self, plan: Plan, fold: str) -> tuple[Donor, Plan]:
-        """The network that ``fold`` of the plan's default configuration begins with, and the plan that says so.
+    def of(self, plan: Plan, fold: str) -> tuple[Plan, Donor]:
+        """The plan that says what ``fold`` of its default configuration begins with, and that network.
 
         Of a model of several folds it is the same fold, or else the first. Raises ModelError for a model that cannot
         be read, UsageError for one that is another network.
@@ -63,8 +63,7 @@ class Donors:
         if found.fresh:
             LOG.info("%d weights begin at random, for want of a counterpart: %s", len(found.fresh), _some(found.fresh))
         initial = InitialWeights(donor.source, donor.digest, self.encoder_rate, found.fresh)
-        told = replace(task.configuration, initial=initial)
-        return donor, replace(plan, configurations=plan.configurations | {task.name: told})
+        return _with(plan, initial), donor
 
     def _of_model(self, name: str, fold: str) -> Donor:
         there = self.trained.manifest.configurations
@@ -77,13 +76,19 @@ class Donors:
         return Donor(source, digest, weights, entries_of(task), task.labels.head_names)
 
 
-def begun_with(plan: Plan, run: RunFolder) -> Plan:
-    """``plan`` for a training that goes on: what it began with need not be said again."""
+def begun_with(plan: Plan, run: RunFolder, donors: Donors | None) -> tuple[Plan, Donor | None]:
+    """What the training in ``run`` begins with, and ``plan`` with it. What one that goes on began with need not be said
+    again. Raises as ``Donors.of`` does."""
+    if donors is not None:
+        return donors.of(plan, run.fold)
     if not run.has_checkpoint:
-        return plan
+        return plan, None
+    return _with(plan, run.read_plan().configuration()[1].initial), None
+
+
+def _with(plan: Plan, initial: InitialWeights | None) -> Plan:
     name, configuration = plan.configuration()
-    before = run.read_plan().configuration()[1].initial
-    return replace(plan, configurations=plan.configurations | {name: replace(configuration, initial=before)})
+    return replace(plan, configurations=plan.configurations | {name: replace(configuration, initial=initial)})
 
 
 def _sha256(blocks: Iterable[bytes]) -> str:

@@ -21,6 +21,7 @@ from ..preprocessing.keys import preparation_keys
 from ..preprocessing.store import StoredCase
 from ..settings import RunSettings, resolve
 from ..training.fit import CHECKPOINT_SECONDS
+from ..training.initial import Donor
 from ..training.process_group import ProcessGroup, process_group_of
 from ..workspace import DatasetFolder
 from . import announce
@@ -61,20 +62,18 @@ def train(
     ``changes`` any of its values (``autoseg.changes``). In a cascade every fold of the earlier stage comes first, also
     for ``all``: only so is each case predicted by a network that has not seen it. ``only`` names the folds of ``cv``
     that are wanted; ``fold_processes`` trains them side by side; ``at_end`` is called once all are trained. A training
-    begins with the weights of ``donors``; the earlier stages of a cascade do not. A dataset
-    that was never prepared is read from ``folder`` first (None: that is refused); this machine is measured where the
-    plan is a draft, and missing cases are prepared. Raises TrainingError, UsageError, DatasetError or WorkspaceError.
+    begins with the weights of ``donors``; the earlier stages of a cascade do not. A dataset that was never prepared is
+    read from ``folder`` first (None: that is refused); this machine is measured where the plan is a draft, and missing
+    cases are prepared. Raises TrainingError, UsageError, DatasetError or WorkspaceError.
     """
     with process_group_of(settings or RunSettings()) as (group, settings):
-        _refuse_devices(fold_processes, group, settings)
-        if donors is not None:
-            donors.refuse_early(files)
+        _refuse_first(files, donors, fold_processes, group, settings)
         if folder is not None:
             group.on_main(partial(prepare_new, files, folder, fold, settings))
         (dataset, folds), drafted = _read_usable(files), files.read_plan()
         names, splits = _named(fold, only, dataset, folds)
-        runs = {name: files.run(configuration or drafted.default, name) for name in names}
-        _refuse_lost_images(dataset, [splits[name] for name, run in runs.items() if extend or not run.scores.exists()])
+        scored = {name: files.run(configuration or drafted.default, name).scores.exists() for name in names}
+        _refuse_lost_images(dataset, [splits[name] for name in names if extend or not scored[name]])
         refuse_early(drafted, changes, files.trusted)
         here = partial(measure_here, files=files, seconds=seconds, settings=settings)
         group.on_main(partial(finish_plan, files, fold_processes.plan if fold_processes else here))
@@ -83,17 +82,13 @@ def train(
         splits = {name: split_of_seen(split, stages[-1].task(), dataset) for name, split in splits.items()}
         group.on_main(partial(prepare_missing, files, stages, settings))
 
-        def run_of(plan: Plan, name: str) -> FoldRun:
-            return FoldRun(files, plan, name, splits[name], settings, group)
-
-        def wanted_run(name: str) -> FoldRun:
-            begun = begun_with(stages[-1], files.run(stages[-1].default, name))
-            donor, plan = donors.of(stages[-1], name) if donors else (None, begun)
-            return replace(run_of(plan, name), donor=donor)
+        def run_of(plan: Plan, name: str, donor: Donor | None = None) -> FoldRun:
+            return FoldRun(files, plan, name, splits[name], settings, group, donor)
 
         length = TrainingLength(seconds, checkpoint_every, extend)
         run_all = fold_processes or partial(_in_turn, length=length, dataset=dataset)
-        wanted = [wanted_run(name) for name in names]
+        begun = {name: begun_with(stages[-1], files.run(stages[-1].default, name), donors) for name in names}
+        wanted = [run_of(plan, name, donor) for name, (plan, donor) in begun.items()]
         cases = _all_prepared(stages, wanted)
         for earlier, plan, on_grid in zip(stages, stages[1:], cases[1:]):
             missing = unfinished(files, earlier, folds, settings.threads)
@@ -101,11 +96,14 @@ def train(
             run_all([run_of(earlier, name) for name in missing])
             group.on_main(partial(bring_to_grid, files, earlier.task(), plan.task(), on_grid, settings.threads))
         run_all(wanted)
-        if at_end is not None:
-            group.on_main(at_end)
-        if group.is_main:
-            announce.tell_next(dataset.name, fold)
+        group.on_main(partial(_end, at_end, dataset.name, fold))
     return files.runs(stages[-1].default)
+
+
+def _end(at_end: Callable[[], None] | None, dataset: str, fold: str) -> None:
+    if at_end is not None:
+        at_end()
+    announce.tell_next(dataset, fold)
 
 
 def _in_turn(runs: Sequence[FoldRun], *, length: TrainingLength, dataset: Dataset) -> None:
@@ -147,8 +145,16 @@ def _no_folds(dataset: Dataset) -> NoReturn:
     raise UsageError(f"{dataset.name} has {why}no folds to validate on; train with fold `all`")
 
 
-def _refuse_devices(fold_processes: FoldProcesses | None, group: ProcessGroup, settings: RunSettings) -> None:
-    """Before anything begins, and not when it is the turn of the one that is not there."""
+def _refuse_first(
+    files: DatasetFolder,
+    donors: Donors | None,
+    fold_processes: FoldProcesses | None,
+    group: ProcessGroup,
+    settings: RunSettings,
+) -> None:
+    """Before anything begins, and not when it is the turn of the model or device that is not there."""
+    if donors is not None:
+        donors.refuse_early(files)
     if fold_processes and group.size > 1:
         raise UsageError("give either torchrun (one fold in several processes) or --devices (a fold in each)")
     for device in fold_processes.devices if fold_processes else (settings.device,):

@@ -112,7 +112,7 @@ def slow_encoder(network: nn.Module, optimizer: optim.Optimizer, fresh: Sequence
             torch._foreach_lerp_([weight.detach() for weight in slowed], before, 1.0 - rate)
             return result
 
-        optimizer.step = slower  # type: ignore[method-assign]
+        optimizer.step = slower  # type: ignore[assignment]
 
 
 def _axes(task: Task) -> dict[str, tuple[tuple[int, bool], ...]]:

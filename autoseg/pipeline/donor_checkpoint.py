@@ -12,10 +12,10 @@ from typing import Any
 from ..core.digests import file_digest
 from ..data import dataset_json
 from ..errors import AutosegError, ModelError
+from ..interop.checkpoint import Checkpoint, StoredTensor, open_checkpoint
+from ..interop.nnunet_weights import names, plain_name
 from ..task import Task
 from ..training.initial import IMAGE, Donor, Entry
-from .checkpoint import Checkpoint, StoredTensor, open_checkpoint
-from .nnunet_weights import names, plain_name
 
 ENDINGS = (".pth", ".pt")
 STATE = "network_weights"
