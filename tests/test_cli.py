@@ -198,6 +198,7 @@ def watching(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_watching_shows_one_table_after_the_other_until_it_is_interrupted(watching: subprocess.Popen[str]) -> None:
     assert watching.stdout is not None

@@ -57,6 +57,7 @@ def test_streams_that_are_closed_or_full(raw: Path) -> None:
     assert code == 2 and "the disk is full" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}],

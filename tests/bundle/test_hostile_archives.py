@@ -120,6 +120,7 @@ def test_any_byte_may_be_another(good, ends, size):
         ends(bytes(content))
 
 
+@pytest.mark.slow
 def test_a_directory_is_as_long_as_a_bundle_needs(tmp_path):
     path = tmp_path / "stranger.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -153,6 +153,7 @@ def test_scores_of_subsets_are_only_told(entries: Entries, tmp_path: Path) -> No
     assert found == "predicts" or "model.json" in found
 
 
+@pytest.mark.slow
 def test_scores_of_subsets_may_lack_a_dice(entries: Entries, tmp_path: Path) -> None:
     assert ends(entries, tmp_path, "model.json", ("scores", "subsets"), {"T1": {}}) == "predicts"
 
@@ -162,6 +163,7 @@ def test_an_interval_has_both_ends(entries: Entries, tmp_path: Path) -> None:
     assert "both ends or none" in ends(entries, tmp_path, "model.json", ("scores", "subsets"), half)
 
 
+@pytest.mark.slow
 def test_a_plan_may_name_fewer_filters_than_before(entries: Entries, tmp_path: Path, small_plan: Plan) -> None:
     plan = modal_plan(small_plan)
     assert replace(

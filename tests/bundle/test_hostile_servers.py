@@ -198,6 +198,7 @@ def test_a_server_that_falls_asleep_is_not_waited_for(serve, refused):
     assert "too slow" in refused(serve(answer), patience=PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_slow_but_not_too_slow_is_waited_for(serve, content, tmp_path, monkeypatch):
     pause = 3 * PATIENCE / (len(content) / 4000)
     monkeypatch.setattr(download, "SLOWEST", 100)

@@ -126,6 +126,7 @@ def test_every_voxel_of_a_patch_gets_its_logits(ends):
     assert "strides" in ends("plan.json", of_one("network", "strides"), [[1, 2, 1], [2, 2, 2]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "new", "said"),
     [

@@ -116,6 +116,7 @@ def test_an_order_that_nnunet_users_write_and_exclusive_labels_pass() -> None:
     refuse_lossy(ExclusiveLabels({"background": 0, "a": 5}), "")
 
 
+@pytest.mark.slow
 def test_ten_thousand_regions_take_no_time() -> None:
     regions = [(value,) for value in range(1, 3000)]
     assert refusal(labels_of(regions, [1] * len(regions))) is not None

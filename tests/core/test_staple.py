@@ -68,6 +68,7 @@ def test_several_labels_are_decided_as_by_itks_filter(labels: int, errors: list[
     np.testing.assert_array_equal(decided[sure], theirs[sure])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(2, 4), st.integers(2, 4), st.integers(1, 11), st.integers(0, 1000), st.booleans())
 def test_slices_one_after_the_other_give_what_the_volume_gives(

@@ -277,6 +277,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", WRONG, ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize("place", ["dataset", "entry", "images", "image", "label", "training", "pair", "ending"])
 def test_entries_of_any_kind_get_a_sentence(raw: Path, place: str, value: object) -> None:

@@ -188,6 +188,7 @@ def test_images_in_the_place_of_labels_are_noticed(tmp_path: Path) -> None:
         read_dataset(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_large_label_map_that_fits_no_image_is_not_unpacked(tmp_path: Path) -> None:
     for key in "ab":
         image(tmp_path / f"images/{key}.nii.gz")

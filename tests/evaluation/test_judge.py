@@ -58,6 +58,7 @@ def test_the_rule(tmp_path: Path, gains: tuple[float, ...], folds: int, verdict:
     assert judged(before, after, *names)["may_become_a_default"] == verdict
 
 
+@pytest.mark.slow
 def test_patients_count_and_folds_are_told(tmp_path: Path) -> None:
     before = trained(tmp_path / "before", {NAMES[0]: 0.0}, folds=2, scans=4)
     found = judged(before, trained(tmp_path / "after", {NAMES[0]: 0.1}, folds=2, scans=4), NAMES[0])

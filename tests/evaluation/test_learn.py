@@ -187,6 +187,7 @@ def test_of_a_single_patient_nothing_is_learned() -> None:
     assert corrections(held) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [1, 5])
 def test_every_case_is_corrected_with_what_was_learned_without_it(folds: int) -> None:
     """Crumbs of two cases are larger: what others teach removes only the small one."""
@@ -236,6 +237,7 @@ def test_without_a_true_effect_postprocessing_is_hardly_ever_kept() -> None:
     assert kept(wrong=0.5, datasets=30) <= 2
 
 
+@pytest.mark.slow
 def test_a_true_effect_is_found() -> None:
     assert kept(wrong=0.95, datasets=10) >= 9
 

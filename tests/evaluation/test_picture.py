@@ -32,6 +32,7 @@ def size_of(path) -> tuple[int, int]:
         return opened.size
 
 
+@pytest.mark.slow
 def test_a_second_row_appears_where_reference_and_prediction_differ_most(tmp_path) -> None:
     image, reference = case()
     prediction = reference.copy()
@@ -74,6 +75,7 @@ def test_every_kind_of_labels_is_drawn(tmp_path, labels) -> None:
     assert size_of(tmp_path / "p.png")[0] > 500
 
 
+@pytest.mark.slow
 def test_a_colour_tints_what_a_label_covers_and_nothing_else(tmp_path) -> None:
     from PIL import Image as PillowImage
 
@@ -108,6 +110,7 @@ def test_the_slicing_axis_is_the_coarsest(tmp_path) -> None:
     assert sizes[1] > 1.5 * sizes[0]  # 40 x 10 mm slices lie broader than 20 x 40 mm ones
 
 
+@pytest.mark.slow
 def test_a_matplotlibrc_in_the_current_folder_decides_nothing(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: red\n")
     code = """

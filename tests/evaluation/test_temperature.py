@@ -66,6 +66,7 @@ def test_likelihoods_of_regions_by_hand() -> None:
     assert found[-1] == pytest.approx(-np.log(softened) - np.log(1 - softened))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperatures", [[1.0, 1.0, 1.0], [2.0, 0.5, 1.5], [0.6, 3.0, 1.0]])
 def test_planted_temperatures_are_found(temperatures: list[float]) -> None:
     """Those of seven patients, though 8 bits say little of what is nearly sure."""

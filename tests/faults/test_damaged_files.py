@@ -104,6 +104,7 @@ def others(whole: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "way", "command"), ROUNDS)
 def test_what_is_damaged_is_mended_or_named(
     place: Place,
@@ -148,6 +149,7 @@ def test_what_may_be_edited_is_taken_or_refused(
         assert code == 0 or (len(said) < 2000 and any(word in said for word in REMEDIES))
 
 
+@pytest.mark.slow
 def test_a_folder_in_the_place_of_a_file_that_is_made_while_training(place: Place) -> None:
     shutil.rmtree(place.workspace / RUN)
     for name in ("stop", "status.json", "metrics.csv", "log.txt"):

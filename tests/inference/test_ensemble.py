@@ -40,6 +40,7 @@ def alone(path: Path, tmp_path: Path, plan: Plan) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS], ids=["exclusive", "regions"])
 @pytest.mark.parametrize("slab_bytes", [1, 1 << 26])
 def test_the_mean_of_the_probabilities_decides(small_plan, tmp_path, monkeypatch, labels, slab_bytes):
@@ -73,6 +74,7 @@ def test_what_all_are_sure_of_stays_sure_although_weights_are_rounded(parts, lab
         assert (logits[..., 0] > 0).all() and (logits[..., 1] < 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS], ids=["exclusive", "regions"])
 def test_each_label_may_have_its_own_weights(small_plan, tmp_path, labels):
     plan = plan_of(small_plan, labels)
@@ -144,6 +146,7 @@ def test_every_member_mirrors_where_it_pays(small_plan, tmp_path):
     assert [member.mirroring_pays for member in Model.read(path, settings=SETTINGS).members] == [False, None]
 
 
+@pytest.mark.slow
 def test_label_maps_are_corrected_and_probabilities_are_not(small_plan, tmp_path):
     plan = plan_of(small_plan, EXCLUSIVE)
     steps = (Correction(None, minimum_size.Spec(1e9)),)
@@ -157,6 +160,7 @@ def test_label_maps_are_corrected_and_probabilities_are_not(small_plan, tmp_path
         assert (before.labels != 4).any() and (after.labels == 4).all()
 
 
+@pytest.mark.slow
 def test_probabilities_of_an_ensemble_are_kept_as_those_of_a_configuration_are(small_plan, tmp_path):
     path = bundle(tmp_path / "model", plan_of(small_plan, EXCLUSIVE), {"2d": 0.5, "3d_fullres": 0.5})
     model = Model.read(path, settings=SETTINGS)

@@ -159,6 +159,7 @@ def test_patches_that_are_alike_are_sampled_as_any_other(monkeypatch: pytest.Mon
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [{"3d_fullres": 1.0}, {"3d_fullres": 0.75, "2d": 0.25}], ids=["one", "ensemble"])
 def test_dropout_is_off_unless_samples_are_asked_for(small_plan: Plan, tmp_path: Path, kind: dict[str, float]) -> None:
     plan = plan_of(small_plan, EXCLUSIVE)
@@ -185,6 +186,7 @@ def test_dropout_is_off_unless_samples_are_asked_for(small_plan: Plan, tmp_path:
         without.predict(np.zeros((8, 8, 8), np.float32), (2.0, 2.0, 2.0), mc_dropout=2)
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_files(small_plan: Plan, tmp_path: Path, capsys) -> None:
     folder = prepared(with_dropout(small_plan, 0.3), EXCLUSIVE, tmp_path)
     files = []

@@ -84,6 +84,7 @@ def test_other_images_and_other_models_are_left_as_they_are(small_plan: Plan) ->
 SIZES = ((4, 8), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("modality", [0, 1])
 def test_folds_patches_and_mirror_images_of_a_modality_are_those_of_a_plain_u_net(

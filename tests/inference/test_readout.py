@@ -72,6 +72,7 @@ def test_pieces_hold_every_voxel_once_in_order(monkeypatch):
     torch.testing.assert_close(torch.cat(pieces), slab.logits().flatten(0, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [MANY_LABELS, MANY_REGIONS], ids=["exclusive", "regions"])
 @pytest.mark.parametrize("order_logits", [1, 3])
 def test_a_model_of_many_labels_decides_as_without_this(small_plan, labels, order_logits):

@@ -263,6 +263,7 @@ def test_patches_without_contrast_are_computed_once():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved():
     seen: list[int] = []
 
@@ -279,6 +280,7 @@ def test_a_batch_that_does_not_fit_is_halved():
     assert seen[:3] == [2, 1, 1]
 
 
+@pytest.mark.slow
 def test_when_a_batch_is_halved_the_failed_pass_holds_no_memory_and_the_next_batches_are_as_small():
     seen: list[int] = []
 
@@ -300,6 +302,7 @@ def test_when_a_batch_is_halved_the_failed_pass_holds_no_memory_and_the_next_bat
     assert seen[0] == 2 and set(seen[1:]) == {1}
 
 
+@pytest.mark.slow
 def test_a_patch_for_which_memory_does_not_suffice_is_an_error_of_the_case():
     """On a processor torch raises what it raises for every defect."""
 

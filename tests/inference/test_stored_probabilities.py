@@ -41,6 +41,7 @@ def write(path: Path, logits: torch.Tensor, labels: Labels, bits: int, cuts: lis
     return kept.open_stored(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     labels=st.sampled_from([EXCLUSIVE, REGIONS]),

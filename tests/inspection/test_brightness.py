@@ -89,6 +89,7 @@ def dataset_of(folder: Path, channels: tuple[str, ...], array: np.ndarray) -> Da
     )
 
 
+@pytest.mark.slow
 def test_a_large_field_is_told_for_channels_of_mr_only(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, ("CT", "FLAIR"), body() * planted(0.4))
     measured, problems = extract_fingerprint(dataset, tmp_path / "measured", workers=1)

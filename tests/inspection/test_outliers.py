@@ -216,11 +216,13 @@ def test_a_file_that_a_list_names_twice_is_named(raw: Path) -> None:
     assert ("a", "note", "a_0000.nii.gz is both channel 0 and channel 1, with the same voxels") in notes(raw)
 
 
+@pytest.mark.slow
 def test_another_cases_channel_is_named(raw: Path) -> None:
     (raw / "imagesTr/d_0001.nii.gz").write_bytes((raw / "imagesTr/a_0001.nii.gz").read_bytes())
     assert notes(raw) == [("d", "note", "channel 1 holds the same voxels as channel 1 of a")]
 
 
+@pytest.mark.slow
 def test_all_files_of_a_case_that_cannot_be_read_are_named(raw: Path) -> None:
     for name in ("imagesTr/b_0000.nii.gz", "imagesTr/b_0001.nii.gz", "labelsTr/c.nii.gz"):
         path = raw / name
@@ -251,6 +253,7 @@ def test_the_same_scans_stored_along_other_axes_give_the_same_places(raw: Path, 
         np.testing.assert_allclose((*one.centre, *one.covariance), (*other.centre, *other.covariance), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_one_case_in_other_units_stops_before_anything_is_read(raw: Path, tmp_path: Path, capsys) -> None:
     for name in ("imagesTr/b_0000.nii.gz", "imagesTr/b_0001.nii.gz", "labelsTr/b.nii.gz"):
         image = sitk.ReadImage(raw / name)

@@ -194,6 +194,7 @@ def test_neutral_names_say_who_is_one_patient_and_not_who(axes: np.ndarray, tmp_
     assert [later["1.1"], later["1.2"]] == [f"{first['1.1']}_1", f"{first['1.1']}_2"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FOLDER, reason="AUTOSEG_TEST_DATA names no folder with datasets")
 def test_a_real_series_lies_where_an_independent_reader_puts_it(tmp_path: Path) -> None:
     """pydicom reads the files, and the geometry is computed here by the formula of DICOM PS3.3 C.7.6.2.1."""

@@ -33,6 +33,7 @@ def read(content: bytes) -> Any:
     return read_pickle(io.BytesIO(content), "file.pkl", KNOWN)
 
 
+@pytest.mark.slow
 @given(value=plain, protocol=st.sampled_from([4, 5]))
 def test_plain_values_come_back(value: Any, protocol: int) -> None:
     assert read(pickle.dumps(value, protocol)) == value

@@ -158,6 +158,7 @@ def test_the_library_moves_labels_and_further_inputs_with_the_image() -> None:
     assert len({tuple(each.flatten().tolist()) for each in targets}) == 4
 
 
+@pytest.mark.slow
 def test_the_library_is_given_the_patch_alone_unless_it_moves_it() -> None:
     spec, patch = batchgenerators.Spec(), (6, 7, 8)
     params = spec.draw(np.random.default_rng(0), batch=200, channels=1, mirror_axes=(0, 1, 2), dimensions=3)

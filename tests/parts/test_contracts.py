@@ -148,6 +148,7 @@ def test_a_normalizer_keeps_shape_and_what_it_was_given(name: str) -> None:
     np.testing.assert_array_equal(channel, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_a_network_is_a_ladder_of_sizes_that_can_be_built(name: str, dimensions: int, small_plan: Plan) -> None:

@@ -19,6 +19,7 @@ def drawn(depth: int, *, channels: int = 8, outputs: int = 8, batch: int = 2) ->
     return maps, weight / (27 * channels) ** 0.5, bias
 
 
+@pytest.mark.slow
 @given(st.integers(1, 3 * LONGEST), st.integers(1, 12), st.integers(1, 12), st.integers(1, 3), st.booleans())
 @settings(max_examples=30)
 def test_blocks_of_planes_are_the_convolution(depth, channels, outputs, batch, last):

@@ -121,6 +121,7 @@ def test_there_is_a_network_for_slices_or_for_volumes(name: str) -> None:
     assert any((name, dimensions) in CASES for dimensions in (2, 3)), f"ladder refuses patches of {EDGES} voxels"
 
 
+@pytest.mark.slow
 @every_network
 def test_its_dropout_leaves_out_other_maps_each_time_it_trains(name: str, dimensions: int) -> None:
     network, patch, channels = given(name, dimensions)
@@ -135,6 +136,7 @@ def test_its_dropout_leaves_out_other_maps_each_time_it_trains(name: str, dimens
         assert torch.equal(first, again)
 
 
+@pytest.mark.slow
 @every_network
 def test_it_gives_logits_of_its_patch_and_gradients_to_every_weight(name: str, dimensions: int) -> None:
     """In every precision that the processor computes, of a batch of one."""
@@ -172,6 +174,7 @@ def test_an_axis_of_one_voxel_is_computed_or_refused_with_the_reason(name: str, 
     checked(module(images), images)
 
 
+@pytest.mark.slow
 @every_network
 def test_a_bundle_of_it_predicts_by_window_what_the_network_says_of_the_whole(
     name: str, dimensions: int, small_plan: Plan, tmp_path: Path
@@ -245,6 +248,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
     assert all(torch.equal(value, parts[title]) for title, value in whole.items())
 
 
+@pytest.mark.slow
 @every_network
 def test_it_learns_from_its_finest_logits_alone(name: str, dimensions: int, small_plan: Plan) -> None:
     """The update of one step is finite and moves weights; coarser logits have no part in the loss then."""

@@ -58,6 +58,7 @@ def test_n4_takes_a_planted_field_out(size: int) -> None:
     assert corrected.dtype == np.float32 and (corrected[clean == 0] == 0).all()
 
 
+@pytest.mark.slow
 def test_n4_equals_simpleitks_result_where_the_grid_is_not_shrunk() -> None:
     biased = phantom((20, 24, 22)) * field((20, 24, 22))
     image = sitk.GetImageFromArray(biased)
@@ -136,6 +137,7 @@ def test_a_log_field_that_is_linear_is_interpolated_between_coarse_voxels_as_it_
     np.testing.assert_allclose(found, np.exp(-sum(slope * place / 40 for place in places)), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", [4, 7])
 def test_n4_of_a_few_slices(slices: int) -> None:
     clean = phantom((slices + 2, 96, 88))[1:-1]
@@ -151,6 +153,7 @@ def test_n4_gives_the_same_numbers_each_time() -> None:
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_denoisers_are_their_libraries() -> None:
     noisy = phantom(noise=0.1)
     image = sitk.GetImageFromArray(noisy)

@@ -91,6 +91,7 @@ def test_scales_are_those_that_the_shape_offers(kind: Any, dimensions: int) -> N
     assert sizes == expected.get(kind, [fine, half])
 
 
+@pytest.mark.slow
 @EVERY
 @BOTH
 def test_training_uses_nothing_that_is_not_deterministic_on_a_gpu(kind: Any, dimensions: int) -> None:

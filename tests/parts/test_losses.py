@@ -66,6 +66,7 @@ def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_does(spec: Any, labe
     assert loss(-perfect(labels, target), target).item() > 0.5
 
 
+@pytest.mark.slow
 @ONCE
 @BOTH_KINDS
 @pytest.mark.parametrize("shape", [(2, 9, 8), (2, 5, 6, 7)], ids=["2-D", "3-D"])

@@ -403,6 +403,7 @@ def held(dimensions: int, half: bool, **switches: str) -> tuple[float, Spec]:
     return (ledger.peak - before) / (4 * math.prod(patch)), spec
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize(("dimensions", "half"), [(2, False), (3, True)])
 def test_prediction_holds_no_more_than_is_said(dimensions: int, half: bool, name: str, value: str) -> None:

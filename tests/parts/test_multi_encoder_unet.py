@@ -80,6 +80,7 @@ def swapped(network: nn.Module, order: list[int]) -> dict[str, Tensor]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["mean_maximum", "attention"])
 @BOTH
 @settings(max_examples=10)

@@ -100,6 +100,7 @@ def test_ct_refuses_a_window_that_is_upside_down() -> None:
 VARIED = arrays(np.float64, (3, 6, 7), elements=st.floats(1, 1000), unique=True)
 
 
+@pytest.mark.slow
 @given(VARIED, st.floats(0.01, 100), st.floats(-500, 500), st.booleans())
 def test_standardised_images_do_not_depend_on_gain_and_offset(
     channel: np.ndarray, gain: float, offset: float, mask: bool
@@ -111,6 +112,7 @@ def test_standardised_images_do_not_depend_on_gain_and_offset(
     np.testing.assert_allclose(one, other, atol=0.02 * max(1, 1 / gain))
 
 
+@pytest.mark.slow
 @given(VARIED, st.booleans())
 def test_standardising_keeps_the_order_of_voxels(channel: np.ndarray, mask: bool) -> None:
     inside = channel > 5

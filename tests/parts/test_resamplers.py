@@ -30,6 +30,7 @@ def test_every_row_of_an_operator_sums_to_one(n: int, m: int, order: int) -> Non
     np.testing.assert_allclose(_separable.dense(n, m, order).sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 3])
 @pytest.mark.parametrize(("n", "m"), [(700, 900), (900, 333), (257, 258)])
 def test_a_long_axis_in_bands_equals_scipy(n: int, m: int, order: int) -> None:

@@ -77,6 +77,7 @@ def patches(modalities: list[int], dimensions: int = 3, seed: int = 0) -> tuple[
     return image, whole
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("half", [False, True])
 def test_with_equal_norms_it_trains_as_a_plain_u_net(dimensions: int, half: bool) -> None:
@@ -99,6 +100,7 @@ def test_with_equal_norms_it_trains_as_a_plain_u_net(dimensions: int, half: bool
             torch.testing.assert_close(sum(parts), gradient, **tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", [False, True])
 @BOTH
 @settings(max_examples=4)
@@ -200,6 +202,7 @@ def test_training_uses_nothing_that_is_not_deterministic_on_a_gpu(dimensions: in
     assert ran.not_deterministic == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_holds_what_that_of_a_plain_u_net_holds(small_plan: Plan, precision: str) -> None:
     one = replace(small_plan.configurations["3d_fullres"], network=spec_of(3, plain_unet.Spec), patch_size=(16, 32, 32))

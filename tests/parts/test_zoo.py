@@ -374,6 +374,7 @@ SIZES = {2: (256, 256), 3: (32, 64, 64)}
 PREDICTED = [(name, axes) for name in ZOO for axes in SIZES if (name, axes) != ("ahnet", 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 @pytest.mark.parametrize(("name", "dimensions"), PREDICTED)
 def test_prediction_holds_no_more_than_is_counted(name: str, dimensions: int, dtype: Any, small_plan: Any) -> None:

@@ -91,6 +91,7 @@ def test_names_that_no_file_can_have_become_some_that_it_can(tmp_path: Path) -> 
     assert [name[:12] for name in files(tmp_path / "D" / "imagesTs")] == ["case_con_000", "odd_name_000", "x" * 12]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_task_with_any_value_replaced_is_a_dataset_or_a_message(
     seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -142,6 +143,7 @@ def test_a_recipe_that_cannot_be_right_is_named_by_its_field(
     assert expected in said(recipe(tmp_path, **changes), tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_a_regular_expression_that_never_ends_is_stopped(
     said: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_regular_expression_that_never_ends_is_stopped(
     assert "takes too long" in said(recipe(tmp_path, case="(a+)+$"), tmp_path / "s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_a_recipe_with_any_value_replaced_makes_a_dataset_or_a_message(
     seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -63,6 +63,7 @@ def files_in(folder: Path) -> DatasetFolder:
     return Workspace(folder / "workspace").dataset_folder(NAME)
 
 
+@pytest.mark.slow
 def test_a_training_tells_programs_how_far_it_is_and_what_came_of_it(trained: Path) -> None:
     said = lines((trained / "lines.json").read_text())
     kinds = [line["kind"] for line in said]

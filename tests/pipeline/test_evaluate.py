@@ -226,6 +226,7 @@ def scans(dataset) -> None:
         write(predictions, **{key: label_map(organ=3 + patient) for key in maps})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [("--group", r"^p\d"), ("--group-file", "patients.csv")])
 def test_intervals_resample_patients_where_they_are_named(dataset, tmp_path, monkeypatch, capsys, flags) -> None:
     scans(dataset)

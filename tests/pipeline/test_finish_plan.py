@@ -113,6 +113,7 @@ def test_the_default_planner_prepares_without_torch_and_measures_nothing(raw: Pa
         assert len(list(files.prepared(name).glob("*/case.json"))) == CASES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_",
     [
@@ -182,6 +183,7 @@ def test_a_draft_from_before_networks_could_be_asked_for_is_no_edited_one(files:
     assert not plan_of(files)["draft"]
 
 
+@pytest.mark.slow
 def test_training_takes_the_planned_default_and_not_the_drafts(files: DatasetFolder) -> None:
     assert plan_of(files)["default"] == "3d_fullres"
     finish_plan(files, lambda plan: write_json(files.plan, replace(plan, draft=False, default="2d")))
@@ -265,6 +267,7 @@ def test_a_training_that_waits_for_another_one_leaves_its_plan_alone(
     assert files.plan.read_text() == "of the first" and not files.dataset.exists()
 
 
+@pytest.mark.slow
 def test_a_first_training_that_was_stopped_before_it_had_a_plan_goes_on(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, st
     return code, said
 
 
+@pytest.mark.slow
 def test_a_configuration_called_like_a_path_is_refused_and_nothing_is_written(
     measured: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

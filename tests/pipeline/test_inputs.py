@@ -133,6 +133,7 @@ def image() -> Image:
     return Image(array, Geometry.plain(SHAPE, SPACING))
 
 
+@pytest.mark.slow
 def test_a_model_with_an_input_of_its_own_predicts_from_the_command_line(trained: Path) -> None:
     given = ("-i", trained / NAME / "imagesTr", "-o", trained / "out", "-d", NAME, "-c", "3d_fullres")
     assert call(trained / "workspace", "predict", *given, "--device", "cpu", *TRUST) == 0

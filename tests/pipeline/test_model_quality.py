@@ -48,6 +48,7 @@ def note_quality(files: DatasetFolder, configuration: str) -> None:
         write_quality(run.validation / "quality.csv", rows)
 
 
+@pytest.mark.slow
 def test_lines_and_ranges_are_learned_of_trained_folds_and_exported(files: DatasetFolder) -> None:
     note_quality(files, "2d")
     case = CaseFingerprint((10, 12, 11), (2.0, 2.0, 2.0), (10, 12, 11), 1.0, "", orientation="LPS", labels=(1,))
@@ -64,6 +65,7 @@ def test_lines_and_ranges_are_learned_of_trained_folds_and_exported(files: Datas
     assert "case_" not in str(manifest.training) and "case_" not in str(manifest.predicted_dice)
 
 
+@pytest.mark.slow
 def test_of_a_dataset_that_has_other_labels_or_channels_now_no_ranges_are_known(files: DatasetFolder) -> None:
     case = CaseFingerprint((10, 12, 11), (2.0, 2.0, 2.0), (10, 12, 11), 1.0, "", orientation="LPS", labels=(1, 2))
     write_json(files.fingerprint, Fingerprint({f"case_{number}": case for number in range(CASES)}, ()))
@@ -74,6 +76,7 @@ def test_of_a_dataset_that_has_other_labels_or_channels_now_no_ranges_are_known(
         assert quality_of(trained).training is None
 
 
+@pytest.mark.slow
 def test_folds_of_before_know_nothing_and_what_is_damaged_is_told(
     files: DatasetFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -87,6 +90,7 @@ def test_folds_of_before_know_nothing_and_what_is_damaged_is_told(
     assert "quality.csv: its columns must be" in caplog.text and "fingerprint.json" in caplog.text
 
 
+@pytest.mark.slow
 def test_of_an_ensemble_agreement_is_that_of_its_mean(files: DatasetFolder) -> None:
     """By hand: the mean of both configurations' probabilities, and the scores of the model that was selected."""
     select(files, mirroring=False, settings=SETTINGS)
@@ -124,6 +128,7 @@ def test_kept_probabilities_agree_as_the_logits_did(small_plan: Plan, labels: La
         assert each.agreement == pytest.approx(expected[name].expected_dice, abs=3e-3)
 
 
+@pytest.mark.slow
 def test_seen_are_labels_with_both_numbers(files: DatasetFolder) -> None:
     run = files.run("2d", "0")
     keys = sorted(read_json(run.scores, Summary).cases)

@@ -150,6 +150,7 @@ def test_in_python_it_is_a_name_or_an_object(model: Path, lab: Path) -> None:
         chosen([Geometry.plain((1, 1, 1), (1.0, 1.0, 1.0))])  # type: ignore[list-item]
 
 
+@pytest.mark.slow
 def test_files_are_predicted_with_outputs_from_python_too(model: Path, lab: Path) -> None:
     scan = image()
     write_channels(scan.array, scan.geometry, lab / "scan_0000.nii.gz")

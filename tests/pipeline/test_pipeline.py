@@ -103,6 +103,7 @@ def test_a_finished_fold_is_not_trained_again(trained: Path) -> None:
     assert weights.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_the_api_gives_back_the_kind_of_image_it_was_given(trained: Path, raw: Path) -> None:
     model = autoseg.Model.read(autoseg.newest_model(workspace=trained / "workspace"))
     paths = [raw / "imagesTs" / f"demo_{CASES:03d}_{channel:04d}.nii.gz" for channel in range(2)]
@@ -135,6 +136,7 @@ def test_killed_while_preparing_no_finished_case_is_redone(raw: Path, tmp_path: 
     assert finished() == after
 
 
+@pytest.mark.slow
 def test_only_a_changed_case_is_prepared_again(raw: Path, tmp_path: Path) -> None:
     copy = make_dataset(tmp_path / NAME, cases=3, tests=0)
     words = ("plan_and_preprocess", copy, "--planner", "tiny", "-c", "3d_fullres")

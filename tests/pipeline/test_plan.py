@@ -29,6 +29,7 @@ def planned(workspace: Path, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_change_is_planned(workspace: Path) -> None:
     before = planned(workspace)["configurations"]
     after = planned(workspace, "--set", "2d.batch_size=3", "--set", "training.epochs=7")["configurations"]
@@ -91,6 +92,7 @@ def test_what_names_no_axes_is_refused(workspace: Path, text: str) -> None:
         main(["plan", NAME, "--mirror", text, "--workspace", str(workspace)])
 
 
+@pytest.mark.slow
 def test_sides_are_told_apart_by_name_along_the_patients_left_right(tmp_path: Path) -> None:
     """The files' z runs along the patient's left-right: it is not mirrored, whatever order the network has them in."""
     folder = make_dataset(tmp_path / "raw" / NAME, cases=2, tests=0)
@@ -149,6 +151,7 @@ def test_a_change_that_comes_too_late_for_training_says_where_it_belongs(
     assert f"autoseg plan {NAME} --set spacing=3,2,2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_cases_that_are_trained_on_are_not_prepared_otherwise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

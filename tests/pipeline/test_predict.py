@@ -546,6 +546,7 @@ def predicted(path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(path))
 
 
+@pytest.mark.slow
 def test_uncertainty_is_written_in_bits_on_the_images_grid(model, cases, tmp_path):
     report = predict(model, cases, tmp_path / "out", outputs=chosen(["uncertainty"]))
     assert len(report.written) == 5 and not report.failed
@@ -571,6 +572,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "place"), [(name, place) for name in OTHERS for place in OTHERS[name]])
 def test_files_of_any_output_are_treated_as_label_maps_are(model, cases, tmp_path, name, place, caplog):
     path, outputs = tmp_path / "out" / place, chosen([name])

@@ -41,6 +41,7 @@ def folder(small_plan: Plan, tmp_path: Path) -> Path:
     return prepared(small_plan, EXCLUSIVE, tmp_path, predicted_dice=LINES, training=TRAINING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS, MASKS], ids=lambda labels: labels.KIND)
 def test_agreement_is_noted_of_every_case_and_label(small_plan: Plan, labels: Labels, tmp_path: Path) -> None:
     folder = prepared(small_plan, labels, tmp_path)
@@ -71,6 +72,7 @@ def test_the_page_is_made_and_says_what_the_bundle_knows(folder: Path) -> None:
     assert autoseg.report(folder / "out") == folder / "out" / "report.html"
 
 
+@pytest.mark.slow
 def test_label_maps_are_the_same_bytes_as_without_it(folder: Path) -> None:
     from autoseg.pipeline.predict import predict as story
     from autoseg.pipeline.to_predict import images_to_predict
@@ -86,6 +88,7 @@ def test_label_maps_are_the_same_bytes_as_without_it(folder: Path) -> None:
         assert (folder / "without" / name).read_bytes() == (folder / "out" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_cases_of_before_stay_and_a_run_that_was_killed_goes_on(folder: Path) -> None:
     assert predict(folder, "--no-report") == 0
     path = folder / "out" / "quality.csv"

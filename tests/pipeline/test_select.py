@@ -102,6 +102,7 @@ def test_the_best_becomes_one_model_with_what_was_found(files, capsys):
     assert float(rows[0]["organ"]) == pytest.approx(written["compared"][0]["labels"]["organ"]["mean"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_of_the_model_are_those_of_its_predictions(files):
     selection = select(files, mirroring=False, settings=SETTINGS)
     found = []
@@ -115,6 +116,7 @@ def test_scores_of_the_model_are_those_of_its_predictions(files):
     assert read_bundle(files.selected).manifest.mirroring == {}
 
 
+@pytest.mark.slow
 def test_selecting_again_replaces_the_model(files):
     select(files, mirroring=False, settings=SETTINGS)
     (files.selection / ".writing-999999999-0123abcd-selection.csv").write_bytes(b"half")
@@ -123,6 +125,7 @@ def test_selecting_again_replaces_the_model(files):
     assert not list(files.root.rglob(".writing-*"))
 
 
+@pytest.mark.slow
 def test_an_unfinished_configuration_is_named_and_the_others_compared(files):
     files.run("2d", "1").weights.unlink()
     selection = select(files, mirroring=False, settings=SETTINGS)
@@ -167,6 +170,7 @@ def test_configurations_of_different_plans_are_not_averaged(files, small_plan):
         select(files, settings=SETTINGS)
 
 
+@pytest.mark.slow
 def test_intervals_and_tests_go_by_patient_where_they_are_named(files):
     """Pairs of scans of one patient, in one fold: half as many patients count, and fewer than six teach nothing."""
     by_case = select(files, mirroring=False, settings=SETTINGS)

@@ -53,6 +53,7 @@ def likeliest_for_background() -> float:
     return minimize_scalar(lambda each: np.logaddexp(0, -signed / each).sum(), bounds=(0.2, 5), method="bounded").x
 
 
+@pytest.mark.slow
 def test_temperatures_are_learned_told_and_stored(files: DatasetFolder) -> None:
     """Where organ is decided, most voxels are background: so it gets the highest temperature that there is."""
     selection = select(files, configurations=["2d"], mirroring=False, settings=SETTINGS)
@@ -74,6 +75,7 @@ def test_temperatures_are_learned_told_and_stored(files: DatasetFolder) -> None:
     assert "Calibration before and after temperatures" in (files.root / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_an_ensembles_are_learned_of_its_mean(files: DatasetFolder) -> None:
     both = select(files, mirroring=False, settings=SETTINGS)
     assert len(both.chosen.members) == 2 and both.recalibration is not None

@@ -83,6 +83,7 @@ def _fold(**changes: list[str]) -> Callable[[Any], Any]:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "fold", "said"),
     [

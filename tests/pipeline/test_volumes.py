@@ -83,6 +83,7 @@ def test_evaluation_finds_the_names_of_the_labels(small_plan: Plan, labels: Labe
     assert all(f"\n{name} " in said for name in labels.foreground)
 
 
+@pytest.mark.slow
 def test_somebodys_dataset_json_stays_and_its_own_is_written_once(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "dataset.json").write_text("mine")

@@ -141,6 +141,7 @@ def test_cpu_keeps_a_hippocampus_whole() -> None:
     assert found.network.features == (16, 32, 64, 128)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.tuples(*[st.integers(16, 500)] * 3), st.tuples(*[st.floats(0.3, 6)] * 3))
 def test_a_step_on_the_cpu_stays_within_its_budget(shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:

@@ -32,6 +32,7 @@ def task(shape: tuple[int, ...], spacing: tuple[float, ...], channels: list[str]
     return dataset, Fingerprint(dict.fromkeys(keys, case), intensities)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(SHAPES, SPACINGS, CHANNELS, st.floats(0.1, 1.0))
 @example((1, 467, 31), (0.375, 8.0, 0.5), ["CT"], 1.0)  # a coarser grid keeps one voxel along the thin axis

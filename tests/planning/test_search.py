@@ -37,6 +37,7 @@ def rung(plan: Plan, name: str) -> tuple[type, int]:
     return type(network), network.features[0]
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(SHAPES, SPACINGS, st.floats(3e9, 80e9), st.integers(2, 500))
 @example((300, 192, 391), (3.488149086896378, 1.251385676374623, 0.5), 37.78e9, 134)  # steps of 16 x 32 x 64 voxels
@@ -72,6 +73,7 @@ def test_a_training_never_takes_longer_than_it_may(
             assert took <= seconds or configuration.training.epochs == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "spacing"), [HIPPOCAMPUS, LARGE])
 @pytest.mark.parametrize("target", [CPU, A_GPU])
 def test_more_time_is_never_spent_on_less(shape: tuple[int, ...], spacing: tuple[float, ...], target: Target) -> None:

@@ -78,6 +78,7 @@ def test_a_small_image_is_not_cut_by_a_few_voxels(seconds: float) -> None:
     assert share == 1.0 or share < 0.75
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(SHAPES, SPACINGS, st.floats(3e9, 80e9), st.integers(2, 500), st.booleans())
 @example((138, 169, 138), (1.0, 1.0, 1.0), 16e9, 484, False)
@@ -90,6 +91,7 @@ def test_no_axis_goes_beyond_the_image_while_another_is_cut(
         assert not is_wasteful(configuration.patch_size, whole)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(SHAPES, SPACINGS, st.floats(3e9, 40e9), st.integers(2, 500), st.floats(1, 10), st.floats(1, 10))
 def test_a_better_card_never_trains_longer_for_as_much(

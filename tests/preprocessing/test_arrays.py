@@ -53,6 +53,7 @@ def test_every_kind_of_number_comes_back(tmp_path: Path, dtype: type) -> None:
     np.testing.assert_array_equal(read_array(written(tmp_path, array), (slice(1, 8),) * 3), array[1:8, 1:8, 1:8])
 
 
+@pytest.mark.slow
 def test_other_threads_go_on_while_a_box_is_read(tmp_path: Path) -> None:
     """Counted, not timed: a read that holds the interpreter lock lets another thread count to a few at most."""
     array = np.random.default_rng(0).integers(0, 1000, (128, 256, 512)).astype(np.uint16)

@@ -133,6 +133,7 @@ def test_what_was_kept_of_cases_and_files_that_are_gone_is_removed_and_nothing_e
     remove_others(tmp_path / "nowhere", set())
 
 
+@pytest.mark.slow
 def test_an_estimate_is_found_once_for_the_same_voxels_spacing_and_settings(kept: Estimates) -> None:
     channel = image().array[0]
     first = kept.applied(Counted(), channel, SPACING)
@@ -183,6 +184,7 @@ def test_an_estimate_in_the_place_of_another_is_not_used(kept: Estimates, other:
     assert len(CALLS) == 1
 
 
+@pytest.mark.slow
 def test_an_estimate_that_unpacks_to_more_than_its_channel_is_not_unpacked(
     kept: Estimates, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_picture_can_be_enlarged_and_its_labels_made_fainter(browser, pages) -
     assert outline.value_of_css_property("display") == "none"
 
 
+@pytest.mark.slow
 def test_a_table_is_sorted_by_any_column(browser, pages) -> None:
     opened(browser, pages["dataset"])
     table = figure(browser, "All cases")
@@ -138,6 +139,7 @@ def test_a_table_is_sorted_by_any_column(browser, pages) -> None:
     assert descending == ascending[::-1] and len(set(ascending)) > 2
 
 
+@pytest.mark.slow
 def test_a_table_is_filtered_by_words_and_choices(browser, pages) -> None:
     opened(browser, pages["dataset"])
     table = figure(browser, "All cases")
@@ -233,6 +235,7 @@ def live(made: DatasetFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "live.html"
 
 
+@pytest.mark.slow
 def test_what_is_beyond_scores_is_drawn_and_can_be_used(browser, live) -> None:
     for theme, width in (("light", 1280), ("dark", 360)):
         emulate(browser, theme=theme, width=width)
@@ -267,6 +270,7 @@ def test_what_is_beyond_scores_is_drawn_and_can_be_used(browser, live) -> None:
     assert [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")] == []
 
 
+@pytest.mark.slow
 def test_a_live_page_looks_for_a_newer_one_and_goes_on_where_the_reader_was(browser, live) -> None:
     emulate(browser)
     opened(browser, live)

@@ -175,6 +175,7 @@ def slice_of(text: str, name: str) -> int:
     return int(text.partition(f"{name} ")[2].split()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["flipped", "oblique"])
 def test_what_is_left_in_front_and_up_in_the_patient_is_seen_there_with_its_label_on_it(browser, page, case) -> None:
     emulate(browser)
@@ -203,6 +204,7 @@ def test_what_is_left_in_front_and_up_in_the_patient_is_seen_there_with_its_labe
     screenshot(browser, f"viewer_{case}_light_1280")
 
 
+@pytest.mark.slow
 def test_wheel_keys_and_sliders_scroll_through_slices(browser, page) -> None:
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
@@ -225,6 +227,7 @@ def test_wheel_keys_and_sliders_scroll_through_slices(browser, page) -> None:
     assert slider.get_attribute("aria-valuetext") == "7 of 40"
 
 
+@pytest.mark.slow
 def test_a_click_moves_the_other_planes_and_tells_what_is_there(browser, page) -> None:
     """Axial slices are 60 mm wide and high, in a canvas of that aspect."""
     from selenium.webdriver import ActionChains
@@ -246,6 +249,7 @@ def test_a_click_moves_the_other_planes_and_tells_what_is_there(browser, page) -
     assert place.find_element("css selector", ".viewer-open output").get_attribute("aria-live") == "polite"
 
 
+@pytest.mark.slow
 def test_window_and_level_change_the_picture(browser, page) -> None:
     from selenium.webdriver import ActionChains
 
@@ -270,6 +274,7 @@ def test_window_and_level_change_the_picture(browser, page) -> None:
     assert control(place, "Preset").get_attribute("value") == "-1"
 
 
+@pytest.mark.slow
 def test_layers_and_channels_are_chosen_and_what_is_absent_is_not_offered(browser, page) -> None:
     emulate(browser)
     place = look(browser, page, "flipped")
@@ -305,6 +310,7 @@ def test_slices_are_enlarged_moved_and_shown_whole_again(browser, page) -> None:
     assert not place.find_elements("css selector", "canvas")
 
 
+@pytest.mark.slow
 def test_fingers_set_the_crosshair_and_enlarge_on_a_phone(browser, page) -> None:
     emulate(browser, width=360)
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})

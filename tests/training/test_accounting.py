@@ -56,6 +56,7 @@ def varied(plan: Plan, labels: Labels | None = None, channels: int = 1, **change
     return replace(plan, configurations={name: changed}, labels=labels or plan.labels, channels=names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "changes"),
     [
@@ -117,12 +118,14 @@ def test_a_moving_average_of_the_weights_is_counted(small_plan: Plan) -> None:
     assert averaged.peak == plain.peak + plain.weights
 
 
+@pytest.mark.slow
 def test_a_plan_too_large_for_any_machine_can_be_counted(small_plan: Plan) -> None:
     plan = varied(small_plan, patch_size=(1024, 1024, 1024))
     counted = step_memory(plan.task(), resolve(RunSettings(device="cpu")), THREADS)
     assert counted.peak > 1 << 38
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [cl_dice.Spec(), dice_ce.Spec()])
 def test_what_a_backward_pass_keeps_is_counted_where_a_loss_computes_in_parts(
     small_plan: Plan, loss: Any, monkeypatch: pytest.MonkeyPatch

@@ -159,6 +159,7 @@ def test_only_what_the_drawn_transform_shows_is_read(small_plan, name):
     assert voxels.mean() <= {"none": 1.0, "standard": 1.6, "batchgenerators": 2.2}[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(AUGMENTATIONS))
 @pytest.mark.parametrize("flat", [False, True])
 def test_inputs_are_those_of_patches_that_were_read_as_large_as_may_be(small_plan, name, flat):

@@ -181,6 +181,7 @@ def scarce(iteration, most=2):
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_dice", [False, True])
 def test_too_little_memory_changes_how_a_batch_is_computed_and_not_what_is_learnt(
     small_plan, tmp_path, caplog, batch_dice
@@ -196,6 +197,7 @@ def test_too_little_memory_changes_how_a_batch_is_computed_and_not_what_is_learn
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_training_with_too_little_memory_is_resumed_bit_by_bit(small_plan, tmp_path):
     configuration = configured(small_plan, batch_size=3)
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
@@ -417,6 +419,7 @@ def test_a_2d_configuration_with_regions_and_ignored_voxels_trains(small_plan, t
     assert set(rows(RunFolder(tmp_path))[0]) >= {"dice_whole", "dice_core"}
 
 
+@pytest.mark.slow
 def test_a_time_budget_ends_in_time_and_anneals(small_plan, tmp_path):
     configuration = configured(small_plan)
     state = start(task_of(small_plan, configuration), SETTINGS)

@@ -272,6 +272,7 @@ def test_memory_is_counted_with_the_teacher(small_plan: Plan) -> None:
     assert counted.peak >= plain.peak + plain.weights
 
 
+@pytest.mark.slow
 def test_timed_steps_are_those_of_the_objective(small_plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = list[tuple[int, float]]()
     measure, after_step = mean_teacher.MeanTeacher.measure, mean_teacher.MeanTeacher.after_step

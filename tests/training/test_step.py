@@ -156,6 +156,7 @@ class Limited(torch.nn.Module):
         return logits
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_computed_in_parts_once_the_failed_pass_is_gone(small_plan):
     configuration = replace(small_plan.configuration()[1], batch_size=3)
     state = start(task_of(small_plan, configuration), SETTINGS)
@@ -167,6 +168,7 @@ def test_what_does_not_fit_is_computed_in_parts_once_the_failed_pass_is_gone(sma
     assert step(state, made(small_plan.labels), 0.0) > 0 and limited.seen == [1] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "group"), [(0, ProcessGroup()), (1, ProcessGroup(0, 2))])
 def test_where_one_patch_does_not_fit_or_others_wait_the_error_is_raised(small_plan, most, group):
     configuration = replace(small_plan.configuration()[1], batch_size=3)

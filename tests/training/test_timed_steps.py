@@ -41,6 +41,7 @@ def test_a_made_up_batch_is_like_one_that_was_read(small_plan: Plan, inputs: tup
     assert all(target.unique().tolist() == [0, 1] for target in made_up.targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("disturbed", "expected"), [(False, 3.0), (True, 1.5)])
 def test_the_mean_of_real_steps_counts_and_beside_other_programs_that_of_the_quicker_half(
     small_plan: Plan, monkeypatch: pytest.MonkeyPatch, disturbed: bool, expected: float

@@ -250,6 +250,7 @@ def test_small_jpegs_of_one_value_are_whole(tmp_path: Path) -> None:
             assert read_image([tmp_path / "a.jpg"]).array.shape[2:] == size
 
 
+@pytest.mark.slow
 def test_files_on_other_grids_are_refused_before_their_voxels_are_unpacked(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(STACK, np.eye(4)), tmp_path / "a_0000.nii.gz")
     content = bytearray(nibabel.Nifti1Image(np.zeros((500, 500, 500), np.uint8), np.eye(4)).to_bytes())
