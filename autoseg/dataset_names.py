@@ -45,6 +45,10 @@ def find_dataset(name: str, workspace: Workspace, search: Sequence[Path] = (Path
     _only([folder.name for folder in fitting], name)
     if fitting:
         return _at(fitting[0], workspace)
+    if Path(name).name == name and (lost := folder_called(str(workspace.root / name))) is not None:
+        raise UsageError(
+            f"{lost / 'dataset.json'} is not there; put back a copy, or run `autoseg plan_and_preprocess FOLDER` again"
+        )
     there = [*known, *sorted({folder.name for folder in folders if _is_dataset(folder)} - set(known))]
     raise UsageError(
         f"there is no dataset {short(name)!r}: it is neither a folder nor the name of a known dataset. Looked for in "

@@ -77,3 +77,10 @@ def test_an_unknown_name_lists_what_there_is(workspace: Workspace, tmp_path: Pat
     make_raw(tmp_path / "Dataset005_Prostate")
     with pytest.raises(UsageError, match="Known here: Dataset004_Hippocampus, Dataset005_Prostate"):
         find_dataset("Liver", workspace, [tmp_path])
+
+
+def test_a_dataset_whose_record_is_gone_says_which_file(workspace: Workspace, tmp_path: Path) -> None:
+    remember(workspace, NAME, tmp_path / NAME)
+    workspace.dataset_folder(NAME).dataset.unlink()
+    with pytest.raises(UsageError, match=r"Dataset004_Hippocampus/dataset.json is not there; put back a copy, or run"):
+        find_dataset(NAME, workspace, [])

@@ -52,8 +52,8 @@ FAMILIES = {
     "autoseg.inference.outputs": "Spec",
     **{
         f"autoseg.parts.{family}": "Spec"
-        for family in ("augmentations", "baselines", "filters", "losses", "networks", "normalizers", "objectives",
-                       "optimizers", "schedules")
+        for family in ("augmentations", "baselines", "explanations", "filters", "losses", "networks", "normalizers",
+                       "objectives", "optimizers", "schedules")
     },
 }  # fmt: skip
 

@@ -124,8 +124,10 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--plane": ("", "x", "AXIAL", "axial,coronal", LONG),
     "--series": ("", " ", "nope", "9" * 5000, "a\x1b", LONG),
     "--channels": ("", ",", "T1,,T2", "T1,T1", "a\x1b", "T1", LONG),
+    "--method": PARTS,
     "image": FILES,
     "label_map": FILES,
+    "case": (*WORDS, "/dev/null"),
     "dataset": WORDS,
     "shell": ("", "sh", LONG),
     "name": PARTS,
@@ -148,9 +150,14 @@ GIVEN = {
     "dataset": NAME, "fold": "0", "kind": "msd", "source": "raw", "target": "new", "program": "nnunet", "model": NAME,
     "reference": "raw", "predictions": "raw", "folder": "demo", "shell": "bash", "name": "threshold",
     "family": "networks",
-    "image": "raw/demo_000.nii.gz", "label_map": "raw/demo_000.nii.gz",
+    "image": "raw/demo_000.nii.gz", "case": "raw/demo_000.nii.gz", "label_map": "raw/demo_000.nii.gz",
 }  # fmt: skip
-REQUIRED = {"predict": ["-i", "raw", "-o", "out"], "plot": ["-o", "out.png"], "mesh": ["-o", "out.stl"]}
+REQUIRED = {
+    "predict": ["-i", "raw", "-o", "out"],
+    "plot": ["-o", "out.png"],
+    "mesh": ["-o", "out.stl"],
+    "explain": ["-o", "out"],
+}
 
 
 STEPS = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices

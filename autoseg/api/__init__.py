@@ -2,7 +2,7 @@
 
 from .baselines import baseline, list_parts, refine
 from .datasets import check, convert, plan_and_preprocess
-from .images import evaluate, predict
+from .images import evaluate, explain, predict
 from .machine import doctor
 from .models import export, import_model, info, install, load_model, newest_model
 from .pictures import mesh, plot
@@ -14,6 +14,7 @@ __all__ = [
     "convert",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "import_model",
     "info",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..evaluation.scores import Summary
     from ..inference.outputs import Output
     from ..inference.predictor import Predictor
+    from ..pipeline.explain import ExplainedMap
     from ..pipeline.predict import PredictReport
     from ..settings import RunSettings
 
@@ -80,6 +81,39 @@ def predict(
     if report:
         report_after(folder, 1 if loaded.settings.memory else loaded.settings.threads)
     return done
+
+
+def explain(
+    model: Predictor[Any] | str | Path,
+    case: str | Path | Sequence[str | Path],
+    output: str | Path,
+    workspace: str | Path | None = None,
+    *,
+    methods: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    configuration: str | None = None,
+    folds: Sequence[int | str] | None = None,
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> list[ExplainedMap]:
+    """Maps of the voxels by which a model decides for labels, and a picture, in ``output``.
+
+    ``model`` is one that was loaded, or whatever ``load_model`` takes; ``case`` a case of the dataset that it was
+    trained on, or image files. ``methods`` are names of parts (``["occlusion"]``; none: grad_cam and occlusion),
+    ``labels`` names of labels; none takes all that are found. Raises UsageError, UnknownPartError, ModelError or
+    DatasetError.
+    """
+    from ..reporting.explained import explain_all
+
+    root = given.workspace_in(workspace, trusted)
+    loaded = model
+    if isinstance(loaded, str | Path):
+        more = {"configuration": configuration, "folds": folds, "settings": settings, "trusted": trusted}
+        loaded = load_model(loaded, workspace, **more)  # type: ignore[arg-type]
+    asked = {"methods": given.words(methods, "methods"), "labels": given.words(labels, "labels")}
+    cases = [case] if isinstance(case, str | Path) else case
+    names = [str(given.path(each, "the case")) for each in cases]
+    return explain_all(loaded, names, given.path(output, "the output"), root, **asked)
 
 
 def evaluate(

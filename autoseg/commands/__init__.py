@@ -20,6 +20,7 @@ NAMES = (
     "report",
     "plot",
     "mesh",
+    "explain",
     "export",
     "install",
     "import_",

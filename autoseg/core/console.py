@@ -29,7 +29,7 @@ class Console:
     fields: dict[str, Any] = field(default_factory=dict)
     """Of the result."""
 
-    def result(self, text: str, **fields: Any) -> None:
+    def result(self, text: str, /, **fields: Any) -> None:
         """What was asked for: ``text`` for people, ``fields`` (records, paths, numbers, ...) for programs."""
         if self.programs is None:
             sys.stdout.write(text + "\n" * bool(text))

@@ -38,7 +38,7 @@ from .memory import Need, need, need_of_disagreement
 from .networks import read_network, refuse_too_large
 from .options import DEFAULT, PredictOptions
 from .predictor import Predictor, Slabs
-from .readout import Readout
+from .readout import Readout, Slab
 from .resampled import needs_whole, resampled_slabs
 from .sliding_window import ANYWHERE, SlidingWindow
 
@@ -187,6 +187,18 @@ class Model(Predictor[PreparedCase]):
         window = self._sweep(prepared, options, run, space, clock, disagreement=disagreement, pairs=pairs)
         return resampled_slabs(window, resampling, self.configuration.resampler)
 
+    def decided(self, prepared: PreparedCase, heads: Collection[int], options: PredictOptions = DEFAULT) -> np.ndarray:
+        """(heads, z, y, x) bool, on the network's grid: where it decides for each of these heads."""
+        window = self._sweep(prepared, options, resolve(self.settings, predicting=True))
+        found = np.zeros((len(heads), *window.shape), bool)
+        for z in range(window.shape[0]):
+            logits = Slab(window.read(z, z + 1), window.readout).logits()[0]
+            best = logits.argmax(-1)
+            for place, head in zip(found, heads):
+                on = best == head if self.task.labels.exclusive else logits[..., head] > 0
+                place[z] = on.cpu().numpy()
+        return found
+
     def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
         """Logits (heads, z, y, x), float32, on the network's grid. Raises ModelError when they are not finite."""
         return self._sweep(prepared, options, resolve(self.settings, predicting=True), whole=True).all()
@@ -206,7 +218,7 @@ class Model(Predictor[PreparedCase]):
         labels, count = self.task.labels, self._samples(options)
         return SlidingWindow(
             self.networks,
-            self._inputs(prepared, options, space, clock),
+            self.inputs(prepared, options, space, clock),
             self.configuration.patch_size,
             heads=labels.heads,
             batch_size=self.configuration.batch_size,
@@ -222,8 +234,14 @@ class Model(Predictor[PreparedCase]):
             samples=DropoutSamples(count, self.settings.seed, labels, len(self.networks)) if count else None,
         )
 
-    def _inputs(self, prepared: PreparedCase, options: PredictOptions, space: Space, clock: Clock | None) -> np.ndarray:
-        """The image and, as further channels, all else that the networks see."""
+    def inputs(
+        self,
+        prepared: PreparedCase,
+        options: PredictOptions = DEFAULT,
+        space: Space = ANYWHERE,
+        clock: Clock | None = None,
+    ) -> np.ndarray:
+        """float32 (channels, z, y, x): the image and, as further channels, all else that the networks see."""
 
         def predicted() -> np.ndarray:
             """By the earlier stage, as label indices on the network's grid."""

@@ -18,6 +18,7 @@ from ..inference.model import Model
 from ..inference.predictor import Predictor
 from .evaluate import Scorer, scored
 from .predict import predict
+from .results import Results
 from .train_fold import FoldRun
 
 LOG = logging.getLogger("autoseg")
@@ -81,9 +82,10 @@ def _scored(
     """
     folder, ending = run.folder.without(absent), run.plan.file_ending
     if passes:
-        cases = [dataset.case(key) for key in passes]
-        kept = run.estimates
-        report = predict(model, cases, folder, existing="keep", recorded=False, withheld=absent, estimates=kept)
+        kept, ours = run.estimates, Results.read(folder)  # a label map that lies in another's place has its grid, too
+        missing = [key for key in passes if not all(map(ours.is_own, files_in(folder, key, ending, dataset.labels)))]
+        cases = [dataset.case(key) for key in missing]
+        report = predict(model, cases, folder, existing="replace", withheld=absent, estimates=kept)
         if report.failed:
             raise TrainingError(
                 f"{len(report.failed)} validation cases could not be predicted; the messages above say why"

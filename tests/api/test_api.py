@@ -23,6 +23,7 @@ COMMANDS = {
     "convert": autoseg.convert,
     "doctor": autoseg.doctor,
     "evaluate": autoseg.evaluate,
+    "explain": autoseg.explain,
     "export": autoseg.export,
     "import": autoseg.import_model,
     "info": autoseg.info,
@@ -67,6 +68,8 @@ CALLED_IN = {
     ("predict", "memory"): "settings",
     ("import", "out"): "output",
     ("plot", "channel"): "channel",
+    ("explain", "method"): "methods",
+    ("explain", "label"): "labels",
 }
 HOW = {"help", "quiet", "json"}  # a command speaks
 ONLY_COMMANDS = {

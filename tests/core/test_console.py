@@ -54,8 +54,8 @@ def test_people_read_text_and_programs_fields(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == ""
     console = Console(programs=io.StringIO())
     console.result("a table", rows=1)
-    console.result("another", more=Path("x"))
-    assert capsys.readouterr().out == "" and console.fields == {"rows": 1, "more": Path("x")}
+    console.result("another", more=Path("x"), text=["a", "b"])
+    assert capsys.readouterr().out == "" and console.fields == {"rows": 1, "more": Path("x"), "text": ["a", "b"]}
 
 
 def test_every_log_record_is_one_whole_line_for_programs() -> None:

@@ -21,7 +21,7 @@ from autoseg.core import integrity
 
 RUN = f"{GAPS}/runs/3d_fullres/fold_0"
 PLAN = ("patch_size=8,8,8", "network.features=[4,8,8]", "training.iterations_per_epoch=2", "mirror_axes=[]")
-REMEDIES = ("run ", "Run ", "move ", "move it away", "remove ", "put back")
+REMEDIES = ("run ", "Run ", "move ", "move it away", "remove ", "put back", "Train this fold again")
 
 
 @dataclass(frozen=True)

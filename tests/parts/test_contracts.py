@@ -39,11 +39,13 @@ from autoseg.corrections import POSTPROCESSORS
 from autoseg.evaluation.scores import METRICS
 from autoseg.parts import contracts
 from autoseg.parts.baseline_contract import Baseline
+from autoseg.parts.explanation_contract import Explanation
 from autoseg.parts.inputs import prior
 from autoseg.parts.networks import multi_encoder_unet, plain_unet, residual_unet, segresnet_vae, unpaired_unet
 from autoseg.parts.normalizers import ct, histogram
 from autoseg.parts.postprocessors import minimum_size
 from autoseg.pipeline.baseline import BASELINES
+from autoseg.pipeline.explain import EXPLANATIONS
 from autoseg.plan import Plan
 from autoseg.preprocessing.locations import Locations
 from autoseg.training.deep_supervision import DeepSupervision
@@ -63,6 +65,7 @@ FAMILIES: dict[type, Family] = {
     contracts.Metric: METRICS,
     contracts.Postprocessor: POSTPROCESSORS,
     Baseline: BASELINES,
+    Explanation: EXPLANATIONS,
 }
 PARTS = [(contract, family, name) for contract, family in FAMILIES.items() for name in family]
 SIZES: dict[str, Any] = {"features": (4, 8), "kernels": ((3, 3, 3),) * 2, "strides": ((1, 1, 1), (2, 2, 2)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from autoseg.cli import main
 from autoseg.core.records import read_json
 from autoseg.evaluation.scores import Summary
 from autoseg.pipeline.demo import demo
@@ -12,7 +13,7 @@ from autoseg.settings import RunSettings
 pytestmark = pytest.mark.slow
 
 
-def test_one_epoch_finds_the_organ_in_cases_never_seen(tmp_path, caplog) -> None:
+def test_one_epoch_finds_the_organ_in_cases_never_seen(tmp_path, caplog, capsys) -> None:
     shown = demo(tmp_path, epochs=1, settings=RunSettings(device="cpu"))
     summary = read_json(tmp_path / "predictions" / "scores.json", Summary)
     assert len(summary.cases) == 4 and summary.missing == ()
@@ -21,6 +22,8 @@ def test_one_epoch_finds_the_organ_in_cases_never_seen(tmp_path, caplog) -> None
     assert len(list((tmp_path / "predictions" / "pictures").glob("demo_*.png"))) == 4
 
     caplog.clear()
-    again = demo(tmp_path, epochs=1, settings=RunSettings(device="cpu"))
+    capsys.readouterr()
+    assert main(["demo", str(tmp_path), "--device", "cpu"]) == 0
+    again = capsys.readouterr().out
     assert again.splitlines()[:4] == shown.splitlines()[:4]
     assert not any(record.message.startswith("epoch ") for record in caplog.records)

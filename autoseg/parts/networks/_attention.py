@@ -25,6 +25,9 @@ class Spatial(nn.Module):
     """The additive gate of Attention U-Net (Oktay et al. 2018): a weight for each voxel, from the maps and what comes
     up. Both have the same resolution here, so that nothing is interpolated."""
 
+    SCORES = "score"
+    """The layer whose sigmoid weighs voxels, for ``parts.explanations``."""
+
     def __init__(self, channels: int, kernel: tuple[int, ...]) -> None:
         super().__init__()
         convolution, hidden = CONVOLUTION[len(kernel)], max(1, channels // 2)
@@ -67,6 +70,9 @@ class Channel(nn.Module):
 class Mixed(Channel):
     """CBAM (Woo et al. 2018): channels are weighed by their means and maxima, then voxels by the means and maxima over
     channels around them."""
+
+    SCORES = "voxels"
+    """As in ``Spatial``."""
 
     def __init__(self, channels: int, kernel: tuple[int, ...]) -> None:
         super().__init__(channels, kernel)

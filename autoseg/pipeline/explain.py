@@ -1,0 +1,188 @@
+"""Why a model decides as it does: maps of a case for labels, by several ways, as files on the image's grid."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.family import Family
+from ..core.files import make_folder, refuse_unwritable
+from ..core.geometry import Image
+from ..core.labels import ExclusiveLabels
+from ..core.names import short
+from ..core.progress import progress
+from ..core.records import write_json
+from ..data.dataset import Case
+from ..data.images import read_case
+from ..errors import AutosegError, UsageError
+from ..inference.explained import Place, explained, passes, place_of
+from ..inference.modality import placed
+from ..inference.model import Model
+from ..inference.predictor import Predictor
+from ..parts.readers import write_channels
+from ..workspace import Workspace
+from .to_predict import images_to_predict
+
+LOG = logging.getLogger("autoseg")
+EXPLANATIONS = Family("autoseg.parts.explanations", "Spec")
+METHODS = ("grad_cam", "occlusion")  # that every network has; detail and doubt are others'
+RECORD = "explained.json"
+
+
+@dataclass(frozen=True)
+class ExplainedMap:
+    """One map."""
+
+    case: str
+    label: str
+    method: str
+    file: str
+    unit: str
+    """What its values are."""
+    largest: float
+    at: tuple[int, int, int]
+    """Where that is: voxel (z, y, x) of the file, counted from 0."""
+    inside: float
+    """Share of the map's positive values that lies where the model decides for the label."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """All maps of a case, and what they are of."""
+
+    maps: tuple[ExplainedMap, ...]
+    image: Image
+    arrays: tuple[np.ndarray, ...]
+    """(z, y, x) each."""
+
+
+def methods(names: Sequence[str], trusted: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Name to part. Raises UnknownPartError."""
+    return {name: EXPLANATIONS.load(name, trusted)() for name in names or METHODS}
+
+
+def cases_of(model: Model, names: Sequence[str], workspace: Workspace) -> Sequence[Case]:
+    """Cases by their names in the dataset that the model was trained on, or image files.
+
+    Raises UsageError, DatasetError or WorkspaceError.
+    """
+    if all(Path(name).exists() for name in names):
+        cases, refused = images_to_predict(model, [Path(name) for name in names])
+        for key, why in refused.items():
+            raise UsageError(f"case {short(key)}: {why}")
+        return cases
+    try:
+        dataset = workspace.dataset_folder(model.task.dataset).read_dataset()
+    except AutosegError:
+        raise UsageError(
+            f"{short(', '.join(names))}: no such file, and {workspace.root} does not know {model.task.dataset}, which "
+            "the model was trained on; give image files"
+        ) from None
+    there = {case.key: case for case in dataset.cases}
+    if unknown := [name for name in names if name not in there]:
+        raise UsageError(f"{short(unknown[0])} is neither a file nor a case of {dataset.name}")
+    return [there[name] for name in names]
+
+
+def heads_of(model: Model, labels: Sequence[str]) -> dict[str, int]:
+    """Label to head, of those that are named; of all but the background where none is. Raises UsageError."""
+    names = model.task.labels.head_names
+    known = {name: head for head, name in enumerate(names)}
+    if isinstance(model.task.labels, ExclusiveLabels):
+        del known[names[0]]
+    if unknown := [label for label in labels if label not in known]:
+        raise UsageError(f"the model has no label {short(unknown[0])!r}; it has {short(', '.join(known), 300)}")
+    return {label: known[label] for label in labels or known}
+
+
+def only_model(found: Predictor[Any]) -> Model:
+    """Raises UsageError for an ensemble of configurations, of which each sees another grid."""
+    if isinstance(found, Model):
+        return found
+    raise UsageError("the model is an ensemble of configurations; name the one to explain with -c")
+
+
+def explain(model: Model, case: Case, folder: Path, parts: dict[str, Any], heads: dict[str, int]) -> Explained:
+    """Writes ``folder/<case>_<label>_<method>.nii.gz`` for every label that the model finds in the case.
+
+    Raises UsageError where it finds none of them, or a network has not what a method looks at.
+    """
+    image = placed(read_case(case, model.task.alignment), model.task, case.key)
+    prepared = model.prepare(image)
+    inputs = model.inputs(prepared)
+    masks = dict(zip(heads, model.decided(prepared, [*heads.values()])))
+    found = {label: heads[label] for label, mask in masks.items() if mask.any()}
+    for label in heads.keys() - found.keys():
+        LOG.info("case %s: the model does not find %s, so nothing explains it", case.key, label)
+    if not found:
+        raise UsageError(f"case {case.key}: the model finds none of {short(', '.join(heads), 300)} in it")
+    places = {label: place_of(model, prepared, inputs, masks[label]) for label in found}
+    wanted = [(label, name, part) for label in found for name, part in parts.items()]
+    total = sum(passes(model, part, places[label], found[label]) for label, _, part in wanted)
+    LOG.info("case %s: %d maps, for which the network sees %d patches", case.key, len(wanted), total)
+    maps, arrays = [], []
+    steps = _Steps(progress(iter(range(total)), total, f"explaining {case.key}"))
+    for label, name, part in wanted:
+        whole = _on_file(model, prepared, places[label], explained(model, part, places[label], found[label], steps))
+        inside = _on_file(model, prepared, places[label], places[label].region.astype(np.float32)) > 0.5
+        path = folder / f"{case.key}_{_plain(label)}_{name}.nii.gz"
+        write_channels(whole[None], image.geometry, path)
+        maps.append(_told(case.key, label, name, path.name, part.unit, whole, inside))
+        arrays.append(whole)
+    steps.end()
+    return Explained(tuple(maps), image, tuple(arrays))
+
+
+class _Steps:
+    """Tells a progress bar how many patches were seen."""
+
+    def __init__(self, bar: Iterator[int]) -> None:
+        self._bar = bar
+
+    def __call__(self, count: int) -> None:
+        for _ in range(count):
+            next(self._bar, None)
+
+    def end(self) -> None:
+        for _ in self._bar:
+            pass
+
+
+def prepare_folder(folder: Path) -> None:
+    """Raises OSError or WorkspaceError where nothing can be written."""
+    refuse_unwritable(folder)
+    make_folder(folder)
+
+
+def write_record(folder: Path, maps: Sequence[ExplainedMap]) -> Path:
+    """All maps of a folder as JSON."""
+    path = folder / RECORD
+    write_json(path, list(maps))
+    return path
+
+
+def _on_file(model: Model, prepared: Any, place: Place, found: np.ndarray) -> np.ndarray:
+    """float32 (z, y, x) on the grid of the image's file."""
+    whole = place.on_grid(found, prepared.image.shape[1:])
+    undone: np.ndarray = prepared.record.undo(whole[None], model.configuration.resampler.resample_image)[0]
+    return np.ascontiguousarray(undone, np.float32)
+
+
+def _told(
+    case: str, label: str, method: str, file: str, unit: str, whole: np.ndarray, inside: np.ndarray
+) -> ExplainedMap:
+    z, y, x = (int(place) for place in np.unravel_index(int(whole.argmax()), whole.shape))
+    positive = np.clip(whole, 0, None)
+    share = float(positive[inside].sum() / positive.sum()) if positive.any() else 0.0
+    return ExplainedMap(case, label, method, file, unit, float(whole.max()), (z, y, x), round(share, 4))
+
+
+def _plain(label: str) -> str:
+    """Of a label, what may stand in the name of a file."""
+    return re.sub(r"[^\w.+-]+", "-", label)[:60] or "label"

@@ -1,0 +1,120 @@
+"""`autoseg explain`: maps on the image's grid, and what cannot be explained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load, save
+from small_models import EXCLUSIVE, GEOMETRY, REGIONS, image, plan_of, weights
+
+import autoseg
+from autoseg.bundle.manifest import Manifest
+from autoseg.bundle.write import write_bundle
+from autoseg.cli import main
+from autoseg.parts.readers import read_image, write_channels
+from autoseg.plan import Plan
+from autoseg.settings import RunSettings
+
+FAST = ("--device", "cpu", "--threads", "1")
+
+
+@pytest.fixture
+def model(small_plan: Plan, tmp_path: Path) -> Path:
+    return model_of(small_plan, tmp_path, "3d_fullres")
+
+
+def model_of(small_plan: Plan, folder: Path, name: str, labels: object = EXCLUSIVE, folds: int = 2) -> Path:
+    """A bundle of one configuration, and an image ``in/case_0000.nii.gz``."""
+    plan = plan_of(small_plan, labels)  # type: ignore[arg-type]
+    plan = replace(plan, configurations={name: plan.configurations[name]}, default=name)
+    numbers = tuple(map(str, range(folds)))
+    stored = {name: {fold: weights(plan, name, int(fold)) for fold in numbers}}
+    write_bundle(folder / "model.zip", Manifest("Small", {name: numbers}, {name: 1.0}), plan, stored)
+    write_channels(image().array, GEOMETRY, folder / "in" / "case_0000.nii.gz")
+    return folder
+
+
+def call(folder: Path, *words: str | Path, out: str = "out") -> int:
+    given = ["explain", folder / "model.zip", folder / "in" / "case_0000.nii.gz", "-o", folder / out, *words, *FAST]
+    return main([*map(str, given), "--workspace", str(folder / "workspace")])
+
+
+@pytest.mark.parametrize("name", ["3d_fullres", "2d"])
+@pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS], ids=["exclusive", "regions"])
+def test_maps_lie_on_the_images_grid(small_plan: Plan, tmp_path: Path, name: str, labels: object) -> None:
+    folder = model_of(small_plan, tmp_path, name, labels)
+    methods = ("grad_cam", "guided_backpropagation", "occlusion")
+    assert call(folder, *(word for method in methods for word in ("--method", method))) == 0
+    told = json.loads((folder / "out" / "explained.json").read_text())
+    told = told["maps"] if isinstance(told, dict) else told
+    assert {one["method"] for one in told} == {*methods}
+    for one in told:
+        found = read_image([folder / "out" / one["file"]])
+        assert found.geometry.shape == GEOMETRY.shape and found.geometry.spacing == pytest.approx(GEOMETRY.spacing)
+        assert found.array.max() == pytest.approx(one["largest"], rel=1e-5)
+        z, y, x = one["at"]
+        assert found.array[0, z, y, x] == found.array.max() and 0 <= one["inside"] <= 1
+        assert not found.array[:, 0].any() and not found.array[:, :, :2].any()  # cropped away: nothing was looked at
+    assert (folder / "out" / "case.png").stat().st_size > 5000
+
+
+def test_python_gives_the_same_maps(model: Path) -> None:
+    assert call(model, "--method", "occlusion", "--label", "organ") == 0
+    settings = RunSettings(device="cpu", threads=1)
+    found = autoseg.explain(
+        model / "model.zip", model / "in" / "case_0000.nii.gz", model / "again", methods=["occlusion"],
+        labels=["organ"], settings=settings,
+    )  # fmt: skip
+    (one,) = found
+    first, second = (read_image([model / folder / one.file]).array for folder in ("out", "again"))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--label", "nope"), "the model has no label 'nope'; it has organ, lesion"),
+        (("--label", "background"), "no label 'background'"),
+        (("--method", "nope"), "no 'nope' in autoseg.parts.explanations; choose one of attention, grad_cam"),
+        (("--method", "attention"), "no gates that weigh voxels"),
+    ],
+)
+def test_what_cannot_be_explained_is_told(
+    model: Path, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(model, *words) == 2
+    assert message in capsys.readouterr().err
+    assert not [*(model / "out").glob("*.nii.gz")]
+
+
+def test_a_case_that_is_nowhere_and_an_ensemble_are_refused(
+    small_plan: Plan, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["explain", str(model / "model.zip"), "somebody", "-o", str(tmp_path / "x"), *FAST]
+    assert main([*words, "--workspace", str(tmp_path / "workspace")]) == 2
+    assert "somebody: no such file" in capsys.readouterr().err
+    plan, folds = plan_of(small_plan, EXCLUSIVE), {"3d_fullres": ("0",), "2d": ("0",)}
+    stored = {name: {"0": weights(plan, name, 0)} for name in folds}
+    write_bundle(tmp_path / "two.zip", Manifest("Two", folds, dict.fromkeys(folds, 0.5)), plan, stored)
+    words[1:3] = [str(tmp_path / "two.zip"), str(model / "in" / "case_0000.nii.gz")]
+    assert main([*words, "--workspace", str(tmp_path / "workspace")]) == 2
+    assert "an ensemble of configurations" in capsys.readouterr().err
+
+
+def test_an_image_in_which_nothing_is_found_is_told(
+    small_plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(small_plan, EXCLUSIVE)
+    plan = replace(plan, configurations={"2d": plan.configurations["2d"]}, default="2d")
+    sure = load(weights(plan, "2d", 0))
+    for name, weight in sure.items():
+        if name.endswith("bias") and weight.shape == (3,):  # of the heads: background, whatever there is
+            weight[0] = 1e4
+    write_bundle(tmp_path / "model.zip", Manifest("Sure", {"2d": ("0",)}, {"2d": 1.0}), plan, {"2d": {"0": save(sure)}})
+    write_channels(image().array, GEOMETRY, tmp_path / "in" / "case_0000.nii.gz")
+    assert call(tmp_path) == 2
+    assert "case case: the model finds none of organ, lesion in it" in capsys.readouterr().err
