@@ -97,6 +97,7 @@ class Place:
             ".predict.lock",
             ".lock",
             "plan.old.json",
+            "predicted.jsonl",  # a journal: what is done again is a line more
         }
         found = {}
         for path in sorted([*self.workspace.rglob("*"), *self.out.rglob("*")]):
