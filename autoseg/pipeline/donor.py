@@ -17,7 +17,7 @@ from ..plan import Plan
 from ..run_folder import RunFolder
 from ..training.initial import PREFIX, Donor, entries_of, fitted
 from ..workspace import DatasetFolder
-from .donor_checkpoint import is_checkpoint, read_checkpoint
+from .donor_checkpoint import is_checkpoint, read_checkpoint, refuse_other_files
 
 LOG = logging.getLogger("autoseg")
 MOST_NAMED = 4  # weights in a line of the log
@@ -41,7 +41,9 @@ class Donors:
                 f"{name}: its network is chosen when this machine is measured, but weights fit only the network that "
                 f"they come from. Plan with that first: `autoseg plan_and_preprocess {name} --from MODEL`"
             )
-        if not is_checkpoint(self.path):
+        if is_checkpoint(self.path):
+            refuse_other_files(self.path)
+        else:
             _ = self.trained
 
     @cached_property

@@ -30,9 +30,7 @@ def read_checkpoint(path: Path, task: Task) -> Donor:
     """What a checkpoint holds for the task's network, which must be one of nnU-Net's. Raises ModelError."""
     wanted = names(task.configuration.network)
     with open_checkpoint(path) as stored:
-        state = stored.values.get(STATE)
-        if not isinstance(state, dict):
-            raise ModelError(f"{path} holds no {STATE}; is it a checkpoint of nnU-Net v2, or of nnssl?")
+        state = _state(stored)
         there = {plain_name(name): tensor for name, tensor in state.items() if isinstance(name, str)}
         found = {ours: there[theirs] for ours, theirs in wanted.items() if _is_tensor(there.get(theirs))}
         if sum(tensor.size for tensor in found.values()) > stored.size:
@@ -42,6 +40,19 @@ def read_checkpoint(path: Path, task: Task) -> Donor:
             raise ModelError(f"{path} holds NaN or infinity in {broken}: its training has failed")
         entries, heads = _described(stored)
     return Donor(path.name, file_digest(path), weights, entries, heads)
+
+
+def refuse_other_files(path: Path) -> None:
+    """Without reading a tensor. Raises ModelError for what is no such checkpoint."""
+    with open_checkpoint(path) as stored:
+        _state(stored)
+
+
+def _state(stored: Checkpoint) -> dict[Any, Any]:
+    state = stored.values.get(STATE)
+    if not isinstance(state, dict):
+        raise ModelError(f"{stored.where} holds no {STATE}; is it a checkpoint of nnU-Net v2, or of nnssl?")
+    return state
 
 
 def _is_tensor(value: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.family import Family
-from ..core.files import make_folder, refuse_unwritable
+from ..core.files import make_folder, refuse_unwritable, remove_unfinished
 from ..core.geometry import Image
 from ..core.labels import ExclusiveLabels
 from ..core.names import short
@@ -155,9 +155,13 @@ class _Steps:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Raises OSError or WorkspaceError where nothing can be written."""
+    """Makes it. Raises UsageError where other files lie than those of an earlier explanation, OSError where nothing can
+    be written."""
     refuse_unwritable(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise UsageError(f"{folder} holds other files; give -o a folder of its own")
     make_folder(folder)
+    remove_unfinished(folder)
 
 
 def write_record(folder: Path, maps: Sequence[ExplainedMap]) -> Path:

@@ -41,6 +41,7 @@ def explain_all(
     heads, wanted = story.heads_of(model, labels), story.cases_of(model, cases, workspace)
     story.prepare_folder(folder)
     maps: list[ExplainedMap] = []
+    story.write_record(folder, maps)  # whose folder this is, should it be killed
     for case in wanted:
         explained = story.explain(model, case, folder, parts, heads)
         draw_explained(folder / f"{case.key}.png", explained)

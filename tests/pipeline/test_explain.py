@@ -91,6 +91,16 @@ def test_what_cannot_be_explained_is_told(
     assert not [*(model / "out").glob("*.nii.gz")]
 
 
+def test_other_peoples_files_are_spared(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (model / "out").mkdir()
+    (model / "out" / "case.png").write_text("mine")
+    assert call(model, "--method", "grad_cam") == 2
+    assert "holds other files; give -o a folder of its own" in capsys.readouterr().err
+    assert (model / "out" / "case.png").read_text() == "mine"
+    assert call(model, "--method", "attention", out="again") == 2  # after it has begun
+    assert call(model, "--method", "grad_cam", out="again") == call(model, "--method", "grad_cam", out="again") == 0
+
+
 def test_a_case_that_is_nowhere_and_an_ensemble_are_refused(
     small_plan: Plan, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

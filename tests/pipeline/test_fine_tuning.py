@@ -48,6 +48,8 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert call(workspace, "plan_and_preprocess", raw, *small) == 0
     assert call(workspace, "train", NAME, "0", *ONE, *HERE) == 0
     assert call(workspace, "plan_and_preprocess", other, "--from", NAME, "--no-report", *HERE) == 0
+    (other / "notes.pth").write_text("no checkpoint")
+    torch.save({"weights": {}}, other / "empty.pth")
     return folder
 
 
@@ -131,6 +133,8 @@ def test_a_checkpoint_of_nnunet_is_taken_as_far_as_it_goes(there: Path, tmp_path
         (("--init", "nowhere"), "there is no model 'nowhere'"),
         (("--init", NAME, "--encoder-rate", "2"), "must be a number from 0 to 1"),
         (("--init", "{other}/dataset.json"), "dataset.json"),
+        (("--init", "{other}/notes.pth"), "notes.pth"),
+        (("--init", "{other}/empty.pth"), "holds no network_weights"),
         (("--init", NAME, "--set", "network.features=[12,24,24]"), "can come from"),
     ],
 )
