@@ -69,7 +69,7 @@ def main() -> None:
 
 def prepared(options: argparse.Namespace) -> Path:
     """The workspace whose prepared cases all share."""
-    place: Path = options.workspace / f"{options.dataset.name}_{options.time}"
+    place: Path = options.workspace / f"{options.dataset.name}_{options.time}_{options.configuration}"
     if not (place / "planned").exists():
         wish = ("--time", options.time, "-c", options.configuration, "--no-report")
         pace.autoseg("plan_and_preprocess", str(options.dataset), *wish, *pace.here(place, options))
@@ -92,8 +92,10 @@ def tried(what: str, options: argparse.Namespace) -> dict[str, Any]:
         row = trained(what, place, options)
     except subprocess.CalledProcessError as error:
         row = {"failed": last_line(error.stderr)}
+    except KeyError:
+        row = {"failed": f"the plan has no {options.configuration} of it"}
     except subprocess.TimeoutExpired:
-        row = {"failed": f"planning, or {LEAST} iterations, took more than {LIMIT / 60:g} minutes"}
+        row = {"failed": f"planning, or a short training, took more than {LIMIT / 60:g} minutes"}
     shutil.rmtree(place, ignore_errors=True)
     return row
 
@@ -198,8 +200,8 @@ def lines(rows: list[dict[str, Any]]) -> str:
         patch = "x".join(map(str, row["patch"]))
         shown.append(
             f"{row['what']:40} Dice {row['dice']:.3f} ({pace.interval(row['interval'])}) "
-            f"{row['parameters'] / 1e6:.2f} M parameters, patch {patch} batch {row['batch']}, {row['iterations']} steps "
-            f"of {row['seconds_per_step']:.2f} s"
+            f"{row['parameters'] / 1e6:.2f} M parameters, patch {patch} batch {row['batch']}, "
+            f"{row['iterations']} steps of {row['seconds_per_step']:.2f} s"
         )
     return "\n".join(shown)
 
@@ -219,7 +221,16 @@ def table(key: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
     whole = sorted((row for row in rows if "failed" not in row), key=lambda row: -row["dice"])
     title = f"## {'Losses and objectives' if kind == 'loss' else 'Networks'}, {dataset}, {configuration}\n"
     about = f"{time} of one core each, fold {fold}, {whole[0]['cases'] if whole else 0} held-out cases.\n"
-    head = f"| {kind} | Dice (95 % interval) | against the best | parameters | patch, batch | steps | s per step | memory |"
+    columns = (
+        "Dice (95 % interval)",
+        "against the best",
+        "parameters",
+        "patch, batch",
+        "steps",
+        "s per step",
+        "memory",
+    )
+    head = f"| {' | '.join((kind, *columns))} |"
     shown = [title, about, head, "|---|---|---|---|---|---|---|---|"]
     for row in whole:
         memory = f"{row['memory_planned'] / 2**30:.2f} GiB" if row["memory_planned"] else "-"

@@ -155,6 +155,10 @@ def _refuse_first(
     """Before anything begins, and not when it is the turn of the model or device that is not there."""
     if donors is not None:
         donors.refuse_early(files)
+    _refuse_devices(fold_processes, group, settings)
+
+
+def _refuse_devices(fold_processes: FoldProcesses | None, group: ProcessGroup, settings: RunSettings) -> None:
     if fold_processes and group.size > 1:
         raise UsageError("give either torchrun (one fold in several processes) or --devices (a fold in each)")
     for device in fold_processes.devices if fold_processes else (settings.device,):

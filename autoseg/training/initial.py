@@ -92,10 +92,13 @@ def fitted(task: Task, network: nn.Module, donor: Donor) -> Fitted:
 
 def slow_encoder(network: nn.Module, optimizer: optim.Optimizer, fresh: Sequence[str], rate: float) -> None:
     """From now on the encoder's weights learn at ``rate`` of the learning rate, at 0 not at all; all but the ``fresh``.
+    At 1 nothing changes.
 
     An update is in proportion to the learning rate with every optimizer, so that part of it is the update of a smaller
     rate. Raises UsageError for a network in which no part is called encoder.
     """
+    if rate == 1:
+        return
     parts = {name: weight for name, weight in network.named_parameters() if {*name.split(".")} & {*ENCODERS}}
     if not parts:
         raise UsageError(f"an encoder cannot be slowed down: {type(network).__name__} has no part of that name")
@@ -103,7 +106,7 @@ def slow_encoder(network: nn.Module, optimizer: optim.Optimizer, fresh: Sequence
     if rate == 0:
         for weight in slowed:
             weight.requires_grad_(False)
-    elif rate < 1:
+    else:
         step = optimizer.step
 
         def slower(*given: Any) -> Any:  # its own hooks would do, but those of a step within a step run twice
@@ -135,7 +138,7 @@ def _shapes(spec: Any, inputs: InputSpec, heads: int) -> dict[str, tuple[int, ..
     try:
         with torch.device("meta"):
             return {name: tuple(weight.shape) for name, weight in spec.build(inputs, heads).state_dict().items()}
-    except ValueError:  # it is for a certain number of channels
+    except (ValueError, IndexError):  # it is for a certain number of channels
         return {}
 
 

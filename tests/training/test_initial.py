@@ -185,6 +185,7 @@ def test_a_network_without_an_encoder_cannot_be_slowed_down() -> None:
     network = nn.Sequential(nn.Conv2d(1, 1, 1))
     with pytest.raises(UsageError, match="no part of that name"):
         slow_encoder(network, torch.optim.SGD(network.parameters(), lr=0.1), (), 0.5)
+    slow_encoder(network, torch.optim.SGD(network.parameters(), lr=0.1), (), 1.0)  # nothing is asked of it
 
 
 def test_residual_networks_fit_as_well(small_plan: Plan) -> None:
