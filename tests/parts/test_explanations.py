@@ -131,6 +131,7 @@ def plain_scene() -> Scene:
     return Scene(Plain().eval(), torch.randn(1, 2, 16, 16), region, 2, (1.0, 1.0))
 
 
+@pytest.mark.filterwarnings("ignore")  # captum's own
 def test_occlusion_is_captums() -> None:
     attr = pytest.importorskip("captum.attr")
     scene = plain_scene()
@@ -139,7 +140,7 @@ def test_occlusion_is_captums() -> None:
     torch.testing.assert_close(ours, theirs[0, 0].float(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:Setting backward hooks:UserWarning")
+@pytest.mark.filterwarnings("ignore")  # captum's own
 def test_guided_backpropagation_is_captums() -> None:
     attr = pytest.importorskip("captum.attr")
     scene = plain_scene()
