@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 
@@ -19,8 +21,13 @@ def content_hash(*paths: Path) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of one file as 64 hexadecimal digits, as ``sha256sum`` prints it."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return digest_of(iter(partial(file.read, 1 << 20), b""))
+
+
+def digest_of(blocks: Iterable[bytes]) -> str:
+    """The same of a file's bytes, piece by piece."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
     return digest.hexdigest()

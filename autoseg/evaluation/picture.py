@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,15 @@ def overview(
     prediction differ most. Slices are cut across the axis with the largest spacing. The prediction also shows the
     reference's outline, dotted. Label maps hold the user's values, ``(z, y, x)``; ``channels`` names the channels.
     """
+    with default_style():
+        _overview(path, image, reference, prediction, labels, title, channels)
+
+
+def default_style() -> AbstractContextManager[None]:
+    """Pictures look the same, whatever a matplotlibrc in the current folder or at home says."""
     from matplotlib import rc_context, rcParamsDefault
 
-    with rc_context({name: value for name, value in rcParamsDefault.items() if name != "backend"}):
-        _overview(path, image, reference, prediction, labels, title, channels)  # whatever a matplotlibrc here says
+    return rc_context({name: value for name, value in rcParamsDefault.items() if name != "backend"})
 
 
 def _overview(

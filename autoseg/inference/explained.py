@@ -7,7 +7,7 @@ that patch nothing is looked at, and the map is 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,11 +64,12 @@ def place_of(model: Model, prepared: PreparedCase, inputs: np.ndarray, mask: np.
     patch = (1, *configuration.patch_size) if flat else configuration.patch_size
     box = _around(centre.tolist(), patch, mask.shape)
     reach = configuration.slices // 2 if flat else 0
-    seen = np.stack([_cut(inputs, _moved(box, offset)) for offset in range(-reach, reach + 1)], 1)  # neighbours
     region = _cut(largest[None], box)[0]
-    if flat:
-        return Place(seen.reshape(-1, *patch[1:]), region[0], box, spacing[1:])
-    return Place(seen[:, 0], region, box, spacing)
+    if not flat:
+        return Place(_cut(inputs, box), region, box, spacing)
+    depths = np.clip(np.arange(-reach, reach + 1) + box.start[0], 0, len(mask) - 1)  # the border slices come again
+    seen = _cut(inputs[:, depths], replace(box, start=(0, *box.start[1:]), stop=(len(depths), *box.stop[1:])))
+    return Place(seen.reshape(-1, *patch[1:]), region[0], box, spacing[1:])
 
 
 def explained(model: Model, part: Any, place: Place, head: int, advance: Callable[[int], None]) -> np.ndarray:
@@ -98,19 +99,8 @@ def _around(centre: Sequence[int], patch: Sequence[int], shape: Sequence[int]) -
     return Box((z, y, x), (z + patch[0], y + patch[1], x + patch[2]))
 
 
-def _moved(box: Box, offset: int) -> Box:
-    (z, y, x), (deep, high, wide) = box.start, box.stop
-    return Box((z + offset, y, x), (deep + offset, high, wide))
-
-
 def _cut(array: np.ndarray, box: Box) -> np.ndarray:
-    """(channels, *box) of (channels, z, y, x); beyond it 0, as a sliding window pads, and slices beyond the first and
-    last are these again."""
-    depth = np.clip(np.arange(box.start[0], box.stop[0]), 0, array.shape[1] - 1)
-    if box.stop[0] - box.start[0] > 1:
-        pads = [(max(0, -a), max(0, b - edge)) for a, b, edge in zip(box.start, box.stop, array.shape[1:])]
-        inner = tuple(slice(max(0, a), b) for a, b in zip(box.start, box.stop))
-        return np.pad(array[(slice(None),) + inner], [(0, 0), *pads])
-    y, x = (slice(max(0, a), b) for a, b in zip(box.start[1:], box.stop[1:]))
-    pads = [(max(0, -a), max(0, b - edge)) for a, b, edge in zip(box.start[1:], box.stop[1:], array.shape[2:])]
-    return np.pad(array[:, depth, y, x], [(0, 0), (0, 0), *pads])
+    """(channels, *box) of (channels, z, y, x); beyond it 0, as a sliding window pads."""
+    pads = [(max(0, -a), max(0, b - edge)) for a, b, edge in zip(box.start, box.stop, array.shape[1:])]
+    inside = tuple(slice(max(0, a), b) for a, b in zip(box.start, box.stop))
+    return np.pad(array[(slice(None),) + inside], [(0, 0), *pads])

@@ -28,7 +28,7 @@ from .nnunet_configurations import read_plan_of
 from .nnunet_files import FINAL, ModelFiles, find_model
 from .nnunet_json import file_ending, said
 from .nnunet_postprocessing import read_postprocessing
-from .nnunet_weights import Shapes, from_nnunet, shapes
+from .nnunet_weights import Shapes, finite_weights, from_nnunet, shapes
 
 LOG = logging.getLogger("autoseg")
 
@@ -171,16 +171,7 @@ def _weights(stored: Checkpoint, configuration: Configuration, expected: Shapes)
     odd = next(_unlike(found, expected), None)
     if odd is not None:
         raise ModelError(f"{stored.where} does not hold the network that its plans describe: {odd}")
-    if sum(weight.size for weight in found.values()) > stored.size:
-        raise ModelError(f"{stored.where} is damaged: its {stored.size} bytes cannot hold so many weights")
-    weights = {ours: weight.float() for ours, weight in stored.tensors(found)}
-    broken = next((name for name, weight in weights.items() if not weight.isfinite().all()), None)
-    if broken is not None:
-        raise ModelError(
-            f"{stored.where} holds NaN or infinity in {broken}: its training has failed; import another "
-            "--checkpoint, or other folds (-f)"
-        )
-    return weights
+    return finite_weights(stored, found, "; import another --checkpoint, or other folds (-f)")
 
 
 def _unlike(found: Mapping[str, StoredTensor], expected: Shapes) -> Iterator[str]:

@@ -18,6 +18,7 @@ from ..errors import ModelError
 from ..parts.contracts import Network
 from ..parts.networks import plain_unet, residual_unet
 from ..task import Task
+from .checkpoint import Checkpoint, StoredTensor
 from .nnunet_json import said
 
 UNet = Union[plain_unet.Spec, residual_unet.Spec]
@@ -56,6 +57,18 @@ def from_nnunet(stored: Mapping[str, Any], configuration: Configuration, where: 
         what = f"{missing[0]} is missing" if missing else f"{said(surplus[0])} has no place in it"
         raise ModelError(f"{where} does not hold the network that its plans describe: {what}")
     return {f"{prefix}{ours}": plain[theirs] for ours, theirs in wanted.items()}
+
+
+def finite_weights(stored: Checkpoint, found: Mapping[str, StoredTensor], cure: str = "") -> dict[str, Tensor]:
+    """The tensors ``found`` in a checkpoint, float32. Raises ModelError, with the ``cure``, where its bytes cannot hold
+    them or a training has failed."""
+    if sum(weight.size for weight in found.values()) > stored.size:
+        raise ModelError(f"{stored.where} is damaged: its {stored.size} bytes cannot hold so many weights")
+    weights = {name: weight.float() for name, weight in stored.tensors(found)}
+    broken = next((name for name, weight in weights.items() if not weight.isfinite().all()), None)
+    if broken is not None:
+        raise ModelError(f"{stored.where} holds NaN or infinity in {broken}: its training has failed{cure}")
+    return weights
 
 
 def to_nnunet(weights: Mapping[str, Tensor], configuration: Configuration) -> dict[str, Tensor]:

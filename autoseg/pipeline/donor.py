@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +10,8 @@ from pathlib import Path
 from ..bundle.trained import Trained, read_trained
 from ..bundle.weights import read_weights
 from ..configuration import InitialWeights
+from ..core.digests import digest_of
+from ..dataset_names import some
 from ..errors import UsageError
 from ..plan import Plan
 from ..run_folder import RunFolder
@@ -63,7 +63,11 @@ class Donors:
         share = 100 * found.share
         LOG.info("%s fold_%s begins with weights of %s: %.0f %% of its own", task.name, fold, donor.source, share)
         if found.fresh:
-            LOG.info("%d weights begin at random, for want of a counterpart: %s", len(found.fresh), _some(found.fresh))
+            LOG.info(
+                "%d weights begin at random, for want of a counterpart: %s",
+                len(found.fresh),
+                some(found.fresh, MOST_NAMED),
+            )
         initial = InitialWeights(donor.source, donor.digest, self.encoder_rate, found.fresh)
         return _with(plan, initial), donor
 
@@ -73,7 +77,7 @@ class Donors:
         of = fold if fold in there[chosen] else there[chosen][0]
         task = self.trained.plan.task(chosen)
         weights = {name.removeprefix(PREFIX): value for name, value in read_weights(self.trained, chosen, of).items()}
-        digest = _sha256(self.trained.weight_blocks(chosen, of))
+        digest = digest_of(self.trained.weight_blocks(chosen, of))
         source = f"{self.trained.manifest.name} {chosen} fold_{of}"
         return Donor(source, digest, weights, entries_of(task), task.labels.head_names)
 
@@ -91,15 +95,3 @@ def begun_with(plan: Plan, run: RunFolder, donors: Donors | None) -> tuple[Plan,
 def _with(plan: Plan, initial: InitialWeights | None) -> Plan:
     name, configuration = plan.configuration()
     return replace(plan, configurations=plan.configurations | {name: replace(configuration, initial=initial)})
-
-
-def _sha256(blocks: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for block in blocks:
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _some(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more

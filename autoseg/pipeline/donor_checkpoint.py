@@ -13,7 +13,7 @@ from ..core.digests import file_digest
 from ..data import dataset_json
 from ..errors import AutosegError, ModelError
 from ..interop.checkpoint import Checkpoint, StoredTensor, open_checkpoint
-from ..interop.nnunet_weights import names, plain_name
+from ..interop.nnunet_weights import finite_weights, names, plain_name
 from ..task import Task
 from ..training.initial import IMAGE, Donor, Entry
 
@@ -33,11 +33,7 @@ def read_checkpoint(path: Path, task: Task) -> Donor:
         state = _state(stored)
         there = {plain_name(name): tensor for name, tensor in state.items() if isinstance(name, str)}
         found = {ours: there[theirs] for ours, theirs in wanted.items() if _is_tensor(there.get(theirs))}
-        if sum(tensor.size for tensor in found.values()) > stored.size:
-            raise ModelError(f"{path} is damaged: its {stored.size} bytes cannot hold so many weights")
-        weights = {ours: weight.float() for ours, weight in stored.tensors(found)}
-        if broken := next((name for name, weight in weights.items() if not weight.isfinite().all()), None):
-            raise ModelError(f"{path} holds NaN or infinity in {broken}: its training has failed")
+        weights = finite_weights(stored, found)
         entries, heads = _described(stored)
     return Donor(path.name, file_digest(path), weights, entries, heads)
 

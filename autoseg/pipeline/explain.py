@@ -14,7 +14,6 @@ import numpy as np
 from ..core.family import Family
 from ..core.files import make_folder, refuse_unwritable, remove_unfinished
 from ..core.geometry import Image
-from ..core.labels import ExclusiveLabels
 from ..core.names import short
 from ..core.progress import progress
 from ..core.records import write_json
@@ -92,10 +91,8 @@ def cases_of(model: Model, names: Sequence[str], workspace: Workspace) -> Sequen
 
 def heads_of(model: Model, labels: Sequence[str]) -> dict[str, int]:
     """Label to head, of those that are named; of all but the background where none is. Raises UsageError."""
-    names = model.task.labels.head_names
-    known = {name: head for head, name in enumerate(names)}
-    if isinstance(model.task.labels, ExclusiveLabels):
-        del known[names[0]]
+    labelled = model.task.labels
+    known = {name: head for head, name in enumerate(labelled.head_names) if name in labelled.foreground}
     if unknown := [label for label in labels if label not in known]:
         raise UsageError(f"the model has no label {short(unknown[0])!r}; it has {short(', '.join(known), 300)}")
     return {label: known[label] for label in labels or known}
@@ -123,18 +120,20 @@ def explain(model: Model, case: Case, folder: Path, parts: dict[str, Any], heads
     if not found:
         raise UsageError(f"case {case.key}: the model finds none of {short(', '.join(heads), 300)} in it")
     places = {label: place_of(model, prepared, inputs, masks[label]) for label in found}
-    wanted = [(label, name, part) for label in found for name, part in parts.items()]
-    total = sum(passes(model, part, places[label], found[label]) for label, _, part in wanted)
-    LOG.info("case %s: %d maps, for which the network sees %d patches", case.key, len(wanted), total)
+    total = sum(passes(model, part, places[label], found[label]) for label in found for part in parts.values())
+    count = len(found) * len(parts)
+    LOG.info("case %s: %d maps, for which the network sees %d patches", case.key, count, total)
     maps, arrays = [], []
     steps = _Steps(progress(iter(range(total)), total, f"explaining {case.key}"))
-    for label, name, part in wanted:
-        whole = _on_file(model, prepared, places[label], explained(model, part, places[label], found[label], steps))
-        inside = _on_file(model, prepared, places[label], places[label].region.astype(np.float32)) > 0.5
-        path = folder / f"{case.key}_{_plain(label)}_{name}.nii.gz"
-        write_channels(whole[None], image.geometry, path)
-        maps.append(_told(case.key, label, name, path.name, part.unit, whole, inside))
-        arrays.append(whole)
+    for label in found:
+        place = places[label]
+        inside = _on_file(model, prepared, place, place.region.astype(np.float32)) > 0.5
+        for name, part in parts.items():
+            whole = _on_file(model, prepared, place, explained(model, part, place, found[label], steps))
+            path = folder / f"{case.key}_{_plain(label)}_{name}.nii.gz"
+            write_channels(whole[None], image.geometry, path)
+            maps.append(_told(case.key, label, name, path.name, part.unit, whole, inside))
+            arrays.append(whole)
     steps.end()
     return Explained(tuple(maps), image, tuple(arrays))
 
@@ -164,11 +163,9 @@ def prepare_folder(folder: Path) -> None:
     remove_unfinished(folder)
 
 
-def write_record(folder: Path, maps: Sequence[ExplainedMap]) -> Path:
+def write_record(folder: Path, maps: Sequence[ExplainedMap]) -> None:
     """All maps of a folder as JSON."""
-    path = folder / RECORD
-    write_json(path, list(maps))
-    return path
+    write_json(folder / RECORD, list(maps))
 
 
 def _on_file(model: Model, prepared: Any, place: Place, found: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..core.files import atomic_file
-from ..evaluation.picture import shades, window
+from ..evaluation.picture import default_style, shades, window
 from ..inference.predictor import Predictor
 from ..pipeline import explain as story
 from ..pipeline.explain import Explained, ExplainedMap
 from ..workspace import Workspace
 from .planes import Plane, planes, turned, turned_spacing
 
-LOG = logging.getLogger("autoseg")
 INCHES = 2.8
 COLOURS, SIGNED = "inferno", "RdBu_r"
 FAINT = 0.15  # of the largest value: below, the image shows through
@@ -52,9 +50,7 @@ def explain_all(
 
 def draw_explained(path: Path, found: Explained) -> None:
     """Writes a PNG. Positive values are opaque where they are large; negative ones, if there are any, are blue."""
-    from matplotlib import rc_context, rcParamsDefault
-
-    with rc_context({name: value for name, value in rcParamsDefault.items() if name != "backend"}):
+    with default_style():
         figure = _figure(found)
         with atomic_file(path) as temporary:
             figure.savefig(temporary, dpi=110, format="png", metadata={"Software": "autoseg"})

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.files import atomic_file
 from ..core.labels import Labels
-from ..evaluation.picture import areas, contour, legend, outline, overlay
+from ..evaluation.picture import areas, contour, default_style, legend, outline, overlay
 from .planes import Plane
 
 KINDS = (".png", ".svg")
@@ -64,12 +64,9 @@ def draw(path: Path, rows: Sequence[Sequence[Panel]], how: Drawn) -> None:
 
     In an SVG the slices are embedded PNG files, a pixel each voxel; outlines are vectors, and words are text.
     """
-    from matplotlib import rc_context, rcParamsDefault
+    from matplotlib import rc_context
 
-    with (  # whatever a matplotlibrc says
-        rc_context({name: value for name, value in rcParamsDefault.items() if name != "backend"}),
-        rc_context({"svg.fonttype": "none", "svg.hashsalt": "autoseg"}),
-    ):
+    with default_style(), rc_context({"svg.fonttype": "none", "svg.hashsalt": "autoseg"}):
         figure, dpi = _figure(rows, how)
         kind = path.suffix.lower()[1:]
         metadata = {"Date": None, "Creator": "autoseg"} if kind == "svg" else {"Software": "autoseg"}
