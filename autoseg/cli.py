@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -217,6 +218,12 @@ class _Help(argparse.HelpFormatter):
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their flags."""
+    return _parser(default_workspace())
+
+
+@cache
+def _parser(workspace: str) -> argparse.ArgumentParser:
+    """Built once where several commands are run by one process, as tests and notebooks do."""
     top = _Parser(
         prog="autoseg",
         description="Self-configuring segmentation of medical images: one folder in, one model out.",
@@ -233,15 +240,15 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=_Help,
         )
         command.set_defaults(run=module.run, parser=top)
-        _add_to_all(command)
+        _add_to_all(command, workspace)
         module.add_flags(command)
     return top
 
 
-def _add_to_all(command: argparse.ArgumentParser) -> None:
+def _add_to_all(command: argparse.ArgumentParser, workspace: str) -> None:
     command.add_argument(
         "--workspace",
-        default=default_workspace(),
+        default=workspace,
         metavar="FOLDER",
         help=f"where everything is written (default: ${WORKSPACE_VARIABLE}, else ./{WORKSPACE})",
     )
