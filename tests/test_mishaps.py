@@ -40,6 +40,7 @@ def run(*words: str, shell: str = "", cwd: Path | None = None, **environment: st
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_nobody_reads_what_is_written(raw: Path) -> None:
     assert run("train", "--help", shell="| true")[0] in (0, 141)
     words = ("check", str(raw), "--workspace", str(raw.parent / "ws"))
@@ -47,6 +48,7 @@ def test_nobody_reads_what_is_written(raw: Path) -> None:
     assert run(*words, shell="2>&1 | true")[0] in (0, 141)
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_or_full(raw: Path) -> None:
     words = ("check", str(raw), "--workspace", str(raw.parent / "ws"))
     assert run(*words, shell=">&-")[0] == 0

@@ -163,6 +163,7 @@ def test_predict_and_load_take_what_the_command_takes(home: Path, tmp_path: Path
     assert len(summary.cases) == 1
 
 
+@pytest.mark.slow
 def test_what_validation_keeps_gives_a_roc_and_predictions_give_volumes(home: Path, tmp_path: Path) -> None:
     validation = home / "workspace" / NAME / "runs" / "3d_fullres" / "fold_0" / "validation"
     before = sorted(validation.rglob("*"))
@@ -174,6 +175,7 @@ def test_what_validation_keeps_gives_a_roc_and_predictions_give_volumes(home: Pa
     assert not report.failed and (tmp_path / "out" / "volumes.csv").exists()
 
 
+@pytest.mark.slow
 def test_images_in_memory_may_come_one_per_channel(home: Path) -> None:
     """As lists of SimpleITK's or nibabel's images; what comes back is of the same kind."""
     paths = sorted((home / NAME / "imagesTs").iterdir())

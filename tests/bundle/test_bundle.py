@@ -47,6 +47,7 @@ def written(target: Path, plan: Plan, seed: int = 0, **fields: object) -> Bundle
     return write_bundle(target, manifest(plan, **fields), plan, stored)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1000), ending=st.sampled_from(["", ".zip"]))
 def test_what_a_bundle_predicts_is_what_its_networks_predict(small_plan, tmp_path_factory, seed, ending):
@@ -154,6 +155,7 @@ def test_a_name_must_be_the_name_of_a_folder_anywhere(small_plan, name):
         manifest(small_plan, name=name)
 
 
+@pytest.mark.slow
 def test_a_cascade_of_before_is_read_and_predicts_what_it_did():
     """Its plan says ``previous``, and among the augmentation's values mistakes in what that predicts."""
     stored = Path(__file__).parent / "models" / "cascade_of_before"

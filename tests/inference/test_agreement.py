@@ -141,6 +141,7 @@ def test_folds_that_are_alike_agree_in_patches_that_overlap() -> None:
     assert found["organ"] == pytest.approx(1) and found["lesion"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ensemble", [{"3d_fullres": 1.0}, {"3d_fullres": 0.5, "2d": 0.5}], ids=["one", "two"])
 def test_label_maps_and_other_outputs_stay_the_same_bits(
     small_plan: Plan, tmp_path: Path, ensemble: dict[str, float]

@@ -103,6 +103,7 @@ def test_one_network_that_sees_every_voxel_once_agrees_with_itself() -> None:
     assert measured(overlapping, (0, 16)).max() > 1e-3  # patches that overlap see other surroundings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only_logits", [False, True])
 def test_patches_that_are_alike_disagree_as_any_other(monkeypatch: pytest.MonkeyPatch, only_logits: bool) -> None:
     networks = [network(0), network(1)]
@@ -155,6 +156,7 @@ def test_uncertainty_lies_on_the_files_grid_and_changes_nothing_else(
     assert 0.01 < uncertainty["disagreement"].max() <= 1.6
 
 
+@pytest.mark.slow
 def test_an_ensembles_disagreement_is_that_within_and_that_between_configurations(
     small_plan: Plan, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_float_noise_is_no_problem(tmp_path: Path) -> None:
     assert check_headers(dataset(case(tmp_path, **label)), 1) == []
 
 
+@pytest.mark.slow
 def test_more_files_than_channels_are_not_opened(tmp_path: Path) -> None:
     label = write(tmp_path / "a.nii.gz")
     files = tuple(str(tmp_path / f"a_{number:04d}.nii.gz") for number in range(9999))  # none of them exists

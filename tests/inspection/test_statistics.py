@@ -228,6 +228,7 @@ def test_real_cases_have_the_statistics_of_their_files(start: str) -> None:
                 assert shared - 1 == pytest.approx(expected - 1, rel=0.35, abs=0.01)
 
 
+@pytest.mark.slow
 @real
 def test_adc_of_a_real_prostate_lies_within_its_t2(tmp_path: Path) -> None:
     study = Path(str(FOLDER)) / "dicom/PROSTATEx/ProstateX-0000"

@@ -193,6 +193,7 @@ def test_a_loss_is_less_where_the_network_is_right(name: str, labels: Any) -> No
     assert loss(right, target) < value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*OBJECTIVES, "own_parts.mean_teacher"])
 def test_an_objective_measures_each_patch_judges_all_and_goes_on_from_its_state(name: str) -> None:
     torch.manual_seed(0)

@@ -416,6 +416,7 @@ def test_prediction_holds_no_more_than_is_said(dimensions: int, half: bool, name
         assert found == pytest.approx(plain + spec.held_beside, rel=0.1)
 
 
+@pytest.mark.slow
 def test_where_voxels_look_at_each_other_in_a_fine_stage_it_is_counted() -> None:
     """Two stages only: the coarser one has an eighth of the voxels, each of which looks at 512 bins."""
     spec = Spec((8, 16), ((3,) * 3,) * 2, ((1,) * 3, (2,) * 3), (2, 2), (2,), attention="non_local")

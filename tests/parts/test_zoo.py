@@ -88,6 +88,7 @@ def test_a_monai_that_lacks_the_network_is_to_be_upgraded(monkeypatch: pytest.Mo
         segresnet.Spec().build(ONE, 2)
 
 
+@pytest.mark.slow
 @needs_monai
 def test_a_model_without_its_packages_says_how_to_install_them(
     small_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

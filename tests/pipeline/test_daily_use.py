@@ -115,6 +115,7 @@ def test_a_2d_model_has_pixels(home: Path) -> None:
     assert "voxels of 3 x 1 x 1 mm" in _configuration(plan, "3d_fullres", ("0",))
 
 
+@pytest.mark.slow
 def test_the_only_model_predicts_and_of_several_one_must_be_named(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

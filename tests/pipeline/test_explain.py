@@ -43,6 +43,7 @@ def call(folder: Path, *words: str | Path, out: str = "out") -> int:
     return main([*map(str, given), "--workspace", str(folder / "workspace")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["3d_fullres", "2d"])
 @pytest.mark.parametrize("labels", [EXCLUSIVE, REGIONS], ids=["exclusive", "regions"])
 def test_maps_lie_on_the_images_grid(small_plan: Plan, tmp_path: Path, name: str, labels: object) -> None:

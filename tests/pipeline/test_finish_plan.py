@@ -97,6 +97,7 @@ def call(files: DatasetFolder, *words: str) -> int:
     return main([*words, "--trust", "lab", "--workspace", str(files.root.parent)])
 
 
+@pytest.mark.slow
 def test_the_default_planner_prepares_without_torch_and_measures_nothing(raw: Path, tmp_path: Path) -> None:
     words = ["plan_and_preprocess", str(raw), "--workspace", str(tmp_path)]
     code = f"import sys; from autoseg.cli import main; assert main({words!r}) == 0; print('torch' in sys.modules)"
@@ -208,6 +209,7 @@ def test_a_draft_says_who_decides_on_a_configuration_that_it_does_not_have(
     assert plan_of(files)["draft"]
 
 
+@pytest.mark.slow
 def test_training_on_data_that_were_never_prepared_reads_and_plans_them_first(
     raw: Path, drafted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

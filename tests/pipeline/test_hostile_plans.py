@@ -59,6 +59,7 @@ def test_a_configuration_called_like_a_path_is_refused_and_nothing_is_written(
         assert sorted(measured.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_plans_with_any_value_replaced_are_a_plan_or_a_message(
     seed: int, measured: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -91,6 +92,7 @@ def from_fingerprint(
     return run(capsys, *words, "-o", folder / "plans.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_a_fingerprint_with_any_value_replaced_is_a_plan_or_a_message(
     seed: int, capsys: pytest.CaptureFixture[str], tmp_path: Path

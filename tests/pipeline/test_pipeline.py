@@ -96,6 +96,7 @@ def test_validation_cases_are_scored_whole(trained: Path) -> None:
     assert sorted(scores["cases"]) == sorted(folds["folds"][0]["validation"])
 
 
+@pytest.mark.slow
 def test_a_finished_fold_is_not_trained_again(trained: Path) -> None:
     weights = trained / "workspace" / NAME / "runs" / "3d_fullres" / "fold_0" / "weights.safetensors"
     before = weights.stat().st_mtime_ns

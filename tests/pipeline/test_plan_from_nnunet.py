@@ -52,6 +52,7 @@ def test_the_plan_is_nnunets_and_trains(raw: Path, plans: Path, tmp_path: Path, 
     assert (tmp_path / NAME / "runs" / "coarse" / "fold_all" / "weights.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_wishes_that_a_finished_plan_cannot_grant_are_refused(
     raw: Path, plans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +64,7 @@ def test_wishes_that_a_finished_plan_cannot_grant_are_refused(
     assert json.loads((tmp_path / NAME / "plan.json").read_text())["mirror_axes"] == [1]
 
 
+@pytest.mark.slow
 def test_plans_for_other_channels_are_refused(
     raw: Path, plans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +77,7 @@ def test_plans_for_other_channels_are_refused(
     assert "is for 1 channels, Dataset999_Demo has 2: T1, T2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_splits_beside_the_images_are_the_folds(raw: Path, tmp_path: Path, caplog: Any) -> None:
     words = ["--workspace", str(tmp_path), "--planner", "tiny"]
     assert main(["fingerprint", str(raw), *words[:2]]) == 0

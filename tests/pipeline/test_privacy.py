@@ -113,6 +113,7 @@ def test_other_formats_lose_their_notes_as_well(tmp_path: Path) -> None:
     assert traces(tmp_path / "D") == []
 
 
+@pytest.mark.slow
 def test_nothing_of_a_header_is_prepared_trained_predicted_or_given_away(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels:
         np.testing.assert_array_equal(found[number, 0], counted)
 
 
+@pytest.mark.slow
 def test_the_best_becomes_one_model_with_what_was_found(files, capsys):
     words = ("select", NAME, "--device", "cpu", "--threads", "2", "--workspace", str(files.root.parent))
     assert main([*words, "--precision", "float32"]) == 0

@@ -242,6 +242,7 @@ def test_with_memory_for_nothing_a_sentence_says_what_to_do(
     assert "Traceback" not in said and said.strip().splitlines()[-1].startswith("autoseg train: the device has too")
 
 
+@pytest.mark.slow
 def test_when_validation_begins_nothing_of_the_training_is_alive(
     files: DatasetFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +262,7 @@ def test_when_validation_begins_nothing_of_the_training_is_alive(
     assert found == [0]
 
 
+@pytest.mark.slow
 def test_validation_goes_by_patient_where_the_folds_name_them(files: DatasetFolder) -> None:
     folds = files.read_folds()
     patients = {key: f"patient of {key}" for split in folds.folds for key in split.validation}
@@ -271,6 +273,7 @@ def test_validation_goes_by_patient_where_the_folds_name_them(files: DatasetFold
     assert found.patients == {key: patients[key] for key in folds[0].validation}
 
 
+@pytest.mark.slow
 def test_probabilities_are_counted_at_validation_or_later_from_what_is_kept(
     files: DatasetFolder, caplog: pytest.LogCaptureFixture
 ) -> None:

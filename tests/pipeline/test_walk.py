@@ -99,6 +99,7 @@ def predict(words: Sequence[str]) -> None:
     assert [path.name for path in Path("results").glob("*.nii.gz")], " ".join(words)
 
 
+@pytest.mark.slow
 def test_commands_about_pictures_and_surfaces_end_well(here: Path) -> None:
     geometry, random = Geometry.plain((8, 130, 20), (3.0, 1.0, 1.0)), np.random.default_rng(0)
     labels = np.zeros(geometry.shape, np.uint8)

@@ -63,6 +63,7 @@ def test_a_planner_is_named_as_its_file(name: str) -> None:
     assert PLANNERS.load(name).name == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=8, deadline=None)
 @given(st.tuples(*[st.integers(16, 500)] * 3), st.tuples(*[st.floats(0.3, 6)] * 3))

@@ -131,6 +131,7 @@ def test_another_network_beside_it_is_refused() -> None:
         PlanConstraints(network="plain_unet", fusion=Fusion("middle"))
 
 
+@pytest.mark.slow
 def test_a_plan_whose_groups_are_no_channels_is_refused_where_it_is_read() -> None:
     record = to_json(plan(Fusion("middle", groups=PAIRS)))
     record["configurations"]["2d"]["network"]["groups"] = [[0, 1], [2, 9]]

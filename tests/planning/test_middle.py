@@ -80,6 +80,7 @@ def test_one_configuration_of_each_fusion_joins_a_plan_that_stays_as_it_was(
     assert not joined
 
 
+@pytest.mark.slow
 def test_the_network_that_is_asked_for_is_that_of_the_input() -> None:
     found = planned("input,middle", network="plain_unet")
     assert found.network == "plain_unet"

@@ -50,6 +50,7 @@ def test_every_example_has_a_page(example: Path, tmp_path: Path) -> None:
     assert "infrared" not in example.stem or "; the image is R, G, B" in pictures.cases[0].told
 
 
+@pytest.mark.slow
 def test_channels_that_cases_lack_are_counted(tmp_path: Path) -> None:
     raw = tmp_path / "Dataset001_Gaps"
     make(EXAMPLES / "mr_several_channels.json", raw, GEOMETRY)

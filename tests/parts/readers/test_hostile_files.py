@@ -216,6 +216,7 @@ def test_a_hostile_file_is_refused_by_name_before_it_costs_anything(
     assert "root:" not in "".join(said)
 
 
+@pytest.mark.slow
 def test_what_stands_behind_the_voxels_is_not_unpacked(tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(nifti() + bytes(300_000_000), 1))
     tracemalloc.start()
@@ -349,6 +350,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_files_of_every_kind_are_read_or_refused(
     tmp_path: Path, seed: int, capfd: pytest.CaptureFixture[str]

@@ -272,6 +272,7 @@ def test_a_file_is_what_its_content_says(tmp_path: Path) -> None:
         read_image([tmp_path / "b.png"])
 
 
+@pytest.mark.slow
 def test_large_pictures_are_read_without_a_warning(tmp_path: Path) -> None:
     pixels = np.zeros((10_000, 9_500), np.uint8)  # more than Pillow's 89 megapixels
     Pillow.fromarray(pixels).save(tmp_path / "a.png", compress_level=1)
