@@ -232,3 +232,20 @@ class Workspace:
     def dataset_names(self) -> list[str]:
         """Datasets that were read into this workspace, sorted."""
         return sorted(path.parent.name for path in self.root.glob("*/dataset.json") if _is_named(path.parent.name))
+
+
+def run_at(path: Path, trusted: tuple[str, ...] = ()) -> tuple[DatasetFolder, str, str | None] | None:
+    """The dataset, configuration and fold of ``runs/<configuration>`` or ``runs/<configuration>/fold_0``.
+
+    None where ``path`` is no such folder. Raises WorkspaceError where the dataset is not beside it.
+    """
+    path = path.resolve()
+    parents = [path, path.parent]
+    found = next((place for place in parents if place.parent.name == "runs"), None)
+    if not path.is_dir() or found is None or (path / "dataset.json").is_file():
+        return None
+    root = found.parent.parent
+    if not (root / "dataset.json").is_file():
+        raise WorkspaceError(f"{path} lies in no dataset of a workspace: {root / 'dataset.json'} does not exist")
+    fold = None if found == path else path.name.removeprefix(FOLD)
+    return DatasetFolder(root, trusted), found.name, fold

@@ -13,7 +13,7 @@ from autoseg.core.geometry import Geometry
 from autoseg.errors import WorkspaceError
 from autoseg.newest import newest_model
 from autoseg.parts.readers import write_labels
-from autoseg.workspace import Workspace
+from autoseg.workspace import Workspace, run_at
 
 ELSEWHERE = ("../x", "..", "/etc", "a/b", "a\\b", "", ".", ".hidden", "a\0b", "\ud800", "con", "x" * 300)
 DATASET = "Dataset001_A"
@@ -80,3 +80,12 @@ def test_a_folder_of_datasets_is_no_workspace(
     assert main([command, DATASET, "--workspace", "."]) == 2
     assert "choose another --workspace" in capsys.readouterr().err
     assert (tmp_path / DATASET / "dataset.json").read_text() == described
+
+
+def test_a_dataset_in_a_folder_called_runs_is_no_training(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "Dataset004_X"
+    folder.mkdir(parents=True)
+    with pytest.raises(WorkspaceError, match="lies in no dataset"):
+        run_at(folder)
+    (folder / "dataset.json").write_text("{}")
+    assert run_at(folder) is None

@@ -19,13 +19,18 @@ def add_flags(command: ArgumentParser) -> None:
         "folder", nargs="?", type=_flags.path, default=Path("autoseg_demo"), help="where (default: %(default)s)"
     )
     _flags.add_machine(command)
+    _flags.add_report(command)
 
 
 def run(options: Namespace) -> None:
     from ..core.files import refuse_unwritable
     from ..pipeline import demo as story
+    from ..reporting.story import predictions_report_after
 
     refuse_unwritable(options.folder)
-
-    said = story.demo(options.folder, settings=_options.settings(options))
+    settings = _options.settings(options)
+    said = story.demo(options.folder, settings=settings)
+    if make_page := _options.report_at_end(options, story.files_of(options.folder)):
+        make_page()
+        predictions_report_after(story.predictions_of(options.folder), settings.threads)
     options.console.result(said, folder=options.folder, text=said.splitlines())

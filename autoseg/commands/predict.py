@@ -136,6 +136,7 @@ def run(options: Namespace) -> int:
     from ..inference.options import PredictOptions
     from ..inference.outputs import AGREEMENT, chosen
     from ..pipeline import predict as story
+    from ..pipeline.seen_in_training import seen_in_training, warning_of
     from ..pipeline.to_predict import images_to_predict
     from ..reporting.story import predictions_report_after as report_after
 
@@ -148,6 +149,8 @@ def run(options: Namespace) -> int:
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
     cases, refused = images_to_predict(model, options.input, options.modality)
+    if seen := seen_in_training(path, options.folds, cases):
+        LOG.warning("%s", warning_of(seen, len(cases)))
     report = story.predict(
         model,
         cases,

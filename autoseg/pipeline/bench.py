@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..configuration import NETWORKS, Configuration, StepMemory
 from ..core.amounts import bytes_text
 from ..core.machine import available_on_gpu, memory_bytes, processor
+from ..core.names import counted
 from ..core.records import read_json, to_json, write_json
 from ..errors import PlanningError, RecordError
 from ..parts.contracts import Network
@@ -180,7 +181,7 @@ def this_machine(settings: RunSettings) -> Target:
     if device.type == "cuda":
         card = torch.cuda.get_device_properties(device)
         return gpu(f"this machine's {card.name}", _left(device, card.total_memory), None)
-    threads = f"{settings.threads} threads on {processor()}" if device.type == "cpu" else device.type
+    threads = f"{counted(settings.threads, 'thread')} on {processor()}" if device.type == "cpu" else device.type
     name = f"this machine, {threads}, {bytes_text(memory_bytes())} of main memory"
     return Target(name, memory_bytes(), CPU_BESIDE, CPU_GAPS, device.type != "cpu", share=SHARE_OF_MAIN_MEMORY)
 

@@ -26,7 +26,7 @@ from ..evaluation.tables import score_table
 from ..parts.readers import read_image, read_labels, write_channels, write_labels
 from ..settings import RunSettings
 from ..task import Task
-from ..workspace import Workspace
+from ..workspace import DatasetFolder, Workspace
 
 NAME = "Dataset999_Demo"
 CHANNELS = ("T1", "T2")
@@ -117,6 +117,16 @@ def make_dataset(folder: Path, *, cases: int = TRAINING_CASES, tests: int = TEST
     return folder
 
 
+def files_of(folder: Path) -> DatasetFolder:
+    """What a demo in ``folder`` prepares and trains."""
+    return Workspace(folder / "workspace").dataset_folder(NAME)
+
+
+def predictions_of(folder: Path) -> Path:
+    """Where a demo in ``folder`` predicts."""
+    return folder / "predictions"
+
+
 def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | None = None) -> str:
     """Makes the dataset, plans, trains fold 0, predicts the held-out cases, scores and draws them: all in ``folder``.
 
@@ -136,9 +146,9 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     raw = folder / NAME
     if not (raw / "dataset.json").exists():  # written last
         make_dataset(raw)
-    workspace, predictions = Workspace(folder / "workspace"), folder / "predictions"
-    plan_and_preprocess(raw, workspace, PlanRequest(planner="tiny", settings=settings))
-    trained = train(workspace.dataset_folder(NAME), "0", epochs=epochs, settings=settings)
+    files, predictions = files_of(folder), predictions_of(folder)
+    plan_and_preprocess(raw, Workspace(folder / "workspace"), PlanRequest(planner="tiny", settings=settings))
+    trained = train(files, "0", epochs=epochs, settings=settings)
     model = Model.read(trained, settings=settings)
     cases, _ = find_images([raw / "imagesTs"], len(CHANNELS))
     predict(model, cases, predictions)

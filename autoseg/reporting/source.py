@@ -14,7 +14,7 @@ from ..core.records import read_json
 from ..data.dataset import Dataset
 from ..data.fingerprint import Fingerprint
 from ..data.folds import Folds
-from ..errors import AutosegError, RecordError, WorkspaceError
+from ..errors import AutosegError, RecordError
 from ..evaluation.scores import Summary
 from ..evaluation.selection import RECORD, Selection
 from ..pipeline.status import RunLine, all_runs
@@ -165,20 +165,3 @@ def open_source(files: DatasetFolder, **options: object) -> Source:
     rows = len(source.dataset.cases) * len(source.dataset.labels.foreground) * max(1, len(source.scored()))
     source.room = max(0, source.room - max(0, PER_ROW * rows - WITHOUT_PICTURES))
     return source
-
-
-def run_at(path: Path, trusted: tuple[str, ...] = ()) -> tuple[DatasetFolder, str, str | None] | None:
-    """The dataset, configuration and fold of ``runs/<configuration>`` or ``runs/<configuration>/fold_0``.
-
-    None where ``path`` is no such folder. Raises WorkspaceError where the dataset is not beside it.
-    """
-    path = path.resolve()
-    parents = [path, path.parent]
-    found = next((place for place in parents if place.parent.name == "runs"), None)
-    if not path.is_dir() or found is None or (path / "dataset.json").is_file():
-        return None
-    root = found.parent.parent
-    if not (root / "dataset.json").is_file():
-        raise WorkspaceError(f"{path} lies in no dataset of a workspace: {root / 'dataset.json'} does not exist")
-    fold = None if found == path else path.name.removeprefix("fold_")
-    return DatasetFolder(root, trusted), found.name, fold

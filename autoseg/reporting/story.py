@@ -13,12 +13,12 @@ from ..core.names import counted
 from ..dataset_names import find_dataset
 from ..errors import AutosegError, UsageError
 from ..pipeline.status import RUNNING
-from ..workspace import DatasetFolder, Workspace
+from ..workspace import DatasetFolder, Workspace, run_at
 from .page import Page, refuse_foreign, reload_of, write
 from .predicted_blocks import prediction_sections
 from .predictions import PredictionsSource, open_predictions, predictions_at
 from .sections import Kept, sections
-from .source import Source, open_source, run_at
+from .source import Source, open_source
 
 LOG = logging.getLogger("autoseg")
 NAME = "report.html"

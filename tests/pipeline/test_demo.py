@@ -7,7 +7,7 @@ import pytest
 from autoseg.cli import main
 from autoseg.core.records import read_json
 from autoseg.evaluation.scores import Summary
-from autoseg.pipeline.demo import demo
+from autoseg.pipeline.demo import NAME, demo
 from autoseg.settings import RunSettings
 
 pytestmark = pytest.mark.slow
@@ -25,5 +25,8 @@ def test_one_epoch_finds_the_organ_in_cases_never_seen(tmp_path, caplog, capsys)
     capsys.readouterr()
     assert main(["demo", str(tmp_path), "--device", "cpu"]) == 0
     again = capsys.readouterr().out
+    pages = [tmp_path / "workspace" / NAME / "report.html", tmp_path / "predictions" / "report.html"]
+    assert all(page.is_file() for page in pages)
+    assert all(f"the report is {page}" in caplog.messages for page in pages)
     assert again.splitlines()[:4] == shown.splitlines()[:4]
     assert not any(record.message.startswith("epoch ") for record in caplog.records)

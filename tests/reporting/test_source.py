@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from reported import HOSTILE
 
-from autoseg.errors import WorkspaceError
 from autoseg.reporting import source as sources
-from autoseg.reporting.source import PER_ROW, Source, open_source, run_at
+from autoseg.reporting.source import PER_ROW, Source, open_source
 from autoseg.workspace import DatasetFolder
 
 
@@ -40,15 +37,6 @@ def test_large_tables_leave_less_room_for_pictures(made: DatasetFolder, monkeypa
     assert usual - open_source(made).room == PER_ROW * rows > 0
     monkeypatch.setattr(sources, "PER_ROW", 10**9)
     assert open_source(made).room == 0
-
-
-def test_a_dataset_in_a_folder_called_runs_is_no_training(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "Dataset004_X"
-    folder.mkdir(parents=True)
-    with pytest.raises(WorkspaceError, match="lies in no dataset"):
-        run_at(folder)
-    (folder / "dataset.json").write_text("{}")
-    assert run_at(folder) is None
 
 
 def test_folders_of_the_dataset_are_left_out_even_with_blanks(source: Source) -> None:

@@ -26,25 +26,25 @@ function logarithmic(low, high, from, to) {
   if (!(high > low)) { high = low * 2; low /= 2; }
   const inner = linear(Math.log10(low), Math.log10(high), from, to);
   const ticks = (count) => {
-    const found = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1)
-      for (const factor of [1, 2, 5]) { const value = factor * 10 ** power; if (value >= low * 0.999 && value <= high * 1.001) found.push(Number(value.toPrecision(3))); }
-    if (found.length < 2) return steps(low, high, count).filter((value) => value > 0);
-    const tens = found.filter((value) => Number.isInteger(Math.log10(value)) || Math.abs(Math.log10(value) % 1) < 1e-9);
-    const taken = found.length > count && tens.length > 1 ? tens : found;
-    const every = Math.ceil(taken.length / Math.max(1, count));
-    return taken.filter((_, place) => place % every === 0);
+    const first = Math.floor(Math.log10(low)), powers = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, n) => first + n);
+    const of = (factors) => powers.flatMap((power) => factors.map((factor) => Number((factor * 10 ** power).toPrecision(3))))
+      .filter((value) => value >= low * 0.999 && value <= high * 1.001);
+    const fitting = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]].map(of).find((found) => found.length <= count);
+    const taken = fitting || of([1]).filter((_, place, all) => place % Math.ceil(all.length / count) === 0);
+    return taken.length > 1 ? taken : steps(low, high, count).filter((value) => value > 0);
   };
   return Object.assign((value) => inner(Math.log10(value)), { ticks, back: (at) => 10 ** inner.back(at) });
 }
 
 // The frame of a plot, with room for what stands at its axes.
 function frame(width, height, title, x, y) {
-  const box = { left: y ? 66 : 12, right: width - 14, top: 10, bottom: height - (x.label ? 40 : 24) };
-  const sx = (x.log ? logarithmic : linear)(x.low, x.high, box.left, box.right);
+  const box = { right: width - 14, top: 10, bottom: height - (x.label ? 40 : 24) };
   const sy = y ? (y.log ? logarithmic : linear)(y.low, y.high, box.bottom, box.top) : null;
+  const marks = sy ? sy.ticks(Math.max(2, (box.bottom - box.top) / 40)) : [];
+  box.left = y ? Math.max(66, 26 + 7 * Math.max(...marks.map((tick) => shown(tick).length))) : 12;
+  const sx = (x.log ? logarithmic : linear)(x.low, x.high, box.left, box.right);
   const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": title });
-  if (sy) for (const tick of sy.ticks(Math.max(2, (box.bottom - box.top) / 40))) root.append(
+  for (const tick of marks) root.append(
     svg("line", { class: "grid", x1: box.left, x2: box.right, y1: sy(tick), y2: sy(tick) }),
     svg("text", { class: "quiet", x: box.left - 6, y: sy(tick) + 4, "text-anchor": "end" }, shown(tick)));
   const fits = (tick) => !x.whole || Number.isInteger(tick);

@@ -138,21 +138,38 @@ function drawScatter(figure, block) {
     block.series.flatMap((each) => each.cases.map((key, n) => [each.name, key, each.x[n], each.y[n]]))));
 }
 
+// What the axis shows where a few cases lie far away from all others, which would press these into one line.
+function fence(low, high) {
+  const far = (values) => {
+    const sorted = [...values].sort((a, b) => a - b), [first, third] = [0.25, 0.75].map((share) => quantile(sorted, share));
+    return [first - 3 * (third - first), third + 3 * (third - first)];
+  };
+  const all = extent([...low, ...high]);
+  if (low.length < 5) return all;
+  const [least] = extent(low.filter((value) => value >= far(low)[0])), [, most] = extent(high.filter((value) => value <= far(high)[1]));
+  return all[1] - all[0] > 2 * (most - least) && most > least ? [least, most] : all;
+}
+
 function drawRanges(figure, block) {
   let choice = 0;
   const now = () => block.choices[choice];
-  const holder = html("div", {});
+  const holder = html("div", {}), cut = html("p", { class: "note" });
   figure.append(html("div", { class: "tools" }, chooser("Shown", block.choices.map((each) => each.name), (place) => { choice = place; again(); })));
-  figure.append(...[holder, note(block)].filter(Boolean));
+  figure.append(...[holder, cut, note(block)].filter(Boolean));
   const again = fitted(holder, (width) => {
     const { cases, low, middle, high } = now();
-    const [least, most] = extent([...low, ...high]);
+    const [least, most] = fence(low, high);
     const { root, sx, sy } = frame(width, 260, `${block.title}: ${now().name}`, { label: "cases", hidden: true, low: -1, high: cases.length }, { label: block.y, low: least, high: most });
     cases.forEach((key, n) => {
       const told = `${key}: ${shown(low[n])} to ${shown(high[n])}, median ${shown(middle[n])}`;
-      root.append(svg("line", { stroke: colour(0), "stroke-width": 2, x1: sx(n), x2: sx(n), y1: sy(low[n]), y2: sy(high[n]) }, svg("title", {}, told)));
-      root.append(svg("circle", { cx: sx(n), cy: sy(middle[n]), r: 3, fill: colour(1) }, svg("title", {}, told)));
+      const within = (value) => sy(Math.max(least, Math.min(most, value)));
+      root.append(svg("line", { stroke: colour(0), "stroke-width": 2, x1: sx(n), x2: sx(n), y1: within(low[n]), y2: within(high[n]) }, svg("title", {}, told)));
+      root.append(svg("circle", { cx: sx(n), cy: within(middle[n]), r: 3, fill: colour(1) }, svg("title", {}, told)));
+      if (high[n] > most) root.append(svg("path", { class: "beyond", d: `M${sx(n) - 4} ${sy(most) + 3}h8l-4 -7z`, fill: colour(5) }, svg("title", {}, told)));
+      if (low[n] < least) root.append(svg("path", { class: "beyond", d: `M${sx(n) - 4} ${sy(least) - 3}h8l-4 7z`, fill: colour(5) }, svg("title", {}, told)));
     });
+    const beyond = cases.filter((_, n) => high[n] > most || low[n] < least).length;
+    cut.textContent = beyond ? `${beyond} case${beyond === 1 ? " goes" : "s go"} beyond the frame (triangles): the axis fits the others.` : "";
     return root;
   });
   figure.append(numbersOf(() => ["case", "low", "middle", "high"], () =>

@@ -98,8 +98,22 @@ function plainTable(columns, rows) {
   const head = html("tr", {}, ...columns.map((name) => html("th", { scope: "col", style: { padding: ".3rem .6rem" } }, name)));
   const body = rows.map((row) => html("tr", {}, ...row.map((cell) =>
     html("td", { class: typeof cell === "number" ? "number" : null }, shown(cell)))));
-  return html("div", { class: "rows", tabindex: "0", role: "region", "aria-label": "The numbers" },
-    html("table", {}, html("thead", {}, head), html("tbody", {}, ...body)));
+  return scrolled("The numbers", html("table", {}, html("thead", {}, head), html("tbody", {}, ...body)));
+}
+
+// A table that may be wider or longer than its place, and says so at its edges.
+function scrolled(label, table) {
+  const rows = html("div", { class: "rows", tabindex: "0", role: "region", "aria-label": label }, table);
+  const look = () => {
+    rows.classList.toggle("more-left", rows.scrollLeft > 4);
+    rows.classList.toggle("more-right", rows.scrollWidth - rows.clientWidth - rows.scrollLeft > 4);
+    rows.classList.toggle("more-below", rows.scrollHeight - rows.clientHeight - rows.scrollTop > 4);
+  };
+  rows.addEventListener("scroll", look, { passive: true });
+  const seen = new ResizeObserver(look);
+  seen.observe(rows);
+  seen.observe(table);
+  return rows;
 }
 
 function note(block) {

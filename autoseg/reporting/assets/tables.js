@@ -28,8 +28,7 @@ function drawTable(figure, block) {
     count.textContent = rows.length > MOST_ROWS ? `${found}, of which the first ${MOST_ROWS} are shown` : found;
   };
   if (block.filtered) figure.append(tools(block, state, fill));
-  figure.append(html("div", { class: "rows", tabindex: "0", role: "region", "aria-label": block.title },
-    html("table", {}, html("thead", {}, html("tr", {}, ...heads)), body)));
+  figure.append(scrolled(block.title, html("table", {}, html("thead", {}, html("tr", {}, ...heads)), body)));
   figure.append(...[block.filtered ? count : null, note(block)].filter(Boolean));
   fill();
 }

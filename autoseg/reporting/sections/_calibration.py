@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from ...core.names import counted
 from ...core.records import read_json
 from ...errors import RecordError
 from ...evaluation.calibration import BINS, Bins, Calibration, expected_error, overconfidence, pooled
@@ -39,14 +40,14 @@ def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[
             without[fold] = "validated by an earlier version"
             continue
         try:
-            counted = read_json(path, Calibration).cases
+            binned = read_json(path, Calibration).cases
         except RecordError as error:
             without[fold] = f"{source.told(error)}; remove that file"
             continue
-        if counted.keys() != summary.cases.keys():
+        if binned.keys() != summary.cases.keys():
             without[fold] = "calibration.json is of other cases than scores.json; remove that file"
             continue
-        cases += counted.values()
+        cases += binned.values()
     return cases, without
 
 
@@ -77,9 +78,10 @@ def _errors(labels: Mapping[str, Bins], cases: int) -> Table:
         for label, bins in labels.items()
     ]
     note = (
-        f"How far probabilities lie from how often they are right, over all voxels of {cases} validation cases in "
-        f"{BINS} bins. Most voxels are surely background and hide what happens at borders; so the error is also given "
-        f"{FOUND}. Overconfidence above 0: the network promises more than it keeps."
+        "How far probabilities lie from how often they are right, over all voxels of "
+        f"{counted(cases, 'validation case')} in {BINS} bins. Most voxels are surely background and hide "
+        f"what happens at borders; so the error is also given {FOUND}. "
+        "Overconfidence above 0: the network promises more than it keeps."
     )
     return Table("Calibration: expected calibration error", columns, tuple(rows), note, filtered=False)
 

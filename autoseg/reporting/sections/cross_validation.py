@@ -182,9 +182,7 @@ def _swarm(whole: Summary) -> Swarm:
         groups = tuple(_group(whole.cases, label, metric) for label in labels)
         share = metric.startswith(SHARES)
         distance = metric.endswith("_mm")
-        choices.append(
-            Groups(called(metric), groups, low=0.0 if share or distance else None, high=1.0 if share else None)
-        )
+        choices.append(Groups(called(metric), groups, low=0.0 if distance else None, high=1.0 if share else None))
     return Swarm("Scores of all cases", tuple(choices), f"A point is a case; the box holds the middle half.{told}")
 
 
@@ -222,6 +220,8 @@ def case_dice(whole: Summary) -> dict[str, float]:
 
 def telling(ranked: Sequence[str]) -> dict[str, str]:
     """Of cases from worst to best, those that are shown and why: the best, the median and the five worst."""
+    if len(ranked) == 1:
+        return {ranked[0]: "the only one"}
     chosen = {ranked[-1]: "best"} if ranked else {}
     if len(ranked) > 2:
         chosen.setdefault(ranked[len(ranked) // 2], "median")
@@ -241,12 +241,11 @@ def _pictures(source: Source, name: str, whole: Summary, fold_of: Mapping[str, s
         told = f"{why}: mean Dice {ranked[key]:.3f} ({_dice_told(whole.cases[key])}), fold {fold_of[key]}"
         files = files_in(folder, key, source.dataset.file_ending, source.dataset.labels)
         shown.append(Shown(known[key], told, files, why not in ("best", "median")))
-    note = (
-        "By mean Dice over labels. Best and median show the slices with the most labelled voxels, the worst cases "
-        "those with the most wrong ones."
-    )
+    titles = {1: "The case that was scored", 2: "Best and worst case"}
+    note = "By mean Dice over labels. Best and median show the slices with the most labelled voxels, the worst cases "
+    note = f"{note}those with the most wrong ones." if len(ranked) > 1 else "Slices with the most wrong voxels."
     notices = [Notice(f"Not among the dataset's cases any more: {', '.join(gone)}")] if gone else []
-    return [*pictures(source, "Best, median and worst cases", shown, note), *notices]
+    return [*pictures(source, titles.get(len(ranked), "Best, median and worst cases"), shown, note), *notices]
 
 
 def _dice_told(case: Mapping[str, Mapping[str, float | None]]) -> str:

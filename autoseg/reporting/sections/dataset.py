@@ -147,7 +147,7 @@ def _label_sizes(measured: Sizes, of: str) -> Swarm:
     told = ", ".join(f"{label} in {count}" for label, count in empty.items() if count)
     note = f"Cases without a label have no point: {told}." if told else "Every case has every label."
     note += _told(measured, MOST_LABELS)
-    return Swarm(f"Size per label ({of})", (Groups("", groups, log=True),), note)
+    return Swarm(f"Size per label ({of})", (Groups(f"size ({of})", groups, log=True),), note)
 
 
 def _rarest(measured: Sizes, most: int) -> list[str]:

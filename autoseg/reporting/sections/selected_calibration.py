@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...core.names import counted
 from ...evaluation.calibration import BINS, expected_error, overconfidence
 from ...evaluation.selection import RECORD
 from ..blocks import Block, Cell, Column, Table, number
@@ -42,8 +43,8 @@ def blocks(source: Source) -> list[Block]:
         else "Temperatures make the cases no likelier, so the model has none."
     )
     note = (
-        f"{found.chosen.name} on {found.cases} validation cases, each with the temperatures that were learned without "
-        f"its fold; those that are shown were learned from all. {verdict}"
+        f"{found.chosen.name} on {counted(found.cases, 'validation case')}, each with the temperatures that were "
+        f"learned without its fold; those that are shown were learned from all. {verdict}"
     )
     return [Table("Calibration before and after temperatures", columns, tuple(rows), note, filtered=False)]
 
