@@ -24,6 +24,7 @@ COVERED = {
     "evaluation/resampling.py": "evaluation/test_scores.py",
     "evaluation/selection.py": "pipeline/test_select.py",
     "inference/attempt.py": "pipeline/test_predict.py",
+    "inference/decided.py": "pipeline/test_explain.py",
     "inference/explained.py": "pipeline/test_explain.py",
     "inference/fold_pairs.py": "inference/test_agreement.py",
     "inference/inputs.py": "pipeline/test_inputs.py",

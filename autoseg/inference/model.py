@@ -30,6 +30,7 @@ from ..preprocessing.priors import on_grid
 from ..settings import Resolved, RunSettings, resolve
 from ..task import Task
 from .accumulator import Space
+from .decided import Decided
 from .ensemble import Ensemble
 from .fold_pairs import FoldPairs
 from .inputs import all_inputs
@@ -187,17 +188,12 @@ class Model(Predictor[PreparedCase]):
         window = self._sweep(prepared, options, run, space, clock, disagreement=disagreement, pairs=pairs)
         return resampled_slabs(window, resampling, self.configuration.resampler)
 
-    def decided(self, prepared: PreparedCase, heads: Collection[int], options: PredictOptions = DEFAULT) -> np.ndarray:
-        """(heads, z, y, x) bool, on the network's grid: where it decides for each of these heads."""
-        window = self._sweep(prepared, options, resolve(self.settings, predicting=True))
-        found = np.zeros((len(heads), *window.shape), bool)
-        for z in range(window.shape[0]):
-            logits = Slab(window.read(z, z + 1), window.readout).logits()[0]
-            best = logits.argmax(-1)
-            for place, head in zip(found, heads):
-                on = best == head if self.task.labels.exclusive else logits[..., head] > 0
-                place[z] = on.cpu().numpy()
-        return found
+    def decided(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> Decided:
+        """Where it decides for each of its heads."""
+        window, labels = self._sweep(prepared, options, resolve(self.settings, predicting=True)), self.task.labels
+        read = (Slab(window.read(z, z + 1), window.readout).logits()[0] for z in range(window.shape[0]))
+        slices = (logits.cpu().numpy() for logits in read)
+        return Decided.of_slices(slices, len(labels.head_names), window.shape, labels.exclusive)
 
     def logits(self, prepared: PreparedCase, options: PredictOptions = DEFAULT) -> torch.Tensor:
         """Logits (heads, z, y, x), float32, on the network's grid. Raises ModelError when they are not finite."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,15 @@ class ExplainedMap:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """All maps of a case, and what they are of."""
+class Seen:
+    """One map, with what is drawn of it."""
 
-    maps: tuple[ExplainedMap, ...]
+    told: ExplainedMap
     image: Image
-    arrays: tuple[np.ndarray, ...]
-    """(z, y, x) each."""
+    array: np.ndarray
+    """The map (z, y, x), float32."""
+    inside: np.ndarray
+    """(z, y, x) bool: the part of the label that is explained."""
 
 
 def methods(names: Sequence[str], trusted: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -105,37 +107,35 @@ def only_model(found: Predictor[Any]) -> Model:
     raise UsageError("the model is an ensemble of configurations; name the one to explain with -c")
 
 
-def explain(model: Model, case: Case, folder: Path, parts: dict[str, Any], heads: dict[str, int]) -> Explained:
-    """Writes ``folder/<case>_<label>_<method>.nii.gz`` for every label that the model finds in the case.
+def explain(model: Model, case: Case, folder: Path, parts: dict[str, Any], heads: dict[str, int]) -> Iterator[Seen]:
+    """Writes ``folder/<case>_<label>_<method>.nii.gz`` for every label that the model finds in the case, and gives one
+    map after the other: those of a label together, those first for which the network sees fewest patches.
 
     Raises UsageError where it finds none of them, or a network has not what a method looks at.
     """
     image = placed(read_case(case, model.task.alignment), model.task, case.key)
     prepared = model.prepare(image)
-    inputs = model.inputs(prepared)
-    masks = dict(zip(heads, model.decided(prepared, [*heads.values()])))
-    found = {label: heads[label] for label, mask in masks.items() if mask.any()}
+    inputs, decided = model.inputs(prepared), model.decided(prepared)
+    found = {label: head for label, head in heads.items() if decided.of(head).any()}
     for label in heads.keys() - found.keys():
         LOG.info("case %s: the model does not find %s, so nothing explains it", case.key, label)
     if not found:
         raise UsageError(f"case {case.key}: the model finds none of {short(', '.join(heads), 300)} in it")
-    places = {label: place_of(model, prepared, inputs, masks[label]) for label in found}
-    total = sum(passes(model, part, places[label], found[label]) for label in found for part in parts.values())
-    count = len(found) * len(parts)
-    LOG.info("case %s: %d maps, for which the network sees %d patches", case.key, count, total)
-    maps, arrays = [], []
+    first = next(iter(found.values()))
+    seen = place_of(model, prepared, inputs, decided.of(first))  # patches of all labels are of one size
+    counts = {name: passes(model, part, seen, first) for name, part in parts.items()}
+    total, names = len(found) * sum(counts.values()), file_names(model.task.labels.foreground)
+    LOG.info("case %s: %d maps, for which the network sees %d patches", case.key, len(found) * len(parts), total)
     steps = _Steps(progress(iter(range(total)), total, f"explaining {case.key}"))
-    for label in found:
-        place = places[label]
+    for label, head in found.items():
+        place = place_of(model, prepared, inputs, decided.of(head))
         inside = _on_file(model, prepared, place, place.region.astype(np.float32)) > 0.5
-        for name, part in parts.items():
-            whole = _on_file(model, prepared, place, explained(model, part, place, found[label], steps))
-            path = folder / f"{case.key}_{_plain(label)}_{name}.nii.gz"
+        for name in sorted(parts, key=lambda name: counts[name]):  # a network that does not suit is told at once
+            whole = _on_file(model, prepared, place, explained(model, parts[name], place, head, steps))
+            path = folder / f"{case.key}_{names[label]}_{name}.nii.gz"
             write_channels(whole[None], image.geometry, path)
-            maps.append(_told(case.key, label, name, path.name, part.unit, whole, inside))
-            arrays.append(whole)
+            yield Seen(_told(case.key, label, name, path.name, parts[name].unit, whole, inside), image, whole, inside)
     steps.end()
-    return Explained(tuple(maps), image, tuple(arrays))
 
 
 class _Steps:
@@ -184,6 +184,14 @@ def _told(
     return ExplainedMap(case, label, method, file, unit, float(whole.max()), (z, y, x), round(share, 4))
 
 
-def _plain(label: str) -> str:
-    """Of a label, what may stand in the name of a file."""
-    return re.sub(r"[^\w.+-]+", "-", label)[:60] or "label"
+def file_names(labels: Iterable[str]) -> dict[str, str]:
+    """Label to what stands for it in names of files, each another, also where case does not matter."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for number, label in enumerate(labels, 1):
+        plain = re.sub(r"[^\w.+-]+", "-", label)[:60] or "label"
+        while plain.lower() in taken:
+            plain = f"{plain}-{number}"
+        taken.add(plain.lower())
+        names[label] = plain
+    return names

@@ -1,24 +1,37 @@
-"""Maps of an explanation as one picture: a row for each, three planes through its largest value."""
+"""What explains a model's decisions, as people look at it: a page of all cases and labels, and a picture of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.files import atomic_file
-from ..evaluation.picture import default_style, shades, window
+from .. import __version__
+from ..core.labels import Labels
+from ..data.dataset import Case
+from ..inference.model import Model
 from ..inference.predictor import Predictor
 from ..pipeline import explain as story
-from ..pipeline.explain import Explained, ExplainedMap
+from ..pipeline.explain import ExplainedMap, Seen
 from ..workspace import Workspace
-from .planes import Plane, planes, turned, turned_spacing
+from .blocks import Block, CasePicture, Column, Pictures, Section, Table, number
+from .explained_figure import Row, draw_rows
+from .page import Page, refuse_foreign, write
+from .pictures import Drawing, how_seen, legend, picture, shown_channel
+from .planes import planes, turned, turned_spacing
+from .room import MOST_PICTURES, fitting
 
-INCHES = 2.8
-COLOURS, SIGNED = "inferno", "RdBu_r"
-FAINT = 0.15  # of the largest value: below, the image shows through
+NAME = "report.html"
+EVIDENCE = (
+    ("a quarter of the largest value and more", "#F0E442"),
+    ("half", "#FF8C1A"),
+    ("three quarters", "#FF1F6B"),
+    ("against the label, a quarter and more", "#4D7CFF"),
+)
+SHARES = (0.25, 0.5, 0.75)  # of the first three
 
 
 def explain_all(
@@ -30,7 +43,7 @@ def explain_all(
     methods: Sequence[str] = (),
     labels: Sequence[str] = (),
 ) -> list[ExplainedMap]:
-    """Maps and a picture of every case in ``folder``, and ``explained.json`` about them.
+    """Maps of every case in ``folder``, a picture for each case and label, a page, and ``explained.json`` about them.
 
     ``cases`` are names of cases of the dataset that the model was trained on, or image files; ``labels`` none takes all
     that are found. Raises UsageError, UnknownPartError, ModelError, DatasetError or OSError.
@@ -38,67 +51,91 @@ def explain_all(
     model, parts = story.only_model(found), story.methods(methods, workspace.trusted)
     heads, wanted = story.heads_of(model, labels), story.cases_of(model, cases, workspace)
     story.prepare_folder(folder)
-    maps: list[ExplainedMap] = []
-    story.write_record(folder, maps)  # whose folder this is, should it be killed
-    for case in wanted:
-        explained = story.explain(model, case, folder, parts, heads)
-        draw_explained(folder / f"{case.key}.png", explained)
-        maps += explained.maps
-        story.write_record(folder, maps)
-    return maps
+    refuse_foreign(folder / NAME)
+    story.write_record(folder, [])  # whose folder this is, should it be killed
+    made = _Made(model, folder)
+    drawn, notices = fitting(made.pictures(wanted, parts, heads), made)
+    write(folder / NAME, _page(model, made.maps, drawn, notices))
+    return made.maps
 
 
-def draw_explained(path: Path, found: Explained) -> None:
-    """Writes a PNG. Positive values are opaque where they are large; negative ones, if there are any, are blue."""
-    with default_style():
-        figure = _figure(found)
-        with atomic_file(path) as temporary:
-            figure.savefig(temporary, dpi=110, format="png", metadata={"Software": "autoseg"})
+@dataclass
+class _Made:
+    """Mutable: what has been made, and the room that the page has left. One map is in memory at a time."""
+
+    model: Model
+    folder: Path
+    maps: list[ExplainedMap] = field(default_factory=list)
+    room: int = MOST_PICTURES
+    room_of_volumes: int = 0
+
+    def pictures(self, cases: Sequence[Case], parts: dict[str, Any], heads: dict[str, int]) -> Iterator[CasePicture]:
+        """Of the page, one for each map."""
+        labels = self.model.task.labels
+        names = story.file_names(labels.foreground)
+        for case in cases:
+            rows: list[Row] = []
+            for seen in story.explain(self.model, case, self.folder, parts, heads):
+                self.maps.append(seen.told)
+                rows.append(Row.of(seen))
+                yield _picture(seen, labels)
+                if len(rows) == len(parts):
+                    draw_rows(self.folder / f"{case.key}_{names[seen.told.label]}.png", rows)
+                    rows = []
+            story.write_record(self.folder, self.maps)
 
 
-def _figure(found: Explained) -> Any:
-    from matplotlib.figure import Figure
-
-    geometry = found.image.geometry
-    shown, spacing = planes(geometry), turned_spacing(geometry)
-    grey = turned(shades(found.image.array[0], window(found.image.array[0])), geometry)
-    figure = Figure(figsize=(INCHES * len(shown) + 1.6, (INCHES + 0.3) * len(found.maps)), layout="constrained")
-    axes = figure.subplots(len(found.maps), len(shown), squeeze=False)
-    for line, told, array in zip(axes, found.maps, found.arrays):
-        heat = turned(array, geometry)
-        peak = np.unravel_index(int(heat.argmax()), heat.shape)
-        most = max(float(np.abs(heat).max()), 1e-12)
-        signed = bool(heat.min() < 0)
-        images = [
-            _panel(each, plane, grey, heat, int(peak[plane.axis]), spacing, most, signed)
-            for each, plane in zip(line, shown)
-        ]
-        line[0].set_ylabel(f"{told.label}: {told.method}", fontsize=9)
-        figure.colorbar(images[0], ax=line.tolist(), shrink=0.8).set_label(told.unit, fontsize=7)
-    figure.suptitle(f"{found.maps[0].case}: where the evidence lies", fontsize=11)
-    return figure
+def _picture(seen: Seen, labels: Labels) -> CasePicture:
+    told, image = seen.told, seen.image
+    geometry, place = image.geometry, 1 + list(labels.foreground).index(told.label)
+    drawing = Drawing(
+        turned(image.array[shown_channel(image)], geometry),
+        turned(seen.inside * np.uint16(place), geometry),
+        None,
+        turned(_marks(seen.array), geometry),
+        turned_spacing(geometry),
+        planes(geometry),
+        EVIDENCE,
+    )
+    how = f"{told.unit}; the largest is {told.largest:.3g}, {told.inside:.0%} of what is positive lies within the label"
+    return picture(f"{told.case}, {told.label}: {told.method}", how, drawing, labels, at_errors=True)
 
 
-def _panel(
-    axes: Any,
-    plane: Plane,
-    grey: np.ndarray,
-    heat: np.ndarray,
-    index: int,
-    spacing: tuple[float, float, float],
-    most: float,
-    signed: bool,
-) -> Any:
-    rows, columns = (spacing[axis] for axis in range(3) if axis != plane.axis)
-    shown = {"aspect": rows / columns, "interpolation": "nearest"}
-    axes.imshow(plane.cut(grey, index), cmap="gray", vmin=0, vmax=1, **shown)
-    values = plane.cut(heat, index)
-    opacity = np.clip(np.abs(values) / most, 0, 1)
-    opacity = np.where(opacity < FAINT, 0, 0.25 + 0.6 * opacity)
-    colours, low = (SIGNED, -most) if signed else (COLOURS, 0.0)
-    image = axes.imshow(values, cmap=colours, vmin=low, vmax=most, alpha=opacity, **shown)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(f"{plane.name} {plane.told(index, heat.shape[plane.axis])}", fontsize=7)
-    for letter, (x, y) in zip(plane.letters or (), ((0.03, 0.5), (0.97, 0.5), (0.5, 0.95), (0.5, 0.05))):
-        axes.text(x, y, letter, transform=axes.transAxes, color="white", fontsize=8, ha="center", va="center")
-    return image
+def _marks(array: np.ndarray) -> np.ndarray:
+    """Numbers of ``EVIDENCE`` from 1; 0 where nothing speaks for or against the label."""
+    most = float(np.abs(array).max())
+    if most == 0:
+        return np.zeros(array.shape, np.uint8)
+    marks = np.digitize(array, [share * most for share in SHARES]).astype(np.uint8)
+    marks[array <= -SHARES[0] * most] = len(EVIDENCE)
+    return marks
+
+
+def _page(model: Model, maps: Sequence[ExplainedMap], drawn: Sequence[CasePicture], notices: Sequence[Block]) -> Page:
+    labels = model.task.labels
+    columns = (
+        *(Column(name, chosen=True) for name in ("case", "label", "method")),
+        Column("largest value", number=True),
+        Column("within the label (%)", number=True, hint="share of positive values that lies in the explained part"),
+        Column("largest at (z, y, x)", hint="voxel of the file, counted from 0"),
+        Column("file"),
+    )
+    rows = tuple(
+        (one.case, one.label, one.method, number(one.largest), number(100 * one.inside), str(one.at), one.file)
+        for one in maps
+    )
+    note = (
+        "Slices with most evidence. A map shows what the network used, not whether that is right; trust what several "
+        f"methods show.{how_seen(labels)}"
+    )
+    blocks: list[Block] = [*notices, Table("All maps", columns, rows)]
+    if drawn:
+        title = "Where the evidence lies"
+        blocks.insert(0, Pictures(title, tuple(drawn), legend(labels), EVIDENCE, note, "explained part", "evidence"))
+    name = model.trained.manifest.name if model.trained and model.trained.manifest else model.task.name
+    return Page(
+        "Explanations",
+        f"{len(maps)} maps of {name}",
+        __version__,
+        (Section("explained", "Explanations", tuple(blocks)),),
+    )

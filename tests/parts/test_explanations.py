@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from planted import EDGE, SHIFT, Planted, around
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,39 +19,13 @@ from autoseg.parts.explanations import attention, grad_cam, guided_backpropagati
 from autoseg.parts.networks import attention_unet, modular_unet
 from autoseg.pipeline.explain import EXPLANATIONS
 
-EDGE, SHIFT, BLOCK = 32, 12, 4  # voxels; evidence for a label lies SHIFT voxels from where the label is decided
 NOISE = 0.05  # of the largest value, of a map that samples
-CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 ACTIVATIONS = {
     "relu": functional.relu,
     "leaky_relu in place": lambda maps: functional.leaky_relu(maps, 0.01, inplace=True),
     "gelu": functional.gelu,
     "a module": nn.SiLU(),
 }
-
-
-class Planted(nn.Module):
-    """Decides for head 1 by what lies SHIFT voxels further along the last axis, for head 2 by what is dark at the place
-    itself. It looks at means of blocks of 4 voxels."""
-
-    def __init__(self, dimensions: int, activation: Any = functional.relu) -> None:
-        super().__init__()
-        kernel = (1,) * (dimensions - 1) + (SHIFT + 1,)
-        self.activation, self.dimensions = activation, dimensions
-        self.down = CONVOLUTION[dimensions](1, 2, BLOCK, stride=BLOCK, bias=False)
-        self.far = CONVOLUTION[dimensions](2, 3, kernel, padding=tuple(edge // 2 for edge in kernel), bias=False)
-        with torch.no_grad():
-            self.down.weight[0], self.down.weight[1] = BLOCK**-dimensions, -(BLOCK**-dimensions)
-            self.far.weight.zero_()
-            middle = (0,) * (dimensions - 1)
-            self.far.weight[(1, 0, *middle, -1)] = 1.0
-            self.far.weight[(2, 1, *middle, SHIFT // 2)] = 1.0
-        for parameter in self.parameters():
-            parameter.requires_grad_(False)
-
-    def forward(self, patches: Tensor) -> list[Tensor]:
-        maps = functional.interpolate(self.activation(self.down(patches)), scale_factor=2)
-        return [functional.interpolate(self.far(maps), scale_factor=2)]
 
 
 def planted(dimensions: int, activation: Any = functional.relu) -> tuple[Scene, np.ndarray]:
@@ -63,13 +38,6 @@ def planted(dimensions: int, activation: Any = functional.relu) -> tuple[Scene, 
     patch[(0, 0, *(slice(20, 28),) * (dimensions - 1), slice(2, 8))] = -4.0
     region[(*rows, slice(20 - SHIFT, 24 - SHIFT))] = True
     return Scene(Planted(dimensions, activation).eval(), patch, region, 1, (1.0,) * dimensions), evidence
-
-
-def around(mask: np.ndarray, reach: int = BLOCK) -> np.ndarray:
-    """With the voxels that are no further away than a coarse map or block blurs."""
-    for axis in range(mask.ndim):
-        mask = np.logical_or.reduce([np.roll(mask, step, axis) for step in range(-reach, reach + 1)])
-    return mask
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -102,6 +70,39 @@ def test_grad_cam_is_what_its_formula_says() -> None:
     found = grad_cam.Spec().explain(scene, lambda count: None)
     torch.testing.assert_close(found, expected[0, 0])
     assert found.max() > 0
+
+
+class WithBranches(nn.Module):
+    """Two scales of logits, and a branch at the coarse one that teaches only, computed last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.down, self.deep = nn.Conv2d(1, 4, 2, stride=2), nn.Conv2d(4, 4, 3, padding=1)
+        self.up, self.fine, self.coarse = nn.ConvTranspose2d(4, 4, 2, 2), nn.Conv2d(4, 3, 1), nn.Conv2d(4, 3, 1)
+        self.teaches = nn.Conv2d(4, 4, 1)
+
+    def forward(self, patches: Tensor) -> list[Tensor]:
+        deep = self.deep(self.down(patches).relu()).relu()
+        fine = self.fine(self.up(deep))
+        self.taught = self.teaches(deep)
+        return [fine, self.coarse(deep)]
+
+
+def test_grad_cam_looks_at_what_leads_to_the_score_and_is_no_logit() -> None:
+    torch.manual_seed(1)
+    network = WithBranches().eval()
+    region = torch.zeros(16, 16, dtype=torch.bool)
+    region[4:9, 5:12] = True
+    scene = Scene(network, torch.randn(1, 1, 16, 16), region, 2, (1.0, 1.0))
+    deep = network.deep(network.down(scene.patch).relu())
+    for stage, last, rest in ((-1, deep, lambda maps: network.up(maps.relu())), (0, network.up(deep.relu()), None)):
+        maps = last.detach().requires_grad_()
+        score = network.fine(maps if rest is None else rest(maps))[:, 2][:, region].mean()
+        (gradient,) = torch.autograd.grad(score, maps)
+        expected = (gradient.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).relu()
+        expected = functional.interpolate(expected, (16, 16), mode="bilinear", align_corners=False)[0, 0].detach()
+        torch.testing.assert_close(grad_cam.Spec(stage=stage).explain(scene, lambda count: None), expected)
 
 
 def test_a_resolution_that_is_not_there_is_refused() -> None:

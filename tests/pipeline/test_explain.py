@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from planted import EDGE, Planted, around
 from safetensors.torch import load, save
 from small_models import EXCLUSIVE, GEOMETRY, REGIONS, image, plan_of, weights
 
@@ -15,7 +16,12 @@ import autoseg
 from autoseg.bundle.manifest import Manifest
 from autoseg.bundle.write import write_bundle
 from autoseg.cli import main
+from autoseg.core.geometry import Geometry
+from autoseg.data.dataset import Case
+from autoseg.inference.decided import Decided
+from autoseg.inference.model import Model
 from autoseg.parts.readers import read_image, write_channels
+from autoseg.pipeline.explain import explain, file_names, methods
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings
 
@@ -60,7 +66,10 @@ def test_maps_lie_on_the_images_grid(small_plan: Plan, tmp_path: Path, name: str
         z, y, x = one["at"]
         assert found.array[0, z, y, x] == found.array.max() and 0 <= one["inside"] <= 1
         assert not found.array[:, 0].any() and not found.array[:, :, :2].any()  # cropped away: nothing was looked at
-    assert (folder / "out" / "case.png").stat().st_size > 5000
+    found = {one["label"] for one in told}
+    assert all((folder / "out" / f"case_{label}.png").stat().st_size > 5000 for label in found)
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    assert all(f"case, {one['label']}: {one['method']}" in page for one in told)
 
 
 def test_python_gives_the_same_maps(model: Path) -> None:
@@ -94,10 +103,10 @@ def test_what_cannot_be_explained_is_told(
 
 def test_other_peoples_files_are_spared(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (model / "out").mkdir()
-    (model / "out" / "case.png").write_text("mine")
+    (model / "out" / "case_organ.png").write_text("mine")
     assert call(model, "--method", "grad_cam") == 2
     assert "holds other files; give -o a folder of its own" in capsys.readouterr().err
-    assert (model / "out" / "case.png").read_text() == "mine"
+    assert (model / "out" / "case_organ.png").read_text() == "mine"
     assert call(model, "--method", "attention", out="again") == 2  # after it has begun
     assert call(model, "--method", "grad_cam", out="again") == call(model, "--method", "grad_cam", out="again") == 0
 
@@ -129,3 +138,43 @@ def test_an_image_in_which_nothing_is_found_is_told(
     write_channels(image().array, GEOMETRY, tmp_path / "in" / "case_0000.nii.gz")
     assert call(tmp_path) == 2
     assert "case case: the model finds none of organ, lesion in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+def test_evidence_is_found_where_it_lies_in_the_file(
+    small_plan: Plan, tmp_path: Path, axes: tuple[int, int, int]
+) -> None:
+    """On another grid than that of the network, which looks SHIFT of its voxels further along its last axis."""
+    plan = plan_of(small_plan, EXCLUSIVE)
+    grid = replace(plan.configurations["3d_fullres"], patch_size=(EDGE,) * 3, spacing=(2.5, 3.0, 3.0))
+    task = replace(plan, configurations={"3d": grid}, default="3d", axis_order=axes).task("3d")
+    model = Model(task, (Planted(3).eval(),), ("0",), RunSettings(device="cpu", threads=1))
+    geometry = Geometry.plain((44, 66, 56), (3.0, 2.0, 2.5))
+    array, evidence = np.full((1, *geometry.shape), -0.01, np.float32), np.zeros(geometry.shape, bool)
+    evidence[20:25, 30:38, 26:32] = True
+    array[0, evidence] = 4.0
+    write_channels(array, geometry, tmp_path / "case_0000.nii.gz")
+    parts, case = methods(["grad_cam", "occlusion"]), Case.of_files("case", [str(tmp_path / "case_0000.nii.gz")])
+    maps = list(explain(model, case, tmp_path, parts, {"organ": 1}))
+    assert [seen.told.method for seen in maps] == ["grad_cam", "occlusion"]
+    for seen in maps:
+        near = around(evidence, 8)  # a block of 4 voxels is 12 mm
+        positive = np.clip(seen.array, 0, None)
+        assert near[seen.told.at] and positive[near].sum() > 0.9 * positive.sum() > 0
+        assert seen.inside.any() and not (seen.inside & evidence).any() and seen.told.inside < 0.1
+
+
+def test_of_many_labels_a_bit_or_an_index_is_kept_for_a_voxel() -> None:
+    logits = np.random.default_rng(0).normal(size=(3, 4, 5, 21)).astype(np.float32)
+    apart = Decided.of_slices(iter(logits), 21, (3, 4, 5), False)
+    alone = Decided.of_slices(iter(logits), 21, (3, 4, 5), True)
+    for head in range(21):
+        np.testing.assert_array_equal(apart.of(head), logits[..., head] > 0)
+        np.testing.assert_array_equal(alone.of(head), logits.argmax(-1) == head)
+    assert apart.stored.nbytes == 3 * 60 and alone.stored.nbytes == 2 * 60
+
+
+def test_no_two_labels_share_a_file() -> None:
+    found = file_names(["left lung", "left-lung", "Left lung", "/", "x" * 80, "x" * 80 + "y", "label"])
+    assert found["left lung"] == "left-lung" and found["left-lung"] == "left-lung-2"
+    assert len({name.lower() for name in found.values()}) == len(found) == 7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,22 +39,36 @@ LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 def class_activation(scene: Scene, stage: int) -> Tensor:
     """Of the maps that were computed last at the resolution ``stage``."""
-    last: dict[tuple[int, ...], Tensor] = {}
+    seen: list[Tensor] = []
+    said: list[Tensor] = []
 
     def remember(module: nn.Module, given: Any, found: Any) -> None:
-        if isinstance(found, Tensor) and found.dim() == scene.patch.dim() and found.requires_grad:
-            last[tuple(found.shape[2:])] = found
+        if module is scene.network:
+            said.extend(found if isinstance(found, list | tuple) else [found])
+        elif isinstance(found, Tensor) and found.dim() == scene.patch.dim() and found.requires_grad:
+            seen.append(found)
 
     with hooked(scene.network, lambda module: module.register_forward_hook(remember)), torch.enable_grad():
         score = scene.score(scene.patch.clone().requires_grad_()).sum()
-        sizes = [size for size in last if _is_map(size, tuple(scene.patch.shape[2:]))]
-        sizes.sort(key=lambda size: -torch.Size(size).numel())
-        if not -len(sizes) <= stage < len(sizes):
-            raise UsageError(f"grad_cam: stage {stage} is not there; the network has {len(sizes)} resolutions")
-        maps = last[sizes[stage]]
-        (gradient,) = torch.autograd.grad(score, maps)
+        maps, gradient = _last_at(stage, seen, said, score, scene)
     weights = gradient.mean(tuple(range(2, gradient.dim())), keepdim=True)
     return _on_patch((weights * maps).sum(1, keepdim=True).relu(), scene)
+
+
+def _last_at(
+    stage: int, seen: Sequence[Tensor], said: Sequence[Tensor], score: Tensor, scene: Scene
+) -> tuple[Tensor, Tensor]:
+    """The last maps of that resolution that are no logits and lead to the score, and its gradient to them."""
+    logits = {id(tensor) for tensor in said}
+    inner = [maps for maps in seen if id(maps) not in logits and _is_map(maps.shape[2:], scene.patch.shape[2:])]
+    sizes = sorted({maps.shape[2:] for maps in inner}, key=lambda size: -size.numel())
+    if not -len(sizes) <= stage < len(sizes):
+        raise UsageError(f"grad_cam: stage {stage} is not there; the network has {len(sizes)} resolutions")
+    for maps in reversed([maps for maps in inner if maps.shape[2:] == sizes[stage]]):
+        (gradient,) = torch.autograd.grad(score, maps, retain_graph=True, allow_unused=True)
+        if gradient is not None:  # auxiliary branches lead nowhere
+            return maps, gradient
+    raise UsageError(f"grad_cam: nothing of stage {stage} leads to the score; name another stage")
 
 
 class _Guided(TorchFunctionMode):
@@ -118,7 +132,7 @@ def hooked(network: nn.Module, hook: Callable[[nn.Module], Any]) -> Iterator[Non
             handle.remove()
 
 
-def _is_map(size: tuple[int, ...], patch: tuple[int, ...]) -> bool:
+def _is_map(size: torch.Size, patch: torch.Size) -> bool:
     """Whether such maps have places: means over the whole patch have none."""
     return all(edge > 1 or whole == 1 for edge, whole in zip(size, patch))
 
