@@ -136,6 +136,7 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     # Here and not above, so that the dataset can be had without torch.
     from ..data.layouts import find_images
     from ..inference.model import Model
+    from ..inference.outputs import AGREEMENT, chosen
     from .evaluate import evaluate
     from .make_plan import PlanRequest
     from .plan_and_preprocess import plan_and_preprocess
@@ -151,7 +152,7 @@ def demo(folder: Path, *, epochs: int | None = None, settings: RunSettings | Non
     trained = train(files, "0", epochs=epochs, settings=settings)
     model = Model.read(trained, settings=settings)
     cases, _ = find_images([raw / "imagesTs"], len(CHANNELS))
-    predict(model, cases, predictions)
+    predict(model, cases, predictions, outputs=chosen([AGREEMENT]))
     summary = evaluate(raw / "labelsTs", predictions, output=predictions, workers=settings.threads)
     remove_unfinished(predictions / "pictures")
     for case in cases:
