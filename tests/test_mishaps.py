@@ -74,6 +74,7 @@ def test_an_encoding_that_lacks_letters(raw: Path, tmp_path: Path, environment: 
     assert code == 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_gone_a_home_that_is_unset(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     words = f"cd {tmp_path}/gone && rmdir ../gone && " + '"$@"'

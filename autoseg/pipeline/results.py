@@ -4,9 +4,9 @@
     predicted.jsonl     a line of JSON for every file before it is written, and another one after: with what it must be
     dataset.json        one of these files: names of labels and channels
 
-A line is added in one step and never changed: a killed run leaves a record of whatever it wrote, and several runs may
-write into one folder. Whether a file is still what was written is told by its size and checksum, so a label map that
-somebody corrected by hand is theirs from then on.
+A line is added in one step, with its own checksum, and never changed: a killed run leaves a record of whatever it
+wrote, and several runs may write into one folder. Whether a file is still what was written is told by its size and
+checksum, so a label map that somebody corrected by hand is theirs from then on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from ..parts.readers import ENDINGS, ending_of, read_header, read_image, read_la
 
 RECORD, NAMES = "predicted.jsonl", "dataset.json"
 LARGEST = 1 << 28  # bytes of a record
+MARKED, CHECK = ("size", "crc32"), "check"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Results:
 
     @classmethod
     def read(cls, folder: Path) -> Results:
-        """What can be read of it: a line that was cut off, or that somebody edited, speaks of no file.
+        """What can be read of it: a line that was cut off, damaged or edited speaks of no file.
+
+        It may have been the end of any that was begun, so from then on these are somebody else's.
 
         Raises OSError where the record is no file.
         """
@@ -50,7 +54,13 @@ class Results:
             return cls(folder)
         with regular_file(path) as file:
             lines = file.read(LARGEST).splitlines()
-        return cls(folder, dict(filter(None, map(_read, lines))))
+        marks: dict[str, Mark | None] = {}
+        for line in filter(None, lines):
+            if (told := _read(line)) is None:
+                marks = {name: mark for name, mark in marks.items() if mark is not None}
+            else:
+                marks[told[0]] = told[1]
+        return cls(folder, marks)
 
     def is_noted(self, path: Path) -> bool:
         """Whether `predict` has written a file there, which may be another one now."""
@@ -104,7 +114,8 @@ class Results:
         self._note(path, Mark.of(path))
 
     def _note(self, path: Path, mark: Mark | None) -> None:
-        line = json.dumps({"file": self._name(path)} | (to_json(mark) if mark else {})).encode() + b"\n"
+        told = {"file": self._name(path)} | (to_json(mark) if mark else {})
+        line = json.dumps(told | {CHECK: _checksum(told)}).encode() + b"\n"
         with (self.folder / RECORD).open("a+b", buffering=0) as file:
             if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
                 line = b"\n" + line  # what a power cut left of the last line must not take this one along
@@ -116,10 +127,17 @@ class Results:
         return path.relative_to(self.folder).as_posix()
 
 
+def _checksum(told: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(told, sort_keys=True).encode())
+
+
 def _read(line: bytes) -> tuple[str, Mark | None] | None:
     try:
         found = json.loads(line)
-        size, crc32 = found.get("size"), found.get("crc32")
-        return str(found["file"]), Mark(int(size), int(crc32)) if size is not None else None
+        check = found.pop(CHECK, None)  # lines of earlier versions have none
+        if not {"file"} <= found.keys() <= {"file", *MARKED} or check not in (None, _checksum(found)):
+            return None
+        mark = Mark(*(int(found[name]) for name in MARKED)) if len(found) > 1 else None
+        return str(found["file"]), mark
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

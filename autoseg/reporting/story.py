@@ -79,7 +79,9 @@ def page_of_predictions(source: PredictionsSource) -> Page:
     """All that can be told of them."""
     found = prediction_sections(source)
     told = f"{counted(len(source.record.cases), 'prediction')} by {source.record.model}"
-    return Page(f"Predictions {source.folder.resolve().name}".strip(), told, __version__, found, tuple(source.damaged))
+    name = source.folder.resolve().name
+    title = f"Predictions {name}".strip() if name.lower() != "predictions" else "Predictions"
+    return Page(title, told, __version__, found, tuple(source.damaged))
 
 
 def _tried(path: Path, made: Callable[[], Page]) -> None:

@@ -140,6 +140,7 @@ def in_workspace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.chdir(request.getfixturevalue("home"))
 
 
+@pytest.mark.slow
 def test_a_dataset_is_a_name_a_number_or_a_path(home: Path) -> None:
     models = {autoseg.newest_model(name) for name in (NAME, 999, "999", home / NAME, None)}
     assert models == {home / "workspace" / NAME / "runs" / "3d_fullres"}

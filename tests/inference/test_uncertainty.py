@@ -135,6 +135,7 @@ def models(plan: Plan, folder: Path, labels: Labels) -> dict[str, Model | Ensemb
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", LABELS, ids=["exclusive", "regions"])
 @pytest.mark.parametrize("kind", ["one", "ensemble"])
 def test_uncertainty_lies_on_the_files_grid_and_changes_nothing_else(

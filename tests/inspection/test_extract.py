@@ -289,6 +289,7 @@ def test_slices_of_zeros_are_a_note(tmp_path: Path, empty: tuple[int, ...], said
     assert [(problem.severity, problem.what) for problem in found.problems] == ([("note", said)] if said else [])
 
 
+@pytest.mark.slow
 def test_voxels_that_fit_no_label_are_not_unpacked(tmp_path: Path) -> None:
     """A few megabytes may hold gigabytes of zeros: headers say already that the two do not belong together."""
     case = random_case(tmp_path, "a", 0)

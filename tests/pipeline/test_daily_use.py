@@ -81,6 +81,7 @@ def test_a_training_tells_programs_how_far_it_is_and_what_came_of_it(trained: Pa
     assert line["dice"] == pytest.approx(scores["overall"]["dice"]["mean"])
 
 
+@pytest.mark.slow
 def test_status_and_info_list_what_there_is(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(trained, "status", "--json") == 0
     (status,) = lines(capsys.readouterr().out)
@@ -96,6 +97,7 @@ def test_status_and_info_list_what_there_is(trained: Path, capsys: pytest.Captur
     assert models["models"][0]["dice"] == pytest.approx(line["dice"])
 
 
+@pytest.mark.slow
 def test_earlier_trainings_are_told_when_another_begins(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = files_in(trained)
     scores = json.loads(files.run("3d_fullres", "0").scores.read_text())
@@ -109,6 +111,7 @@ def test_earlier_trainings_are_told_when_another_begins(trained: Path, caplog: p
     assert f"earlier trainings of {NAME} reached, on their validation cases, {told}" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_2d_model_has_pixels(home: Path) -> None:
     plan = files_in(home).read_plan()
     assert "pixels of 1 x 1 mm" in _configuration(plan, "2d", ("0",))
@@ -147,6 +150,7 @@ def test_the_only_model_predicts_and_of_several_one_must_be_named(
     assert f"no model is named: -m {names[0]} is the only one" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_used_is_listed_with_why(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "workspace", tmp_path / "workspace")
     files_in(tmp_path).run("3d_fullres", "0").effective.write_text("{")

@@ -67,6 +67,7 @@ def test_a_network_that_needs_more_than_there_is_is_not_timed(files: DatasetFold
     assert cost.seconds is None and "more memory than" in (cost.problem or "") and cost.parameters == 1
 
 
+@pytest.mark.slow
 def test_the_command_lists_every_network(files: DatasetFolder, small_plan: Plan, capsys: Any, monkeypatch: Any) -> None:
     write_json(files.dataset, {})  # a dataset is known by this file
     monkeypatch.setattr("autoseg.commands._options.dataset_folder", lambda options, writing: files)

@@ -92,6 +92,7 @@ def predict(lab: Path, *more: str) -> int:
     return main([*words, *fast, *more, "--workspace", str(lab / "workspace")])
 
 
+@pytest.mark.slow
 def test_it_is_written_for_every_case_kept_and_made_again(model: Path, lab: Path) -> None:
     own = ("--also", "ourlab.volumes", "--also", "uncertainty", "--trust", "ourlab")
     assert predict(lab, *own, "--probabilities", "float32") == 0

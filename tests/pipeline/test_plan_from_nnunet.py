@@ -96,6 +96,7 @@ def test_splits_beside_the_images_are_the_folds(raw: Path, tmp_path: Path, caplo
         splits.unlink()
 
 
+@pytest.mark.slow
 def test_splits_beside_the_plans_are_the_folds_where_the_images_have_none(
     raw: Path, plans: Path, tmp_path: Path, caplog: Any
 ) -> None:

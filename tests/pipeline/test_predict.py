@@ -512,6 +512,7 @@ def test_a_damaged_result_is_not_kept_but_predicted_again(model, cases, tmp_path
     assert "case case.1: " in caplog.text and "it is predicted again" in caplog.text
 
 
+@pytest.mark.slow
 def test_probabilities_that_are_missing_are_predicted(model, cases, tmp_path):
     predict(model, cases, tmp_path / "out")
     report = predict(model, cases, tmp_path / "out", existing="keep", outputs=chosen(probabilities="uint8"))

@@ -37,6 +37,7 @@ from autoseg.preprocessing.spatial import not_resampled, spatial_record
 from autoseg.workspace import Workspace
 
 __all__ = ["files"]
+pytestmark = pytest.mark.slow
 LABELS = [
     ExclusiveLabels({"background": 0, "a": 3, "b": 1}),
     RegionLabels({"whole": (1, 2, 3), "core": (2, 3), "inner": (3,)}, (1, 2, 3), ignore=9),
@@ -76,7 +77,6 @@ def test_an_ensemble_is_scored_as_if_it_were_predicted(tmp_path_factory, labels:
         np.testing.assert_array_equal(found[number, 0], counted)
 
 
-@pytest.mark.slow
 def test_the_best_becomes_one_model_with_what_was_found(files, capsys):
     words = ("select", NAME, "--device", "cpu", "--threads", "2", "--workspace", str(files.root.parent))
     assert main([*words, "--precision", "float32"]) == 0
@@ -103,7 +103,6 @@ def test_the_best_becomes_one_model_with_what_was_found(files, capsys):
     assert float(rows[0]["organ"]) == pytest.approx(written["compared"][0]["labels"]["organ"]["mean"], abs=1e-5)
 
 
-@pytest.mark.slow
 def test_scores_of_the_model_are_those_of_its_predictions(files):
     selection = select(files, mirroring=False, settings=SETTINGS)
     found = []
@@ -117,7 +116,6 @@ def test_scores_of_the_model_are_those_of_its_predictions(files):
     assert read_bundle(files.selected).manifest.mirroring == {}
 
 
-@pytest.mark.slow
 def test_selecting_again_replaces_the_model(files):
     select(files, mirroring=False, settings=SETTINGS)
     (files.selection / ".writing-999999999-0123abcd-selection.csv").write_bytes(b"half")
@@ -126,7 +124,6 @@ def test_selecting_again_replaces_the_model(files):
     assert not list(files.root.rglob(".writing-*"))
 
 
-@pytest.mark.slow
 def test_an_unfinished_configuration_is_named_and_the_others_compared(files):
     files.run("2d", "1").weights.unlink()
     selection = select(files, mirroring=False, settings=SETTINGS)
@@ -171,7 +168,6 @@ def test_configurations_of_different_plans_are_not_averaged(files, small_plan):
         select(files, settings=SETTINGS)
 
 
-@pytest.mark.slow
 def test_intervals_and_tests_go_by_patient_where_they_are_named(files):
     """Pairs of scans of one patient, in one fold: half as many patients count, and fewer than six teach nothing."""
     by_case = select(files, mirroring=False, settings=SETTINGS)

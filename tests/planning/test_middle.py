@@ -90,6 +90,7 @@ def test_the_network_that_is_asked_for_is_that_of_the_input() -> None:
         PlanConstraints(network=MULTI_ENCODER, beside=(Fusion("middle"),))
 
 
+@pytest.mark.slow
 def test_where_a_plan_has_no_such_configuration_its_own_default_joins() -> None:
     plan, fused = planned("input"), planned("middle")
     only = replace(fused, configurations={"2d": fused.configurations["2d"]}, default="2d")
@@ -105,6 +106,7 @@ def test_the_explanation_tells_each_and_by_what_it_is_limited() -> None:
     assert "4 encoders, which see T1; T1ce; FLAIR; T2" in middle and "memory" in middle and "time" in middle
 
 
+@pytest.mark.slow
 def test_a_channel_that_is_called_as_a_fusion_takes_no_name_from_it() -> None:
     channels = ("Middle", "T2")
     assert [*subsets(Fusion("decision", None), channels)] == ["Middle", "T2"]

@@ -50,6 +50,7 @@ def plan(constraints: PlanConstraints, held: Sequence[Any] = ONE_EACH, **of: Any
     return with_unpaired(planned, given[1], constraints.part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [{}, {"spacing": (8.0, 0.8, 0.8), "shape": (20, 200, 200)}], ids=["3d", "slices"])
 def test_every_configuration_has_the_network_and_is_told_the_modality(of: dict[str, Any]) -> None:
     found = plan(UNPAIRED, **of)

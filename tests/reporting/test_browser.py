@@ -51,6 +51,7 @@ def column(table, place: int) -> list[str]:
     return [cell.get_attribute("data-value") or cell.get_attribute("textContent") for cell in cells]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("page", ["dataset", "run", "without pictures", "predictions"])
@@ -215,6 +216,7 @@ def test_every_control_has_a_name_and_can_be_reached(browser, pages) -> None:
     assert levels[0] == "H1" and levels.count("H1") == 1 and levels[1] == "H2"
 
 
+@pytest.mark.slow
 def test_a_page_can_be_printed(browser, pages) -> None:
     emulate(browser, theme="dark", media="print")
     opened(browser, pages["dataset"])

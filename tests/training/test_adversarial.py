@@ -95,6 +95,7 @@ def test_both_networks_learn_what_the_formula_says(small_plan: Plan) -> None:
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_discriminator_learns_to_tell_and_without_weight_teaches_nothing(small_plan: Plan) -> None:
     states = {}
     for name, spec in {"on": SPEC, "silent": replace(SPEC, weight=0.0), "plain": supervised.Spec()}.items():

@@ -127,6 +127,7 @@ def test_the_teacher_gets_no_gradient(small_plan: Plan) -> None:
     assert inputs.complete.grad is None
 
 
+@pytest.mark.slow
 def test_what_it_takes_is_counted(small_plan: Plan) -> None:
     plain = with_distillation(small_plan, objective=small_plan.configuration()[1].objective)
     counted, before = (

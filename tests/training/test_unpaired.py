@@ -107,6 +107,7 @@ def test_a_network_without_alternatives_is_updated_by_a_gradient_of_zero_as_befo
     assert (kernel[:, 1].abs() < was[:, 1].abs()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [sgd.Spec(), muon.Spec()])
 def test_a_stopped_training_ends_bit_for_bit_as_one_that_was_not(
     small_plan: Plan, tmp_path: Any, optimizer: Any

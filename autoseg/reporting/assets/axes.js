@@ -26,12 +26,13 @@ function logarithmic(low, high, from, to) {
   if (!(high > low)) { high = low * 2; low /= 2; }
   const inner = linear(Math.log10(low), Math.log10(high), from, to);
   const ticks = (count) => {
+    if (high < 8 * low) return steps(low, high, count);
     const first = Math.floor(Math.log10(low)), powers = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, n) => first + n);
     const of = (factors) => powers.flatMap((power) => factors.map((factor) => Number((factor * 10 ** power).toPrecision(3))))
       .filter((value) => value >= low * 0.999 && value <= high * 1.001);
     const fitting = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]].map(of).find((found) => found.length <= count);
     const taken = fitting || of([1]).filter((_, place, all) => place % Math.ceil(all.length / count) === 0);
-    return taken.length > 1 ? taken : steps(low, high, count).filter((value) => value > 0);
+    return taken;
   };
   return Object.assign((value) => inner(Math.log10(value)), { ticks, back: (at) => 10 ** inner.back(at) });
 }

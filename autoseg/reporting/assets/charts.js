@@ -127,7 +127,7 @@ function drawScatter(figure, block) {
     const series = block.series.map((each, place) => ({ ...each, place })).filter((each) => !off.has(each.place));
     const [left, right] = extent(series.flatMap((each) => each.x.filter((value) => value > 0)));
     const [low, high] = extent(series.flatMap((each) => each.y));
-    const y = { label: block.y, low: block.low ?? low, high: block.high ?? high };
+    const y = { label: block.y, low: block.low ?? low - (high - low) * 0.03, high: block.high ?? high };
     const { root, sx, sy } = frame(width, 320, block.title, { label: block.x, log: true, low: left * 0.9, high: right * 1.1 }, y);
     for (const each of series) each.x.forEach((x, n) => {
       if (x > 0 && each.y[n] !== null) root.append(point(sx(x), sy(each.y[n]), colour(each.place), `${each.cases[n]}, ${each.name}: ${shown(x)}, ${shown(each.y[n])}`));

@@ -206,7 +206,7 @@ def _against_volume(source: Source, whole: Summary) -> list[Block]:
     of = unit([measured[key] for key in keys])
     note = f"Small structures have lower Dice for the same errors at their border.{told}"
     x = f"size in the reference ({of})"
-    return [Scatter("Dice against size", x, "Dice", tuple(series), 0.0, 1.0, note)]
+    return [Scatter("Dice against size", x, "Dice", tuple(series), high=1.0, note=note)]
 
 
 def case_dice(whole: Summary) -> dict[str, float]:
