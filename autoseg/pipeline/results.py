@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -45,7 +46,8 @@ class Results:
     def read(cls, folder: Path) -> Results:
         """What can be read of it: a line that was cut off, damaged or edited speaks of no file.
 
-        It may have been the end of any that was begun, so from then on these are somebody else's.
+        It may have been the end of a file that was begun: of the one it names where a power cut left its beginning,
+        otherwise of any. What was begun before it is somebody else's from then on.
 
         Raises OSError where the record is no file.
         """
@@ -56,10 +58,11 @@ class Results:
             lines = file.read(LARGEST).splitlines()
         marks: dict[str, Mark | None] = {}
         for line in filter(None, lines):
-            if (told := _read(line)) is None:
-                marks = {name: mark for name, mark in marks.items() if mark is not None}
-            else:
+            if told := _read(line):
                 marks[told[0]] = told[1]
+            else:
+                ended = _named(line) if not line.endswith(b"}") else marks.keys()
+                marks = {name: mark for name, mark in marks.items() if mark is not None or name not in ended}
         return cls(folder, marks)
 
     def is_noted(self, path: Path) -> bool:
@@ -125,6 +128,14 @@ class Results:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
+
+
+def _named(line: bytes) -> set[str]:
+    """The file that the beginning of a line names, if it is long enough for that."""
+    found = re.match(rb'\{"file": ("(?:[^"\\]|\\.)*")', line)
+    with suppress(ValueError):
+        return {json.loads(found[1])} if found else set()
+    return set()
 
 
 def _checksum(told: dict[str, Any]) -> int:

@@ -266,7 +266,7 @@ def test_many_cases_are_predicted_at_once_and_come_in_order(model, tmp_path):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(path)), expected)
 
 
-def test_a_log_tells_of_the_patches_of_a_case_that_takes_long(model, tmp_path, monkeypatch):
+def test_a_log_tells_of_the_patches_of_a_case_that_takes_long(model, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOOKS", {True: 0.01, False: 0.01})
     told, lines, later = threading.Event(), [], threading.Event()
 
@@ -288,7 +288,7 @@ def test_a_log_tells_of_the_patches_of_a_case_that_takes_long(model, tmp_path, m
 
     listening = Listening()
     monkeypatch.setattr(progress.LOG, "handlers", [*progress.LOG.handlers, listening])
-    monkeypatch.setattr(progress.LOG, "level", logging.INFO)
+    caplog.set_level(logging.INFO, "autoseg")  # an attribute alone would leave what the logger remembers
     waits = replace(model, networks=(WaitsForALine(),), settings=replace(model.settings, threads=1))
     predict(waits, [write_case(tmp_path / "images", "case", 0)], tmp_path / "out", options=PredictOptions(tta="none"))
     done, of = map(int, re.search(r"predicting: 0 of 1 done, patch (\d+) of (\d+)", lines[0]).groups())
