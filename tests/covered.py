@@ -76,6 +76,7 @@ COVERED = {
     "pipeline/validated.py": "pipeline/test_train.py",
     "pipeline/vote_table.py": "pipeline/test_pooling.py",
     "planners/*": "planners/test_planners.py",
+    "pipeline/search_*.py": "pipeline/test_search.py",
     "planning/cost_reasons.py": "planning/test_explain.py",
     "planning/measured.py": "planners/test_planners.py",
     "planning/of_model.py": "pipeline/test_fine_tuning.py",

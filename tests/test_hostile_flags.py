@@ -60,6 +60,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--compile": ("", "x", LONG),
     "--memory": SIZES,
     "--time": TIMES,
+    "--fold": FOLDS,
+    "--take": NAMES,
     "--watch": (*NUMBERS[:5], "0", "0.5", "inf", "1e6", "1" * 400, LONG),
     "--checkpoint-every": TIMES,
     "--epochs": (*WHOLE, "0"),

@@ -6,7 +6,7 @@ from .images import evaluate, explain, predict
 from .machine import doctor
 from .models import export, import_model, info, install, load_model, newest_model
 from .pictures import mesh, plot
-from .trainings import report, select, status, train
+from .trainings import report, search, select, status, train
 
 __all__ = [
     "baseline",
@@ -28,6 +28,7 @@ __all__ = [
     "predict",
     "refine",
     "report",
+    "search",
     "select",
     "status",
     "train",

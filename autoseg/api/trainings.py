@@ -11,6 +11,7 @@ from . import _arguments as given
 
 if TYPE_CHECKING:
     from ..evaluation.selection import Selection
+    from ..pipeline.search_front import Found
     from ..pipeline.status import RunLine
     from ..settings import RunSettings
     from ..workspace import DatasetFolder
@@ -92,6 +93,32 @@ def status(dataset: str | Path | None = None, workspace: str | Path | None = Non
 
     root = given.workspace_in(workspace)
     return all_runs(root, None if dataset is None else given.dataset_in(dataset, root).root.name)
+
+
+def search(
+    dataset: str | Path,
+    workspace: str | Path | None = None,
+    *,
+    minutes: float,
+    fold: int | str = 0,
+    configuration: str | None = None,
+    networks: Sequence[str] = (),
+    settings: RunSettings | None = None,
+    trusted: tuple[str, ...] = (),
+) -> Found:
+    """Tries plans around the planner's own for ``minutes`` in all, and returns them with their Dice and times.
+
+    The validation cases of ``fold`` are seen by nothing that the search decides by; the best plans are scored on them
+    at the end. ``networks`` are tried beside the planner's own. Needs optuna. Raises UsageError, MissingPackageError,
+    WorkspaceError or TrainingError.
+    """
+    from ..pipeline import search as story
+    from ..pipeline.search_place import Search
+    from ..settings import RunSettings
+
+    files, seconds = given.dataset_in(dataset, given.workspace_in(workspace, trusted)), given.seconds(minutes)
+    asked, how = given.words(networks, "networks"), settings or RunSettings()
+    return story.search(Search(files, seconds or 0.0, str(fold), configuration, tuple(asked), how))
 
 
 def select(

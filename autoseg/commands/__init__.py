@@ -17,6 +17,7 @@ NAMES = (
     "evaluate",
     "select",
     "baseline",
+    "search",
     "report",
     "plot",
     "mesh",

@@ -34,6 +34,7 @@ COMMANDS = {
     "plot": autoseg.plot,
     "predict": autoseg.predict,
     "report": autoseg.report,
+    "search": autoseg.search,
     "select": autoseg.select,
     "status": autoseg.status,
     "train": autoseg.train,
@@ -70,11 +71,13 @@ CALLED_IN = {
     ("plot", "channel"): "channel",
     ("explain", "method"): "methods",
     ("explain", "label"): "labels",
+    ("search", "network"): "networks",
 }
 HOW = {"help", "quiet", "json"}  # a command speaks
 ONLY_COMMANDS = {
     "baseline": autoseg.baseline,
     ("plan_and_preprocess", "explain"): "prints the reasons, which the plan holds",
+    ("search", "take"): "edits a plan, which Python can do by itself",
     ("status", "watch"): "prints again and again",
     ("train", "devices"): "starts commands",
     ("train", "only"): "is for commands that train --devices starts",

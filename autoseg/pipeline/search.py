@@ -1,0 +1,171 @@
+"""`autoseg search`: better values than the planner's for one dataset and machine, by trying them."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from ..configuration import NETWORKS
+from ..core.locks import alone
+from ..core.names import counted
+from ..core.progress import duration
+from ..core.records import read_json, write_json
+from ..errors import AutosegError, PlanningError, UsageError
+from ..evaluation.scores import Summary
+from ..plan import Plan
+from .bench import TimingBench
+from .search_front import Found, Tried, front_of, write_table
+from .search_knobs import as_planned, turned
+from .search_place import INNER, OUTER, SHORTEST, Search, laid_out, note, planned, read_found
+from .search_study import RUNGS, Asked, Study, optuna_or_refuse
+
+LOG = logging.getLogger("autoseg")
+REPORTED = 3  # plans of the front that are trained on all cases the search has seen, and scored on those it has not
+LEAST_SECONDS = 5.0  # of the shortest training
+MOST_FAILURES = 5  # in a row
+TIMED_CASES = 3
+
+
+def search(asked: Search) -> Found:
+    """Tries plans until the time is spent and returns all it knows; resumable, and by several processes at once.
+
+    Raises UsageError for too little time, a fold that is not there or too few cases; MissingPackageError without
+    optuna; TrainingError where one plan after the other cannot be trained.
+    """
+    optuna_or_refuse()
+    if asked.shortest < LEAST_SECONDS:
+        least = duration(SHORTEST * LEAST_SECONDS)
+        raise UsageError(f"--time {duration(asked.seconds)} is too short for a search; give {least} or more")
+    laid_out(asked)
+    own = planned(asked, "")
+    plans = {_network_of(own): own} | {name: planned(asked, name) for name in asked.networks}
+    study, failures = Study(asked.root.root / "study.log", tuple(plans), asked.settings.seed), 0
+    told = f"{duration(asked.shortest)}, {duration(3 * asked.shortest)} and {duration(9 * asked.shortest)}"
+    LOG.info("trainings are of %s; one of three goes on to the next length", told)
+    while _left(asked, keep=REPORTED * RUNGS[-1]) > 0:
+        with study.asked() as trial:
+            failures = 0 if _tried(asked, study, trial, plans) else failures + 1
+        if failures == MOST_FAILURES:
+            raise PlanningError(f"{MOST_FAILURES} plans in a row cannot be trained; the messages above say why")
+    _report(asked)
+    found = read_found(asked.record)
+    write_table(asked.root.root / "front.csv", found.tried, found.front)
+    LOG.info("%s, of which no other beats %d", counted(len(found.tried), "training"), len(found.front))
+    return found
+
+
+def _network_of(plan: Plan) -> str:
+    """What the planner's own network is called among the knobs."""
+    return str(NETWORKS.name_of(plan.configurations[plan.default].network))
+
+
+def _left(asked: Search, keep: float = 0.0) -> float:
+    """Seconds, beside so many of the shortest trainings that are kept for the end."""
+    return asked.seconds - keep * asked.shortest - sum(each.taken for each in read_found(asked.record).tried)
+
+
+def _tried(asked: Search, study: Study, trial: Asked, plans: dict[str, Plan]) -> bool:
+    """Trains what was asked for as long as it is worth it; whether it could be trained at all."""
+    dice, finished = None, False
+    try:
+        plan = turned(plans[trial.knobs["network"]], trial.knobs).plan
+        _refuse_too_large(asked, plan)
+        for rung in RUNGS:
+            if rung > 1 and _left(asked, keep=REPORTED * RUNGS[-1]) < rung * asked.shortest:
+                break
+            dice = _trained(asked, plan, trial.number, rung, _not_as_planned(trial, plans)).dice
+            if not study.goes_on(trial, rung, dice):
+                finished = rung == RUNGS[-1]
+                break
+    except AutosegError as error:
+        LOG.warning("trial %d cannot be trained: %s", trial.number, error)
+    study.tell(trial, dice, finished)
+    return dice is not None
+
+
+def _refuse_too_large(asked: Search, plan: Plan) -> None:
+    """Raises PlanningError where a step needs more memory than a training may take."""
+    bench = TimingBench(asked.settings, asked.files.steps)
+    needed = bench.target.total(bench.memory(plan.task(plan.default)))
+    if needed > bench.target.allowed:
+        raise PlanningError("it needs more memory than a training may take")
+
+
+def _not_as_planned(trial: Asked, plans: dict[str, Plan]) -> dict[str, str]:
+    own = as_planned(tuple(plans))
+    return {knob: str(value) for knob, value in trial.knobs.items() if value != own[knob]}
+
+
+def _trained(asked: Search, plan: Plan, number: int, rung: int, knobs: dict[str, str]) -> Tried:
+    """Of a length and a trial there is one training; one that has ended is not done again."""
+    seconds = rung * asked.shortest
+    name = f"t{number}_{round(seconds)}s"
+    known = {each.name: each for each in read_found(asked.record).tried}
+    if name in known:
+        return known[name]
+    start = time.monotonic()
+    dice, per_case = _scored(asked, plan, name, INNER, seconds)
+    tried = Tried(name, number, knobs, seconds, time.monotonic() - start, dice, per_case)
+    best = max([dice, *(each.dice for each in known.values())])
+    LOG.info("%s: Dice %.3f (best %.3f), %s; %s left", name, dice, best, tried.told, duration(max(0.0, _left(asked))))
+    note(asked, tried)
+    return tried
+
+
+def _scored(asked: Search, plan: Plan, name: str, fold: str, seconds: float) -> tuple[float, float]:
+    """Dice, and seconds of prediction per case."""
+    from .train import train
+
+    root = asked.root
+    configuration = plan.configurations[plan.default]
+    with alone(root.plan_lock, "search"):
+        whole = root.read_plan()
+        if name not in whole.configurations:
+            write_json(root.plan, replace(whole, configurations={**whole.configurations, name: configuration}))
+    with _terse():
+        train(root, fold, configuration=name, seconds=seconds, settings=asked.settings)
+        summary: Summary = read_json(root.run(name, fold).scores, Summary)
+        return summary.dice, _seconds_per_case(asked, name, fold)
+
+
+@contextmanager
+def _terse() -> Iterator[None]:
+    """On the terminal of hundreds of trainings only what went wrong is seen; each has its log.txt."""
+    levels = {handler: handler.level for handler in LOG.handlers}
+    for handler in levels:
+        handler.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler, level in levels.items():
+            handler.setLevel(level)
+
+
+def _seconds_per_case(asked: Search, name: str, fold: str) -> float:
+    from ..inference.model import Model
+    from .predict import predict
+
+    dataset, split = asked.root.read_dataset(), asked.root.read_folds().named(fold)
+    cases = [dataset.case(key) for key in split.validation[:TIMED_CASES]]
+    model = Model.read(asked.root.run(name, fold).root, settings=asked.settings, trusted=asked.root.trusted)
+    with tempfile.TemporaryDirectory() as folder:
+        report = predict(model, cases, Path(folder), recorded=False)
+    return report.elapsed / max(1, len(cases))
+
+
+def _report(asked: Search) -> None:
+    """Trains the best of the front on all that the search has seen, and scores them on the fold it has not."""
+    for each in front_of(read_found(asked.record).tried)[:REPORTED]:
+        if each.reported is not None:
+            continue
+        plan = asked.root.read_plan()
+        only = replace(plan, configurations={each.name: plan.configurations[each.name]}, default=each.name)
+        start = time.monotonic()
+        dice, _ = _scored(asked, only, each.name, OUTER, each.seconds)
+        LOG.info("%s, trained on all cases of the search: Dice %.3f on fold %s", each.name, dice, asked.fold)
+        note(asked, replace(each, reported=dice, taken=each.taken + time.monotonic() - start))

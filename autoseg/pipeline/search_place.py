@@ -1,0 +1,156 @@
+"""Where a search works and what it plans with: a folder as that of a dataset, of which one fold is kept aside.
+
+<dataset>/search/fold_0/
+    dataset.json  fingerprint.json  folds.json  plan.json  prepared/  runs/     as those of a dataset
+    plans/                              of each network, for the longest training
+    study.log  trials/                  what was asked for, and who is at it
+    search.json  front.csv              what was found (``search_front``)
+
+Nothing that a search decides by knows the validation cases of the fold that it reports on: neither the fingerprint it
+plans with nor any training. Fold 0 of its folds.json parts the other cases once more, and fold 1 is that fold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from ..core.locks import alone
+from ..core.names import path_name
+from ..core.records import read_json, write_json
+from ..data.dataset import Dataset
+from ..data.folds import Folds, make_folds
+from ..errors import UsageError
+from ..inspection.extract import extract_fingerprint
+from ..plan import Plan
+from ..planning.constraints import PlanConstraints
+from ..settings import RunSettings
+from ..workspace import DatasetFolder
+from .make_plan import PlanRequest, make_plan
+from .plan_file import write_plan
+from .plan_folds import label_presence
+from .search_front import Found, Tried
+from .search_study import RUNGS
+
+INNER, OUTER = "0", "1"  # folds of the search's own folds.json
+SHORTEST = 108  # of the time: 27 trainings of it, 9 of three times, 3 of nine times, and the reported ones
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is asked for."""
+
+    files: DatasetFolder
+    seconds: float
+    """Of trainings and validations, of all processes on the store together."""
+    fold: str = "0"
+    configuration: str | None = None
+    """None: the plan's default."""
+    networks: tuple[str, ...] = ()
+    """Beside the planner's own."""
+    settings: RunSettings = field(default_factory=RunSettings)
+
+    @property
+    def shortest(self) -> float:
+        """Seconds."""
+        return self.seconds / SHORTEST
+
+    @cached_property
+    def root(self) -> DatasetFolder:
+        """Where it works."""
+        return DatasetFolder(search_folder(self.files, self.fold), self.files.trusted)
+
+    @property
+    def record(self) -> Path:
+        return self.root.root / "search.json"
+
+
+def search_folder(files: DatasetFolder, fold: str) -> Path:
+    """Raises UsageError for a fold that nobody can have."""
+    if not fold.isdigit() or str(int(fold)) != fold:
+        raise UsageError(f"fold {fold[:20]!r} is unknown; give the number of one")
+    return files.root / "search" / f"fold_{fold}"
+
+
+def read_found(path: Path) -> Found:
+    """Raises RecordError."""
+    found: Found = read_json(path, Found)
+    return found
+
+
+def laid_out(asked: Search) -> None:
+    """The dataset as the search sees it. Nothing is done where it is there."""
+    files, root = asked.files, asked.root
+    dataset, folds = files.read_dataset(), files.read_folds()
+    outer = folds.named(asked.fold)
+    with alone(root.root / ".lock", "search"):
+        if root.folds.exists():
+            return
+        seen = set(outer.train)
+        patients = {key: folds.patients[key] for key in seen} if folds.patients else None
+        inner = make_folds(seen, patients, label_presence(dataset, files.read_fingerprint()))
+        write_json(root.fingerprint, files.read_fingerprint(), sealed=True)
+        write_json(root.dataset, dataset, sealed=True)
+        write_json(asked.record, Found(dataset.name, asked.fold))
+        write_json(root.folds, Folds((inner.folds[0], outer), patients=folds.patients))
+
+
+def _seen(asked: Search) -> Dataset:
+    """Without the cases of the fold that is reported on."""
+    dataset, outer = asked.root.read_dataset(), asked.root.read_folds().named(OUTER)
+    return replace(dataset, cases=tuple(dataset.case(key) for key in sorted(outer.train)))
+
+
+def planned(asked: Search, network: str) -> Plan:
+    """The plan for the longest training, with one configuration; prepared. It is made once."""
+    root = asked.root
+    path = root.root / "plans" / f"{path_name(network.partition(':')[0] or 'own', 'network')}_{_digest(network)}.json"
+    with alone(root.plan_lock, "search"):
+        if not path.exists():
+            seen = _seen(asked)
+            measured, _ = extract_fingerprint(seen, asked.files.measured, asked.settings.threads, unfit=())
+            constraints = PlanConstraints(seconds=RUNGS[-1] * asked.shortest, network=network or None)
+            how = PlanRequest(constraints=constraints, settings=asked.settings, trusted=root.trusted)
+            whole = make_plan(how, seen, measured, asked.files.steps)
+            name, configuration = whole.configuration(asked.configuration)
+            if configuration.previous:
+                raise UsageError(f"{name} is the later stage of a cascade; name another configuration with -c")
+            write_json(path, replace(whole, configurations={name: configuration}, default=name))
+        plan: Plan = read_json(path, Plan, trusted=root.trusted)
+        if not root.plan.exists():
+            write_plan(root, plan)
+    return plan
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def note(asked: Search, tried: Tried) -> None:
+    """Adds or replaces one training."""
+    with alone(asked.root.root / ".lock", "search"):
+        found = read_found(asked.record)
+        others = tuple(each for each in found.tried if each.name != tried.name)
+        write_json(asked.record, replace(found, tried=(*others, tried)))
+
+
+def take(files: DatasetFolder, fold: str, name: str) -> Plan:
+    """Adds a configuration that a search has found to the dataset's plan. Raises UsageError where there is none."""
+    root = DatasetFolder(search_folder(files, fold), files.trusted)
+    found = root.read_plan().configurations
+    if name not in found:
+        known: Sequence[str] = [each.name for each in read_found(root.root / "search.json").front]
+        raise UsageError(
+            f"the search of fold {fold} has no plan {name[:60]!r}; its front is {', '.join(known) or 'empty'}"
+        )
+    with alone(files.plan_lock, "search"):
+        plan = files.read_plan()
+        if plan.draft:  # nobody has decided its configurations yet
+            added = replace(root.read_plan(), configurations={name: found[name]}, default=name)
+        else:
+            added = replace(plan, configurations={**plan.configurations, name: found[name]})
+        write_plan(files, added)
+    return added
