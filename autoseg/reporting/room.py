@@ -23,7 +23,7 @@ class Room(Protocol):
 
 def fitting(results: Iterable[CasePicture | str], left: Room) -> tuple[list[CasePicture], list[Block]]:
     """Those there is room for, and notices of the others: of what cannot be drawn, ``results`` hold why."""
-    drawn, wrong, left_out = list[CasePicture](), list[str](), 0
+    drawn, wrong, left_out, wants_volumes = list[CasePicture](), list[str](), 0, left.room_of_volumes > 0
     for result in results:
         if isinstance(result, str):
             wrong.append(result)
@@ -33,7 +33,7 @@ def fitting(results: Iterable[CasePicture | str], left: Room) -> tuple[list[Case
             left.room -= taken
             drawn.append(_with_volume(result, left))
     notices = [Notice(f"Not drawn: {some(wrong)}")] if wrong else []
-    if flat := sum(case.volume is None for case in drawn):
+    if wants_volumes and (flat := sum(case.volume is None for case in drawn)):
         told = f"{flat} of {len(drawn)} cases cannot be looked through: the page would be too large."
         notices.append(Notice(told))
     if left_out:

@@ -70,6 +70,7 @@ def test_maps_lie_on_the_images_grid(small_plan: Plan, tmp_path: Path, name: str
     assert all((folder / "out" / f"case_{label}.png").stat().st_size > 5000 for label in found)
     page = (folder / "out" / "report.html").read_text(encoding="utf-8")
     assert all(f"case, {one['label']}: {one['method']}" in page for one in told)
+    assert "cannot be looked through" not in page
 
 
 def test_python_gives_the_same_maps(model: Path) -> None:
