@@ -21,6 +21,7 @@ COVERED = {
     "data/fingerprint.py": "inspection/test_extract.py",
     "data/images.py": "alignment/test_registration.py",
     "data/layouts/*": "data/test_layouts.py",
+    "evaluation/pruning.py": "pipeline/test_pruning.py",
     "evaluation/resampling.py": "evaluation/test_scores.py",
     "evaluation/selection.py": "pipeline/test_select.py",
     "inference/attempt.py": "pipeline/test_predict.py",

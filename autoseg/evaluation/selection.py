@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from .counts import named, overall
 from .learn import Learned, fewest_patients
 from .paired import SURE, Paired, paired
 from .pool import Pool
+from .pruning import PruningTest
 from .resampling import patient_numbers
 from .scores import NUMBER, summarise
 from .tables import aligned
@@ -72,6 +73,8 @@ class Selection:
     """Of the members of the chosen model; no entry where mirroring is not allowed."""
     scores: CrossValidation
     """Of the chosen model, each case with the postprocessing that was learned without its fold."""
+    pruning: dict[str, PruningTest] = field(default_factory=dict)
+    """Of those members whose networks can be pruned. The other scores are of whole networks."""
     recalibration: Recalibration | None = None
     """What temperatures do to its probabilities; None: they were not learned."""
 
@@ -166,6 +169,8 @@ def report(selection: Selection) -> str:
         verdict = "pays" if test.pays else "does not pay"
         what = f"Dice {_signed(test.difference)} on {test.difference.cases} cases for {test.passes} times the work"
         lines.append(f"mirroring {verdict} for {name}: {what}")
+    for name, pruning in selection.pruning.items():
+        lines += pruning.told(name)
     lines += [selection.recalibration.told()] if selection.recalibration else []
     lines.append(f"chosen: {selection.chosen.name}; Dice {_interval(selection.scores.overall['dice'])}")
     return "\n".join(lines)

@@ -41,6 +41,8 @@ from .mirroring import measure_mirroring
 from .missing import seen
 from .model_quality import ModelQuality
 from .pooling import learned_pool
+from .predicted_again import Validated
+from .pruning import measure_prunings, prunings_of
 from .subset_scores import Decide, scores_of_subsets
 from .train_fold import kept_estimates
 
@@ -88,17 +90,14 @@ def _selected(
     def shown(name: str, fold: str) -> tuple[RunFolder, tuple[str, ...]]:
         return files.run(name, fold), seen(splits[int(fold)].validation, tasks[name], dataset)
 
-    tests = {
-        name: measure_mirroring(
-            {fold: shown(name, fold) for fold in numbers},
-            dataset,
-            patients=splits.patients,
-            settings=settings,
-            estimates=kept_estimates(files, tasks[name]),
-        )
-        for name in members
-        if mirroring and tasks[name].mirrored
-    }
+    def validated_of(name: str) -> Validated:
+        folds = {fold: shown(name, fold) for fold in numbers}
+        return Validated(folds, dataset, splits.patients, settings, kept_estimates(files, tasks[name]))
+
+    mirrored = [name for name in members if mirroring and tasks[name].mirrored]
+    tests = {name: measure_mirroring(validated_of(name)) for name in mirrored}
+    prunable = [name for name in members if prunings_of(tasks[name].configuration.network)]
+    pruning = {name: measure_prunings(validated_of(name)) for name in prunable}
     summary = _validate(files, dataset, splits, cases, held, threads)
     subsets = _kept_subsets(trained[members[0]]) if len(members) == 1 and not learned.corrections else {}
     if not subsets:  # corrections are learned of cases as they are
@@ -106,7 +105,9 @@ def _selected(
         subsets = scores_of_subsets(cases, case_scores(summary), withholding, decide, dataset, splits.patients)
     validated = CrossValidation(summary.overall, summary.labels, numbers, subsets)
     whose = len({case.patient for case in cases})
-    selection = Selection(dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated)
+    selection = Selection(
+        dataset.name, numbers, len(cases), whose, compared, missing, learned, tests, validated, pruning
+    )
     quality = selected_quality(files, trained[members[0]].plan, cases, compared[0], pool, summary, threads)
     _write_model(files, dataset, {name: trained[name] for name in members}, selection, quality)
     selection = replace(selection, recalibration=quality.recalibration)
@@ -202,6 +203,10 @@ def _write_model(
             name: each for trained in members.values() for name, each in trained.plan.configurations.items()
         },
     )
+    for name, test in selection.pruning.items():
+        if test.chosen is not None:
+            smaller = replace(plan.configurations[name], network=test.chosen, cost=None)
+            plan = replace(plan, configurations={**plan.configurations, name: smaller})
     mirroring: dict[str, MirroringTest] = selection.mirroring
     weights_of = {name: tuple(of.values()) for name, of in (selection.chosen.weights or {}).items()}
     alike = dict.fromkeys(members, 1 / len(members))

@@ -4,7 +4,7 @@ MONAI's."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...core.bounds import bounded
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EXTRA = "zoo"
 STAGES = 5
+DECODERS = STAGES - 1
 WIDTHS = (8, 16, 32)
 
 
@@ -24,16 +25,25 @@ class Spec(ZooSpec):
 
     features: tuple[int, ...] = tuple(16 << stage for stage in range(STAGES))
     """Feature maps of each stage."""
+    decoder: int = DECODERS
+    """Whose logits are predicted, of those that end at full resolution: the deepest, or one that does with less of the
+    network. All of them are trained."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_stages(self, STAGES, "features")
         bounded(self, "features", least=2, most=MOST_FEATURES)
+        bounded(self, "decoder", least=1, most=DECODERS)
 
     @property
     def divisor(self) -> tuple[int, ...]:
         """See ``contracts.Network``."""
         return (1 << (STAGES - 1),) * self.dimensions
+
+    @property
+    def prunings(self) -> tuple[Spec, ...]:
+        """The same weights, of which prediction needs fewer; the smallest first."""
+        return tuple(replace(self, decoder=decoder) for decoder in range(1, self.decoder))
 
     @property
     def blocks(self) -> int:
