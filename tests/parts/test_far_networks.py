@@ -22,7 +22,7 @@ from autoseg.inference.memory import working_bytes
 from autoseg.inference.sliding_window import patches_at_once
 from autoseg.parts.networks import conv_lstm_unet, dunet, h_denseunet, plain_unet, primus, transunet
 from autoseg.parts.networks._conv_lstm_unet import ConvLSTM
-from autoseg.parts.networks._dunet import DeformableConvolution
+from autoseg.parts.networks._deformable import DeformableConvolution
 from autoseg.parts.networks._h_denseunet import DenseStage, SeparableBlock
 from autoseg.parts.networks._slices import slices_of, volumes_of, with_neighbours
 from autoseg.parts.networks._transformer import Attention, Transformer, angles, positions, turned

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ._deformable import DeformableConvolution
 from ._norms import Style
 from ._residual_unet import AveragePool
 from ._switches import growth
@@ -159,6 +160,25 @@ def _chained(kind: Callable[..., nn.Module]) -> Stage:
     return stage
 
 
+class Deformable(nn.Module):
+    """Deformable convolution, norm, activation (``_deformable``)."""
+
+    def __init__(self, maps: int, kernel: Vector, style: Style) -> None:
+        super().__init__()
+        self.convolution = DeformableConvolution(maps, maps, kernel)
+        self.norm = style.norm(maps)
+        self.activate = style.activate
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.activate(self.norm(self.convolution(maps)))
+
+
+def _deformable(inputs: int, outputs: int, kernel: Vector, stride: Vector, blocks: int, style: Style) -> nn.Module:
+    """The first block is plain and carries the stride, as in ``dunet``."""
+    first = Plain(inputs, outputs, kernel, stride, style)
+    return nn.Sequential(first, *(Deformable(outputs, kernel, style) for _ in range(blocks - 1)))
+
+
 def _smaller(stride: Vector) -> list[nn.Module]:
     """What averages over the stride; nothing where there is none."""
     return [AveragePool(stride)] if max(stride) > 1 else []
@@ -171,4 +191,5 @@ BLOCKS: dict[str, Stage] = {
     "inception": _chained(Inception),
     "separable": _chained(Separable),
     "recurrent_residual": _chained(RecurrentResidual),
+    "deformable": _deformable,
 }

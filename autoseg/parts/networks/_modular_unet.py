@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ._attention import ATTENTION, NonLocal
 from ._blocks import BLOCKS, Residual
 from ._context import CONTEXT
+from ._deformable import without_offsets
 from ._norms import ACTIVATIONS, NORMS, Style
 from ._unet import UNet, start
 
@@ -35,6 +36,7 @@ class ModularUNet(UNet):
         self.context = nn.Sequential() if wide is None else wide(spec.features[-1], spec.kernels[-1], style)
         self.attention.apply(start)
         self.context.apply(start)
+        without_offsets(self)
         for module in self.modules():
             if isinstance(module, Residual):  # every block starts as its shortcut, as in residual_unet
                 nn.init.zeros_(module.norm.get_parameter("weight"))

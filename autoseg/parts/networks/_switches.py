@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .modular_unet import Spec
 
 SWITCHES = {
-    "block": ("plain", "residual", "dense", "inception", "separable", "recurrent_residual"),
+    "block": ("plain", "residual", "dense", "inception", "separable", "recurrent_residual", "deformable"),
     "encoder": ("unet", "vgg", "resnet", "densenet"),
     "attention": ("none", "spatial", "channel", "mixed", "non_local"),
     "context": ("none", "aspp", "hybrid_dilated", "pyramid_pooling", "residual_multi_kernel_pooling"),
@@ -71,9 +71,10 @@ def held_beside(spec: Spec) -> int:
     coarsest, before = len(spec.features) - 1, spec.features[0]
     for level, (outputs, stride) in enumerate(zip(spec.features, spec.strides)):
         share /= prod(stride)
-        held = _of_stage(spec.block_down, before, outputs, spec.blocks_encoder[level])
+        entries = spec.dimensions * prod(spec.kernels[level])
+        held = _of_stage(spec.block_down, before, outputs, spec.blocks_encoder[level], entries)
         if level < coarsest:
-            held = max(held, _of_stage(spec.block, 2 * outputs, outputs, spec.blocks_decoder[level]))
+            held = max(held, _of_stage(spec.block, 2 * outputs, outputs, spec.blocks_decoder[level], entries))
         elif spec.context != "none":
             held = max(held, CONTEXT * outputs)
         if spec.attention == "non_local" and level in non_local_stages(len(spec.features)):
@@ -84,10 +85,13 @@ def held_beside(spec: Spec) -> int:
     return ceil(most) - PLAIN * spec.features[0]
 
 
-def _of_stage(kind: str, inputs: int, outputs: int, blocks: int) -> int:
-    """Feature maps of its own resolution that a stage holds at a time, with those that it was given."""
+def _of_stage(kind: str, inputs: int, outputs: int, blocks: int, entries: int) -> int:
+    """Feature maps of its own resolution that a stage holds at a time, with those that it was given. ``entries`` of a
+    kernel, along all axes, have an offset each."""
     if kind == "dense":
         return 3 * inputs + 2 * blocks * growth(outputs)
+    if kind == "deformable":
+        return inputs + 5 * outputs + (3 * entries if blocks > 1 else 0)
     return inputs + 7 * outputs if kind == "recurrent_residual" else inputs + 3 * outputs
 
 
@@ -104,4 +108,5 @@ def weights(spec: Spec) -> int:
                 total += (inputs + blocks * new) * outputs
             else:
                 total += (2 * blocks + 1) * max(inputs, outputs) * outputs * size
+                total += blocks * outputs * spec.dimensions * size * size if kind == "deformable" else 0
     return total + (6 * spec.features[-1] ** 2 * sizes[-1] if spec.context != "none" else 0)

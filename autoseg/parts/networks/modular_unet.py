@@ -24,7 +24,8 @@ class Spec(UNetSpec):
     block: str = "plain"
     """What stages are made of: ``plain`` (convolution, norm, activation), ``residual`` (two convolutions beside a
     shortcut), ``dense`` (all maps go on to all further layers), ``inception`` (kernels of several sizes side by side),
-    ``separable`` (each map by itself, then each voxel by itself), ``recurrent_residual``."""
+    ``separable`` (each map by itself, then each voxel by itself), ``recurrent_residual``, ``deformable`` (all but the
+    first look up the entries of their kernel at offsets that they learn)."""
     encoder: str = "unet"
     """Blocks on the way down: ``unet`` (as ``block`` says), or the kind and, when it is planned, the numbers of
     ``vgg``, ``resnet`` or ``densenet``."""
