@@ -107,6 +107,8 @@ class Step:
             group["lr"] = self.configuration.optimizer.learning_rate * factor
         state.scaler.step(state.optimizer)
         state.scaler.update()
+        if not isfinite(norm.item()):  # skipped: there are no new weights to follow
+            return value
         if state.average is not None:
             state.average.update_parameters(state.network)
         state.objective.after_step(state.network)

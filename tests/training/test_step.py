@@ -196,6 +196,22 @@ def test_an_update_that_fails_half_way_is_not_made_twice(small_plan):
     assert tried == [1]
 
 
+def test_a_step_that_the_scaler_skips_is_followed_by_nothing(small_plan, monkeypatch):
+    configuration = small_plan.configuration()[1]
+    configuration = replace(configuration, training=replace(configuration.training, ema_decay=0.5))
+    state, followed = start(task_of(small_plan, configuration), SETTINGS), []
+    step = Step.of(task_of(small_plan, configuration), resolve(SETTINGS), 0, state.network)
+    monkeypatch.setattr(type(state.objective), "after_step", lambda self, network: followed.append(network))
+    state.scaler = torch.amp.GradScaler("cpu")
+    overflows = next(state.network.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    before, averaged = flat(state.network), state.average.n_averaged.clone()
+    assert step(state, made(small_plan.labels), 0.0) > 0
+    assert torch.equal(flat(state.network), before) and not followed and state.average.n_averaged == averaged
+    overflows.remove()
+    assert step(state, made(small_plan.labels), 0.0) > 0
+    assert not torch.equal(flat(state.network), before) and followed == [state.network]
+
+
 def ran(plan, **changes):
     """The operations of one step, the networks' aside: these take another way on a GPU."""
     configuration = replace(plan.configuration()[1], batch_size=3, **changes)
