@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ..core.locks import alone
 from ..core.names import counted
 from ..core.progress import duration
 from ..core.records import read_json, write_json
-from ..errors import AutosegError, PlanningError, UsageError
+from ..errors import AutosegError, PlanningError, TrainingError, UsageError
 from ..evaluation.scores import Summary
 from ..plan import Plan
 from .bench import TimingBench
@@ -130,6 +131,8 @@ def _scored(asked: Search, plan: Plan, name: str, fold: str, seconds: float) -> 
     with _terse():
         train(root, fold, configuration=name, seconds=seconds, settings=asked.settings)
         summary: Summary = read_json(root.run(name, fold).scores, Summary)
+        if math.isnan(summary.dice):
+            raise TrainingError(f"{name}: no case that it was scored on has any label")
         return summary.dice, _seconds_per_case(asked, name, fold)
 
 

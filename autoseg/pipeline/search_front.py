@@ -58,6 +58,10 @@ class Found:
     dataset: str
     fold: str
     """Whose validation cases the search has not seen."""
+    shortest: float
+    """Seconds of its shortest trainings."""
+    networks: tuple[str, ...]
+    """That were asked for beside the planner's own."""
     tried: tuple[Tried, ...] = field(default=())
     version: int = 1
 

@@ -53,10 +53,10 @@ class Search:
     """Beside the planner's own."""
     settings: RunSettings = field(default_factory=RunSettings)
 
-    @property
+    @cached_property
     def shortest(self) -> float:
-        """Seconds."""
-        return self.seconds / SHORTEST
+        """Seconds of the shortest training: those of before, where a search is gone on with for another time."""
+        return read_found(self.record).shortest if self.record.exists() else self.seconds / SHORTEST
 
     @cached_property
     def root(self) -> DatasetFolder:
@@ -88,13 +88,17 @@ def laid_out(asked: Search) -> None:
     outer = folds.named(asked.fold)
     with alone(root.root / ".lock", "search"):
         if root.folds.exists():
+            before = read_found(asked.record).networks
+            if before != asked.networks:
+                flags = "".join(f" --network {name}" for name in before) or " without --network"
+                raise UsageError(f"{root.root} holds a search{flags}; go on with it so, or remove it to begin anew")
             return
         seen = set(outer.train)
         patients = {key: folds.patients[key] for key in seen} if folds.patients else None
         inner = make_folds(seen, patients, label_presence(dataset, files.read_fingerprint()))
         write_json(root.fingerprint, files.read_fingerprint(), sealed=True)
         write_json(root.dataset, dataset, sealed=True)
-        write_json(asked.record, Found(dataset.name, asked.fold))
+        write_json(asked.record, Found(dataset.name, asked.fold, asked.shortest, asked.networks))
         write_json(root.folds, Folds((inner.folds[0], outer), patients=folds.patients))
 
 

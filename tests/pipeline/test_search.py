@@ -150,6 +150,9 @@ def test_a_search_goes_on_after_a_kill_and_never_sees_what_it_reports_on(
         scores = json.loads(asked.root.run(each.name, "0").scores.read_text())
         assert scores["overall"]["dice"]["mean"] == pytest.approx(each.dice) and not held_out & scores["cases"].keys()
 
+    with pytest.raises(UsageError, match="holds a search without --network; go on with it so, or remove it"):
+        story.search(replace(asked, networks=("residual_unet",)))
+    assert Search(files, 9000.0, settings=FAST).shortest == asked.shortest  # gone on with for longer
     best = found.front[0]
     where = ["--workspace", str(files.root.parent)]
     assert main(["search", NAME, "--take", "t99_1s", *where]) == 2
