@@ -17,6 +17,7 @@ workspace/
             status.json                         what `autoseg status` shows
             stop                                made by you: training is brought to a good end at once
         baselines/<method>/fold_0/              a classical method: baseline.json  evidence.npz  validation/
+        search/fold_0/                          what `autoseg search` tried while that fold was kept aside
         selected/                               the model that `autoseg select` chose, as a bundle
     models/<name>/                              bundles that were installed
 """
@@ -143,6 +144,11 @@ class DatasetFolder:
         """Methods that have segmented something, sorted, with their folds."""
         found = sorted(path for path in self.all_baselines.glob("*") if path.is_dir() and _is_named(path.name))
         return {path.name: folds_in(path) for path in found}
+
+    @property
+    def searches(self) -> Path:
+        """A folder for every fold that a search has kept aside (``pipeline.search_place``)."""
+        return self.root / "search"
 
     @property
     def selection(self) -> Path:

@@ -11,6 +11,8 @@ from ..core.bounds import bounded
 from ..core.files import atomic_file
 from ..core.progress import duration
 
+RECORD = "search.json"
+
 
 @dataclass(frozen=True)
 class Tried:

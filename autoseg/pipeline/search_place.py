@@ -32,7 +32,7 @@ from ..workspace import DatasetFolder
 from .make_plan import PlanRequest, make_plan
 from .plan_file import write_plan
 from .plan_folds import label_presence
-from .search_front import Found, Tried
+from .search_front import RECORD, Found, Tried
 from .search_study import RUNGS
 
 INNER, OUTER = "0", "1"  # folds of the search's own folds.json
@@ -65,14 +65,14 @@ class Search:
 
     @property
     def record(self) -> Path:
-        return self.root.root / "search.json"
+        return self.root.root / RECORD
 
 
 def search_folder(files: DatasetFolder, fold: str) -> Path:
     """Raises UsageError for a fold that nobody can have."""
     if not fold.isdigit() or str(int(fold)) != fold:
         raise UsageError(f"fold {fold[:20]!r} is unknown; give the number of one")
-    return files.root / "search" / f"fold_{fold}"
+    return files.searches / f"fold_{fold}"
 
 
 def read_found(path: Path) -> Found:
@@ -146,7 +146,7 @@ def take(files: DatasetFolder, fold: str, name: str) -> Plan:
     root = DatasetFolder(search_folder(files, fold), files.trusted)
     found = root.read_plan().configurations
     if name not in found:
-        known: Sequence[str] = [each.name for each in read_found(root.root / "search.json").front]
+        known: Sequence[str] = [each.name for each in read_found(root.root / RECORD).front]
         raise UsageError(
             f"the search of fold {fold} has no plan {name[:60]!r}; its front is {', '.join(known) or 'empty'}"
         )
