@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..configuration import NETWORKS
 from ..core.locks import alone
+from ..core.mishaps import explained
 from ..core.names import counted
 from ..core.progress import duration
 from ..core.records import read_json, write_json
@@ -83,8 +84,8 @@ def _tried(asked: Search, study: Study, trial: Asked, plans: dict[str, Plan]) ->
             if not study.goes_on(trial, rung, dice):
                 finished = rung == RUNGS[-1]
                 break
-    except AutosegError as error:
-        LOG.warning("trial %d cannot be trained: %s", trial.number, error)
+    except (AutosegError, MemoryError, RuntimeError, ValueError) as error:  # of values that nobody has tried before
+        LOG.warning("trial %d cannot be trained: %s", trial.number, explained(error) or error)
     study.tell(trial, dice, finished)
     return dice is not None
 

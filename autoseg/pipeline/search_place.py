@@ -13,13 +13,14 @@ plans with nor any training. Fold 0 of its folds.json parts the other cases once
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from ..core.locks import alone
-from ..core.names import path_name
+from ..core.names import path_name, short
 from ..core.records import read_json, write_json
 from ..data.dataset import Dataset
 from ..data.folds import Folds, make_folds
@@ -70,8 +71,8 @@ class Search:
 
 def search_folder(files: DatasetFolder, fold: str) -> Path:
     """Raises UsageError for a fold that nobody can have."""
-    if not fold.isdigit() or str(int(fold)) != fold:
-        raise UsageError(f"fold {fold[:20]!r} is unknown; give the number of one")
+    if not re.fullmatch("0|[1-9][0-9]{0,8}", fold):
+        raise UsageError(f"fold {short(fold)!r} is unknown; give the number of one")
     return files.searches / f"fold_{fold}"
 
 
@@ -144,11 +145,13 @@ def note(asked: Search, tried: Tried) -> None:
 def take(files: DatasetFolder, fold: str, name: str) -> Plan:
     """Adds a configuration that a search has found to the dataset's plan. Raises UsageError where there is none."""
     root = DatasetFolder(search_folder(files, fold), files.trusted)
+    if not root.plan.exists():
+        raise UsageError(f"no search has kept fold {fold} of {files.root.name} aside; run `autoseg search` first")
     found = root.read_plan().configurations
     if name not in found:
         known: Sequence[str] = [each.name for each in read_found(root.root / RECORD).front]
         raise UsageError(
-            f"the search of fold {fold} has no plan {name[:60]!r}; its front is {', '.join(known) or 'empty'}"
+            f"the search of fold {fold} has no plan {short(name)!r}; its front is {', '.join(known) or 'empty'}"
         )
     with alone(files.plan_lock, "search"):
         plan = files.read_plan()

@@ -106,7 +106,11 @@ def test_too_little_time_and_folds_that_are_not_are_told(files: DatasetFolder) -
         story.search(Search(files, 3600, "7", settings=FAST))
     with pytest.raises(UsageError, match=r"fold '\.\./x' is unknown"):
         story.search(Search(files, 3600, "../x", settings=FAST))
-    assert not (files.root / "x").exists()
+    with pytest.raises(UsageError, match="fold '²' is unknown"):
+        story.search(Search(files, 3600, "²", settings=FAST))
+    with pytest.raises(UsageError, match="no search has kept fold 1 of Dataset999_Demo aside"):
+        search_place.take(files, "1", "t0_30s")
+    assert not (files.root / "x").exists() and not files.searches.exists()
 
 
 @pytest.mark.slow
