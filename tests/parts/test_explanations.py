@@ -15,8 +15,9 @@ from autoseg.core.inputs import InputSpec
 from autoseg.core.scene import Scene
 from autoseg.errors import UsageError
 from autoseg.parts.explanation_contract import Explanation
-from autoseg.parts.explanations import attention, grad_cam, guided_backpropagation, lime, occlusion
-from autoseg.parts.networks import attention_unet, modular_unet
+from autoseg.parts.explanations import attention, grad_cam, guided_backpropagation, lime, occlusion, self_attention
+from autoseg.parts.networks import attention_unet, modular_unet, primus
+from autoseg.parts.networks._transformer import Attention, turned
 from autoseg.pipeline.explain import EXPLANATIONS
 
 NOISE = 0.05  # of the largest value, of a map that samples
@@ -184,6 +185,45 @@ def test_attention_is_what_the_gates_let_through(gate: str) -> None:
     scene = Scene(network, torch.randn(1, 1, 16, 16), torch.ones(16, 16, dtype=torch.bool), 1, (1.0, 1.0))
     found = attention.Spec().explain(scene, lambda count: None)
     assert found.shape == (16, 16) and 0 < found.min() < found.max() < 1
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_self_attention_is_how_much_the_region_sees_of_each_place(dimensions: int) -> None:
+    """Against the weights of every layer, made from what it is given."""
+    torch.manual_seed(0)
+    patch = (1, 1, *(16,) * dimensions)
+    spec = primus.Spec.ladder((1.0,) * dimensions, patch[2:])[0]
+    network = spec.build(InputSpec.of_image(1), 2).eval()
+    given: list[tuple[Attention, Tensor, Tensor]] = []
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.seen.weight.data *= 30  # so that weights are not all alike
+            module.register_forward_pre_hook(lambda module, seen: given.append((module, *seen)))
+    region = torch.zeros(patch[2:], dtype=torch.bool)
+    region[(slice(0, 3),) * dimensions] = True
+    scene = Scene(network, torch.randn(patch), region, 1, (1.0,) * dimensions)
+    found = self_attention.Spec().explain(scene, lambda count: None)
+    tokens = [edge // step for edge, step in zip(patch[2:], spec.divisor)]
+    inside = torch.zeros(tokens, dtype=torch.bool)
+    inside[(slice(0, -(-3 // spec.divisor[0])),) * dimensions] = True
+    expected = torch.zeros(inside.numel())
+    with torch.inference_mode():
+        for module, seen, turns in given:
+            query, key, _ = module.seen(seen).unflatten(-1, (3, module.heads, -1)).permute(2, 0, 3, 1, 4)
+            scores = torch.einsum("bhqd,bhkd->bhqk", turned(query, turns), turned(key, turns))
+            weights = torch.softmax(scores / query.shape[-1] ** 0.5, -1)[0]
+            expected += weights[:, inside.flatten()].mean((0, 1)) * inside.numel() / len(given)
+    assert len(given) == spec.layers and expected.std() > 0.01
+    shown = functional.interpolate(
+        expected.reshape(1, 1, *tokens), patch[2:], mode=("bilinear", "trilinear")[dimensions - 2], align_corners=False
+    )
+    torch.testing.assert_close(found, shown[0, 0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_without_a_transformer_says_which_have_one() -> None:
+    scene, _ = planted(2)
+    with pytest.raises(UsageError, match=r"no transformer.*primus and transunet"):
+        self_attention.Spec().explain(scene, lambda count: None)
 
 
 def test_a_network_without_gates_says_which_have_them() -> None:

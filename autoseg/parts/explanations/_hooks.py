@@ -52,7 +52,7 @@ def class_activation(scene: Scene, stage: int) -> Tensor:
         score = scene.score(scene.patch.clone().requires_grad_()).sum()
         maps, gradient = _last_at(stage, seen, said, score, scene)
     weights = gradient.mean(tuple(range(2, gradient.dim())), keepdim=True)
-    return _on_patch((weights * maps).sum(1, keepdim=True).relu(), scene)
+    return on_patch((weights * maps).sum(1, keepdim=True).relu(), scene)
 
 
 def _last_at(
@@ -105,7 +105,7 @@ def gates(scene: Scene) -> Tensor:
     def remember(module: nn.Module, given: Any, found: Tensor) -> None:
         found = found if isinstance(module, nn.Sigmoid) else found.sigmoid()
         if found.dim() == scene.patch.dim() and found.shape[1] == 1 and found.shape[2:].numel() > 1:
-            weights.append(_on_patch(found, scene))
+            weights.append(on_patch(found, scene))
 
     def gate(module: nn.Module) -> Any:
         layer = getattr(module, getattr(module, SCORES, ""), module if isinstance(module, nn.Sigmoid) else None)
@@ -137,7 +137,7 @@ def _is_map(size: torch.Size, patch: torch.Size) -> bool:
     return all(edge > 1 or whole == 1 for edge, whole in zip(size, patch))
 
 
-def _on_patch(maps: Tensor, scene: Scene) -> Tensor:
+def on_patch(maps: Tensor, scene: Scene) -> Tensor:
     """(1, 1, *size) to (*patch) on the CPU."""
     size = scene.patch.shape[2:]
     if maps.shape[2:] != size:

@@ -24,6 +24,8 @@ DEVIATION = 0.02  # of the first weights of matrices (Devlin et al. 2019)
 class Transformer(nn.Module):
     """(B, width, *size) to the same: each voxel is a token, whatever the size."""
 
+    OVER_PLACES = True  # for explanations: its attention is among the places of the maps that it is given
+
     def __init__(self, width: int, layers: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
