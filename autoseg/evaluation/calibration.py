@@ -12,10 +12,12 @@ against all others (Kull et al., NeurIPS 2019).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from .resampling import FEWEST, drawn_weights, interval
 
 BINS = 15
 
@@ -77,6 +79,22 @@ def expected_error(bins: Bins, first: int = 0) -> float | None:
     rows = list(bins.rows())[first:]
     total = sum(voxels for voxels, _, _ in rows)
     return sum(abs(hits - sums) for _, sums, hits in rows) / total if total else None
+
+
+def error_interval(cases: Sequence[Bins], patients: np.ndarray, first: int = 0) -> tuple[float, float] | None:
+    """The 95 % interval of ``expected_error`` of the pooled cases, of which whole patients are drawn (``resampling``).
+
+    ``patients``: (cases,), as ``patient_numbers`` gives them. None for fewer than 3 of them, or where no draw has any
+    voxel.
+    """
+    count = int(patients.max()) + 1
+    if count < FEWEST:
+        return None
+    sums = np.array([[case.voxels, case.probability, case.hits] for case in cases], float)[..., first:]
+    voxels, probability, hits = np.moveaxis(np.tensordot(drawn_weights(patients, 0, "calibration"), sums, 1), 1, 0)
+    total = voxels.sum(1)
+    errors = np.divide(np.abs(hits - probability).sum(1), total, out=np.full(total.shape, np.nan), where=total > 0)
+    return None if np.isnan(errors).all() else interval(errors, count)
 
 
 def overconfidence(bins: Bins, first: int = 0) -> float | None:

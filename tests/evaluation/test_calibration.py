@@ -10,7 +10,16 @@ import pytest
 
 from autoseg.core.records import read_json, write_json
 from autoseg.errors import RecordError
-from autoseg.evaluation.calibration import BINS, Bins, Calibration, binned, expected_error, overconfidence, pooled
+from autoseg.evaluation.calibration import (
+    BINS,
+    Bins,
+    Calibration,
+    binned,
+    error_interval,
+    expected_error,
+    overconfidence,
+    pooled,
+)
 
 
 def counted(codes: np.ndarray, has: np.ndarray, one: int = 255) -> Bins:
@@ -28,6 +37,19 @@ def test_the_error_is_that_of_a_calculation_by_hand() -> None:
     assert expected_error(bins, 1) == pytest.approx((1 + 1) / 7)
     assert overconfidence(bins, 1) == pytest.approx((1 + 2 - 2 - 1) / 7)
     assert overconfidence(bins) == pytest.approx((0 + 1 + 2 - 1 - 2 - 1) / 11)
+
+
+def test_the_interval_draws_whole_patients() -> None:
+    """Of cases that are all alike it is a point; one patient's cases come and go together; of two there is none."""
+    alike = counted(np.repeat([51, 255], [5, 2]), np.array([1, 1, 0, 0, 0, 1, 0], bool))
+    exact = expected_error(alike)
+    assert error_interval([alike] * 4, np.arange(4)) == pytest.approx((exact, exact))
+    perfect = counted(np.repeat([51, 255], [5, 2]), np.array([1, 0, 0, 0, 0, 1, 1], bool))
+    apart = error_interval([alike, alike, perfect, perfect, perfect, perfect], np.arange(6))
+    together = error_interval([alike, alike, perfect, perfect, perfect, perfect], np.array([0, 0, 1, 1, 2, 2]))
+    assert apart is not None and together is not None and together[1] - together[0] > apart[1] - apart[0] > 0
+    assert apart[0] <= expected_error(pooled([alike] * 2 + [perfect] * 4)) <= apart[1]
+    assert error_interval([alike, perfect], np.arange(2)) is None
 
 
 @pytest.mark.parametrize("one", [255, 65535])

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from ...core.names import counted
 from ...core.records import read_json
 from ...errors import RecordError
-from ...evaluation.calibration import BINS, Bins, Calibration, expected_error, overconfidence, pooled
+from ...evaluation.calibration import BINS, Bins, Calibration, error_interval, expected_error, overconfidence, pooled
+from ...evaluation.resampling import patient_numbers
 from ...evaluation.scores import Summary
 from ..blocks import Block, Cell, Column, Curves, Lines, Notice, Series, Table, number
 from ..source import Source, of_folds
@@ -19,7 +20,8 @@ FOUND = f"outside of the lowest bin: where the label has more than 1/{BINS}"
 
 def calibrated(source: Source, name: str, summaries: Mapping[str, Summary]) -> list[Block]:
     """Of one configuration; ``summaries`` are the scores of its folds."""
-    cases, without = _read(source, name, summaries)
+    read, without = _read(source, name, summaries)
+    cases, patients = [*read.values()], {key: who for each in summaries.values() for key, who in each.patients.items()}
     found: list[Block] = []
     if without:
         found.append(Notice(f"Calibration is not known of {of_folds(without)}: {CURE}."))
@@ -27,12 +29,23 @@ def calibrated(source: Source, name: str, summaries: Mapping[str, Summary]) -> l
     known = {label: bins for label, bins in labels.items() if sum(bins.voxels)}
     if not known:
         return found
-    return [_errors(known, len(cases)), _bins(known), _diagram(known), *found]
+    ends = {label: _ends([key for key in read if label in read[key]], label, read, patients) for label in known}
+    return [_errors(known, ends, len(cases)), _bins(known), _diagram(known), *found]
 
 
-def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Bins]], dict[str, str]]:
+Ends = tuple[float | None, float | None]
+
+
+def _ends(keys: list[str], label: str, cases: Mapping[str, Mapping[str, Bins]], patients: Mapping[str, str]) -> Ends:
+    """Of the 95 % interval of the error outside of the lowest bin."""
+    return error_interval([cases[key][label] for key in keys], patient_numbers(keys, patients), 1) or (None, None)
+
+
+def _read(
+    source: Source, name: str, summaries: Mapping[str, Summary]
+) -> tuple[dict[str, dict[str, Bins]], dict[str, str]]:
     """What validation counted in each case, and of which folds it is missing."""
-    cases: list[dict[str, Bins]] = []
+    cases: dict[str, dict[str, Bins]] = {}
     without: dict[str, str] = {}
     for fold, summary in summaries.items():
         path = source.run(name, fold).calibration
@@ -47,7 +60,7 @@ def _read(source: Source, name: str, summaries: Mapping[str, Summary]) -> tuple[
         if binned.keys() != summary.cases.keys():
             without[fold] = "calibration.json is of other cases than scores.json; remove that file"
             continue
-        cases += binned.values()
+        cases |= binned
     return cases, without
 
 
@@ -55,13 +68,15 @@ def _names(cases: Collection[Mapping[str, Bins]]) -> list[str]:
     return list(dict.fromkeys(label for case in cases for label in case))
 
 
-def _errors(labels: Mapping[str, Bins], cases: int) -> Table:
+def _errors(labels: Mapping[str, Bins], ends: Mapping[str, Ends], cases: int) -> Table:
     columns = (
         Column("label"),
         Column("voxels", number=True),
         Column("ECE", number=True, hint="expected calibration error: 0 is perfect"),
         Column(f"voxels above 1/{BINS}", number=True, hint=f"voxels {FOUND}"),
         Column(f"ECE above 1/{BINS}", number=True, hint=f"expected calibration error {FOUND}"),
+        Column("95 % from", number=True, hint="of that error; patients are drawn with replacement"),
+        Column("95 % to", number=True),
         Column(
             f"overconfidence above 1/{BINS}", number=True, hint=f"mean probability minus share that is right {FOUND}"
         ),
@@ -73,6 +88,7 @@ def _errors(labels: Mapping[str, Bins], cases: int) -> Table:
             number(expected_error(bins)),
             float(sum(bins.voxels[1:])),
             number(expected_error(bins, 1)),
+            *map(number, ends[label]),
             number(overconfidence(bins, 1)),
         )
         for label, bins in labels.items()
