@@ -217,3 +217,17 @@ def test_watching_that_is_killed_says_so_with_its_exit_code(watching: subprocess
     watching.send_signal(signal.SIGTERM)
     watching.communicate(timeout=60)
     assert watching.returncode == 143
+
+
+@pytest.mark.parametrize(("rank", "told"), [("0", True), ("1", False)])
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_of_several_processes_the_first_tells_the_result(
+    rank: str, told: bool, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("RANK", rank)
+    assert main(["parts", "schedules", *more]) == 0
+    assert ("polynomial" in capsys.readouterr().out) == told
+    assert main(["parts", "nope", *more]) == 2  # what is wrong is told by each
+    said = capsys.readouterr()
+    assert "nope" in said.out + said.err

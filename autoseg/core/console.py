@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, is_dataclass
 from os import PathLike, fspath
 from typing import Any, TextIO
 
+from .environment import leads
 from .mishaps import printable
 from .progress import PROGRESS
 from .records import to_json
@@ -28,16 +29,18 @@ class Console:
     """Takes JSON in the place of everything else; None: people read."""
     fields: dict[str, Any] = field(default_factory=dict)
     """Of the result."""
+    leads: bool = field(default_factory=leads)
+    """Of several processes that do one thing, whether this one tells the result."""
 
     def result(self, text: str, /, **fields: Any) -> None:
         """What was asked for: ``text`` for people, ``fields`` (records, paths, numbers, ...) for programs."""
-        if self.programs is None:
+        if self.programs is None and self.leads:
             sys.stdout.write(text + "\n" * bool(text))
         self.fields |= fields
 
     def line(self, kind: str, **fields: Any) -> None:
         """At once, whole: whoever reads may be waiting. Only for programs. Raises OSError where nobody reads."""
-        if self.programs is not None:
+        if self.programs is not None and (self.leads or kind != "result"):
             self.programs.write(json.dumps({"kind": kind} | plain(fields), allow_nan=False) + "\n")
             self.programs.flush()
 

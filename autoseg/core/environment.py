@@ -26,6 +26,11 @@ def default_workspace() -> str:
     return os.environ.get(WORKSPACE_VARIABLE, WORKSPACE)
 
 
+def leads() -> bool:
+    """Whether this process speaks for all that torchrun has started; one alone does."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
 def ask_for(*wishes: Mapping[str, str]) -> None:
     """Sets variables that nobody has set."""
     for wish in wishes:
