@@ -6,6 +6,7 @@ the next one under the same name: its trainings are found again.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,9 +50,12 @@ class Study:
         optuna = optuna_or_refuse()
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
         self._states, self._locks, self._networks = optuna.trial.TrialState, path.parent / "trials", networks
+        with warnings.catch_warnings():  # optuna 4 calls experimental what optuna 5 has as it is
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=FIRST, constant_liar=True)
         self._study = optuna.create_study(
             storage=storage,
-            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=FIRST, constant_liar=True),
+            sampler=sampler,
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=ETA),
             direction="maximize",
             study_name="search",
