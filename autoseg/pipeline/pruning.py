@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from ..evaluation.pruning import Pruned, PruningTest
@@ -29,11 +30,10 @@ def measure_prunings(validated: Validated) -> PruningTest:
     tried = []
     for spec in prunings_of(network):
         found = validated.again(f"with {_told(spec)}", lambda model, spec=spec: pruned(model, spec))  # type: ignore[misc]
-        cases = len(found.keys)
-        tried.append(
-            Pruned(spec, found.dice(found.after), found.gain, found.compared.difference, found.seconds / cases)
-        )
-    chosen = next((each.network for each in tried if each.loss < LEAST_GAIN), None)
+        cases, loss = len(found.keys), None if isnan(found.gain) else found.gain
+        tried.append(Pruned(spec, found.dice(found.after), loss, found.compared.difference, found.seconds / cases))
+    enough = (place for place, each in enumerate(tried) if each.loss is not None and each.loss < LEAST_GAIN)
+    chosen = next(enough, None)
     return PruningTest(chosen, whole.dice(whole.before), whole.seconds / len(whole.keys), tuple(tried))
 
 

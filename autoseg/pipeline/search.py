@@ -17,19 +17,21 @@ from ..core.mishaps import explained
 from ..core.names import counted
 from ..core.progress import duration
 from ..core.records import read_json, write_json
-from ..errors import AutosegError, PlanningError, TrainingError, UsageError
+from ..errors import AutosegError, PlanningError, StoppedError, TrainingError, UsageError
 from ..evaluation.scores import Summary
 from ..plan import Plan
+from ..planning.constraints import PlanConstraints
 from .bench import TimingBench
+from .make_plan import PlanRequest, planner_of
 from .search_front import Found, Tried, front_of, write_table
-from .search_knobs import as_planned, turned
-from .search_place import INNER, OUTER, SHORTEST, Search, laid_out, note, planned, read_found
+from .search_knobs import effective, turned
+from .search_place import INNER, OUTER, SHORTEST, Search, laid_out, note, note_failed, planned, read_found
 from .search_study import RUNGS, Asked, Study, optuna_or_refuse
 
 LOG = logging.getLogger("autoseg")
 REPORTED = 3  # plans of the front that are trained on all cases the search has seen, and scored on those it has not
 LEAST_SECONDS = 5.0  # of the shortest training
-MOST_FAILURES = 5  # in a row
+MOST_FAILURES = 20  # in a row: a third of all plans may be too large where memory is short
 TIMED_CASES = 3
 
 
@@ -43,6 +45,8 @@ def search(asked: Search) -> Found:
     if asked.shortest < LEAST_SECONDS:
         least = duration(SHORTEST * LEAST_SECONDS)
         raise UsageError(f"--time {duration(asked.seconds)} is too short for a search; give {least} or more")
+    for name in asked.networks:
+        planner_of(PlanRequest(constraints=PlanConstraints(network=name), trusted=asked.files.trusted))
     laid_out(asked)
     own = planned(asked, "")
     plans = {_network_of(own): own} | {name: planned(asked, name) for name in asked.networks}
@@ -53,10 +57,11 @@ def search(asked: Search) -> Found:
         with study.asked() as trial:
             failures = 0 if _tried(asked, study, trial, plans) else failures + 1
         if failures == MOST_FAILURES:
-            raise PlanningError(f"{MOST_FAILURES} plans in a row cannot be trained; the messages above say why")
-    _report(asked)
-    found = read_found(asked.record)
-    write_table(asked.root.root / "front.csv", found.tried, found.front)
+            raise TrainingError(f"{failures} plans in a row cannot be trained; the messages above say why")
+    with alone(asked.root.root / ".report.lock", "search"):
+        _report(asked)
+        found = read_found(asked.record)
+        write_table(asked.root.root / "front.csv", found.tried, found.front)
     LOG.info("%s, of which no other beats %d", counted(len(found.tried), "training"), len(found.front))
     return found
 
@@ -68,24 +73,34 @@ def _network_of(plan: Plan) -> str:
 
 def _left(asked: Search, keep: float = 0.0) -> float:
     """Seconds, beside so many of the shortest trainings that are kept for the end."""
-    return asked.seconds - keep * asked.shortest - sum(each.taken for each in read_found(asked.record).tried)
+    return asked.seconds - keep * asked.shortest - _spent(read_found(asked.record))
+
+
+def _spent(found: Found) -> float:
+    """Seconds."""
+    return found.failed + sum(each.taken for each in found.tried)
 
 
 def _tried(asked: Search, study: Study, trial: Asked, plans: dict[str, Plan]) -> bool:
     """Trains what was asked for as long as it is worth it; whether it could be trained at all."""
-    dice, finished = None, False
+    dice, finished, start, trusted = None, False, time.monotonic(), asked.files.trusted
+    base = plans[trial.knobs["network"]]
     try:
-        plan = turned(plans[trial.knobs["network"]], trial.knobs).plan
+        plan = turned(base, trial.knobs, trusted).plan
         _refuse_too_large(asked, plan)
+        knobs = _not_as_planned(trial, plans) | effective(base, trial.knobs, trusted)
         for rung in RUNGS:
             if rung > 1 and _left(asked, keep=REPORTED * RUNGS[-1]) < rung * asked.shortest:
                 break
-            dice = _trained(asked, plan, trial.number, rung, _not_as_planned(trial, plans)).dice
+            dice = _trained(asked, plan, trial.number, rung, knobs).dice
             if not study.goes_on(trial, rung, dice):
                 finished = rung == RUNGS[-1]
                 break
+    except StoppedError:
+        raise  # the trial is taken up again
     except (AutosegError, MemoryError, RuntimeError, ValueError) as error:  # of values that nobody has tried before
         LOG.warning("trial %d cannot be trained: %s", trial.number, explained(error) or error)
+        note_failed(asked, time.monotonic() - start)
     study.tell(trial, dice, finished)
     return dice is not None
 
@@ -99,8 +114,8 @@ def _refuse_too_large(asked: Search, plan: Plan) -> None:
 
 
 def _not_as_planned(trial: Asked, plans: dict[str, Plan]) -> dict[str, str]:
-    own = as_planned(tuple(plans))
-    return {knob: str(value) for knob, value in trial.knobs.items() if value != own[knob]}
+    """The network, where it is not the planner's."""
+    return {} if trial.knobs["network"] == next(iter(plans)) else {"network": trial.knobs["network"]}
 
 
 def _trained(asked: Search, plan: Plan, number: int, rung: int, knobs: dict[str, str]) -> Tried:
@@ -110,6 +125,8 @@ def _trained(asked: Search, plan: Plan, number: int, rung: int, knobs: dict[str,
     known = {each.name: each for each in read_found(asked.record).tried}
     if name in known:
         return known[name]
+    if same := next((each for each in known.values() if (each.knobs, each.seconds) == (knobs, seconds)), None):
+        return same  # knobs that turn nothing lead to the same plan
     start = time.monotonic()
     dice, per_case = _scored(asked, plan, name, INNER, seconds)
     tried = Tried(name, number, knobs, seconds, time.monotonic() - start, dice, per_case)
@@ -159,6 +176,8 @@ def _seconds_per_case(asked: Search, name: str, fold: str) -> float:
     model = Model.read(asked.root.run(name, fold).root, settings=asked.settings, trusted=asked.root.trusted)
     with tempfile.TemporaryDirectory() as folder:
         report = predict(model, cases, Path(folder), recorded=False)
+    if report.failed:
+        raise TrainingError(f"{name}: cases cannot be predicted: {', '.join(report.failed)}")
     return report.elapsed / max(1, len(cases))
 
 
@@ -170,6 +189,12 @@ def _report(asked: Search) -> None:
         plan = asked.root.read_plan()
         only = replace(plan, configurations={each.name: plan.configurations[each.name]}, default=each.name)
         start = time.monotonic()
-        dice, _ = _scored(asked, only, each.name, OUTER, each.seconds)
+        try:
+            dice, _ = _scored(asked, only, each.name, OUTER, each.seconds)
+        except StoppedError:
+            raise
+        except AutosegError as error:
+            LOG.warning("%s cannot be reported on fold %s: %s", each.name, asked.fold, error)
+            continue
         LOG.info("%s, trained on all cases of the search: Dice %.3f on fold %s", each.name, dice, asked.fold)
         note(asked, replace(each, reported=dice, taken=each.taken + time.monotonic() - start))

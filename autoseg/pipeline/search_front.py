@@ -39,7 +39,7 @@ class Tried:
     def __post_init__(self) -> None:
         bounded(self, "trial", least=0)
         bounded(self, "seconds", "taken", "seconds_per_case", least=0)
-        bounded(self, "dice", least=0, most=1)
+        bounded(self, "dice", "reported", least=0, most=1)
 
     @property
     def told(self) -> str:
@@ -64,6 +64,10 @@ class Found:
     """Seconds of its shortest trainings."""
     networks: tuple[str, ...]
     """That were asked for beside the planner's own."""
+    configuration: str | None = None
+    """That was asked for."""
+    failed: float = 0.0
+    """Seconds of trainings that came to nothing."""
     tried: tuple[Tried, ...] = field(default=())
     version: int = 1
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from itertools import product
+from math import log
 from typing import Any
 
 from ..changes import changed
@@ -37,7 +38,7 @@ def choices(networks: tuple[str, ...]) -> dict[str, tuple[Any, ...]]:
 
 def as_planned(networks: tuple[str, ...]) -> dict[str, Any]:
     """What the planner would do."""
-    return {name: 1.0 if name in FACTORS else values[0] for name, values in choices(networks).items()}
+    return {name: 1.0 if name in FACTORS else values[0] if values else "" for name, values in choices(networks).items()}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,14 @@ class Turned:
     """As ``--set`` takes them."""
 
 
-def turned(plan: Plan, knobs: Knobs) -> Turned:
+def effective(plan: Plan, knobs: Knobs, trusted: tuple[str, ...] = ()) -> dict[str, str]:
+    """Those knobs that change something of ``plan``, whose network is the chosen one already."""
+    neutral = as_planned(())
+    alone = {name: {**neutral, name: value} for name, value in knobs.items() if name != "network"}
+    return {name: str(knobs[name]) for name, each in alone.items() if turned(plan, each, trusted).changes}
+
+
+def turned(plan: Plan, knobs: Knobs, trusted: tuple[str, ...] = ()) -> Turned:
     """``plan`` has one configuration. Values that come out as they were, are no change.
 
     Raises RecordError where values do not fit one another.
@@ -65,11 +73,11 @@ def turned(plan: Plan, knobs: Knobs) -> Turned:
     }
     before = to_json(base)
     changes = [f"{field}={_text(value)}" for field, value in wanted.items() if before.get(field) != value]
-    between = changed(plan, changes)
+    between = changed(plan, changes, trusted)
     after = between.configurations[between.default]
     for field, value in (*_rate(after, knobs["learning_rate"]), *_augmented(after, knobs["augmentation"])):
         changes.append(f"{field}={_text(value)}")
-    return Turned(changed(plan, changes), tuple(changes))
+    return Turned(changed(plan, changes, trusted), tuple(changes))
 
 
 def _text(value: Any) -> str:
@@ -86,13 +94,19 @@ def _features(base: Configuration, factor: float) -> dict[str, Any]:
 
 
 def _patch(base: Configuration, factor: float) -> dict[str, Any]:
-    """Edges that the network can halve as often as it does; the factor is that of the number of voxels."""
-    divisor = base.network.divisor
-    edge = factor ** (1 / base.dimensions)
+    """Edges that the network can halve as often as it does, each a step longer or shorter at most: those whose voxels
+    come nearest to so many times as many, and of these the ones most in proportion."""
     if factor == 1:
         return {}
-    scaled = [step * max(1, round(size * edge / step)) for size, step in zip(base.patch_size, divisor)]
-    return {"patch_size": scaled} if prod(scaled) != prod(base.patch_size) else {}
+    divisor, before = base.network.divisor, base.patch_size
+    edges = [[each for each in (size - step, size, size + step) if each > 0] for size, step in zip(before, divisor)]
+
+    def apart(patch: tuple[int, ...]) -> tuple[float, float]:
+        shares = [log(new / old) for new, old in zip(patch, before)]
+        return round(abs(sum(shares) - log(factor)), 9), max(shares) - min(shares)
+
+    nearest = min(product(*edges), key=apart)
+    return {} if nearest == tuple(before) else {"patch_size": list(nearest)}
 
 
 def _named(field: str, before: str, name: str) -> dict[str, Any]:

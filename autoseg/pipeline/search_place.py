@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from ..core.locks import alone
-from ..core.names import path_name, short
+from ..core.names import short
 from ..core.records import read_json, write_json
 from ..data.dataset import Dataset
-from ..data.folds import Folds, make_folds
+from ..data.folds import Fold, Folds, make_folds
 from ..errors import UsageError
 from ..inspection.extract import extract_fingerprint
 from ..plan import Plan
@@ -31,6 +30,7 @@ from ..planning.constraints import PlanConstraints
 from ..settings import RunSettings
 from ..workspace import DatasetFolder
 from .make_plan import PlanRequest, make_plan
+from .plan_and_preprocess import preprocess, report
 from .plan_file import write_plan
 from .plan_folds import label_presence
 from .search_front import RECORD, Found, Tried
@@ -87,20 +87,33 @@ def laid_out(asked: Search) -> None:
     files, root = asked.files, asked.root
     dataset, folds = files.read_dataset(), files.read_folds()
     outer = folds.named(asked.fold)
+    if not outer.validation:
+        raise UsageError(f"fold {asked.fold} has no validation cases to report on")
     with alone(root.root / ".lock", "search"):
         if root.folds.exists():
-            before = read_found(asked.record).networks
-            if before != asked.networks:
-                flags = "".join(f" --network {name}" for name in before) or " without --network"
-                raise UsageError(f"{root.root} holds a search{flags}; go on with it so, or remove it to begin anew")
+            _refuse_another(asked, outer, folds.patients)
+            write_json(root.dataset, dataset, sealed=True)  # its files may lie elsewhere now
             return
         seen = set(outer.train)
         patients = {key: folds.patients[key] for key in seen} if folds.patients else None
         inner = make_folds(seen, patients, label_presence(dataset, files.read_fingerprint()))
         write_json(root.fingerprint, files.read_fingerprint(), sealed=True)
         write_json(root.dataset, dataset, sealed=True)
-        write_json(asked.record, Found(dataset.name, asked.fold, asked.shortest, asked.networks))
+        write_json(asked.record, Found(dataset.name, asked.fold, asked.shortest, asked.networks, asked.configuration))
         write_json(root.folds, Folds((inner.folds[0], outer), patients=folds.patients))
+
+
+def _refuse_another(asked: Search, outer: Fold, patients: dict[str, str]) -> None:
+    """Raises UsageError where what lies there is a search for something else."""
+    before, root = read_found(asked.record), asked.root
+    cure = f"go on with it so, or remove {root.root} to begin anew"
+    if (before.networks, before.configuration) != (asked.networks, asked.configuration):
+        flags = [f"--network {name}" for name in before.networks]
+        flags += [f"-c {before.configuration}"] if before.configuration else []
+        raise UsageError(f"there is a search with {' '.join(flags) or 'neither --network nor -c'}; {cure}")
+    there = root.read_folds()
+    if there.named(OUTER) != outer or there.patients != patients:
+        raise UsageError(f"the folds have changed since this search began; remove {root.root} to begin anew")
 
 
 def _seen(asked: Search) -> Dataset:
@@ -112,11 +125,12 @@ def _seen(asked: Search) -> Dataset:
 def planned(asked: Search, network: str) -> Plan:
     """The plan for the longest training, with one configuration; prepared. It is made once."""
     root = asked.root
-    path = root.root / "plans" / f"{path_name(network.partition(':')[0] or 'own', 'network')}_{_digest(network)}.json"
+    path = root.root / "plans" / f"{_digest(network)}.json"
     with alone(root.plan_lock, "search"):
         if not path.exists():
             seen = _seen(asked)
-            measured, _ = extract_fingerprint(seen, asked.files.measured, asked.settings.threads, unfit=())
+            measured, problems = extract_fingerprint(seen, asked.files.measured, asked.settings.threads, unfit=())
+            report(problems, seen)
             constraints = PlanConstraints(seconds=RUNGS[-1] * asked.shortest, network=network or None)
             how = PlanRequest(constraints=constraints, settings=asked.settings, trusted=root.trusted)
             whole = make_plan(how, seen, measured, asked.files.steps)
@@ -127,11 +141,20 @@ def planned(asked: Search, network: str) -> Plan:
         plan: Plan = read_json(path, Plan, trusted=root.trusted)
         if not root.plan.exists():
             write_plan(root, plan)
+            measured = root.read_fingerprint()
+            preprocess(root, root.read_dataset(), measured, plan, settings=asked.settings, only_missing=True)
     return plan
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def note_failed(asked: Search, seconds: float) -> None:
+    """A training that came to nothing takes of the time, too."""
+    with alone(asked.root.root / ".lock", "search"):
+        found = read_found(asked.record)
+        write_json(asked.record, replace(found, failed=found.failed + seconds))
 
 
 def note(asked: Search, tried: Tried) -> None:
@@ -147,17 +170,28 @@ def take(files: DatasetFolder, fold: str, name: str) -> Plan:
     root = DatasetFolder(search_folder(files, fold), files.trusted)
     if not root.plan.exists():
         raise UsageError(f"no search has kept fold {fold} of {files.root.name} aside; run `autoseg search` first")
-    found = root.read_plan().configurations
-    if name not in found:
-        known: Sequence[str] = [each.name for each in read_found(root.root / RECORD).front]
+    found, known = root.read_plan(), [each.name for each in read_found(root.root / RECORD).front]
+    if name not in {each.name for each in read_found(root.root / RECORD).tried}:
         raise UsageError(
             f"the search of fold {fold} has no plan {short(name)!r}; its front is {', '.join(known) or 'empty'}"
         )
     with alone(files.plan_lock, "search"):
         plan = files.read_plan()
-        if plan.draft:  # nobody has decided its configurations yet
-            added = replace(root.read_plan(), configurations={name: found[name]}, default=name)
-        else:
-            added = replace(plan, configurations={**plan.configurations, name: found[name]})
+        _refuse_to_take(plan, found, name, files)
+        try:
+            added = replace(plan, configurations={**plan.configurations, name: found.configurations[name]})
+        except ValueError as error:  # other channels, for example
+            raise UsageError(f"{name} does not fit {files.plan}: {error}") from None
         write_plan(files, added)
     return added
+
+
+def _refuse_to_take(plan: Plan, found: Plan, name: str, files: DatasetFolder) -> None:
+    """Raises UsageError where the plan could not be trained as the search has trained it."""
+    if plan.draft:  # nobody has decided its configurations yet
+        raise UsageError(f"{files.plan} is a draft; run `autoseg plan {plan.dataset}` first, then take {name}")
+    if plan.configurations.get(name, found.configurations[name]) != found.configurations[name]:
+        raise UsageError(f"{files.plan} has another configuration {name}; rename it there, or remove it")
+    of_all = ("channels", "labels", "axis_order", "orientation", "mirror_axes", "alignment")
+    if other := [field for field in of_all if getattr(plan, field) != getattr(found, field)]:
+        raise UsageError(f"{files.plan} decides otherwise on {', '.join(other)} than the search did; search anew")

@@ -6,6 +6,8 @@ the next one under the same name: its trainings are found again.
 
 from __future__ import annotations
 
+import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.seeds import generator
 from ..errors import MissingPackageError
 from .search_knobs import as_planned, choices
 
@@ -46,13 +49,14 @@ class Study:
     """Mutable only in its file."""
 
     def __init__(self, path: Path, networks: tuple[str, ...], seed: int) -> None:
-        """Opens the store, or makes it with the planner's own plan as its first trial."""
+        """Opens the store, or makes it with the planner's own plan as its first trial. Every process draws others."""
         optuna = optuna_or_refuse()
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
         self._states, self._locks, self._networks = optuna.trial.TrialState, path.parent / "trials", networks
+        drawn = int(generator(seed, "search", socket.gethostname(), os.getpid()).integers(2**31))
         with warnings.catch_warnings():  # optuna 4 calls experimental what optuna 5 has as it is
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=FIRST, constant_liar=True)
+            sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=FIRST, constant_liar=True)
         self._study = optuna.create_study(
             storage=storage,
             sampler=sampler,
@@ -66,7 +70,7 @@ class Study:
 
     @contextmanager
     def asked(self) -> Iterator[Asked]:
-        """The next trial, held until the block ends: unless it was told the outcome, it has failed then."""
+        """The next trial, held until the block ends. Unless its outcome was told by then, it is taken up again."""
         from filelock import FileLock, Timeout
 
         self._take_up(FileLock, Timeout)
@@ -85,9 +89,11 @@ class Study:
                 continue  # it has only just been asked for
             try:
                 with lock(str(self._locks / f"{left.number}.lock"), timeout=0):
+                    if self._study.get_trials(deepcopy=False)[left.number].state != self._states.RUNNING:
+                        continue  # another process was quicker
                     named = {NAMED: left.user_attrs.get(NAMED, left.number)}
-                    self._study.enqueue_trial(left.params, user_attrs=named)
                     self._study.tell(left.number, state=self._states.FAIL)
+                    self._study.enqueue_trial(left.params, user_attrs=named)
             except timeout:
                 continue  # somebody is at it
 

@@ -204,8 +204,8 @@ def _write_model(
         },
     )
     for name, test in selection.pruning.items():
-        if test.chosen is not None:
-            smaller = replace(plan.configurations[name], network=test.chosen, cost=None)
+        if test.network is not None:
+            smaller = replace(plan.configurations[name], network=test.network, cost=None)
             plan = replace(plan, configurations={**plan.configurations, name: smaller})
     mirroring: dict[str, MirroringTest] = selection.mirroring
     weights_of = {name: tuple(of.values()) for name, of in (selection.chosen.weights or {}).items()}

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from autoseg.cli import main
+from autoseg.core.estimate import Estimate
 from autoseg.core.inputs import InputSpec
 from autoseg.core.records import read_json, write_json
+from autoseg.evaluation.pruning import Pruned, PruningTest
 from autoseg.evaluation.selection import RECORD, Selection
 from autoseg.inference.model import Model
 from autoseg.parts.networks.unet_plus_plus import DECODERS, Spec
@@ -55,6 +57,17 @@ def test_what_is_not_needed_is_not_computed() -> None:
     assert seen == ["conv_0_0", "conv_1_0", "upcat_0_1"]
 
 
+@pytest.mark.parametrize("chosen", [None, 1])
+def test_what_was_tried_is_written_and_read(chosen: int | None, tmp_path: Path) -> None:
+    dice = Estimate(0.5, 0.4, 0.6, 3)
+    tried = tuple(Pruned(part, dice, loss, dice, 0.1) for part, loss in zip(SMALL.prunings, (0.1, 0.0, None)))
+    test = PruningTest(chosen, dice, 0.2, tried)
+    write_json(tmp_path / "test.json", test)
+    found = read_json(tmp_path / "test.json", PruningTest)
+    assert found == test and found.network == (None if chosen is None else SMALL.prunings[1])
+    assert found.told("3d")[-1].strip() == ("all will predict" if chosen is None else "decoder 2 will predict")
+
+
 @pytest.mark.slow
 def test_select_finds_the_part_that_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw, where = make_dataset(tmp_path / NAME, cases=4, tests=0), ["--workspace", str(tmp_path / "workspace")]
@@ -71,13 +84,14 @@ def test_select_finds_the_part_that_is_enough(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().out
     found = read_json(files.selection / RECORD, Selection).pruning["3d_fullres"]
     assert [each.network.decoder for each in found.tried] == [1, 2, 3]
-    enough = [each.network for each in found.tried if each.loss < LEAST_GAIN]
+    enough = [place for place, each in enumerate(found.tried) if each.loss is not None and each.loss < LEAST_GAIN]
     assert found.chosen == (enough[0] if enough else None)
-    assert f"decoder {found.chosen.decoder if found.chosen else '?'} will predict" in said or "all will predict" in said
+    chosen = found.network
+    assert (f"decoder {chosen.decoder} will predict" if chosen else "all will predict") in said
     whole = Model.read(files.run("3d_fullres", "0").root)
     assert isinstance(whole, Model) and whole.configuration.network == SMALL
     model = Model.read(files.selected)
-    assert isinstance(model, Model) and model.configuration.network == (found.chosen or SMALL)
+    assert isinstance(model, Model) and model.configuration.network == (chosen or SMALL)
     first = pruned(whole, found.tried[0].network)
     assert first.networks[0].decoder == 1  # type: ignore[union-attr]
     assert first.networks[0].state_dict().keys() == whole.networks[0].state_dict().keys()

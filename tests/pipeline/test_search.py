@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from autoseg.cli import main
+from autoseg.core.records import write_json
 from autoseg.data.fingerprint import Fingerprint
-from autoseg.errors import AutosegError, UsageError
+from autoseg.errors import AutosegError, StoppedError, UsageError
+from autoseg.parts.networks import plain_unet
 from autoseg.pipeline import search as story
 from autoseg.pipeline import search_place, search_study
 from autoseg.pipeline.demo import NAME, make_dataset
 from autoseg.pipeline.search_front import Tried, front_of
-from autoseg.pipeline.search_knobs import as_planned, choices, turned
+from autoseg.pipeline.search_knobs import as_planned, choices, effective, turned
 from autoseg.pipeline.search_place import Search
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings
@@ -35,7 +38,30 @@ def one_of(small_plan: Plan) -> Plan:
 
 def test_knobs_that_are_not_turned_leave_the_plan_as_it_is(one_of: Plan) -> None:
     found = turned(one_of, as_planned(NETWORKS))
-    assert found.changes == () and found.plan == one_of
+    assert found.changes == () and found.plan == one_of and not effective(one_of, as_planned(NETWORKS))
+
+
+@pytest.mark.parametrize("size", [(16, 32, 32), (32, 32, 32), (40, 40, 24)])
+@pytest.mark.parametrize("factor", [0.7, 1.3])
+def test_a_patch_comes_near_the_voxels_that_are_asked_for(
+    one_of: Plan, size: tuple[int, int, int], factor: float
+) -> None:
+    """Also where each edge has few steps: 8 voxels each, as the usual four halvings have 16."""
+    grid = one_of.configurations["3d_fullres"]
+    halvings = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
+    network = plain_unet.Spec((4, 8, 8, 8), ((3, 3, 3),) * 4, halvings, (1,) * 4, (1,) * 3)
+    plan = replace(one_of, configurations={"3d_fullres": replace(grid, network=network, patch_size=size)})
+    knobs = as_planned(NETWORKS) | {"patch": factor}
+    found = turned(plan, knobs).plan.configurations["3d_fullres"].patch_size
+    assert prod(found) / prod(size) == pytest.approx(factor, rel=0.15)
+    assert effective(plan, knobs) == {"patch": str(factor)}
+
+
+def test_knobs_that_turn_nothing_are_not_told(one_of: Plan) -> None:
+    grid = replace(one_of.configurations["3d_fullres"], batch_size=1)
+    plan = replace(one_of, configurations={"3d_fullres": grid})
+    assert effective(plan, as_planned(NETWORKS) | {"batch": 0.5}) == {}
+    assert effective(plan, as_planned(NETWORKS) | {"batch": 2.0, "loss": "focal"}) == {"batch": "2.0", "loss": "focal"}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,11 +159,11 @@ def test_a_search_goes_on_after_a_kill_and_never_sees_what_it_reports_on(
     def once(search: Search, plan: Plan, name: str, fold: str, seconds: float) -> tuple[float, float]:
         if not killed and not name.startswith("t0_"):
             killed.append(name)
-            raise KeyboardInterrupt
+            raise StoppedError("stopped by SIGTERM")
         return scored(search, plan, name, fold, seconds)
 
     monkeypatch.setattr(story, "_scored", once)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoppedError):
         story.search(asked)
     found = story.search(asked)
     assert killed[0] in [each.name for each in found.tried]
@@ -154,7 +180,9 @@ def test_a_search_goes_on_after_a_kill_and_never_sees_what_it_reports_on(
         scores = json.loads(asked.root.run(each.name, "0").scores.read_text())
         assert scores["overall"]["dice"]["mean"] == pytest.approx(each.dice) and not held_out & scores["cases"].keys()
 
-    with pytest.raises(UsageError, match="holds a search without --network; go on with it so, or remove it"):
+    with pytest.raises(
+        UsageError, match="there is a search with neither --network nor -c; go on with it so, or remove"
+    ):
         story.search(replace(asked, networks=("residual_unet",)))
     assert Search(files, 9000.0, settings=FAST).shortest == asked.shortest  # gone on with for longer
     best = found.front[0]
@@ -163,6 +191,21 @@ def test_a_search_goes_on_after_a_kill_and_never_sees_what_it_reports_on(
     assert f"no plan 't99_1s'; its front is {best.name}" in capsys.readouterr().err
     assert main(["search", NAME, "--take", best.name, *where]) == 0
     assert files.read_plan().configurations[best.name] == asked.root.read_plan().configurations[best.name]
+    assert main(["search", NAME, "--take", best.name, *where]) == 0  # again: it is the same
+    plan = files.read_plan()
+    changed = replace(plan.configurations[best.name], batch_size=plan.configurations[best.name].batch_size + 1)
+    write_json(files.plan, replace(plan, configurations={**plan.configurations, best.name: changed}))
+    with pytest.raises(UsageError, match=f"has another configuration {best.name}"):
+        search_place.take(files, "0", best.name)
+    write_json(files.plan, replace(plan, draft=True))
+    with pytest.raises(UsageError, match="is a draft; run `autoseg plan"):
+        search_place.take(files, "0", best.name)
+    write_json(files.plan, plan)
+    folds = files.read_folds()
+    write_json(files.folds, replace(folds, folds=folds.folds[::-1]))
+    with pytest.raises(UsageError, match="the folds have changed since this search began"):
+        story.search(asked)
+    write_json(files.folds, folds)
     assert main(["train", NAME, "1", "-c", best.name, "--epochs", "1", "--no-report", "--device", "cpu", *where]) == 0
 
 
@@ -172,7 +215,7 @@ def test_plans_that_cannot_be_trained_end_the_search(
     pytest.importorskip("optuna")
     monkeypatch.setattr(story, "planned", lambda asked, network: files.read_plan())
     monkeypatch.setattr(story, "_refuse_too_large", _refuse)
-    with pytest.raises(AutosegError, match="5 plans in a row cannot be trained"):
+    with pytest.raises(AutosegError, match="20 plans in a row cannot be trained"):
         story.search(Search(files, 3600, "1", settings=FAST))
 
 
