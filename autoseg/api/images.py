@@ -100,8 +100,8 @@ def explain(
 
     ``model`` is one that was loaded, or whatever ``load_model`` takes; ``case`` a case of the dataset that it was
     trained on, or image files. ``methods`` are names of parts (``["occlusion"]``; none: grad_cam and occlusion),
-    ``labels`` names of labels; none takes all that are found. Raises UsageError, UnknownPartError, ModelError or
-    DatasetError.
+    ``labels`` names of labels; none takes all that are found. Cases that cannot be explained are left
+    out, with a warning; where none can, the reason is raised: UsageError, UnknownPartError, ModelError or DatasetError.
     """
     from ..reporting.explained import explain_all
 
@@ -113,7 +113,7 @@ def explain(
     asked = {"methods": given.words(methods, "methods"), "labels": given.words(labels, "labels")}
     cases = [case] if isinstance(case, str | Path) else case
     names = [str(given.path(each, "the case")) for each in cases]
-    return explain_all(loaded, names, given.path(output, "the output"), root, **asked)
+    return explain_all(loaded, names, given.path(output, "the output"), root, **asked)[0]
 
 
 def evaluate(

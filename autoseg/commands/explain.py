@@ -46,7 +46,7 @@ def add_flags(command: ArgumentParser) -> None:
     _flags.add_machine(command)
 
 
-def run(options: Namespace) -> None:
+def run(options: Namespace) -> int:
     from ..core.files import refuse_unwritable
     from ..inference.model import Model
     from ..model_names import find_model
@@ -58,6 +58,7 @@ def run(options: Namespace) -> None:
     LOG.info("model: %s", path)
     model = Model.read(path, options.folds, settings=_options.settings(options), trusted=trusted)
     given = {"methods": options.method, "labels": options.label}
-    maps = explain_all(model, options.case, options.output, workspace, **given)
-    lines = [f"{one.file}: largest {one.largest:.3g}, {one.inside:.0%} within the label" for one in maps]
-    options.console.result("\n".join(lines), model=path, maps=maps, folder=options.output)
+    maps, failed = explain_all(model, options.case, options.output, workspace, **given)
+    lines = [f"{one.file}: largest {one.largest:.3g}, {one.inside:.0%} within the explained part" for one in maps]
+    options.console.result("\n".join(lines), model=path, maps=maps, failed=failed, folder=options.output)
+    return 1 if failed else 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ LOG = logging.getLogger("autoseg")
 EXPLANATIONS = Family("autoseg.parts.explanations", "Spec")
 METHODS = ("grad_cam", "occlusion")  # that every network has; detail and doubt are others'
 RECORD = "explained.json"
+LONGEST_NAME = 60  # bytes of a label in the name of a file
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class ExplainedMap:
     at: tuple[int, int, int]
     """Where that is: voxel (z, y, x) of the file, counted from 0."""
     inside: float
-    """Share of the map's positive values that lies where the model decides for the label."""
+    """Share of the map's positive values that lies in the part of the label that is explained, the largest one."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,11 @@ def only_model(found: Predictor[Any]) -> Model:
     raise UsageError("the model is an ensemble of configurations; name the one to explain with -c")
 
 
-def explain(model: Model, case: Case, folder: Path, parts: dict[str, Any], heads: dict[str, int]) -> Iterator[Seen]:
-    """Writes ``folder/<case>_<label>_<method>.nii.gz`` for every label that the model finds in the case, and gives one
-    map after the other: those of a label together, those first for which the network sees fewest patches.
+def explain(
+    model: Model, case: Case, folder: Path, parts: dict[str, Any], heads: dict[str, int], names: FileNames
+) -> Iterator[Seen]:
+    """Writes ``folder/<case>_<label>_<method>.nii.gz`` (``names``) for every label that the model finds in the case, and
+    gives one map after the other: those of a label together, those first for which the network sees fewest patches.
 
     Raises UsageError where it finds none of them, or a network has not what a method looks at.
     """
@@ -124,7 +128,7 @@ def explain(model: Model, case: Case, folder: Path, parts: dict[str, Any], heads
     first = next(iter(found.values()))
     seen = place_of(model, prepared, inputs, decided.of(first))  # patches of all labels are of one size
     counts = {name: passes(model, part, seen, first) for name, part in parts.items()}
-    total, names = len(found) * sum(counts.values()), file_names(model.task.labels.foreground)
+    total = len(found) * sum(counts.values())
     LOG.info("case %s: %d maps, for which the network sees %d patches", case.key, len(found) * len(parts), total)
     steps = _Steps(progress(iter(range(total)), total, f"explaining {case.key}"))
     for label, head in found.items():
@@ -132,7 +136,9 @@ def explain(model: Model, case: Case, folder: Path, parts: dict[str, Any], heads
         inside = _on_file(model, prepared, place, place.region.astype(np.float32)) > 0.5
         for name in sorted(parts, key=lambda name: counts[name]):  # a network that does not suit is told at once
             whole = _on_file(model, prepared, place, explained(model, parts[name], place, head, steps))
-            path = folder / f"{case.key}_{names[label]}_{name}.nii.gz"
+            if not np.isfinite(whole).all():
+                raise UsageError(f"case {case.key}: {name} gives values that are no numbers for {label}")
+            path = folder / f"{names[case.key, label]}_{name}.nii.gz"
             write_channels(whole[None], image.geometry, path)
             yield Seen(_told(case.key, label, name, path.name, parts[name].unit, whole, inside), image, whole, inside)
     steps.end()
@@ -184,14 +190,20 @@ def _told(
     return ExplainedMap(case, label, method, file, unit, float(whole.max()), (z, y, x), round(share, 4))
 
 
-def file_names(labels: Iterable[str]) -> dict[str, str]:
-    """Label to what stands for it in names of files, each another, also where case does not matter."""
-    names: dict[str, str] = {}
+FileNames = dict[tuple[str, str], str]
+"""Case and label to what their files begin with."""
+
+
+def file_names(cases: Iterable[str], labels: Sequence[str], methods: Collection[str]) -> FileNames:
+    """No two files of a run have one name, whatever cases and labels are called, also where letters' case does not
+    matter."""
+    names: FileNames = {}
     taken: set[str] = set()
-    for number, label in enumerate(labels, 1):
-        plain = re.sub(r"[^\w.+-]+", "-", label)[:60] or "label"
-        while plain.lower() in taken:
-            plain = f"{plain}-{number}"
-        taken.add(plain.lower())
-        names[label] = plain
+    for number, (case, label) in enumerate(product(cases, labels), 1):
+        plain = re.sub(r"[^\w.+-]+", "-", label).encode()[:LONGEST_NAME].decode(errors="ignore") or "label"
+        begin = f"{case}_{plain}"
+        while taken & (files := {begin.lower(), *(f"{begin}_{method}".lower() for method in methods)}):
+            begin = f"{begin}-{number}"
+        taken |= files
+        names[case, label] = begin
     return names

@@ -150,5 +150,5 @@ def _read(line: bytes) -> tuple[str, Mark | None] | None:
             return None
         mark = Mark(*(int(found[name]) for name in MARKED)) if len(found) > 1 else None
         return str(found["file"]), mark
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None

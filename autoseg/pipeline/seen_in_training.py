@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from ..bundle.manifest import Manifest
 from ..core.names import counted
+from ..core.records import read_json
 from ..data.dataset import Case
 from ..errors import AutosegError
 from ..workspace import DatasetFolder, run_at
@@ -22,10 +24,10 @@ def seen_in_training(model: Path, folds: Collection[str] | None, cases: Sequence
     try:
         keys, files = _trained_on(model.resolve(), folds)
         known = {case.key: case.image_files for case in files.read_dataset().cases} if files else {}
-    except (AutosegError, OSError):  # whoever predicts needs none of these files
+        seen = _resolved(file for key in keys for file in known.get(key, ()))
+        return [case.key for case in cases if seen & _resolved(case.image_files)]
+    except (AutosegError, OSError, RuntimeError, ValueError):  # whoever predicts needs none of these files
         return []
-    seen = _resolved(file for key in keys for file in known.get(key, ()))
-    return [case.key for case in cases if seen & _resolved(case.image_files)]
 
 
 def warning_of(keys: Sequence[str], cases: int) -> str:
@@ -40,7 +42,8 @@ def warning_of(keys: Sequence[str], cases: int) -> str:
 def _trained_on(model: Path, folds: Collection[str] | None) -> tuple[set[str], DatasetFolder | None]:
     beside = DatasetFolder(model.parent)
     if model == beside.selected and beside.folds.is_file():
-        return _keys(beside, [str(index) for index in range(len(beside.read_folds().folds))]), beside
+        held = read_json(beside.selected_manifest, Manifest).configurations.values()
+        return _keys(beside, list(folds or {fold for of in held for fold in of})), beside
     if (found := run_at(model)) is None:
         return set(), None
     files, configuration, fold = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from .. import __version__
 from ..core.labels import Labels
 from ..data.dataset import Case
+from ..errors import AutosegError
 from ..inference.model import Model
 from ..inference.predictor import Predictor
 from ..pipeline import explain as story
@@ -24,9 +26,10 @@ from .pictures import Drawing, how_seen, legend, picture, shown_channel
 from .planes import planes, turned, turned_spacing
 from .room import MOST_PICTURES, fitting
 
+LOG = logging.getLogger("autoseg")
 NAME = "report.html"
 EVIDENCE = (
-    ("a quarter of the largest value and more", "#F0E442"),
+    ("a quarter of the largest absolute value and more", "#F0E442"),
     ("half", "#FF8C1A"),
     ("three quarters", "#FF1F6B"),
     ("against the label, a quarter and more", "#4D7CFF"),
@@ -42,8 +45,9 @@ def explain_all(
     *,
     methods: Sequence[str] = (),
     labels: Sequence[str] = (),
-) -> list[ExplainedMap]:
-    """Maps of every case in ``folder``, a picture for each case and label, a page, and ``explained.json`` about them.
+) -> tuple[list[ExplainedMap], dict[str, str]]:
+    """Maps of every case in ``folder``, a picture for each case and label, a page, and ``explained.json`` about them;
+    and why cases could not be explained, by their names. Where none could, the first reason is raised.
 
     ``cases`` are names of cases of the dataset that the model was trained on, or image files; ``labels`` none takes all
     that are found. Raises UsageError, UnknownPartError, ModelError, DatasetError or OSError.
@@ -55,8 +59,10 @@ def explain_all(
     story.write_record(folder, [])  # whose folder this is, should it be killed
     made = _Made(model, folder)
     drawn, notices = fitting(made.pictures(wanted, parts, heads), made)
+    if made.failed and not made.maps:
+        raise next(iter(made.failed.values()))
     write(folder / NAME, _page(model, made.maps, drawn, notices))
-    return made.maps
+    return made.maps, {key: str(error) for key, error in made.failed.items()}
 
 
 @dataclass
@@ -66,23 +72,36 @@ class _Made:
     model: Model
     folder: Path
     maps: list[ExplainedMap] = field(default_factory=list)
+    failed: dict[str, AutosegError] = field(default_factory=dict)
+    """Case to why it could not be explained."""
     room: int = MOST_PICTURES
     room_of_volumes: int = 0
 
-    def pictures(self, cases: Sequence[Case], parts: dict[str, Any], heads: dict[str, int]) -> Iterator[CasePicture]:
-        """Of the page, one for each map."""
-        labels = self.model.task.labels
-        names = story.file_names(labels.foreground)
+    def pictures(
+        self, cases: Sequence[Case], parts: dict[str, Any], heads: dict[str, int]
+    ) -> Iterator[CasePicture | str]:
+        """Of the page, one for each map; of a case that cannot be explained, why."""
+        names = story.file_names([case.key for case in cases], [*heads], parts)
         for case in cases:
-            rows: list[Row] = []
-            for seen in story.explain(self.model, case, self.folder, parts, heads):
-                self.maps.append(seen.told)
-                rows.append(Row.of(seen))
-                yield _picture(seen, labels)
-                if len(rows) == len(parts):
-                    draw_rows(self.folder / f"{case.key}_{names[seen.told.label]}.png", rows)
-                    rows = []
+            try:
+                yield from self._of_case(case, parts, heads, names)
+            except AutosegError as error:
+                LOG.warning("%s", error)
+                self.failed[case.key] = error
+                yield str(error)
             story.write_record(self.folder, self.maps)
+
+    def _of_case(
+        self, case: Case, parts: dict[str, Any], heads: dict[str, int], names: story.FileNames
+    ) -> Iterator[CasePicture]:
+        rows: list[Row] = []
+        for seen in story.explain(self.model, case, self.folder, parts, heads, names):
+            self.maps.append(seen.told)
+            rows.append(Row.of(seen))
+            yield _picture(seen, self.model.task.labels)
+            if len(rows) == len(parts):
+                draw_rows(self.folder / f"{names[case.key, seen.told.label]}.png", rows)
+                rows = []
 
 
 def _picture(seen: Seen, labels: Labels) -> CasePicture:
@@ -97,7 +116,8 @@ def _picture(seen: Seen, labels: Labels) -> CasePicture:
         planes(geometry),
         EVIDENCE,
     )
-    how = f"{told.unit}; the largest is {told.largest:.3g}, {told.inside:.0%} of what is positive lies within the label"
+    where = f"{told.inside:.0%} of what is positive lies within the explained part"
+    how = f"{told.unit}; the largest is {told.largest:.3g}, {where}"
     return picture(f"{told.case}, {told.label}: {told.method}", how, drawing, labels, at_errors=True)
 
 
@@ -116,7 +136,7 @@ def _page(model: Model, maps: Sequence[ExplainedMap], drawn: Sequence[CasePictur
     columns = (
         *(Column(name, chosen=True) for name in ("case", "label", "method")),
         Column("largest value", number=True),
-        Column("within the label (%)", number=True, hint="share of positive values that lies in the explained part"),
+        Column("within the part (%)", number=True, hint="share of positive values that lies in the explained part"),
         Column("largest at (z, y, x)", hint="voxel of the file, counted from 0"),
         Column("file"),
     )

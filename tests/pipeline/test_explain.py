@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from autoseg.bundle.write import write_bundle
 from autoseg.cli import main
 from autoseg.core.geometry import Geometry
 from autoseg.data.dataset import Case
+from autoseg.errors import DatasetError
 from autoseg.inference.decided import Decided
 from autoseg.inference.model import Model
 from autoseg.parts.readers import read_image, write_channels
+from autoseg.pipeline import explain as story
 from autoseg.pipeline.explain import explain, file_names, methods
 from autoseg.plan import Plan
 from autoseg.settings import RunSettings
@@ -156,7 +159,7 @@ def test_evidence_is_found_where_it_lies_in_the_file(
     array[0, evidence] = 4.0
     write_channels(array, geometry, tmp_path / "case_0000.nii.gz")
     parts, case = methods(["grad_cam", "occlusion"]), Case.of_files("case", [str(tmp_path / "case_0000.nii.gz")])
-    maps = list(explain(model, case, tmp_path, parts, {"organ": 1}))
+    maps = list(explain(model, case, tmp_path, parts, {"organ": 1}, file_names(["case"], ["organ"], parts)))
     assert [seen.told.method for seen in maps] == ["grad_cam", "occlusion"]
     for seen in maps:
         near = around(evidence, 8)  # a block of 4 voxels is 12 mm
@@ -175,7 +178,43 @@ def test_of_many_labels_a_bit_or_an_index_is_kept_for_a_voxel() -> None:
     assert apart.stored.nbytes == 3 * 60 and alone.stored.nbytes == 2 * 60
 
 
-def test_no_two_labels_share_a_file() -> None:
-    found = file_names(["left lung", "left-lung", "Left lung", "/", "x" * 80, "x" * 80 + "y", "label"])
-    assert found["left lung"] == "left-lung" and found["left-lung"] == "left-lung-2"
-    assert len({name.lower() for name in found.values()}) == len(found) == 7
+def test_no_two_files_of_a_run_share_a_name() -> None:
+    labels = [
+        "left lung",
+        "left-lung",
+        "Left lung",
+        "/",
+        "x" * 80,
+        "x" * 80 + "y",
+        "label",
+        "\u80ba" * 90,
+        "a_self",
+        "a",
+    ]
+    methods = ["attention", "self_attention"]
+    found = file_names(["p1", "p1_left", "p1_a"], [*labels, "kidney", "left_kidney"], methods)
+    assert found["p1", "left lung"] == "p1_left-lung" and found["p1", "left-lung"] == "p1_left-lung-2"
+    files = [f"{begin}_{method}".lower() for begin in found.values() for method in methods]
+    assert len({*files}) == len(files) and max(len(name.encode()) for name in files) < 120
+
+
+def test_a_case_that_cannot_be_explained_leaves_the_others_their_page(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    genuine = story.explain
+
+    def but_for_one(model: Model, case: Case, *more: object) -> Iterator[story.Seen]:
+        if case.key == "a_first":
+            raise DatasetError("case a_first: odd")
+        yield from genuine(model, case, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(story, "explain", but_for_one)
+    first = model / "in" / "a_first_0000.nii.gz"
+    first.write_bytes((model / "in" / "case_0000.nii.gz").read_bytes())
+    words = ["explain", str(model / "model.zip"), str(first), str(model / "in" / "case_0000.nii.gz"), *FAST]
+    assert main([*words, "-o", str(model / "out"), "--method", "grad_cam", "--label", "organ"]) == 1
+    assert "case a_first: odd" in capsys.readouterr().err
+    page = (model / "out" / "report.html").read_text(encoding="utf-8")
+    assert "case, organ: grad_cam" in page and "Not drawn: case a_first: odd" in page
+    assert [one["case"] for one in json.loads((model / "out" / "explained.json").read_text())] == ["case"]
+    assert main([*words[:3], "-o", str(model / "none"), *FAST]) == 2 and not (model / "none" / "report.html").exists()

@@ -77,3 +77,4 @@ def test_records_of_earlier_versions_are_read(made: tuple[Path, bytes]) -> None:
     mark = Mark.of(folder / WRITTEN)
     lines = [{"file": WRITTEN}, {"file": WRITTEN, "size": mark.size, "crc32": mark.crc32}, {"file": BEGUN}]
     assert own(folder, "\n".join(map(json.dumps, lines)).encode() + b"\n") == {WRITTEN, BEGUN}
+    assert own(folder, b'{"file": "case5.nii.gz", "size": 1e999, "crc32": 1}\n') == set()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from autoseg.bundle.manifest import Manifest
 from autoseg.core.labels import ExclusiveLabels
 from autoseg.core.records import write_json
 from autoseg.data.dataset import Case, Dataset
@@ -27,6 +28,7 @@ def files(tmp_path: Path) -> DatasetFolder:
     write_json(files.folds, Folds(tuple(folds)))
     files.run("2d", "0").root.mkdir(parents=True)
     files.selected.mkdir()
+    write_json(files.selected_manifest, Manifest("Made", {"2d": ("0",), "3d": ("0",)}, {"2d": 1.0}))
     return files
 
 
@@ -41,7 +43,8 @@ def test_what_a_fold_trained_on_is_known_by_its_files(files: DatasetFolder, tmp_
     assert seen_in_training(run, None, given) == ["patient_b"]
     assert seen_in_training(files.runs("2d"), ["0", "1"], given) == ["patient_a", "patient_b"]
     assert seen_in_training(files.runs("2d"), ["all"], given) == ["patient_a", "patient_b"]
-    assert seen_in_training(files.selected, None, given) == ["patient_a", "patient_b"]
+    assert seen_in_training(files.selected, None, given) == ["patient_b"]  # of its only fold
+    assert seen_in_training(files.selected, ["1"], given) == ["patient_a"]
 
 
 def test_a_link_to_an_image_is_that_image(files: DatasetFolder, tmp_path: Path) -> None:
@@ -49,6 +52,12 @@ def test_a_link_to_an_image_is_that_image(files: DatasetFolder, tmp_path: Path) 
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "new_0000.nii.gz").symlink_to(tmp_path / "b_0000.nii.gz")
     assert seen_in_training(files.run("2d", "0").root, None, images(tmp_path / "linked", "new")) == ["patient_new"]
+
+
+def test_a_link_that_leads_to_itself_is_no_image_of_the_training(files: DatasetFolder, tmp_path: Path) -> None:
+    loop = tmp_path / "c_0000.nii.gz"
+    loop.symlink_to(loop)
+    assert seen_in_training(files.run("2d", "0").root, None, images(tmp_path, "b")) == []
 
 
 def test_nothing_is_said_where_nothing_is_known(files: DatasetFolder, tmp_path: Path) -> None:

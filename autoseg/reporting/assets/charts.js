@@ -88,13 +88,18 @@ function drawSwarm(figure, block) {
     const row = 62, groups = now().groups;
     const [low, high] = extent(groups.flatMap((each) => each.values)), room = (high - low) * 0.03;
     const [least, most] = now().log ? [low / 1.1, high * 1.1] : [low - room, high + room]; // so that no point lies on the frame
-    const x = { label: now().name, log: now().log, low: now().low ?? least, high: now().high ?? most };
+    const x = { label: now().name, log: now().log, low: now().low ?? below(least, now().high), high: now().high ?? most };
     const { root, sx, box } = frame(width, groups.length * row + 50, `${block.title}: ${now().name}`, x, null);
     groups.forEach((group, place) => root.append(swarmRow(group, place, box.top + place * row, sx)));
     return root;
   });
   figure.append(numbersOf(() => ["group", "case", now().name || block.title], () =>
     now().groups.flatMap((group) => group.cases.map((key, place) => [group.name, key, group.values[place]]))));
+}
+
+// The lower end of an axis whose upper end no value may pass: where all values lie there, a little below.
+function below(low, high) {
+  return high !== null && high !== undefined && low >= high ? high - 0.1 : low;
 }
 
 function swarmRow(group, place, top, sx) {
@@ -127,7 +132,7 @@ function drawScatter(figure, block) {
     const series = block.series.map((each, place) => ({ ...each, place })).filter((each) => !off.has(each.place));
     const [left, right] = extent(series.flatMap((each) => each.x.filter((value) => value > 0)));
     const [low, high] = extent(series.flatMap((each) => each.y));
-    const y = { label: block.y, low: block.low ?? low - (high - low) * 0.03, high: block.high ?? high };
+    const y = { label: block.y, low: block.low ?? below(low - (high - low) * 0.03, block.high), high: block.high ?? high };
     const { root, sx, sy } = frame(width, 320, block.title, { label: block.x, log: true, low: left * 0.9, high: right * 1.1 }, y);
     for (const each of series) each.x.forEach((x, n) => {
       if (x > 0 && each.y[n] !== null) root.append(point(sx(x), sy(each.y[n]), colour(each.place), `${each.cases[n]}, ${each.name}: ${shown(x)}, ${shown(each.y[n])}`));
@@ -146,7 +151,8 @@ function fence(low, high) {
   };
   const all = extent([...low, ...high]);
   if (low.length < 5) return all;
-  const [least] = extent(low.filter((value) => value >= far(low)[0])), [, most] = extent(high.filter((value) => value <= far(high)[1]));
+  const floor = far(low)[0], roof = far(high)[1];
+  const [least] = extent(low.filter((value) => value >= floor)), [, most] = extent(high.filter((value) => value <= roof));
   return all[1] - all[0] > 2 * (most - least) && most > least ? [least, most] : all;
 }
 

@@ -242,8 +242,14 @@ def _pictures(source: Source, name: str, whole: Summary, fold_of: Mapping[str, s
         files = files_in(folder, key, source.dataset.file_ending, source.dataset.labels)
         shown.append(Shown(known[key], told, files, why not in ("best", "median")))
     titles = {1: "The case that was scored", 2: "Best and worst case"}
-    note = "By mean Dice over labels. Best and median show the slices with the most labelled voxels, the worst cases "
-    note = f"{note}those with the most wrong ones." if len(ranked) > 1 else "Slices with the most wrong voxels."
+    labelled, wrong = (
+        ("Best and median show", "the worst cases") if len(ranked) > 2 else ("The best shows", "the worst")
+    )
+    note = (
+        f"By mean Dice over labels. {labelled} the slices with the most labelled voxels, {wrong} those with the most "
+        "wrong ones."
+    )
+    note = note if len(ranked) > 1 else "Slices with the most wrong voxels."
     notices = [Notice(f"Not among the dataset's cases any more: {', '.join(gone)}")] if gone else []
     return [*pictures(source, titles.get(len(ranked), "Best, median and worst cases"), shown, note), *notices]
 
