@@ -112,8 +112,8 @@ def only_model(found: Predictor[Any]) -> Model:
 def explain(
     model: Model, case: Case, folder: Path, parts: dict[str, Any], heads: dict[str, int], names: FileNames
 ) -> Iterator[Seen]:
-    """Writes ``folder/<case>_<label>_<method>.nii.gz`` (``names``) for every label that the model finds in the case, and
-    gives one map after the other: those of a label together, those first for which the network sees fewest patches.
+    """Writes ``folder/<case>_<label>_<method>.nii.gz`` (``names``) for every label that the model finds in the case,
+    and gives one map after the other: those of a label together, those first for which the network sees fewest patches.
 
     Raises UsageError where it finds none of them, or a network has not what a method looks at.
     """
