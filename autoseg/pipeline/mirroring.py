@@ -20,5 +20,5 @@ def measure_mirroring(validated: Validated) -> MirroringTest:
         dice_without=found.dice(found.after),
         difference=compared.difference,
         p=compared.p,
-        passes=2 ** len(validated.first.task.mirrored),
+        passes=2 ** len(validated.task.mirrored),
     )

@@ -27,6 +27,7 @@ from ..inference.options import DEFAULT, PredictOptions
 from ..preprocessing.estimates import Estimates
 from ..run_folder import RunFolder
 from ..settings import RunSettings
+from ..task import Task
 from .predict import predict
 
 LOG = logging.getLogger("autoseg")
@@ -66,6 +67,7 @@ class Again:
 class Validated:
     """What validation has predicted of one configuration."""
 
+    task: Task
     folds: Mapping[str, tuple[RunFolder, tuple[str, ...]]]
     """Runs and their validation cases; of many cases some of every fold are taken."""
     dataset: Dataset
@@ -104,11 +106,6 @@ class Validated:
         found = Model.read(run.root, settings=self.settings, trusted=run.trusted)
         assert isinstance(found, Model)  # a run is one configuration
         return found
-
-    @property
-    def first(self) -> Model:
-        """Of the first fold."""
-        return self.model(next(run for run, _ in self.folds.values()))
 
 
 def _sample(keys: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:

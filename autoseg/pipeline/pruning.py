@@ -25,7 +25,7 @@ def prunings_of(network: Any) -> Sequence[Any]:
 def measure_prunings(validated: Validated) -> PruningTest:
     """Compares every pruned network with what validation predicted with the whole one; the smallest one that loses
     less than LEAST_GAIN of the mean Dice is chosen. Raises ModelError when a case cannot be predicted."""
-    network = validated.first.configuration.network
+    network = validated.task.configuration.network
     whole = validated.again(f"with {_told(network)}", lambda model: model)
     tried = []
     for spec in prunings_of(network):

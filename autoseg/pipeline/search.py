@@ -23,7 +23,7 @@ from ..plan import Plan
 from ..planning.constraints import PlanConstraints
 from .bench import TimingBench
 from .make_plan import PlanRequest, planner_of
-from .search_front import Found, Tried, front_of, write_table
+from .search_front import Found, Tried, write_table
 from .search_knobs import effective, turned
 from .search_place import INNER, OUTER, SHORTEST, Search, laid_out, note, note_failed, planned, read_found
 from .search_study import RUNGS, Asked, Study, optuna_or_refuse
@@ -61,7 +61,7 @@ def search(asked: Search) -> Found:
     with alone(asked.root.root / ".report.lock", "search"):
         _report(asked)
         found = read_found(asked.record)
-        write_table(asked.root.root / "front.csv", found.tried, found.front)
+        write_table(asked.root.root / "front.csv", found)
     LOG.info("%s, of which no other beats %d", counted(len(found.tried), "training"), len(found.front))
     return found
 
@@ -128,7 +128,8 @@ def _trained(asked: Search, plan: Plan, number: int, rung: int, knobs: dict[str,
     if same := next((each for each in known.values() if (each.knobs, each.seconds) == (knobs, seconds)), None):
         return same  # knobs that turn nothing lead to the same plan
     start = time.monotonic()
-    dice, per_case = _scored(asked, plan, name, INNER, seconds)
+    dice = _scored(asked, plan, name, INNER, seconds)
+    per_case = _seconds_per_case(asked, name, INNER)
     tried = Tried(name, number, knobs, seconds, time.monotonic() - start, dice, per_case)
     best = max([dice, *(each.dice for each in known.values())])
     LOG.info("%s: Dice %.3f (best %.3f), %s; %s left", name, dice, best, tried.told, duration(max(0.0, _left(asked))))
@@ -136,8 +137,8 @@ def _trained(asked: Search, plan: Plan, number: int, rung: int, knobs: dict[str,
     return tried
 
 
-def _scored(asked: Search, plan: Plan, name: str, fold: str, seconds: float) -> tuple[float, float]:
-    """Dice, and seconds of prediction per case."""
+def _scored(asked: Search, plan: Plan, name: str, fold: str, seconds: float) -> float:
+    """The Dice of a training of the only configuration of ``plan``, which is called ``name``."""
     from .train import train
 
     root = asked.root
@@ -148,10 +149,10 @@ def _scored(asked: Search, plan: Plan, name: str, fold: str, seconds: float) -> 
             write_json(root.plan, replace(whole, configurations={**whole.configurations, name: configuration}))
     with _terse():
         train(root, fold, configuration=name, seconds=seconds, settings=asked.settings)
-        summary: Summary = read_json(root.run(name, fold).scores, Summary)
-        if math.isnan(summary.dice):
-            raise TrainingError(f"{name}: no case that it was scored on has any label")
-        return summary.dice, _seconds_per_case(asked, name, fold)
+    summary: Summary = read_json(root.run(name, fold).scores, Summary)
+    if math.isnan(summary.dice):
+        raise TrainingError(f"{name}: no case that it was scored on has any label")
+    return summary.dice
 
 
 @contextmanager
@@ -168,13 +169,14 @@ def _terse() -> Iterator[None]:
 
 
 def _seconds_per_case(asked: Search, name: str, fold: str) -> float:
+    """Of prediction."""
     from ..inference.model import Model
     from .predict import predict
 
     dataset, split = asked.root.read_dataset(), asked.root.read_folds().named(fold)
     cases = [dataset.case(key) for key in split.validation[:TIMED_CASES]]
     model = Model.read(asked.root.run(name, fold).root, settings=asked.settings, trusted=asked.root.trusted)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _terse():
         report = predict(model, cases, Path(folder), recorded=False)
     if report.failed:
         raise TrainingError(f"{name}: cases cannot be predicted: {', '.join(report.failed)}")
@@ -183,14 +185,14 @@ def _seconds_per_case(asked: Search, name: str, fold: str) -> float:
 
 def _report(asked: Search) -> None:
     """Trains the best of the front on all that the search has seen, and scores them on the fold it has not."""
-    for each in front_of(read_found(asked.record).tried)[:REPORTED]:
+    for each in read_found(asked.record).front[:REPORTED]:
         if each.reported is not None:
             continue
         plan = asked.root.read_plan()
         only = replace(plan, configurations={each.name: plan.configurations[each.name]}, default=each.name)
         start = time.monotonic()
         try:
-            dice, _ = _scored(asked, only, each.name, OUTER, each.seconds)
+            dice = _scored(asked, only, each.name, OUTER, each.seconds)
         except StoppedError:
             raise
         except AutosegError as error:

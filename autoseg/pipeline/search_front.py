@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,13 +97,13 @@ def front_table(found: Found) -> str:
     return "\n".join(lines)
 
 
-def write_table(path: Path, tried: Sequence[Tried], front: Sequence[Tried]) -> None:
+def write_table(path: Path, found: Found) -> None:
     """CSV of all trainings; a column says which are on the front."""
-    knobs = list(dict.fromkeys(knob for each in tried for knob in each.knobs))
-    there = {each.name for each in front}
+    knobs = list(dict.fromkeys(knob for each in found.tried for knob in each.knobs))
+    there = {each.name for each in found.front}
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["plan", "front", "seconds", "seconds_per_case", "dice", "dice_reported", *knobs])
-        for each in tried:
+        for each in found.tried:
             numbers = (each.seconds, each.seconds_per_case, each.dice, "" if each.reported is None else each.reported)
             rows.writerow([each.name, int(each.name in there), *numbers, *(each.knobs.get(knob, "") for knob in knobs)])

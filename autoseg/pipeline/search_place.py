@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -152,17 +153,23 @@ def _digest(text: str) -> str:
 
 def note_failed(asked: Search, seconds: float) -> None:
     """A training that came to nothing takes of the time, too."""
-    with alone(asked.root.root / ".lock", "search"):
-        found = read_found(asked.record)
-        write_json(asked.record, replace(found, failed=found.failed + seconds))
+    _change(asked, lambda found: replace(found, failed=found.failed + seconds))
 
 
 def note(asked: Search, tried: Tried) -> None:
     """Adds or replaces one training."""
+
+    def noted(found: Found) -> Found:
+        others = (each for each in found.tried if each.name != tried.name)
+        return replace(found, tried=(*others, tried))
+
+    _change(asked, noted)
+
+
+def _change(asked: Search, change: Callable[[Found], Found]) -> None:
+    """Of the record, by one process at a time."""
     with alone(asked.root.root / ".lock", "search"):
-        found = read_found(asked.record)
-        others = tuple(each for each in found.tried if each.name != tried.name)
-        write_json(asked.record, replace(found, tried=(*others, tried)))
+        write_json(asked.record, change(read_found(asked.record)))
 
 
 def take(files: DatasetFolder, fold: str, name: str) -> Plan:
@@ -170,11 +177,10 @@ def take(files: DatasetFolder, fold: str, name: str) -> Plan:
     root = DatasetFolder(search_folder(files, fold), files.trusted)
     if not root.plan.exists():
         raise UsageError(f"no search has kept fold {fold} of {files.root.name} aside; run `autoseg search` first")
-    found, known = root.read_plan(), [each.name for each in read_found(root.root / RECORD).front]
-    if name not in {each.name for each in read_found(root.root / RECORD).tried}:
-        raise UsageError(
-            f"the search of fold {fold} has no plan {short(name)!r}; its front is {', '.join(known) or 'empty'}"
-        )
+    found, record = root.read_plan(), read_found(root.root / RECORD)
+    if name not in {each.name for each in record.tried}:
+        front = ", ".join(each.name for each in record.front) or "empty"
+        raise UsageError(f"the search of fold {fold} has no plan {short(name)!r}; its front is {front}")
     with alone(files.plan_lock, "search"):
         plan = files.read_plan()
         _refuse_to_take(plan, found, name, files)

@@ -92,7 +92,7 @@ def _selected(
 
     def validated_of(name: str) -> Validated:
         folds = {fold: shown(name, fold) for fold in numbers}
-        return Validated(folds, dataset, splits.patients, settings, kept_estimates(files, tasks[name]))
+        return Validated(tasks[name], folds, dataset, splits.patients, settings, kept_estimates(files, tasks[name]))
 
     mirrored = [name for name in members if mirroring and tasks[name].mirrored]
     tests = {name: measure_mirroring(validated_of(name)) for name in mirrored}

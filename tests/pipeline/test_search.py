@@ -156,7 +156,7 @@ def test_a_search_goes_on_after_a_kill_and_never_sees_what_it_reports_on(
     asked = Search(files, 20.0, settings=FAST)
     killed: list[str] = []
 
-    def once(search: Search, plan: Plan, name: str, fold: str, seconds: float) -> tuple[float, float]:
+    def once(search: Search, plan: Plan, name: str, fold: str, seconds: float) -> float:
         if not killed and not name.startswith("t0_"):
             killed.append(name)
             raise StoppedError("stopped by SIGTERM")

@@ -28,7 +28,7 @@ def test_all_trainings_stand_in_table_and_plot(files: DatasetFolder) -> None:
     assert not blocks(open_source(files)) and not made_of(open_source(files))
     path = files.searches / "fold_1" / RECORD
     try:
-        write_json(path, Found("Dataset", "1", 30.0, (), TRIED))
+        write_json(path, Found("Dataset", "1", 30.0, (), tried=TRIED))
         source = open_source(files)
         _, told, plot, table = blocks(source)
         assert isinstance(told, Text) and "3 trainings; no other beats 2 of them" in told.text

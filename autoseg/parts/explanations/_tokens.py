@@ -50,24 +50,16 @@ def seen_by_region(scene: Scene) -> Tensor:
     def end(module: nn.Module, given: Any, found: Any) -> None:
         looking.grid = None
 
-    def over_places(module: nn.Module) -> Any:
-        return _Both(module, begin, end) if getattr(module, "OVER_PLACES", False) else None
+    def before(module: nn.Module) -> Any:
+        return module.register_forward_pre_hook(begin) if getattr(module, "OVER_PLACES", False) else None
 
-    with hooked(scene.network, over_places), torch.inference_mode(), looking:
+    def after(module: nn.Module) -> Any:
+        return module.register_forward_hook(end) if getattr(module, "OVER_PLACES", False) else None
+
+    with hooked(scene.network, before), hooked(scene.network, after), torch.inference_mode(), looking:
         scene.logits(scene.patch)
     if not looking.maps:
         raise UsageError(
             "self_attention: the network has no transformer over the places of a patch; primus and transunet have"
         )
     return on_patch(torch.stack(looking.maps).mean(0), scene)
-
-
-class _Both:
-    """Hooks before and after a module, removed together."""
-
-    def __init__(self, module: nn.Module, before: Any, after: Any) -> None:
-        self._handles = module.register_forward_pre_hook(before), module.register_forward_hook(after)
-
-    def remove(self) -> None:
-        for handle in self._handles:
-            handle.remove()
